@@ -1,0 +1,37 @@
+"""The kit's own sessions, registered as in any repo that uses it, and what only this repo needs."""
+
+import sys
+
+import nox
+
+from deploykit import sessions
+
+# Most of what the kit does is done by processes: without the integration tests coverage would say little.
+sessions.register(coverage_of=["test", "integration"])
+sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto"])
+sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=900"])
+
+
+@nox.session(default=False, venv_backend="none")
+def locks(session: nox.Session) -> None:
+    """Write the locks anew: requirements/*.lock and the tools' own; `-- --upgrade` takes newer versions."""
+    from deploykit.gates.tools import FAMILIES, find_uv
+
+    shape = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"]
+
+    def lock(target: str, *sources: str) -> None:
+        words = [*sources, "-o", target, *shape, "--quiet", *session.posargs]
+        session.run(find_uv(), "pip", "compile", *words, external=True)
+
+    every = ["pyproject.toml", "--all-extras"]
+    lock("requirements/kit.lock", *every)
+    lock("requirements/test.lock", *every, "--group", "test", "-c", "requirements/kit.lock")
+    lock("requirements/board.lock", "requirements/board.in", "-c", "requirements/kit.lock")
+    for family in FAMILIES:
+        lock(f"deploykit/gates/locks/{family}.txt", f"deploykit/gates/locks/{family}.in")
+
+
+@nox.session(default=False, venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Measure start-up, switch, rollback and release; `-- --write` writes benchmarks/results.md anew."""
+    session.run(sys.executable, "-m", "benchmarks", *session.posargs, external=True)

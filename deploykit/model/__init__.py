@@ -1,0 +1,21 @@
+"""The words that every other package shares: errors, verdicts, versions, releases. Standard library only, no I/O."""
+
+from deploykit.model.errors import DeploykitError, InconclusiveError, UsageError
+from deploykit.model.release import Labels, ReleaseOutcome, ReleaseRecord
+from deploykit.model.secret import Secret
+from deploykit.model.verdict import Evidence, Finding, Outcome, Severity, Verdict
+
+__all__ = [
+    "DeploykitError",
+    "Evidence",
+    "Finding",
+    "InconclusiveError",
+    "Labels",
+    "Outcome",
+    "ReleaseOutcome",
+    "ReleaseRecord",
+    "Secret",
+    "Severity",
+    "UsageError",
+    "Verdict",
+]

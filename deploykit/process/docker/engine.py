@@ -1,0 +1,284 @@
+"""The client of one Docker Engine.
+
+The SDK costs 0.2 s to import, so it is imported with the first call. Every error of the SDK becomes an `EngineError`,
+which says what the engine said. An engine behind ssh is reached through a tunnel (see `tunnel.py`), not by the SDK's
+own ssh transport: that one needs paramiko even where it runs the ssh command, has no time limits, and can't forward
+the port on which an instance answers.
+"""
+
+# ruff: noqa: SLF001 - the SDK has no public way to a stream that can be ended
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from deploykit.model import DeploykitError, UsageError
+from deploykit.process.docker.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["Engine", "EngineError", "EngineUnreachable", "Stream"]
+
+_DEFAULT = "unix:///var/run/docker.sock"
+_OLDEST = (1, 41)
+_SECONDS = 60.0
+_CONFLICT, _NOT_FOUND = 409, 404
+
+
+class EngineError(DeploykitError):
+    """The engine refused. `status` is its HTTP status, 0 when there was none."""
+
+    status: int = 0
+
+    @property
+    def not_found(self) -> bool:
+        return self.status == _NOT_FOUND
+
+    @property
+    def conflict(self) -> bool:
+        return self.status == _CONFLICT
+
+
+class EngineUnreachable(EngineError):
+    """Nobody answers where the engine should be."""
+
+
+class Engine:
+    """One engine. `host` as in `DOCKER_HOST`; empty: by that variable, else by Docker's current context.
+
+    `environ` is where `DOCKER_HOST`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` are read. `ssh` is the argv that starts
+    ssh. Not shared between processes; threads may share it.
+    """
+
+    def __init__(
+        self,
+        host: str = "",
+        *,
+        environ: Mapping[str, str] | None = None,
+        ssh: Sequence[str] = ("ssh",),
+        timeout: float = _SECONDS,
+    ) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._named = host or self._environ.get("DOCKER_HOST", "")
+        self._ssh = tuple(ssh)
+        self._timeout = timeout
+        self._api: Any = None
+        self._tunnel: Tunnel | None = None
+
+    # ---- where it is
+
+    @property
+    def host(self) -> str:
+        """The address, for people to read."""
+        return self._named or self._context().get("host") or _DEFAULT
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.host).scheme
+
+    @property
+    def shares_our_network(self) -> bool:
+        """Whether an address on one of the engine's networks can be reached from here: an engine on this Linux."""
+        return self.scheme in {"unix", "http+unix"} and sys.platform.startswith("linux")
+
+    def published_on(self) -> str:
+        """The address of the engine's machine on which a port is published for the kit alone.
+
+        Loopback, or for an engine over TCP the address on which it answers itself: its loopback is not ours.
+        """
+        if self.scheme not in {"tcp", "http", "https"}:
+            return "127.0.0.1"
+        name = urlsplit(self.host).hostname or "127.0.0.1"
+        try:
+            return str(socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0])
+        except OSError:
+            raise EngineUnreachable(f"{name}, the host of the Docker Engine, has no address") from None
+
+    def reach(self, published: int) -> tuple[str, int]:
+        """Where a port that is published on the engine's machine is reached from here."""
+        if self._tunnel is not None:
+            return "127.0.0.1", self._tunnel.forward(published)
+        return self.published_on(), published
+
+    # ---- asking
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """A method of the SDK's `APIClient`. Raises EngineError (`not_found`, `conflict`), EngineUnreachable."""
+        api = self._connected()
+        with self._translated():
+            return getattr(api, method)(*arguments, **options)
+
+    def find(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """The same, None for what is not there."""
+        try:
+            return self.call(method, *arguments, **options)
+        except EngineError as error:
+            if error.not_found:
+                return None
+            raise
+
+    def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What is known of all containers with these labels, those that ended included."""
+        wanted = [f"{name}={value}" for name, value in labels.items()]
+        found: list[dict[str, Any]] = self.call("containers", all=True, filters={"label": wanted})
+        return found
+
+    def log(self, container: str, *, since: int = 0, tail: int | str = "all", timestamps: bool = False) -> Stream:
+        """The container's log, followed until it ends.
+
+        Not by the SDK's `logs`: it forgets its connection when the container is removed while it looks for a terminal.
+        """
+        api = self._connected()
+        parameters = {
+            "stdout": 1,
+            "stderr": 1,
+            "follow": 1,
+            "tail": tail,
+            "since": since,
+            "timestamps": int(timestamps),
+        }
+        with self._translated():
+            response = api._get(api._url("/containers/{0}/logs", container), params=parameters, stream=True)
+            try:
+                api._raise_for_status(response)
+            except BaseException:
+                response.close()
+                raise
+            return Stream(response, api._multiplexed_response_stream_helper(response))
+
+    def problem(self) -> DeploykitError | None:
+        """Why nothing can be done here; None when something can."""
+        try:
+            found = self.call("version")
+        except DeploykitError as error:
+            return error
+        version = tuple(int(part) for part in found["ApiVersion"].split("."))
+        if version < _OLDEST:
+            return UsageError(
+                f"the Docker Engine at {self.host} is too old: API {found['ApiVersion']}, 1.41 is needed",
+                next_step="install Docker 20.10 or later",
+            )
+        if found.get("Os") != "linux":
+            return UsageError(
+                f"the Docker Engine at {self.host} runs {found.get('Os')} containers",
+                next_step="switch it to Linux containers",
+            )
+        return None
+
+    def close(self) -> None:
+        if self._api is not None:
+            self._api.close()
+            self._api = None
+        if self._tunnel is not None:
+            self._tunnel.close()
+            self._tunnel = None
+
+    # ---- the connection
+
+    def _context(self) -> dict[str, Any]:
+        """Docker's current context: Docker Desktop, colima and others are found by it alone."""
+        with contextlib.suppress(Exception):  # a context that can't be read is none
+            context = _sdk("docker.context").ContextAPI.get_current_context()
+            if context is not None and context.name != "default":
+                return {"host": context.Host, "tls": context.TLSConfig}
+        return {}
+
+    def _connected(self) -> Any:
+        if self._api is not None:
+            return self._api
+        docker = _sdk("docker")
+        options: dict[str, Any] = {"version": "auto", "timeout": self._timeout}
+        if self._named:
+            options["base_url"] = self._named
+            if self.scheme == "tcp":
+                with self._translated():
+                    known = {**self._environ, "DOCKER_HOST": self._named}
+                    options |= docker.utils.kwargs_from_env(environment=known)
+        else:
+            context = self._context()
+            options["base_url"] = context.get("host") or _DEFAULT
+            if context.get("tls"):
+                options["tls"] = context["tls"]
+        if urlsplit(options["base_url"]).scheme == "ssh":
+            self._tunnel = Tunnel(options["base_url"], ssh=self._ssh)
+            options["base_url"] = f"unix://{self._tunnel.open()}"
+        with self._translated():
+            if (path := options["base_url"].partition("unix://")[2]) and not path.startswith("//"):
+                with socket.socket(socket.AF_UNIX) as probe:  # the SDK leaves a socket open when nobody answers
+                    probe.connect(path)
+            self._api = _client_class(docker)(**options)
+        return self._api
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        errors = _sdk("docker.errors")
+        requests = _sdk("requests.exceptions")
+        try:
+            yield
+        except errors.APIError as error:
+            said = EngineError(_first_line(str(error.explanation or error)))
+            said.status = int(error.status_code or 0)
+            raise said from None
+        except requests.ReadTimeout:
+            raise EngineError(
+                f"the Docker Engine at {self.host} did not answer within {self._timeout:g} s", next_step="docker info"
+            ) from None
+        except (errors.DockerException, requests.RequestException, OSError) as error:
+            raise EngineUnreachable(
+                f"no Docker Engine answers at {self.host}",
+                details=(_first_line(str(error)),),
+                next_step="start Docker (`systemctl start docker`, or Docker Desktop), or set DOCKER_HOST",
+            ) from None
+
+
+def _client_class(docker: Any) -> Any:
+    """The SDK's client, but deaf to what the environment says about HTTP in general.
+
+    With REQUESTS_CA_BUNDLE set, as in many a company, requests would hold an engine's certificate against that bundle
+    instead of the engine's own authority (psf/requests#3829). It also must not ask a proxy for an engine.
+    """
+    deaf = property(lambda _client: False, lambda _client, _value: None)
+    return type("Client", (docker.APIClient,), {"trust_env": deaf})
+
+
+class Stream:
+    """Pieces of bytes as they come. One thread reads it, any thread may end it."""
+
+    def __init__(self, response: Any, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._response = response
+        self._socket = response.raw._fp.fp.raw._sock
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Ends when the engine has no more, and when the stream is ended from this side or by a fault."""
+        try:
+            with contextlib.suppress(Exception):  # an ended socket: urllib3 and the SDK trip over missing parts
+                yield from self._pieces
+        finally:
+            self.end()
+            self._response.close()
+            if self._socket.fileno() != -1:  # urllib3 forgets it when it was ended by another thread
+                os.close(self._socket.detach())
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+def _sdk(module: str) -> Any:
+    """A module of Docker's SDK, which belongs to the extra `docker`."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UsageError("Docker's Python SDK is not installed", next_step="pip install 'deploykit[docker]'") from None

@@ -1,0 +1,342 @@
+"""Talk to an environment's supervisor, and start it when it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model.errors import DeploykitError
+from deploykit.process.supervisor import daemon
+from deploykit.process.supervisor.interface import ProgramStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deploykit.process.supervisor.interface import Program
+
+__all__ = ["Supervisor", "SupervisorError"]
+
+_PROGRAM = "daemon.py"
+_ANSWER_SECONDS = 20.0
+_START_SECONDS = 10.0
+_ATTEMPTS = 4
+_STEP_SECONDS = 0.005
+_LOG_LINES = 10
+_LOG_LIMIT = 1_000_000
+_INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Not the caller's, which begins with a virtual environment that may be gone tomorrow."""
+
+
+class SupervisorError(DeploykitError):
+    """The supervisor said no, or does not answer; `kind` is the daemon's word for it.
+
+    `address`: what `listen` names is taken. `exec`: no such program, or not executable. `ended`: the new process of a
+    `replace` has ended. `unknown`: no such program is known. `silent`: no answer, or it can't be started.
+    """
+
+    def __init__(self, message: str, *, kind: str, details: Sequence[str] = (), next_step: str = "") -> None:
+        super().__init__(message, details=details, next_step=next_step)
+        self.kind = kind
+
+
+class _NotRunningError(Exception):
+    """Nobody listens on the supervisor's socket."""
+
+
+class _BrokenOffError(Exception):
+    """The supervisor went away before it answered."""
+
+
+class Supervisor:
+    """The supervisor of `folder` (`StatePaths.supervisor`). Cheap to make: nothing is touched before it is asked.
+
+    Reading (`status`, `programs`, `pid`) never starts a daemon. All methods raise SupervisorError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._socket = daemon.socket_path(str(self.folder))
+
+    # ---- Supervising
+
+    def start(self, program: Program) -> ProgramStatus:
+        return _status(self._ask("start", program=_spec(program)))
+
+    def replace(self, program: Program, *, ready: float = 0.0) -> ProgramStatus:
+        request = {"op": "replace", "program": _spec(program), "ready": ready}
+        before = self.status(program.name)
+        for _ in range(_ATTEMPTS):
+            try:
+                return _status(self._ask_once(request, start=True))
+            except _BrokenOffError:
+                # Its successor makes the new process the program's, if that lives. Twice would be one too many.
+                self._ask("programs")
+                found = self.status(program.name)
+                if found is not None and found.alive and found.argv == program.argv and found != before:
+                    return found
+        raise self._silent()
+
+    def keep_alive(self, name: str, *, enabled: bool) -> None:
+        self._ask("keep_alive", name=name, enabled=enabled)
+
+    def signal(self, name: str, number: int) -> None:
+        self._ask("signal", name=name, number=number)
+
+    def stop(self, name: str, *, timeout: float | None = None) -> None:
+        if self._records(name):
+            self._ask("stop", name=name, timeout=timeout)
+
+    def status(self, name: str) -> ProgramStatus | None:
+        return next((status for status in self.programs() if status.name == name), None)
+
+    def programs(self) -> Sequence[ProgramStatus]:
+        for _ in range(_ATTEMPTS):
+            try:
+                answer = self._ask_once({"op": "programs"}, start=False)
+            except _BrokenOffError:
+                continue
+            except _NotRunningError:
+                return tuple(_status(_checked(record)) for record in self._records())
+            return tuple(_status(status) for status in answer)
+        raise self._silent()
+
+    def pid(self) -> int | None:
+        with contextlib.suppress(_NotRunningError, _BrokenOffError):
+            return int(self._exchange({"op": "hello"})["pid"])
+        return None
+
+    def shutdown(self) -> None:
+        if self._records() or self.pid() is not None:
+            self._ask("shutdown")
+
+    # ---- requests
+
+    def _ask(self, operation: str, **values: Any) -> Any:
+        """Ask until there is an answer: every request but `replace` may be repeated."""
+        for _ in range(_ATTEMPTS):
+            with contextlib.suppress(_BrokenOffError):
+                return self._ask_once(
+                    {"op": operation, **values}, start=operation != "shutdown" or bool(self._records())
+                )
+        raise self._silent()
+
+    def _ask_once(self, request: Mapping[str, Any], *, start: bool) -> Any:
+        """One request to a daemon of our protocol; raises _NotRunningError only where it must not be `start`ed."""
+        try:
+            return self._exchange(request)
+        except _NotRunningError:
+            if not start:
+                if request["op"] == "shutdown":
+                    return None
+                raise
+            self._launch()
+        except SupervisorError as error:
+            if error.kind != "protocol":
+                raise
+            self._take_over()
+        try:
+            return self._exchange(request)
+        except _NotRunningError as error:
+            raise _BrokenOffError from error
+
+    def _exchange(self, request: Mapping[str, Any]) -> Any:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                connection.connect(self._socket)
+            except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+                raise _NotRunningError from error
+            except BlockingIOError as error:  # too many ask at once
+                time.sleep(_STEP_SECONDS)
+                raise _BrokenOffError from error
+            except OSError as error:
+                raise SupervisorError(
+                    f"the supervisor can't be reached: {error.strerror or error}",
+                    kind="silent",
+                    details=(self._socket,),
+                ) from error
+            try:
+                connection.sendall(json.dumps({"protocol": daemon.PROTOCOL, **request}).encode() + b"\n")
+                return self._answer(connection)
+            except TimeoutError:
+                raise self._silent() from None
+            except OSError as error:
+                raise _BrokenOffError from error
+
+    def _answer(self, connection: socket.socket) -> Any:
+        with connection.makefile("rb") as lines:
+            for line in lines:
+                answer = json.loads(line) if line.endswith(b"\n") else {}
+                if "wait" in answer:
+                    connection.settimeout(answer["wait"] + _ANSWER_SECONDS)
+                elif "error" in answer:
+                    raise _refusal(answer["error"])
+                elif "ok" in answer:
+                    return answer["ok"]
+        raise _BrokenOffError
+
+    def _silent(self) -> SupervisorError:
+        return SupervisorError(
+            "the supervisor does not answer",
+            kind="silent",
+            details=self._last_words(),
+            next_step=f"see {self.folder / daemon.LOG}",
+        )
+
+    # ---- without a daemon
+
+    def _records(self, name: str = "") -> list[dict[str, Any]]:
+        """What the daemon has written down: all programs, or the one of that name."""
+        try:
+            records = daemon.read_state(str(self.folder))
+        except (ValueError, KeyError, OSError):
+            return []
+        return [record for record in records if not name or record["spec"]["name"] == name]
+
+    # ---- starting
+
+    def _launch(self) -> None:
+        """Have a daemon of this folder listening, ours or one that somebody else has just started."""
+        deadline = time.monotonic() + _START_SECONDS
+        try:
+            daemon.make_private(str(self.folder))
+            self._install()
+        except (OSError, daemon.Refused) as error:
+            raise SupervisorError(f"the supervisor's folder can't be used: {error}", kind="silent") from None
+        while True:
+            code = self._run_daemon()
+            if code == 0:
+                return
+            if code != daemon.ANOTHER_RUNS:
+                raise SupervisorError(
+                    f"the supervisor can't be started: it ended with exit code {code}",
+                    kind="silent",
+                    details=self._last_words(),
+                )
+            with contextlib.suppress(_NotRunningError, _BrokenOffError):
+                self._exchange({"op": "hello"})
+                return
+            if time.monotonic() > deadline:
+                raise self._silent()
+            time.sleep(_STEP_SECONDS)  # the other one is about to listen, or about to be gone
+
+    def _run_daemon(self) -> int:
+        """Run the daemon's program, which forks and answers when it listens."""
+        log = self.folder / daemon.LOG
+        with contextlib.suppress(FileNotFoundError):
+            if log.stat().st_size > _LOG_LIMIT:
+                log.unlink()
+        descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            return subprocess.run(
+                [base_interpreter(), "-I", "-S", _PROGRAM, str(self.folder)],
+                cwd=self.folder,
+                env={"PATH": _PATH, **{name: os.environ[name] for name in _INHERITED if name in os.environ}},
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=descriptor,
+                start_new_session=True,
+                timeout=_START_SECONDS,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise self._silent() from None
+        except OSError as error:
+            raise SupervisorError(
+                f"the base Python interpreter can't be run: {error.strerror}",
+                kind="silent",
+                details=(base_interpreter(),),
+                next_step="make the virtual environment anew",
+            ) from None
+        finally:
+            os.close(descriptor)
+
+    def _install(self) -> None:
+        """Put our daemon's program into the folder, whole or not at all."""
+        source, there = Path(daemon.__file__), self.folder / _PROGRAM
+        text = source.read_bytes()
+        with contextlib.suppress(FileNotFoundError):
+            if there.read_bytes() == text:
+                return
+        passing = self.folder / f"{_PROGRAM}.{os.getpid()}"
+        passing.write_bytes(text)
+        passing.replace(there)
+
+    def _take_over(self) -> None:
+        """The daemon speaks another protocol: have it become ours, without any program noticing."""
+        self._install()
+        with contextlib.suppress(_BrokenOffError, _NotRunningError):
+            self._exchange({"op": "handover", "python": base_interpreter()})
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(_BrokenOffError, _NotRunningError):
+                if self._exchange({"op": "hello"})["protocol"] == daemon.PROTOCOL:
+                    return
+            time.sleep(_STEP_SECONDS)
+        raise self._silent()
+
+    def _last_words(self) -> tuple[str, ...]:
+        try:
+            text = (self.folder / daemon.LOG).read_text("utf-8", "replace")
+        except OSError:
+            return ()
+        return tuple(text.splitlines()[-_LOG_LINES:])
+
+
+def base_interpreter() -> str:
+    """The Python that virtual environments are made from: it outlives them."""
+    found = getattr(sys, "_base_executable", None) or sys.executable
+    return str(Path(shutil.which(found) or found).resolve())
+
+
+def _refusal(error: Mapping[str, str]) -> SupervisorError:
+    steps = {
+        "address": "set another port, or end the program that has this one",
+        "exec": "see that the program is there: [tool.deploykit.service] command, and what its requirements install",
+    }
+    return SupervisorError(error["message"], kind=error["kind"], next_step=steps.get(error["kind"], ""))
+
+
+def _spec(program: Program) -> dict[str, Any]:
+    return {
+        "name": program.name,
+        "argv": list(program.argv),
+        "cwd": str(program.cwd),
+        "env": dict(program.env),
+        "log": str(program.log.absolute()),
+        "keep_alive": program.keep_alive,
+        "listen": program.listen,
+        "user": program.user,
+        "stop_signal": int(program.stop_signal),
+        "stop_timeout": program.stop_timeout,
+        "log_limit": program.log_limit,
+        "labels": dict(program.labels),
+    }
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """A record's status when no daemon watches: whether its process lives is asked of the kernel."""
+    process = record["process"]
+    if process and daemon.birth_of(process["pid"]) != process["birth"]:
+        record = {**record, "process": None}
+    return daemon.status_of(record)
+
+
+def _status(answer: Mapping[str, Any]) -> ProgramStatus:
+    return ProgramStatus(
+        **{
+            **answer,
+            "argv": tuple(answer["argv"]),
+            "log": Path(answer["log"]),
+            "labels": dict(answer["labels"]),
+        }
+    )

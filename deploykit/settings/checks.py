@@ -1,0 +1,151 @@
+"""What types can't say: files that must be there, values that contradict each other."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from deploykit.settings.defaults import GATES
+from deploykit.settings.mistakes import Mistake, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from deploykit.settings.locate import KeyPath
+    from deploykit.settings.models import Settings
+
+__all__ = ["check"]
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL_WORDS = frozenset({"&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1"})
+
+
+def check(settings: Settings, root: Path) -> list[Mistake]:
+    """Every mistake that only shows when values are looked at together, or beside the files of the repo."""
+    return [
+        *_command(settings),
+        *_variables(settings),
+        *_migrations(settings, root),
+        *_files(settings, root),
+        *_environments(settings),
+        *_ports(settings),
+        *_urls(settings),
+    ]
+
+
+def _command(settings: Settings) -> Iterator[Mistake]:
+    path: KeyPath = ("service", "command")
+    command = settings.service.command
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        yield Mistake(path=path, what=f"can't be split into words: {str(error).lower()}")
+        return
+    shell = next((word for word in words if word in _SHELL_WORDS), None)
+    if shell:
+        yield Mistake(
+            path=path,
+            what=f"{shell} has no meaning, since no shell reads the command",
+            allowed="one program and its arguments",
+        )
+    for wrong in ("{PORT}", "${PORT}", "$PORT", "{ port }"):
+        if wrong in command:
+            yield Mistake(path=path, what=f"{wrong} is not replaced, write {{port}}")
+            break
+    if command and not command.strip():
+        yield Mistake(path=path, what="is empty", allowed="one program and its arguments")
+
+
+def _variables(settings: Settings) -> Iterator[Mistake]:
+    tables: list[tuple[KeyPath, dict[str, str]]] = [(("service", "variables"), settings.service.variables)]
+    tables += [(("environments", name, "variables"), env.variables) for name, env in settings.environments.items()]
+    for path, variables in tables:
+        for name, value in variables.items():
+            if not _VARIABLE.fullmatch(name):
+                yield Mistake(path=(*path, name), what="is not a variable's name", allowed="letters, digits and _")
+            elif name == "PORT":
+                yield Mistake(
+                    path=(*path, name), what="the kit chooses the port and sets PORT, so it can't be set here"
+                )
+            elif "\0" in value:
+                yield Mistake(path=(*path, name), what="holds a NUL character, which no variable can")
+    named = [
+        (("database", "variable"), settings.database.variable),
+        (("board", "token_variable"), settings.board.token_variable),
+    ]
+    for name_path, name in named:
+        if not _VARIABLE.fullmatch(name):
+            yield Mistake(path=name_path, what=f'"{name}" is not a variable\'s name', allowed="letters, digits and _")
+
+
+def _migrations(settings: Settings, root: Path) -> Iterator[Mistake]:
+    database = settings.database
+    if not database.migrations:
+        return
+    path: KeyPath = ("database", "migrations")
+    place = root / database.migrations
+    allowed = "a folder with Alembic's env.py, or the path of an alembic.ini"
+    if not place.exists():
+        yield Mistake(path=path, what=f'there is no "{database.migrations}" in {root}', allowed=allowed)
+    elif place.is_dir() and not (place / "env.py").is_file():
+        yield Mistake(path=path, what=f'"{database.migrations}" has no env.py', allowed=allowed)
+    if "url" in database.model_fields_set and database.url == "none":
+        yield Mistake(
+            path=("database", "url"), what='is "none", but there are migrations', allowed='"embedded" or "env:NAME"'
+        )
+
+
+def _files(settings: Settings, root: Path) -> Iterator[Mistake]:
+    named: list[tuple[KeyPath, str]] = [
+        (("service", "requirements"), settings.service.requirements),
+        (("security", "audit", "requirements"), settings.security.audit.requirements),
+        *((("tests", "requirements", index), name) for index, name in enumerate(settings.tests.requirements)),
+    ]
+    for path, name in named:
+        if name and not (root / name).is_file():
+            yield Mistake(path=path, what=f'there is no file "{name}" in {root}')
+
+
+def _environments(settings: Settings) -> Iterator[Mistake]:
+    for name, environment in settings.environments.items():
+        path: KeyPath = ("environments", name)
+        if environment.thresholds.error_rate >= 1:
+            yield Mistake(
+                path=(*path, "thresholds", "error_rate"),
+                what="at 1 a release in which every request fails would pass",
+                allowed="a share of 0 or more and less than 1 (0.01 is 1 %)",
+            )
+        for index, gate in enumerate(environment.evidence):
+            if gate not in GATES:
+                close = nearest(gate, GATES)
+                guess = f', did you mean "{close}"?' if close else ""
+                yield Mistake(
+                    path=(*path, "evidence", index), what=f'there is no gate "{gate}"{guess}', allowed=", ".join(GATES)
+                )
+
+
+def _ports(settings: Settings) -> Iterator[Mistake]:
+    owners: dict[int, str] = {}
+    for name, environment in settings.environments.items():
+        if environment.port is None:
+            continue
+        if (owner := owners.setdefault(environment.port, name)) != name:
+            yield Mistake(
+                path=("environments", name, "port"),
+                what=f"{environment.port} is the port of environment {owner} too",
+                allowed="a port of its own, or none: a free one is then found and kept",
+            )
+
+
+def _urls(settings: Settings) -> Iterator[Mistake]:
+    urls: list[tuple[KeyPath, str]] = [
+        (("environments", name, "url"), env.url) for name, env in settings.environments.items()
+    ]
+    if settings.board.url != "self":
+        urls.append((("board", "url"), settings.board.url))
+    for path, url in urls:
+        if url and not re.match(r"https?://[^/\s]+", url):
+            own = '"self" or ' if path[0] == "board" else ""
+            yield Mistake(path=path, what=f'"{url}" is not a URL', allowed=f"{own}http://… or https://…")

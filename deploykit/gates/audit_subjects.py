@@ -1,0 +1,134 @@
+"""What the audit looks into: locks of the application, else what its environment has installed. Never the kit's own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.gates.requirements import Lock, read_lock
+from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.gates.tools import find_uv
+from deploykit.model import InconclusiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deploykit.gates.interface import GateContext
+
+__all__ = ["Subject", "find_subjects"]
+
+_LIST = """
+import importlib.metadata, json, sys
+found = []
+for dist in importlib.metadata.distributions():
+    url = dist.read_text("direct_url.json")
+    found.append([dist.metadata["Name"], dist.version, url or ""])
+json.dump(found, sys.stdout)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A pinned list for pip-audit. `names` are the packages that it must answer for.
+
+    `file` is the lock in the tree, empty where there is none, and `places` are the packages' lines in it.
+    """
+
+    label: str
+    path: Path
+    hashed: bool
+    names: tuple[str, ...]
+    file: str = ""
+    places: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find_subjects(locks: Sequence[str], context: GateContext, folder: Path) -> list[Subject]:
+    """The lists to audit; `folder` is for those that have to be written. Raises InconclusiveError when none can be had."""
+    if locks:
+        return [_from_lock(name, context, folder) for name in dict.fromkeys(locks)]
+    if (context.root / "uv.lock").is_file():
+        return [_from_uv_lock("uv.lock", context, folder)]
+    return [_from_environment(context, folder)]
+
+
+def _from_lock(name: str, context: GateContext, folder: Path) -> Subject:
+    if Path(name).name == "uv.lock":
+        return _from_uv_lock(name, context, folder)
+    path = context.root / name
+    lock = read_lock(path)
+    if not lock.is_pinned:
+        loose = [*lock.strange, *(pin.name for pin in lock.pins if not pin.version)]
+        subject = _from_environment(context, folder)
+        note = f"{name} does not pin {', '.join(loose[:5])}: what it installed today was looked up instead"
+        return Subject(
+            label=f"the environment of {name}",
+            path=subject.path,
+            hashed=False,
+            names=subject.names,
+            notes=(note, *subject.notes),
+        )
+    return _from_pins(lock, label=name, path=path)
+
+
+def _from_pins(lock: Lock, *, label: str, path: Path) -> Subject:
+    foreign = {pin.name for pin in lock.pins} - {pin.name for pin in lock.applying}
+    return Subject(
+        label=label,
+        path=path,
+        hashed=lock.is_hashed,
+        file=label,
+        names=tuple(dict.fromkeys(pin.name for pin in lock.applying)),
+        places={pin.name: pin.line for pin in lock.pins},
+        notes=(f"not for this platform, not looked up: {', '.join(sorted(foreign))}",) if foreign else (),
+    )
+
+
+def _from_uv_lock(name: str, context: GateContext, folder: Path) -> Subject:
+    path = folder / "uv-lock.txt"
+    argv = [find_uv(), "export", "--frozen", "--no-emit-project", "--no-header", "-q", "-o", str(path)]
+    run_tool(
+        argv,
+        root=(context.root / name).parent,
+        environment=tool_environment(context.environment),
+        answers=(0,),
+        timeout=120,
+    )
+    subject = _from_pins(read_lock(path), label=name, path=path)
+    return replace(subject, places={})  # lines of the export say nothing about the lock
+
+
+def _from_environment(context: GateContext, folder: Path) -> Subject:
+    python = context.toolbox.application_python()
+    completed = run_tool(
+        [python, "-P", "-c", _LIST],
+        root=context.root,
+        environment=tool_environment(context.environment),
+        answers=(0,),
+        timeout=60,
+    )
+    local, pinned = [], {}
+    for name, version, url in parse_json(completed):
+        if url and "dir_info" in json.loads(url):
+            local.append(name)
+        else:
+            pinned[name] = version
+    if not pinned:
+        raise InconclusiveError(
+            "the project's environment has no package to look up",
+            next_step="name the application's lock: service.requirements in [tool.deploykit]",
+        )
+    path = folder / "environment.txt"
+    path.write_text("".join(f"{name}=={version}\n" for name, version in sorted(pinned.items())), encoding="utf-8")
+    notes = ["there is no lock: what is installed today was looked up, and a release may install something else"]
+    if local:
+        notes.append(f"local projects, not looked up: {', '.join(sorted(local))}")
+    return Subject(
+        label="the project's environment",
+        path=path,
+        hashed=False,
+        names=tuple(pin.name for pin in read_lock(path).applying),
+        notes=tuple(notes),
+    )

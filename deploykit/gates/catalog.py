@@ -1,0 +1,89 @@
+"""The gates by name, built from the repo's settings."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from deploykit.gates.project_environment import ProjectNeeds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploykit.gates.coverage import CoverageGate
+    from deploykit.gates.interface import Gate
+    from deploykit.settings.models import Settings
+
+__all__ = ["GATE_NAMES", "build_gate", "coverage_gate", "project_needs"]
+
+GATE_NAMES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
+
+
+def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: PLR0911 - one return a gate
+    """The gate `name` as the settings want it. Raises KeyError for a name that there is not."""
+    if name == "lint":
+        from deploykit.gates.lint import LintGate
+
+        folders = (".", "src") if (root / "src").is_dir() else (".",)
+        return LintGate(
+            paths=settings.lint.paths, import_contracts=settings.lint.import_contracts, source_folders=folders
+        )
+    if name == "typing":
+        from deploykit.gates.typing import TypingGate
+
+        return TypingGate(paths=settings.lint.typing_paths)
+    if name == "test":
+        from deploykit.gates.test import TestGate
+
+        tests = settings.tests
+        return TestGate(
+            paths=tests.paths,
+            arguments=tests.arguments,
+            source=settings.coverage.source,
+            allowed_skips=tests.allowed_skips,
+        )
+    if name == "coverage":
+        return coverage_gate(settings)
+    if name == "sast":
+        from deploykit.gates.sast import SastGate
+
+        return SastGate(exclude=settings.security.sast_exclude)
+    if name == "audit":
+        from deploykit.gates.audit import Accepted, AuditGate
+
+        audit = settings.security.audit
+        return AuditGate(
+            locks=tuple(dict.fromkeys(filter(None, (settings.service.requirements, audit.requirements)))),
+            advisories=audit.advisories,
+            max_age_days=audit.max_age_days,
+            accepted=tuple(
+                Accepted(id=item.id, reason=item.reason, until=date.fromisoformat(item.until)) for item in audit.ignore
+            ),
+        )
+    if name == "secrets":
+        from deploykit.gates.secrets import SecretsGate
+
+        return SecretsGate(baseline=settings.security.secrets.baseline, exclude=settings.security.secrets.exclude)
+    raise KeyError(name)
+
+
+def coverage_gate(settings: Settings, *, required: tuple[str, ...] = ("test",)) -> CoverageGate:
+    """The coverage gate over the data of the test gates `required`."""
+    from deploykit.gates.coverage import CoverageGate
+
+    wanted = settings.coverage
+    return CoverageGate(
+        minimum=wanted.minimum,
+        changed_minimum=wanted.changed_minimum,
+        packages=wanted.packages,
+        base=wanted.base,
+        required=required,
+    )
+
+
+def project_needs(settings: Settings) -> ProjectNeeds:
+    """What the project's code and tests need, from the settings."""
+    locks = (settings.service.requirements, *settings.tests.requirements)
+    return ProjectNeeds(
+        locks=tuple(dict.fromkeys(filter(None, locks))), groups=settings.tests.groups, extras=settings.tests.extras
+    )

@@ -1,0 +1,114 @@
+"""Which files a tree has: what git tracks or would track, or, outside git, what a walk finds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.model import InconclusiveError
+from deploykit.process.run import CommandNotFound, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["TreeFiles", "excluded", "fingerprint", "list_files", "python_files"]
+
+_NOT_SOURCES = frozenset({
+    ".deploykit", ".eggs", ".git", ".hg", ".hypothesis", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".svn",
+    ".tox", ".venv", "__pycache__", "build", "dist", "node_modules", "venv",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFiles:
+    """Regular files of a tree, relative with `/`, sorted. `notes` say what was left out, and why."""
+
+    files: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def list_files(root: Path) -> TreeFiles:
+    """Every file that is, or would be, committed: tracked ones and new ones that are not ignored.
+
+    Raises InconclusiveError when the tree is in git, and git can't be asked.
+    """
+    if any((folder / ".git").exists() for folder in (root, *root.parents)):
+        return _from_git(root)
+    return _walked(root)
+
+
+def python_files(files: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in files if name.endswith((".py", ".pyw")))
+
+
+def excluded(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a path is one of the patterns, lies in a folder that is one, or matches one as a shell pattern."""
+    return any(
+        name == pattern.rstrip("/") or name.startswith(pattern.rstrip("/") + "/") or fnmatchcase(name, pattern)
+        for pattern in patterns
+    )
+
+
+def fingerprint(root: Path) -> str:
+    """A hash of all the files' contents, for trees that have no git tree hash."""
+    whole = hashlib.sha256()
+    for name in list_files(root).files:
+        try:
+            content = (root / name).read_bytes()
+        except OSError:
+            content = b"unreadable"
+        whole.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode("utf-8", "surrogateescape"))
+    return f"files:{whole.hexdigest()}"
+
+
+def _from_git(root: Path) -> TreeFiles:
+    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
+    try:
+        completed = run(argv, cwd=root, timeout=120, check=False)
+    except CommandNotFound as error:
+        raise InconclusiveError(
+            "the tree is in git, and there is no git program to list its files", next_step="install git"
+        ) from error
+    if completed.returncode != 0:
+        raise InconclusiveError(
+            "git could not list the tree's files", details=completed.stderr.splitlines()[-5:], next_step="git status"
+        )
+    names = [name for name in completed.stdout.split("\0") if name]
+    files, links, modules = [], 0, 0
+    for name in names:
+        path = root / name
+        if path.is_symlink():
+            links += 1
+        elif path.is_file():
+            files.append(name)
+        elif path.is_dir():
+            modules += 1
+    return TreeFiles(files=tuple(sorted(files)), notes=_notes(links, modules))
+
+
+def _walked(root: Path) -> TreeFiles:
+    files, links = [], 0
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(
+            name for name in folders if name not in _NOT_SOURCES and not (Path(folder) / name / "pyvenv.cfg").exists()
+        )
+        for name in names:
+            path = Path(folder) / name
+            if path.is_symlink():
+                links += 1
+            elif path.is_file():
+                files.append(path.relative_to(root).as_posix())
+    return TreeFiles(files=tuple(sorted(files)), notes=("no git: the files were found by a walk", *_notes(links, 0)))
+
+
+def _notes(links: int, modules: int) -> tuple[str, ...]:
+    notes = []
+    if links:
+        notes.append(f"symbolic links not followed: {links}")
+    if modules:
+        notes.append(f"folders of other repositories (submodules) not looked into: {modules}")
+    return tuple(notes)

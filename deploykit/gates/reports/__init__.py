@@ -1,0 +1,7 @@
+"""Reports for machines: what other programs read of a verdict. What people read is `deploykit.gates.report`."""
+
+from __future__ import annotations
+
+from deploykit.gates.reports.publish import FORMATS, check_wish, publish, write_report
+
+__all__ = ["FORMATS", "check_wish", "publish", "write_report"]

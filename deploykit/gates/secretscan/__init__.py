@@ -1,0 +1,1 @@
+"""Find secrets: detect-secrets' findings, many times faster, and credential formats that it does not know."""

@@ -1,0 +1,119 @@
+"""What git holds: staged contents, and every version of every file in its history."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.model import InconclusiveError
+from deploykit.process.run import CommandNotFound, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+__all__ = ["Change", "commits", "contents", "history_changes", "is_shallow", "staged_changes", "text_of"]
+
+_FILE_MODES = ("100644", "100755", "100664")
+_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A version of a file. `kind`: `file`, `link`, `submodule` or `deleted`; `blob` is empty for the last."""
+
+    path: str
+    blob: str
+    kind: str
+    commit: str = ""
+
+
+def staged_changes(root: Path) -> list[Change]:
+    """What the next commit would change, as it is staged (a file's content in the tree may be another)."""
+    out = _git(root, "diff", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff")
+    return list(_changes(out.split("\0"), ""))
+
+
+def history_changes(root: Path, *, known: Sequence[str] = ()) -> Iterator[Change]:
+    """Every version of every file in all refs' history, but for what the commits `known` and their ancestors have."""
+    argv = [
+        "-c", "log.showRoot=true", "log", "--all", "--stdin", "--raw", "-z", "-m", "--no-renames", "--no-abbrev", "--no-ext-diff",
+        "--format=%x01%H",
+    ]  # fmt: skip
+    out = _git(root, *argv, stdin="".join(f"^{commit}\n" for commit in known))
+    for part in out.split("\x01")[1:]:
+        commit, _, rest = part.partition("\0")
+        yield from _changes(rest.lstrip("\n").split("\0"), commit.strip())
+
+
+def commits(root: Path) -> frozenset[str]:
+    """Every commit that a ref reaches."""
+    return frozenset(_git(root, "rev-list", "--all").split())
+
+
+def is_shallow(root: Path) -> bool:
+    return _git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
+
+
+def text_of(root: Path, name: str) -> str | None:
+    """A file's text in the last commit, None when there is none."""
+    try:
+        completed = run(["git", "show", f"HEAD:./{name}"], cwd=root, timeout=_SECONDS, check=False)
+    except CommandNotFound:
+        return None
+    return completed.stdout if completed.returncode == 0 else None
+
+
+def contents(root: Path, blobs: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Each blob's content, in order, one in memory at a time; None for one that this clone does not have."""
+    with tempfile.TemporaryFile() as asked:
+        asked.write("".join(f"{blob}\n" for blob in blobs).encode())
+        asked.seek(0)
+        with subprocess.Popen(
+            ["git", "cat-file", "--batch"],
+            cwd=root,
+            stdin=asked,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # A partial clone must not fetch gigabytes because somebody looks for secrets.
+            env={**os.environ, "GIT_NO_LAZY_FETCH": "1"},
+        ) as git:
+            try:
+                stream = git.stdout
+                for blob in blobs:
+                    head = stream.readline().split() if stream is not None else []
+                    if len(head) != 3 or stream is None:
+                        yield blob, None
+                        continue
+                    content = stream.read(int(head[2]))
+                    stream.read(1)
+                    yield blob, content
+            finally:
+                git.kill()
+
+
+def _changes(fields: Sequence[str], commit: str) -> Iterator[Change]:
+    meta = ""
+    for field in fields:
+        if field.startswith(":"):
+            meta = field
+        elif meta and field:
+            _, mode, _, blob, _status = meta.split()
+            kind = "file" if mode in _FILE_MODES else {"120000": "link", "160000": "submodule"}.get(mode, "deleted")
+            yield Change(path=field, blob=blob if kind == "file" else "", kind=kind, commit=commit)
+            meta = ""
+
+
+def _git(root: Path, *words: str, stdin: str = "") -> str:
+    try:
+        completed = run(["git", *words], cwd=root, stdin=stdin, timeout=_SECONDS, check=False)
+    except CommandNotFound as error:
+        raise InconclusiveError("there is no git program to ask", next_step="install git") from error
+    if completed.returncode != 0:
+        raise InconclusiveError(
+            f"git {words[0]} gave no answer", details=completed.stderr.splitlines()[-5:], next_step="git status"
+        )
+    return completed.stdout

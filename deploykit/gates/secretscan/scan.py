@@ -1,0 +1,183 @@
+"""Scan files of a tree on all cores, and account for each: scanned, binary, left out by a filter, or not readable.
+
+What is not in the cache is shared out by size to worker processes, each a fresh Python that is told by standard input what
+to look at. They are not forked: the caller may have threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.gates.secretscan.cache import ScanCache, content_key, settings_key
+from deploykit.gates.secretscan.findings import Secret, find_secrets
+from deploykit.gates.secretscan.reading import decoded, read_file
+from deploykit.gates.secretscan.rules import Rules, rules_of
+from deploykit.gates.tooling import parse_json, run_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["ScanReport", "scan_contents", "scan_files", "work"]
+
+_WORTH_A_PROCESS = 3_000_000  # bytes to look at; below, starting a Python costs more than it brings
+_PROBE = 8192
+_FILE_COST = 2000  # bytes that could be looked at in the time in which a file is opened
+
+Found = tuple[str, str, tuple[Secret, ...]]
+"""The key of a content, the encoding that it was read in (empty: binary), and its secrets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    """What became of every file that was asked for. `unreadable` says why; `recoded` files are text, but not UTF-8."""
+
+    secrets: Mapping[str, tuple[Secret, ...]] = field(default_factory=dict)
+    scanned: tuple[str, ...] = ()
+    binary: tuple[str, ...] = ()
+    filtered: tuple[str, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    recoded: tuple[str, ...] = ()
+    cached: int = 0
+
+
+def scan_files(
+    root: Path,
+    files: Sequence[str],
+    rules: Rules,
+    *,
+    processes: int = 1,
+    cache: ScanCache | None = None,
+    whole: bool = False,
+) -> ScanReport:
+    """Scan `files` (relative to `root`). `whole`: these are all files of the tree, so the cache forgets the others.
+
+    Raises InconclusiveError when a worker process does not answer.
+    """
+    settings = settings_key(rules)
+    answers: dict[str, Found] = {}
+    unreadable: list[tuple[str, str]] = []
+    waiting: list[tuple[int, str]] = []
+    for name in files:
+        read = read_file(root / name)
+        if read.problem:
+            unreadable.append((name, read.problem))
+            continue
+        if rules.filters_file(name):
+            # Most files that no rule looks into are images and the like: they are counted as what they are.
+            answers[name] = ("", "" if b"\0" in read.content[:_PROBE] else "filtered", ())
+            continue
+        key = content_key(settings, name, read.content)
+        known = cache.get(key) if cache is not None else None
+        if known is not None:
+            answers[name] = (key, *known)
+        else:
+            waiting.append((len(read.content), name))
+    cached = len([name for name in answers if answers[name][0]])
+    found = _share_out(root, waiting, rules, processes)
+    for name, answer in found.items():
+        if isinstance(answer, str):
+            unreadable.append((name, answer))
+        else:
+            answers[name] = answer
+    if cache is not None:
+        fresh = {
+            key: (encoding, secrets) for key, encoding, secrets in map(answers.__getitem__, found.keys() & answers)
+        }
+        cache.put(fresh, keep=[answer[0] for answer in answers.values()] if whole else None)
+    filtered = [name for name, answer in answers.items() if answer[1] == "filtered"]
+    return _report(answers, filtered, unreadable, cached)
+
+
+def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules) -> ScanReport:
+    """Scan contents that stand in no file (what is staged, what was once committed), by path."""
+    answers: dict[str, Found] = {}
+    filtered: list[str] = []
+    for name, content in contents:
+        if rules.filters_file(name):
+            filtered.append(name)
+            answers[name] = ("", "filtered", ())
+        else:
+            answers[name] = _look(name, content, rules, "")
+    return _report(answers, filtered, [], 0)
+
+
+def _report(
+    answers: Mapping[str, Found], filtered: Sequence[str], unreadable: Sequence[tuple[str, str]], cached: int
+) -> ScanReport:
+    looked = {name: answer for name, answer in answers.items() if answer[1] != "filtered"}
+    return ScanReport(
+        secrets={name: looked[name][2] for name in sorted(looked) if looked[name][2]},
+        scanned=tuple(sorted(name for name, answer in looked.items() if answer[1])),
+        binary=tuple(sorted(name for name, answer in looked.items() if not answer[1])),
+        filtered=tuple(sorted(filtered)),
+        unreadable=tuple(sorted(unreadable)),
+        recoded=tuple(sorted(name for name, answer in looked.items() if answer[1] not in {"", "utf-8"})),
+        cached=cached,
+    )
+
+
+def _share_out(root: Path, waiting: Sequence[tuple[int, str]], rules: Rules, processes: int) -> dict[str, Found | str]:
+    total = sum(size for size, _ in waiting)
+    parts = min(processes, 1 + total // _WORTH_A_PROCESS)
+    if parts < 2:
+        return _look_at(root, [name for _, name in waiting], rules)
+    shares: list[list[str]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    for size, name in sorted(waiting, reverse=True):
+        least = loads.index(min(loads))
+        loads[least] += size + _FILE_COST
+        shares[least].append(name)
+    with ThreadPoolExecutor(parts - 1) as pool:
+        others = [pool.submit(_in_worker, root, names, rules) for names in shares[1:]]
+        found = _look_at(root, shares[0], rules)
+        for other in others:
+            found.update(other.result())
+    return found
+
+
+def _in_worker(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found | str]:
+    task = {"files": list(names), "plugins": rules.plugins, "filters": rules.filters, "formats": rules.formats}
+    package = str(Path(__file__).resolve().parents[3])
+    environment = {**os.environ, "PYTHONPATH": package, "PYTHONUTF8": "1"}
+    completed = run_tool(
+        [sys.executable, "-P", "-m", "deploykit.gates.secretscan.worker"],
+        root=root,
+        environment=environment,
+        answers=(0,),
+        stdin=json.dumps(task),
+    )
+    return {name: _from_json(answer) for name, answer in parse_json(completed).items()}
+
+
+def _from_json(answer: Any) -> Found | str:
+    if isinstance(answer, str):
+        return answer
+    key, encoding, secrets = answer
+    return key, encoding, tuple(Secret(*secret) for secret in secrets)
+
+
+def work(task: Mapping[str, Any], root: Path) -> dict[str, Found | str]:
+    """What a worker process does: look at the files of its share."""
+    return _look_at(root, task["files"], rules_of(task["plugins"], task["filters"], formats=task["formats"]))
+
+
+def _look_at(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found | str]:
+    settings = settings_key(rules)
+    found: dict[str, Found | str] = {}
+    for name in names:
+        read = read_file(root / name)
+        found[name] = read.problem or _look(name, read.content, rules, content_key(settings, name, read.content))
+    return found
+
+
+def _look(name: str, content: bytes, rules: Rules, key: str) -> Found:
+    text = decoded(content)
+    if text is None:
+        return key, "", ()
+    return key, text[1], find_secrets(name, text[0], rules)

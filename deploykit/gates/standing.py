@@ -1,0 +1,120 @@
+"""Passes that still stand: a verdict on the same inputs is shown again with its age, and its gate is not run.
+
+Beside each verdict lies a note of the inputs it was given for. The note is sealed with a key that only this user's
+cache has, so a verdict that was edited, damaged, or came with somebody else's files is never taken for one of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.gates.interface import WORK_FOLDER
+from deploykit.gates.test import data_fingerprint
+from deploykit.gates.tools import cache_home
+from deploykit.gates.verdict_files import read_verdict
+from deploykit.model import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploykit.model import Verdict
+
+__all__ = ["GOOD_UNTIL", "age", "forget", "note_inputs", "standing"]
+
+GOOD_UNTIL = "good_until"
+"""Evidence setting: seconds since the epoch until which the answer holds. The audit's is nothing without it."""
+_KEY = "evidence.key"
+_KEY_BYTES = 32
+
+
+def note_inputs(root: Path, verdict: Verdict, inputs: str, *, environment: Mapping[str, str], now: float) -> None:
+    """Note what the recorded `verdict` was given for. Where that can't be written, the gate is run again next time."""
+    forget(root, verdict.gate)
+    if not inputs or verdict.outcome is not Outcome.PASSED:
+        return
+    with suppress(OSError, ValueError):
+        note = {"inputs": inputs, "verdict": _digest(verdict), "given_at": now}
+        content = note | {"seal": _seal(note, _key(environment))}
+        path = _path(root, verdict.gate)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}-{os.getpid()}")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
+        temporary.replace(path)
+
+
+def forget(root: Path, gate: str) -> None:
+    with suppress(OSError):
+        _path(root, gate).unlink(missing_ok=True)
+
+
+def standing(
+    root: Path, gate: str, inputs: str, *, environment: Mapping[str, str], now: float
+) -> tuple[Verdict, float] | None:
+    """The pass of `gate` on these inputs, and its age in seconds; None when there is none, or any doubt about it."""
+    verdict = read_verdict(root, gate) if inputs else None
+    if verdict is None or verdict.outcome is not Outcome.PASSED or verdict.gate != gate:
+        return None
+    try:
+        content = json.loads(_path(root, gate).read_text(encoding="utf-8"))
+        seal = content.pop("seal")
+        given_at = float(content["given_at"])
+        sound = (
+            hmac.compare_digest(seal, _seal(content, _key(environment)))
+            and content["inputs"] == inputs
+            and content["verdict"] == _digest(verdict)
+        )
+        good_until = verdict.evidence.settings.get(GOOD_UNTIL, 0 if gate == "audit" else now + 1)
+        sound = sound and given_at <= now < float(good_until)
+        # Coverage is judged from the data of the tests: without them the tests have to run again.
+        data = verdict.evidence.settings.get("coverage_data")
+        if data is not None:
+            sound = sound and bool(data) and data == data_fingerprint(root / WORK_FOLDER / "coverage" / gate)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return (verdict, now - given_at) if sound else None
+
+
+def age(seconds: float) -> str:
+    """`12 s`, `5 min`, `3 h`, `2 days`."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size or (unit != "days" and seconds >= size):
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _path(root: Path, gate: str) -> Path:
+    return root / WORK_FOLDER / "inputs" / f"{gate}.json"
+
+
+def _digest(verdict: Verdict) -> str:
+    return hashlib.sha256(json.dumps(verdict.as_json(), sort_keys=True).encode()).hexdigest()
+
+
+def _seal(note: Mapping[str, Any], key: bytes) -> str:
+    return hmac.new(key, json.dumps(note, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+
+
+def _key(environment: Mapping[str, str]) -> bytes:
+    """The user's key, made at the first need; whoever comes second takes the first one's."""
+    path = cache_home(environment) / _KEY
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(secrets.token_bytes(_KEY_BYTES))
+        with suppress(FileExistsError):
+            os.link(name, path)
+        Path(name).unlink()
+    key = path.read_bytes()
+    if len(key) != _KEY_BYTES:
+        msg = f"{path} is no key"
+        raise ValueError(msg)
+    return key

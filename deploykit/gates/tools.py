@@ -1,0 +1,215 @@
+"""The tools' environments. Each family of tools has a lock with hashes in the wheel, and an environment made from it.
+
+Outside nox they are kept in the user's cache, named by the hash of what they are made of, and shared by all projects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from deploykit.gates.tooling import last_lines, tool_environment
+from deploykit.model import InconclusiveError
+from deploykit.process.run import CommandTimedOut, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+__all__ = [
+    "FAMILIES",
+    "UNSHARED",
+    "Installer",
+    "UvInstaller",
+    "cache_home",
+    "environment_key",
+    "family_of",
+    "find_uv",
+    "lock_of",
+    "made_once",
+    "managed_tool",
+]
+
+LOCKS = Path(__file__).parent / "locks"
+FAMILIES = ("bandit", "detect-secrets", "import-linter", "mypy", "pip-audit", "pytest", "ruff")
+_FAMILY_OF = {"lint-imports": "import-linter", "coverage": "pytest"}
+_INSTALL_SECONDS = 900.0
+_MARKER = ".deploykit-complete"
+UNSHARED = {"UV_LINK_MODE": "copy"}
+"""uv links files into environments from its cache: a test that writes into its environment would change every other
+environment that has the file, scanners included."""
+_BENDING = ("UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "UV_REQUIRE_HASHES", "UV_SYSTEM_PYTHON", "UV_NO_BUILD_ISOLATION")
+
+
+class Installer(Protocol):
+    """Puts packages into one environment."""
+
+    @property
+    def python(self) -> Path: ...
+
+    @property
+    def understands_groups(self) -> bool:
+        """Whether `--group` and `-r pyproject.toml` can be given (uv: yes)."""
+
+    def install(self, *words: str) -> None:
+        """Install as `pip install` would. Raises InconclusiveError with the installer's last lines."""
+
+
+def family_of(tool: str) -> str:
+    """The family that brings a tool. Raises KeyError for one that none brings."""
+    family = _FAMILY_OF.get(tool, tool)
+    if family not in FAMILIES:
+        raise KeyError(tool)
+    return family
+
+
+def lock_of(family: str) -> Path:
+    return LOCKS / f"{family}.txt"
+
+
+def cache_home(environment: Mapping[str, str]) -> Path:
+    """`$XDG_CACHE_HOME/deploykit`, else `~/.cache/deploykit`."""
+    xdg = environment.get("XDG_CACHE_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".cache") / "deploykit"
+
+
+def environment_key(*parts: str | bytes) -> str:
+    """A short hash of what an environment is made of: the parts, this Python and this platform."""
+    whole = hashlib.sha256(f"{sys.implementation.cache_tag} {sysconfig.get_platform()} {sys.base_prefix}".encode())
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        whole.update(f"\0{len(raw)}\0".encode() + raw)
+    return whole.hexdigest()[:20]
+
+
+@cache
+def find_uv() -> str:
+    """The uv of the kit's own environment, else the one on PATH. Raises InconclusiveError when there is none."""
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        raise InconclusiveError("uv, which makes the tools' environments, is not installed", next_step="pip install uv")
+    return found
+
+
+class UvInstaller:
+    """Installs into the environment in `folder`, which it can also make."""
+
+    understands_groups = True
+
+    def __init__(self, folder: Path, *, root: Path, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._root = root
+        self._environment = {
+            name: value for name, value in tool_environment(environment).items() if name not in _BENDING
+        } | {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", **UNSHARED}
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    def make(self) -> None:
+        self._uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(self.folder))
+
+    def install(self, *words: str) -> None:
+        self._uv("pip", "install", "--quiet", "--python", str(self.python), *words)
+
+    def _uv(self, *words: str) -> None:
+        try:
+            completed = run(
+                [find_uv(), *words], cwd=self._root, env=self._environment, timeout=_INSTALL_SECONDS, check=False
+            )
+        except CommandTimedOut as error:
+            raise InconclusiveError(error.message, details=error.details, next_step="try again") from error
+        if completed.returncode != 0:
+            raise InconclusiveError(
+                f"the environment for the tools could not be made (uv {words[0]} {words[1]})",
+                details=last_lines(completed),
+                next_step="check the network and the package index, then run the gate again",
+            )
+
+
+def managed_tool(family: str, *, environment: Mapping[str, str]) -> Path:
+    """The folder of the family's environment in the user's cache, made now if it is not there."""
+    lock = lock_of(family)
+    folder = cache_home(environment) / "tools" / f"{family}-{environment_key(lock.read_bytes())}"
+
+    def fill(target: Path) -> None:
+        installer = UvInstaller(target, root=lock.parent, environment=environment)
+        installer.make()
+        installer.install("--require-hashes", "-r", str(lock))
+
+    return made_once(folder, fill)
+
+
+def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Make a folder by `fill`, once, whoever asks at the same time; a half-made one is made afresh."""
+    if _is_complete(folder):
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(folder.with_name(f"{folder.name}.lock")):
+            if _is_complete(folder):
+                return folder
+            if folder.exists():
+                shutil.rmtree(folder)
+            fill(folder)
+            (folder / _MARKER).touch()
+    except OSError as error:
+        raise InconclusiveError(
+            f"the environment {folder} can't be made: {error}",
+            next_step="make the folder writable, or set XDG_CACHE_HOME to one that is",
+        ) from error
+    return folder
+
+
+def _is_complete(folder: Path) -> bool:
+    return (folder / _MARKER).exists() and (folder / "bin" / "python").exists()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the file's lock; the kernel gives it back when the process ends, however it ends."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+class ManagedToolbox:
+    """Tools and the project's environment from the user's cache: for `invoke gate` in any tree."""
+
+    def __init__(
+        self, *, environment: Mapping[str, str], make_project: Callable[[], Path], make_application: Callable[[], Path]
+    ) -> None:
+        self._environment = environment
+        self._make_project = make_project
+        self._make_application = make_application
+        self._project: Path | None = None
+
+    def tool(self, name: str) -> Sequence[str]:
+        return [str(managed_tool(family_of(name), environment=self._environment) / "bin" / name)]
+
+    def tool_python(self, name: str) -> Path:
+        return managed_tool(family_of(name), environment=self._environment) / "bin" / "python"
+
+    def python(self) -> Path:
+        if self._project is None:
+            self._project = self._make_project()
+        return self._project
+
+    def application_python(self) -> Path:
+        return self._make_application()

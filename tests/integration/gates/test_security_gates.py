@@ -1,0 +1,229 @@
+"""sast, audit and secrets with the real bandit, pip-audit and detect-secrets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from deploykit.gates.tools import find_uv, managed_tool
+from deploykit.model import Outcome
+
+# Made of parts, so that this file holds no secret itself.
+KEY = "AKIA" + "IOSFODNN7" + "EXAMPLE"
+LEAK = f'aws_key = "{KEY}"\n'
+
+
+def test_insecure_code_is_a_finding_and_tests_are_left_out(shop):
+    shop.write({"shop/bad.py": "import subprocess\n\nsubprocess.call(input(), shell=True)\n"})
+    verdict = shop.gate("sast")
+    assert verdict.outcome is Outcome.FINDINGS
+    assert ("shop/bad.py", 3, "B602") in {(f.path, f.line, f.rule) for f in verdict.findings}
+    assert verdict.evidence.looked_at == 2
+    assert "files left out by security.sast_exclude: 1" in verdict.evidence.notes
+
+
+def test_clean_code_passes_sast(shop):
+    shop.commit()
+    verdict = shop.gate("sast")
+    assert (verdict.outcome, verdict.evidence.looked_at) == (Outcome.PASSED, 1)
+
+
+def test_code_that_bandit_can_not_parse_is_inconclusive(shop):
+    shop.write({"shop/bad.py": "def (:\n"})
+    verdict = shop.gate("sast")
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert any(note.startswith("shop/bad.py: syntax error") for note in verdict.evidence.notes)
+
+
+def test_bandits_own_configuration_is_honoured(shop):
+    shop.write(
+        {
+            "shop/bad.py": "import subprocess\n\nsubprocess.call(input(), shell=True)\n",
+            ".bandit": "[bandit]\nskips = B602\n",
+        }
+    )
+    verdict = shop.gate("sast")
+    assert verdict.outcome is Outcome.PASSED
+    assert verdict.evidence.settings["configuration"] == "--ini .bandit"
+
+
+def test_a_secret_is_a_finding_that_does_not_repeat_it(shop):
+    shop.write({"shop/keys.py": LEAK})
+    verdict = shop.gate("secrets")
+    assert ("shop/keys.py", 1, "AWS Access Key") in {(f.path, f.line, f.rule) for f in verdict.findings}
+    assert KEY not in json.dumps(verdict.as_json())
+
+
+def test_a_secret_in_a_new_file_and_in_a_file_that_is_not_utf8_is_found(shop):
+    shop.commit()
+    shop.write({"new.cfg": LEAK, "latin.py": b"# caf\xe9\n" + LEAK.encode()})
+    assert {f.path for f in shop.gate("secrets").findings} == {"new.cfg", "latin.py"}
+
+
+def test_binary_files_are_said_not_to_be_looked_into(shop):
+    shop.write({"logo.bin": b"\0\1\2" + LEAK.encode()})
+    verdict = shop.gate("secrets")
+    assert verdict.outcome is Outcome.PASSED
+    assert "binary files not looked into: 1" in verdict.evidence.notes
+
+
+def test_a_baseline_that_detect_secrets_wrote_is_read(shop, gate_environment):
+    shop.write({"shop/keys.py": LEAK})
+    shop.commit()
+    program = managed_tool("detect-secrets", environment=gate_environment) / "bin" / "detect-secrets"
+    made = subprocess.run([program, "scan"], cwd=shop.root, capture_output=True, text=True, check=True)
+    shop.write({".secrets.baseline": made.stdout})
+    known = shop.gate("secrets", environment={"CI": ""})
+    assert known.outcome is Outcome.INCONCLUSIVE, known
+    assert "nobody has labelled any of them" in known.reason
+    shop.write(
+        {".secrets.baseline": made.stdout.replace('"is_verified": false', '"is_verified": false, "is_secret": false')}
+    )
+    assert shop.gate("secrets").outcome is Outcome.PASSED
+    shop.write({"shop/more.py": LEAK.replace("IOSF", "IOSG")})
+    assert {f.path for f in shop.gate("secrets").findings} == {"shop/more.py"}
+
+
+def test_a_baseline_that_is_cut_off_is_inconclusive(shop):
+    shop.write({".secrets.baseline": '{"version": "1.5.0", '})
+    assert shop.gate("secrets").outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_line_may_be_allowed_in_the_open(shop):
+    shop.write({"shop/keys.py": LEAK.rstrip() + "  # pragma: allowlist secret\n"})
+    assert shop.gate("secrets").outcome is Outcome.PASSED
+
+
+def test_excluded_files_are_counted(shop):
+    project = (shop.root / "pyproject.toml").read_text()
+    shop.write(
+        {
+            "pyproject.toml": project + '[tool.deploykit.security.secrets]\nexclude = ["data"]\n',
+            "data/keys.py": LEAK,
+        }
+    )
+    verdict = shop.gate("secrets")
+    assert verdict.outcome is Outcome.PASSED
+    assert "files left out by security.secrets.exclude: 1" in verdict.evidence.notes
+
+
+def test_many_files_are_looked_at_by_several_processes(shop):
+    shop.write({f"many/f{index}.py": "A = 1\n" for index in range(60)} | {"many/bad.py": LEAK})
+    verdict = shop.gate("secrets")
+    assert {f.path for f in verdict.findings} == {"many/bad.py"}
+    assert verdict.evidence.looked_at > 60
+
+
+def advisory(name, package, *, fixed, modified, **more):
+    affected = {
+        "package": {"name": package, "ecosystem": "PyPI"},
+        "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}],
+    }
+    return {"id": name, "modified": modified, "details": "Bad.", "aliases": [], "affected": [affected]} | more
+
+
+@pytest.fixture
+def audited(shop, tmp_path):
+    """Audit a lock against a copy of advisories of a given age."""
+    copy = tmp_path / "copy.jsonl"
+
+    def audit(lock: str, *, age_days: float = 1, settings: str = "", withdrawn: bool = False):
+        modified = datetime.fromtimestamp(time.time() - age_days * 86_400, UTC).isoformat()
+        more = {"withdrawn": modified} if withdrawn else {}
+        records = [
+            advisory("PYSEC-1", "iniconfig", fixed="2.1", modified=modified, **more),
+            advisory("PYSEC-2", "something-else", fixed="9", modified=modified),
+        ]
+        copy.write_text("".join(json.dumps(record) + "\n" for record in records))
+        shop.write({"requirements.txt": lock, "pyproject.toml": '[tool.deploykit]\napp = "shop"\n' + settings})
+        return shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(copy)})
+
+    return audit
+
+
+def test_a_vulnerable_pin_is_found_with_its_fix(audited):
+    verdict = audited("pluggy==1.6.0\niniconfig==2.0.0\n")
+    assert verdict.outcome is Outcome.FINDINGS, verdict
+    (finding,) = verdict.findings
+    assert (finding.rule, finding.path, finding.line, finding.fix) == (
+        "PYSEC-1",
+        "requirements.txt",
+        2,
+        "iniconfig>=2.1",
+    )
+
+
+def test_a_fixed_pin_passes_and_every_verdict_says_the_age_and_the_limit(audited):
+    raised = "[tool.deploykit.security.audit]\nmax_age_days = 400\n"
+    verdict = audited("iniconfig==2.1.0 \\\n  --hash=sha256:" + "0" * 64 + "\n", age_days=100.2, settings=raised)
+    assert (verdict.outcome, verdict.evidence.looked_at) == (Outcome.PASSED, 1), verdict
+    assert any("100 days old (at most 400 allowed, raised from the default of 30)" in n for n in verdict.evidence.notes)
+
+
+def test_an_old_copy_is_inconclusive(audited):
+    verdict = audited("iniconfig==2.1.0\n", age_days=31.5)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "31 days old, 30 are allowed" in verdict.reason
+
+
+def test_a_withdrawn_advisory_is_left_out(audited):
+    assert audited("iniconfig==2.0.0\n", withdrawn=True).outcome is Outcome.PASSED
+
+
+def test_an_accepted_advisory_passes_until_its_day(audited):
+    ignore = "[[tool.deploykit.security.audit.ignore]]\nid = 'PYSEC-1'\nreason = 'not reachable'\nuntil = '{}'\n"
+    assert audited("iniconfig==2.0.0\n", settings=ignore.format("2999-01-01")).outcome is Outcome.PASSED
+    assert audited("iniconfig==2.0.0\n", settings=ignore.format("2020-01-01")).outcome is Outcome.FINDINGS
+
+
+def test_an_entry_for_another_platform_is_said_not_to_be_looked_up(audited):
+    verdict = audited("pluggy==1.6.0\niniconfig==2.0.0 ; sys_platform == 'win32'\n")
+    assert verdict.outcome is Outcome.PASSED
+    assert any("not for this platform, not looked up: iniconfig" in note for note in verdict.evidence.notes)
+
+
+def test_a_uv_lock_is_looked_up(shop, audited):
+    audited("iniconfig==2.0.0\n")
+    (shop.root / "requirements.txt").unlink()
+    shop.write(
+        {
+            "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["iniconfig==2.0.0"]\n'
+        }
+    )
+    subprocess.run([find_uv(), "lock", "-q"], cwd=shop.root, env=shop.environment, check=True)
+    copy = shop.root.parent / "copy.jsonl"
+    record = advisory("PYSEC-1", "iniconfig", fixed="2.1", modified=datetime.now(UTC).isoformat())
+    copy.write_text(json.dumps(record))
+    verdict = shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(copy)})
+    assert verdict.outcome is Outcome.FINDINGS, verdict
+    assert [(f.rule, f.path) for f in verdict.findings] == [("PYSEC-1", "uv.lock")]
+
+
+def test_an_empty_lock_is_inconclusive(audited):
+    assert audited("# nothing\n").outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_lock_that_can_not_be_parsed_is_inconclusive(audited):
+    verdict = audited("iniconfig==2.1.0 --hash=sha256:00 --hash\npluggy===\n")
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_an_unreachable_source_is_inconclusive_and_says_how_to_give_a_copy(shop):
+    shop.write({"requirements.txt": "iniconfig==2.1.0\n"})
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    verdict = shop.gate("audit", environment=nowhere)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "DEPLOYKIT_ADVISORIES" in verdict.next_step
+
+
+def test_security_joins_the_three(shop, audited):
+    audited("iniconfig==2.1.0\n")
+    shop.commit()
+    nowhere = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:9")
+    verdict = shop.gate("security", environment=nowhere)
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert verdict.reason == "audit inconclusive"

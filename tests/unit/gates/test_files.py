@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from deploykit.gates.files import excluded, fingerprint, list_files, python_files
+from deploykit.model import InconclusiveError
+
+
+def test_new_files_count_and_ignored_and_deleted_ones_do_not(tree):
+    subprocess.run(["git", "-C", tree, "add", "-A"], check=True)
+    (tree / "gone.py").write_text("")
+    subprocess.run(["git", "-C", tree, "add", "gone.py"], check=True)
+    (tree / "gone.py").unlink()
+    (tree / ".gitignore").write_text("ignored.py\n")
+    (tree / "ignored.py").write_text("")
+    (tree / "new ü.py").write_text("")
+    assert list_files(tree).files == (".gitignore", "app.py", "new ü.py", "tests/test_app.py")
+
+
+def test_links_are_not_followed_and_said(tree):
+    (tree / "loop").symlink_to(tree)
+    (tree / "link.py").symlink_to(tree / "app.py")
+    listed = list_files(tree)
+    assert "link.py" not in listed.files
+    assert "symbolic links not followed: 2" in listed.notes
+
+
+def test_another_repository_inside_is_said(tree):
+    subprocess.run(["git", "init", "-q", tree / "inner"], check=True)
+    (tree / "inner" / "a.py").write_text("")
+    assert any("other repositories" in note for note in list_files(tree).notes)
+
+
+def test_a_folder_below_the_top_lists_its_own_files(tree):
+    assert list_files(tree / "tests").files == ("test_app.py",)
+
+
+def test_a_repository_that_git_can_not_read_is_inconclusive(tree):
+    (tree / ".git" / "HEAD").write_text("broken")
+    (tree / ".git" / "config").write_text("[broken")
+    with pytest.raises(InconclusiveError, match="could not list"):
+        list_files(tree)
+
+
+def test_outside_git_a_walk_leaves_environments_and_caches_out(tmp_path):
+    for name in ("pkg/a.py", ".venv/lib/b.py", "env/pyvenv.cfg", "env/c.py", "node_modules/d.py", "__pycache__/e.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "link.py").symlink_to(tmp_path / "pkg" / "a.py")
+    listed = list_files(tmp_path)
+    assert listed.files == ("pkg/a.py",)
+    assert listed.notes[0].startswith("no git")
+
+
+def test_the_fingerprint_changes_with_any_file(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    first = fingerprint(tmp_path)
+    (tmp_path / "a.py").write_text("2")
+    second = fingerprint(tmp_path)
+    (tmp_path / "b.txt").write_text("")
+    assert len({first, second, fingerprint(tmp_path)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "patterns", "expected"),
+    [
+        ("tests/a.py", ("tests",), True),
+        ("tests/a.py", ("tests/",), True),
+        ("tests_too/a.py", ("tests",), False),
+        ("pkg/generated_pb2.py", ("*_pb2.py",), True),
+        ("pkg/a.py", ("pkg/a.py",), True),
+        ("pkg/a.py", (), False),
+    ],
+)
+def test_exclusions_are_files_folders_or_patterns(name, patterns, expected):
+    assert excluded(name, patterns) is expected
+
+
+def test_python_files_are_told_by_their_names():
+    assert python_files(["a.py", "b.txt", "c.pyw"]) == ("a.py", "c.pyw")

@@ -1,0 +1,321 @@
+"""What git knows of a tree: its commit, tags and hash; for a dirty tree the hash of a snapshot.
+
+Nothing here writes to the user's repository: a snapshot has its own index and its own object directory, git is told
+not to refresh the index, and hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are left out.
+One call of git costs about 3 ms, so those that don't need each other run side by side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.artifacts import version
+from deploykit.model import DeploykitError, UsageError
+from deploykit.process import CommandNotFound, Completed, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["GitTree", "clean_environment", "export", "read_tree"]
+
+_TIMEOUT = 120.0
+_FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
+# Variables that say where git or its configuration is found, not which repository is meant.
+_KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_SSL_")
+_DROPPED = "GIT_CONFIG_PARAMETERS"
+_CONFIG = (
+    *("-c", "core.fsmonitor=false"),
+    *("-c", "core.hooksPath=/dev/null"),
+    *("-c", "core.quotePath=false"),
+    *("-c", "advice.addEmbeddedRepo=false"),
+    *("-c", "core.safecrlf=false"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitTree:
+    """A tree that can be built. `root` may be below `top`, the top of the repository: then `tree` is the subtree.
+
+    `prefix` leads from `top` to `root` (`services/api/`), and is `""` where they are the same.
+
+    `tree` is git's tree hash; for a dirty tree that of a snapshot of the tracked and the untracked, not ignored files.
+    `changed` are the files that differ from the commit, relative to `root`; `nested` are repositories in the tree that
+    are no part of it. `tags` are all tags at the commit;
+    `last_tag` is the highest version tag in the history (`""`: none) and `distance` the number of commits since.
+    `commit_time` is UTC epoch seconds; `branch` is None when HEAD is detached.
+    """
+
+    root: Path
+    top: Path
+    prefix: str
+    commit: str
+    branch: str | None
+    tree: str
+    dirty: bool
+    changed: tuple[str, ...]
+    tags: tuple[str, ...]
+    last_tag: str
+    distance: int
+    commit_time: int
+    warnings: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
+
+    @property
+    def describe(self) -> str:
+        """As `git describe --tags --long --dirty` would say it."""
+        commit = f"{self.last_tag}-{self.distance}-g{self.commit[:7]}" if self.last_tag else self.commit[:7]
+        return f"{commit}-dirty" if self.dirty else commit
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Status:
+    branch: str | None
+    changed: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    nested: tuple[str, ...]
+
+
+def read_tree(root: Path) -> GitTree:
+    """Read the tree that `root` (the top of a repository, or a folder in it) is.
+
+    Raises UsageError when there is no git, no repository, no commit, or nothing that git would keep in `root`.
+    """
+    root = root.absolute()
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {root}")
+    with ThreadPoolExecutor(4) as pool:
+        place = pool.submit(_git, root, "rev-parse", "--show-toplevel", "--show-prefix", "--is-shallow-repository")
+        told = pool.submit(
+            _git,
+            root,
+            *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames"),
+            *("--untracked-files=all", "--ignore-submodules=dirty", "--", "."),
+        )
+        tags = pool.submit(
+            _git,
+            root,
+            *("for-each-ref", "--merged=HEAD", "--format=%(refname:strip=2) %(objectname) %(*objectname)"),
+            "refs/tags",
+        )
+        head = pool.submit(_git, root, "log", "-1", "--no-show-signature", "--format=%H %ct")
+        top, prefix, shallow = _place(root, place.result())
+        commit, commit_time = _head(root, head.result())
+        files = pool.submit(_git, root, "ls-files", "--stage", "-z", "--", ".")
+        status = _status(told.result(), prefix)
+        at_head, all_tags = _tags(tags.result(), commit)
+        last_tag = version.newest(at_head) or version.newest(all_tags)
+        count = None
+        if version.parse_tag(last_tag) is None or last_tag not in at_head:
+            since = f"refs/tags/{last_tag}..HEAD" if last_tag else "HEAD"
+            count = pool.submit(_git, root, "rev-list", "--count", since)
+        dirty = bool(status.changed)
+        tree = _snapshot_hash(root, top, prefix, status.nested) if dirty else _clean_hash(root)
+        distance = int(_ok(count.result()).stdout) if count is not None else 0
+        warnings = tuple(_warnings(status, _ok(files.result()).stdout, shallow=shallow))
+    return GitTree(
+        root=root,
+        top=top,
+        prefix=prefix,
+        commit=commit,
+        branch=status.branch,
+        tree=tree,
+        dirty=dirty,
+        changed=status.changed,
+        tags=at_head,
+        last_tag=last_tag,
+        distance=distance,
+        commit_time=commit_time,
+        warnings=warnings,
+        nested=status.nested,
+    )
+
+
+def export(tree: GitTree, destination: Path) -> None:
+    """Write the files of exactly that tree into `destination`, a new folder.
+
+    Raises DeploykitError when a dirty working tree changed since it was read.
+    """
+    destination.mkdir(parents=True)
+    with _scratch(tree.root) as env:
+        if tree.dirty:
+            seen = _write_snapshot(tree.root, tree.top, tree.prefix, tree.nested, env)
+            if seen != tree.tree:
+                raise DeploykitError(
+                    "the working tree changed while it was being built",
+                    details=[f"tree {tree.tree[:12]} was asked for, {seen[:12]} is there now"],
+                    next_step="run the same command again",
+                )
+        env["GIT_INDEX_FILE"] += ".export"
+        _ok(_git(tree.top, "read-tree", tree.tree, env=env))
+        # The exit code is 0 also when a single file could not be written, so what it says is looked at.
+        done = _ok(_git(tree.top, "checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/", env=env))
+        if "error:" in done.stderr or "fatal:" in done.stderr:
+            raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
+
+
+def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
+    if done.returncode != 0:
+        said = done.stderr
+        if "dubious ownership" in said:
+            raise UsageError(
+                f"git does not trust {root}: it belongs to another user",
+                next_step=f"git config --global --add safe.directory {root}",
+            )
+        if "must be run in a work tree" in said:
+            raise UsageError(f"{root} is a repository without a working tree", next_step="clone it, and work there")
+        if "not a git repository" in said:
+            raise UsageError(f"{root} is not in a git repository", next_step=_FIRST_COMMIT)
+        raise UsageError(f"git can't read {root}", details=said.splitlines()[-20:])
+    top, prefix, shallow = done.stdout.splitlines()
+    return Path(top), prefix, shallow == "true"
+
+
+def _head(root: Path, done: Completed) -> tuple[str, int]:
+    if done.returncode != 0:
+        if "does not have any commits" in done.stderr or "bad default revision" in done.stderr:
+            raise UsageError(
+                f"the repository of {root} has no commits yet",
+                next_step='git add -A && git commit -m "First version"',
+            )
+        raise UsageError("git can't read the last commit", details=done.stderr.splitlines()[-20:])
+    commit, seconds = done.stdout.split()
+    return commit, int(seconds)
+
+
+def _tags(done: Completed, commit: str) -> tuple[tuple[str, ...], list[str]]:
+    at_head, everywhere = [], []
+    for line in _ok(done).stdout.splitlines():
+        name, *objects = line.split()
+        everywhere.append(name)
+        if commit in objects:
+            at_head.append(name)
+    return tuple(at_head), everywhere
+
+
+def _status(done: Completed, prefix: str) -> _Status:
+    branch: str | None = None
+    changed, conflicts, nested = [], [], []
+    for entry in _ok(done).stdout.split("\0"):
+        kind, _, rest = entry.partition(" ")
+        if entry.startswith("# branch.head "):
+            name = entry.removeprefix("# branch.head ")
+            branch = None if name == "(detached)" else name
+        elif kind == "?" and rest.endswith("/"):
+            nested.append(rest.rstrip("/"))  # with --untracked-files=all only a repository is reported as a folder
+        elif kind == "?":
+            changed.append(rest)
+        elif kind == "1":
+            changed.append(rest.split(" ", 7)[7])
+        elif kind == "u":
+            path = rest.split(" ", 9)[9]
+            changed.append(path)
+            conflicts.append(path)
+    # Git names files from the top of the repository.
+    changed, conflicts, nested = (
+        [path.removeprefix(prefix) for path in paths] for paths in (changed, conflicts, nested)
+    )
+    return _Status(branch=branch, changed=tuple(changed), conflicts=tuple(conflicts), nested=tuple(nested))
+
+
+def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
+    if status.conflicts:
+        yield f"files with merge conflicts are in the tree as they are: {', '.join(status.conflicts)}"
+    if status.nested:
+        yield f"repositories inside of the tree are not part of it: {', '.join(status.nested)}"
+    modules = [entry.partition("\t")[2] for entry in files.split("\0") if entry.startswith("160000 ")]
+    if modules:
+        yield f"submodules are not supported, their files are not part of the artefact: {', '.join(modules)}"
+    if shallow:
+        yield "the clone is shallow, so tags may be missing and the version too low: git fetch --unshallow --tags"
+
+
+def _clean_hash(root: Path) -> str:
+    done = _git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
+    if done.returncode != 0 or not done.stdout.strip():
+        raise UsageError(
+            f"git keeps no file of {root}", next_step="git add -A, or see what ignores it: git check-ignore -v ."
+        )
+    return done.stdout.strip()
+
+
+def _snapshot_hash(root: Path, top: Path, prefix: str, nested: Sequence[str]) -> str:
+    with _scratch(root) as env:
+        return _write_snapshot(root, top, prefix, nested, env)
+
+
+def _write_snapshot(root: Path, top: Path, prefix: str, nested: Sequence[str], env: Mapping[str, str]) -> str:
+    """Add everything that is not ignored to the scratch index and write its tree."""
+    excluded = [f":(exclude,literal){path}" for path in nested]
+    _ok(_git(root, "add", "--all", "--", ".", *excluded, env=env))
+    below = (f"--prefix={prefix}",) if prefix else ()
+    done = _git(root, "write-tree", *below, env=env)
+    if done.returncode != 0 and below:
+        # Conflicts elsewhere in the repository forbid to write any tree: take the rest as it is, too.
+        _ok(_git(top, "add", "--update", "--", ".", env=env))
+        done = _git(root, "write-tree", *below, env=env)
+    return _ok(done).stdout.strip()
+
+
+@contextlib.contextmanager
+def _scratch(root: Path) -> Iterator[dict[str, str]]:
+    """The environment of git calls that may write: a copy of the index, and an object directory of their own."""
+    asked = _ok(_git(root, "rev-parse", "--git-path", "index", "--git-path", "objects")).stdout.splitlines()
+    index, objects = (root / name for name in asked)
+    with tempfile.TemporaryDirectory(prefix="deploykit-git-", ignore_cleanup_errors=True) as folder:
+        if index.exists():
+            # Its time is copied, too: git trusts an entry only if it is older than the index.
+            shutil.copy2(index, Path(folder, "index"))
+        Path(folder, "objects").mkdir()
+        env = clean_environment()
+        env["GIT_INDEX_FILE"] = f"{folder}/index"
+        env["GIT_OBJECT_DIRECTORY"] = f"{folder}/objects"
+        env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(objects.resolve())
+        yield env
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    if ":" in text or text.startswith('"'):
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment of this process without the variables by which a git hook names its own repository and index."""
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_") or (name.startswith(_KEPT) and name != _DROPPED)
+    }
+    return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+
+
+def _git(cwd: Path, *words: str, env: Mapping[str, str] | None = None) -> Completed:
+    try:
+        return run(
+            ["git", *_CONFIG, *words],
+            cwd=cwd,
+            env=clean_environment() if env is None else env,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except CommandNotFound as error:
+        raise UsageError(
+            "git is not installed", next_step="sudo apt-get install git, or https://git-scm.com"
+        ) from error
+
+
+def _ok(done: Completed) -> Completed:
+    if done.returncode != 0:
+        command = " ".join(done.argv[1 + len(_CONFIG) :][:2])
+        raise DeploykitError(
+            f"git {command} failed with exit code {done.returncode}", details=done.stderr.splitlines()[-20:]
+        )
+    return done

@@ -1,0 +1,226 @@
+"""Push an image to a registry, give it its tags, and read its digest back.
+
+The layers go by `docker push`, with Docker's own credentials and helpers. The other tags are then given to the very manifest that is
+there, one request each, so that all of them have the same digest. What is transient is tried again with growing pauses; a refusal is not.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from deploykit.artifacts.image.credentials import find_credentials
+from deploykit.artifacts.image.registry import Refused, Registry, RegistryError, Unavailable
+from deploykit.model import DeploykitError, UsageError
+from deploykit.process import CommandTimedOut
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Sequence
+
+    from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.names import Repository
+    from deploykit.artifacts.image.registry import Manifest
+    from deploykit.artifacts.image.tags import Tag
+
+__all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure"]
+
+Answer = TypeVar("Answer")
+_DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
+_REFUSED = re.compile(
+    r"denied|unauthorized|authentication required|no basic auth credentials|forbidden|incorrect username or password|"
+    r"status(?: code)?:? 40[13]|insufficient_scope",
+    re.IGNORECASE,
+)
+_TRANSIENT = re.compile(
+    r"connection reset|connection refused|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
+    r"toomanyrequests|too many requests|unexpected HTTP status: 5\d\d|5\d\d (?:Internal|Bad Gateway|Service|Gateway)|"
+    r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload (?:unknown|invalid)|unknown: unknown error",
+    re.IGNORECASE,
+)
+_PLAIN_HTTP = "server gave http response to https client"
+
+
+class TagTaken(UsageError):
+    """A version's tag is in the registry already, for another image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backoff:
+    """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each time.
+
+    `jitter` shortens each pause by up to that share, so that many don't come back at once.
+    """
+
+    attempts: int = 5
+    first: float = 0.5
+    longest: float = 15.0
+    jitter: float = 0.5
+
+    def pause(self, attempt: int, chance: float) -> float:
+        """After the attempt of that number (1 for the first); `chance` is between 0 and 1."""
+        return float(min(self.longest, self.first * 2 ** (attempt - 1)) * (1 - self.jitter * chance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pushed:
+    """`digest` is the registry's, read back after the push; `reference` is what is deployed. `attempts`: 1 when nothing went wrong."""
+
+    repository: Repository
+    digest: str
+    tags: tuple[str, ...]
+    attempts: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        return self.repository.at(self.digest)
+
+
+def push(  # noqa: PLR0913 - what a push depends on, all by keyword
+    docker: Docker,
+    image_id: str,
+    repository: Repository,
+    tags: Sequence[Tag],
+    *,
+    insecure: bool = False,
+    verify: ssl.SSLContext | None = None,
+    backoff: Backoff | None = None,
+    timeout: float = 1800.0,
+    sleep: Callable[[float], None] = time.sleep,
+    note: Callable[[str], None] = lambda _: None,
+) -> Pushed:
+    """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
+
+    `insecure`: plain HTTP; `verify`: certificates to trust, else the system's. `note` is told of each new attempt.
+
+    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError.
+    """
+    if not tags:
+        raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
+    started = time.monotonic()
+    tries = _Tries(backoff if backoff is not None else Backoff(), sleep, note)
+    with Registry(
+        repository, find_credentials(repository.registry, docker.environ), insecure=insecure, verify=verify
+    ) as registry:
+        for tag in tags:
+            if not tag.moves:
+                tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
+        first = tags[0].name
+        docker.run("tag", image_id, repository.tagged(first))
+        said = tries.call(lambda: _docker_push(docker, repository, first, timeout))
+        there = tries.call(lambda: registry.manifest(first))
+        if there is None or there.digest != said:
+            raise RegistryError(
+                f"{repository.registry} has another image under {first} than the one that was pushed",
+                details=[f"pushed {said}", f"there  {there.digest if there else 'nothing'}"],
+                next_step="run the same again; somebody else may be pushing the same tag",
+            )
+        for tag in tags[1:]:
+            tries.call(lambda tag=tag: _give(registry, repository, tag, image_id, there))  # type: ignore[misc]  # a lambda's default
+    return Pushed(
+        repository=repository,
+        digest=there.digest,
+        tags=tuple(tag.name for tag in tags),
+        attempts=tries.most,
+        seconds=time.monotonic() - started,
+        notes=tuple(tries.notes),
+    )
+
+
+class _Tries:
+    """Calls again what is transient; `most` is the highest number of attempts that anything took."""
+
+    def __init__(self, backoff: Backoff, sleep: Callable[[float], None], note: Callable[[str], None]) -> None:
+        self.most = 1
+        self.notes: list[str] = []
+        self._backoff = backoff
+        self._sleep = sleep
+        self._note = note
+
+    def call(self, act: Callable[[], Answer]) -> Answer:
+        for attempt in range(1, self._backoff.attempts + 1):
+            self.most = max(self.most, attempt)
+            try:
+                return act()
+            except Unavailable as error:
+                if attempt == self._backoff.attempts:
+                    raise Unavailable(
+                        f"{error.message}, {attempt} times in a row", details=error.details, next_step=error.next_step
+                    ) from None
+                pause = self._backoff.pause(attempt, random.random())  # noqa: S311  # nosec B311 - jitter, nothing secret
+                self._say(f"{error.message}; trying again in {pause:.1f} s ({attempt} of {self._backoff.attempts})")
+                self._sleep(pause)
+        raise AssertionError  # pragma: no cover - attempts is at least 1
+
+    def _say(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        self._note(sentence)
+
+
+def _refuse_to_move(registry: Registry, repository: Repository, tag: Tag, image_id: str) -> None:
+    """Raise TagTaken when the registry has that tag for another image."""
+    there = registry.manifest(tag.name)
+    # The classic image store calls an image by its configuration, containerd's by its manifest.
+    if there is not None and image_id not in {there.config, there.digest}:
+        raise TagTaken(
+            f"{repository.tagged(tag.name)} is another image already, and a version's tag is never moved",
+            details=[f"there {there.digest}", f"config {there.config or '(an index)'}", f"yours  {image_id}"],
+            next_step="tag the commit with a new version, or build from the commit that the version was built from",
+        )
+
+
+def _give(registry: Registry, repository: Repository, tag: Tag, image_id: str, manifest: Manifest) -> None:
+    if not tag.moves:
+        _refuse_to_move(registry, repository, tag, image_id)
+    registry.put(tag.name, manifest)
+    found = registry.digest(tag.name)
+    if found != manifest.digest:
+        raise RegistryError(
+            f"{repository.tagged(tag.name)} is another image than the one that was just pushed",
+            details=[f"pushed {manifest.digest}", f"there  {found or 'nothing'}"],
+            next_step="run the same again; somebody else may be pushing the same tag",
+        )
+
+
+def _docker_push(docker: Docker, repository: Repository, tag: str, timeout: float) -> str:
+    """`docker push` once; returns the digest that it names."""
+    name = repository.tagged(tag)
+    try:
+        done = docker.run("push", name, check=False, timeout=timeout)
+    except CommandTimedOut as error:
+        raise Unavailable(f"{name} was not pushed within {timeout:g} s", details=error.details) from None
+    if done.returncode == 0:
+        if match := _DIGEST.search(done.stdout):
+            return match[1]
+        raise RegistryError(f"docker pushed {name} and named no digest", details=done.stdout.splitlines()[-5:])
+    raise push_failure(done.stdout + done.stderr, repository, tag)
+
+
+def push_failure(said: str, repository: Repository, tag: str) -> DeploykitError:
+    """The error for what `docker push` printed. Pure."""
+    last = [line for line in said.splitlines() if line.strip()][-5:]
+    name, registry = repository.tagged(tag), repository.registry
+    if _REFUSED.search(last[-1] if last else ""):
+        return Refused(
+            f"{registry} does not let docker push {name}", details=last, next_step=f"docker login {registry}"
+        )
+    if _PLAIN_HTTP in said.lower():
+        return UsageError(
+            f"{registry} speaks plain HTTP, and the engine wants HTTPS",
+            details=last,
+            next_step=f'add "insecure-registries": ["{registry}"] to /etc/docker/daemon.json, or give the registry a certificate',
+        )
+    if "certificate" in said.lower():
+        return UsageError(
+            f"the engine does not trust the certificate of {registry}",
+            details=last,
+            next_step=f"put its CA into /etc/docker/certs.d/{registry}/ca.crt on the engine's machine",
+        )
+    if _TRANSIENT.search(said):
+        return Unavailable(f"pushing {name} failed", details=last, next_step="look at the registry's own log and disk")
+    return RegistryError(f"{name} could not be pushed", details=last, next_step=f"docker push {name}")

@@ -1,0 +1,266 @@
+"""Build the artefact of a tree for `local`: its sources, its wheel, its environment, stored by content digest."""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import filecmp
+import importlib.util
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.artifacts import git
+from deploykit.artifacts.artifact import FORMAT, MANIFEST, Artifact, digest_of
+from deploykit.artifacts.environment import Environments
+from deploykit.artifacts.files import canonical, flocked, folder_hash, freeze, sha256
+from deploykit.artifacts.interpreter import Interpreter, inspect
+from deploykit.artifacts.lock import Lock, project_table, resolve
+from deploykit.artifacts.store import Store
+from deploykit.artifacts.version import version_of
+from deploykit.artifacts.wheel import build_wheel, install_wheel, version_variables
+from deploykit.model import DeploykitError
+from deploykit.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from deploykit.artifacts.git import GitTree
+
+__all__ = ["BuildStep", "build_local"]
+
+_NEVER_IMPORTED = ("tests", "test", "docs", "node_modules", "benchmarks")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildStep:
+    """A part of a build that has ended: `name` (`sources`, `environment`, `wheel`, `store`), what to say of it, seconds."""
+
+    name: str
+    note: str
+    seconds: float
+
+
+def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
+    root: Path,
+    tree: GitTree,
+    *,
+    store: Path,
+    requirements: str = "",
+    python: Path | None = None,
+    on_step: Callable[[BuildStep], None] = lambda _: None,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Artifact:
+    """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
+
+    `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to run
+    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` is told what is waited for.
+
+    Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.
+    """
+    shelf = Store(store.absolute())
+    interpreter = inspect(python)
+    key = sha256(canonical([FORMAT, tree.tree, version_of(tree), requirements, interpreter.as_json(), str(shelf.root)]))
+    started = time.monotonic()
+
+    def waiting() -> None:
+        on_wait("another build of the same tree is under way, waiting for it")
+
+    with shelf.building(), flocked(shelf.locks / f"build-{key[:20]}", on_wait=waiting):
+        if (found := shelf.built(key)) is not None:
+            on_step(BuildStep(name="store", note=f"built before: {_short(found)}", seconds=time.monotonic() - started))
+            return found
+        with shelf.temporary() as folder:
+            build = _Build(
+                shelf=shelf,
+                root=root,
+                tree=tree,
+                interpreter=interpreter,
+                requirements=requirements,
+                folder=folder,
+                on_step=on_step,
+                on_wait=waiting,
+            )
+            artifact = build.run()
+        shelf.remember(key, artifact.digest)
+    return artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Build:
+    shelf: Store
+    root: Path
+    tree: GitTree
+    interpreter: Interpreter
+    requirements: str
+    folder: Path
+    on_step: Callable[[BuildStep], None]
+    on_wait: Callable[[], None]
+
+    @property
+    def result(self) -> Path:
+        """What becomes the artefact's folder."""
+        return self.folder / "artefact"
+
+    @property
+    def sources(self) -> Path:
+        return self.result / "tree"
+
+    @property
+    def environments(self) -> Environments:
+        return Environments(
+            interpreter=self.interpreter,
+            folder=self.shelf.environments,
+            builders=self.shelf.builders,
+            locks=self.shelf.locks,
+            on_wait=self.on_wait,
+        )
+
+    def run(self) -> Artifact:
+        with self._step("sources") as note:
+            git.export(self.tree, self.sources)
+            _refuse_links_out(self.sources, self.tree.top)
+            note.append(f"tree {self.tree.tree[:12]}")
+        with self._step("environment") as note:
+            lock = resolve(
+                self.sources,
+                requirements=self.requirements,
+                interpreter=self.interpreter,
+                kept=self.shelf.resolutions,
+            )
+            environment, reused = self.environments.of_lock(lock, self.sources)
+            note.append(f"{'re-used' if reused else 'made'}, {lock.message}")
+        (self.result / "requirements.lock").write_text(lock.text, encoding="utf-8")
+        project = project_table(self.sources)
+        completed: list[str] = []
+        if project:
+            with self._step("wheel") as note:
+                completed = self._wheel(str(project.get("name", "")), environment)
+                note.append(str(project.get("name", "")))
+        with self._step("store") as note:
+            artifact = self._store(lock, environment, completed, package=bool(project))
+            note.append(_short(artifact))
+        return artifact
+
+    def _wheel(self, name: str, environment: Path) -> list[str]:
+        wheel = build_wheel(
+            self.sources,
+            self.folder / "wheel",
+            project=name,
+            variables=version_variables(name, version_of(self.tree), self.tree.commit_time),
+            environments=self.environments,
+        )
+        site = self.result / "site"
+        install_wheel(wheel, site, python=environment / "bin" / "python")
+        return _complete(self.sources, site)
+
+    def _store(self, lock: Lock, environment: Path, completed: list[str], *, package: bool) -> Artifact:
+        site = self.result / "site"
+        site_hash = folder_hash(site, skip=_not_content) if package else ""
+        _compile(self.result, environment / "bin" / "python")
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "version": version_of(self.tree),
+            "tree": self.tree.tree,
+            "site": site_hash,
+            "lock": lock.key,
+            "python": {"implementation": self.interpreter.implementation, "version": self.interpreter.version},
+            "platform": self.interpreter.platform,
+            "commit": self.tree.commit,
+            "dirty": self.tree.dirty,
+            "environment": environment.name,
+            "lock_source": lock.source,
+            "lock_assumed": lock.assumed,
+            "completed": completed,
+            "notes": [*self.tree.warnings, *([lock.message] if lock.assumed else [])],
+        }
+        digest = digest_of(manifest)
+        manifest["digest"] = digest
+        (self.result / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        freeze(self.result)
+        self.result.chmod(0o755)  # a folder is renamed only by those who may write to it
+        folder = self.shelf.put(self.result, digest)
+        return Artifact.from_manifest(manifest | {"environment": environment.name}, folder, self.shelf.environments)
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[list[str]]:
+        started = time.monotonic()
+        note: list[str] = []
+        yield note
+        self.on_step(BuildStep(name=name, note=", ".join(note), seconds=time.monotonic() - started))
+
+
+def _short(artifact: Artifact) -> str:
+    return f"{artifact.version} ({artifact.digest[:19]})"
+
+
+def _refuse_links_out(tree: Path, checkout: Path) -> None:
+    """A link into the checkout, or out of the tree by `..`, would make what runs depend on what can be deleted."""
+    top = tree.resolve()
+    for place, folders, files in os.walk(tree):
+        for path in (Path(place, name) for name in [*folders, *files]):
+            if not path.is_symlink():
+                continue
+            to = path.readlink()
+            leads = path.parent.joinpath(to).resolve()
+            if leads.is_relative_to(checkout.resolve()) or not (to.is_absolute() or leads.is_relative_to(top)):
+                raise DeploykitError(
+                    f"{path.relative_to(tree)} is a link out of the tree, to {to}",
+                    next_step="replace the link by what it points to, and commit that",
+                )
+
+
+def _complete(tree: Path, site: Path) -> list[str]:
+    """Copy into the tree's packages what only the build made (`_version.py`, compiled modules), and list it.
+
+    Servers such as uvicorn and gunicorn put the working directory first on the import path: without these files the
+    package found there would be half of the one that was installed.
+    """
+    made = []
+    for package in sorted(path for path in site.iterdir() if path.is_dir() and (tree / path.name).is_dir()):
+        for path in sorted(package.rglob("*")):
+            there = tree / path.relative_to(site)
+            if path.is_file() and "__pycache__" not in path.parts and not there.exists():
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, there)
+                made.append(there.relative_to(tree).as_posix())
+    return made
+
+
+def _not_content(name: str) -> bool:
+    """Files of an installed wheel that say how and where it was installed, not what it is."""
+    last = name.rpartition("/")[2]
+    return (
+        name.startswith("bin/")
+        or name == ".lock"
+        or "__pycache__/" in name
+        or (".dist-info/" in name and last in {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"})
+    )
+
+
+def _compile(folder: Path, python: Path) -> None:
+    """Compile the sources once, so that no start pays for it. What is no valid Python stays as it is."""
+    # Names relative to the folder: what lies above it, such as `~/.local`, must not match.
+    skipped = r"/(?:" + "|".join(_NEVER_IMPORTED) + r"|\.[^/]+)/"
+    command = (python, "-I", "-m", compileall.__name__, "-qq", "-x", skipped)
+    if (folder / "site").is_dir():
+        run([*command, "site"], cwd=folder, timeout=300.0, check=False)
+        _share_compiled(folder / "site", folder / "tree")
+    run([*command, "tree"], cwd=folder, timeout=300.0, check=False)
+
+
+def _share_compiled(site: Path, tree: Path) -> None:
+    """Give the tree what was compiled of its very files in the wheel; compiled files count by the time of their source."""
+    for compiled in site.glob("*/**/__pycache__/*.pyc"):
+        source = Path(importlib.util.source_from_cache(str(compiled)))
+        twin = tree / source.relative_to(site)
+        if twin.is_file() and filecmp.cmp(source, twin, shallow=False):
+            seconds = source.stat().st_mtime
+            os.utime(twin, (seconds, seconds))
+            copy = tree / compiled.relative_to(site)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, copy)

@@ -1,0 +1,177 @@
+"""Which requirements an artefact's environment is made of: the lock that is found in the tree, or one made from it.
+
+Looked for in this order: the file that `service.requirements` names, `requirements.lock`, `uv.lock`, `pylock.toml`,
+`requirements.txt`, `[project] dependencies`. What is not pinned by hashes throughout is resolved once, with hashes, and
+the result is kept by what went in: the same tree gets the same environment for as long as the result is kept.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from deploykit.artifacts.files import canonical, sha256, write_atomically
+from deploykit.artifacts.requirements import TREE, Requirements, all_hashed, logical, read
+from deploykit.artifacts.uv import uv
+from deploykit.model import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploykit.artifacts.interpreter import Interpreter
+
+__all__ = ["Lock", "find", "project_table", "resolve"]
+
+UNIVERSAL = "universal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lock:
+    """What to install, settled. `source` is the file it comes from; `assumed` says that it was not pinned there.
+
+    `text` is the content for uv, in the format of `file` (`requirements.lock` or `pylock.toml`), with the folder of the
+    tree written as `{tree}`; `key` is the SHA-256 of all that it installs. `hashed`: to be installed with hashes only.
+    """
+
+    source: str
+    file: str
+    text: str
+    key: str
+    hashed: bool
+    assumed: bool = False
+
+    @property
+    def message(self) -> str:
+        """What to tell about it, in one line."""
+        if self.source == "":
+            return "no requirements found: the environment is bare Python"
+        if self.assumed:
+            made = f"uv pip compile --generate-hashes -o requirements.lock {self.source}"
+            return f"{self.source} does not pin everything by hash, so the kit chose versions and keeps them (lock: {made})"
+        return f"locked by {self.source}"
+
+
+def find(tree: Path, requirements: str = "") -> Path | None:
+    """The file in `tree` that says what to install; None when there is none.
+
+    Raises UsageError when the file that `requirements` names is not in the tree.
+    """
+    if requirements:
+        named = tree / requirements
+        if not named.is_file() or not named.resolve().is_relative_to(tree.resolve()):
+            raise UsageError(
+                f"service.requirements names {requirements}, which is not in the tree",
+                next_step=f"git add {requirements}, or see what ignores it: git check-ignore -v {requirements}",
+            )
+        return named
+    for name in ("requirements.lock", "uv.lock", "pylock.toml", "requirements.txt"):
+        if (tree / name).is_file():
+            return tree / name
+    return tree / "pyproject.toml" if "project" in _pyproject(tree) else None
+
+
+def resolve(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Path, universal: bool = False) -> Lock:
+    """The lock of `tree`; `kept` is the folder where the results of resolving are kept.
+
+    `universal`: what has to be resolved is, for every platform from this Python on, not for this machine alone.
+
+    Raises UsageError for files that are missing or unreadable, UvError when uv can't resolve them.
+    """
+    path = find(tree, requirements)
+    if path is None:
+        return Lock(source="", file="requirements.lock", text="", key=sha256(""), hashed=False)
+    source = path.relative_to(tree).as_posix()
+    if path.name.startswith("pylock") and path.suffix == ".toml":
+        text = path.read_text(encoding="utf-8")
+        return Lock(source=source, file=path.name, text=text, key=sha256(text), hashed=False)
+    if path.name == "uv.lock":
+        wanted = _exported(path, tree)
+    elif path.name == "pyproject.toml":
+        wanted = _declared(tree)
+    else:
+        wanted = read(path, tree)
+    if wanted.hashed or path.name == "uv.lock":
+        return _lock(source, wanted, tree)
+    return _resolved(source, wanted, tree, replace(interpreter, platform=UNIVERSAL) if universal else interpreter, kept)
+
+
+def project_table(tree: Path) -> dict[str, Any]:
+    """`[project]` of pyproject.toml when the tree can be built as a package (it has `[build-system]`, too), else empty.
+
+    Raises UsageError when pyproject.toml is not TOML.
+    """
+    data = _pyproject(tree)
+    return dict(data["project"]) if "project" in data and "build-system" in data else {}
+
+
+def _pyproject(tree: Path) -> dict[str, Any]:
+    path = tree / "pyproject.toml"
+    if not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"pyproject.toml is not valid TOML: {error}") from error
+
+
+def _exported(path: Path, tree: Path) -> Requirements:
+    """`uv.lock` as requirements. Members of a workspace come as `-e ./member` and are installed from the tree."""
+    out = tree.parent / "uv-export.txt"
+    uv(
+        *("export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate"),
+        *("--format", "requirements-txt", "--output-file", out, "--quiet"),
+        what=f"reading {path.name}",
+        cwd=tree,
+        next_step="uv lock",
+    )
+    return read(out, tree)
+
+
+def _declared(tree: Path) -> Requirements:
+    table = _pyproject(tree)["project"]
+    if "dependencies" in table.get("dynamic", ()):
+        raise UsageError(
+            "the dependencies in pyproject.toml are dynamic, so they can't be read from it",
+            next_step="uv pip compile --generate-hashes -o requirements.lock pyproject.toml",
+        )
+    lines = table.get("dependencies", [])
+    return Requirements(lines=tuple(str(line) for line in lines))
+
+
+def _lock(source: str, wanted: Requirements, tree: Path) -> Lock:
+    return Lock(
+        source=source,
+        file="requirements.lock",
+        text=wanted.text(tree).replace(str(tree), TREE),
+        key=wanted.key,
+        hashed=wanted.hashed and bool(wanted.lines),
+    )
+
+
+def _resolved(source: str, wanted: Requirements, tree: Path, interpreter: Interpreter, kept: Path) -> Lock:
+    key = sha256(canonical([wanted.key, interpreter.version, interpreter.implementation, interpreter.platform]))
+    result = kept / f"{key}.txt"
+    if not result.is_file():
+        asked, limits, answer = (tree.parent / name for name in ("asked.in", "constraints.in", "resolved.txt"))
+        asked.write_text(wanted.text(tree), encoding="utf-8")
+        limits.write_text("".join(f"{line}\n" for line in wanted.constraints), encoding="utf-8")
+        uv(
+            *("pip", "compile", asked, "--constraint", limits, "--output-file", answer, "--quiet", "--generate-hashes"),
+            *("--no-header", "--no-annotate", "--python", interpreter.executable),
+            *(("--universal",) if interpreter.platform == UNIVERSAL else ()),
+            what=f"resolving {source}",
+            cwd=tree,
+        )
+        # Options, such as the index, are not part of uv's answer and are wanted when it is installed.
+        options = "".join(f"{line}\n" for line in wanted.options)
+        write_atomically(result, options + answer.read_text(encoding="utf-8").replace(str(tree), TREE))
+    text = result.read_text(encoding="utf-8")
+    return Lock(
+        source=source,
+        file="requirements.lock",
+        text=text,
+        key=sha256(canonical([text, wanted.local])),
+        hashed=all_hashed(logical(text.splitlines())),
+        assumed=True,
+    )

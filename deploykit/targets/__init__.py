@@ -1,0 +1,1 @@
+"""Where the app runs. `interface` has the protocol; a module for each kind of target."""

@@ -1,0 +1,171 @@
+"""From a spec to what the engine is asked for, and from what the engine says to an `Instance`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import shlex
+import signal
+import tarfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model import Labels, Secret
+from deploykit.targets.docker.names import PREFIX
+from deploykit.targets.interface import Instance, InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = [
+    "INNER_PORT",
+    "LOG_CONFIG",
+    "PORT_LABEL",
+    "SECRETS",
+    "Limits",
+    "exit_code",
+    "folder_archive",
+    "instance",
+    "label_values",
+    "port_of",
+    "secret_files",
+    "split_variables",
+    "with_secrets",
+    "working_dir",
+]
+
+INNER_PORT = 8000
+"""What `{port}` and `PORT` are in a container unless another is set; the same in all: each has an address of its own."""
+PORT_LABEL = f"{PREFIX}port"
+LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
+"""The one driver whose logs every engine can give back, and an end to its growth."""
+SECRETS = "/run/deploykit"
+_VALUES = f"{SECRETS}/secrets.env"
+_LOAD = f'set -a; . {_VALUES}; set +a; exec "$@"'
+_NEVER = "0001-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one container may use. `memory` bytes, `cpus` processors (0.5 is half of one), `pids` processes; 0: no limit."""
+
+    memory: int = 0
+    cpus: float = 0.0
+    pids: int = 0
+
+    def as_host_config(self) -> dict[str, int]:
+        found = {"mem_limit": self.memory, "nano_cpus": int(self.cpus * 1e9), "pids_limit": self.pids}
+        return {name: value for name, value in found.items() if value}
+
+
+def label_values(labels: Labels) -> dict[str, str]:
+    return {f"{PREFIX}{name}": value for name, value in labels.as_json().items()}
+
+
+def working_dir(cwd: Path) -> str | None:
+    """None: the image's own. A relative folder names nothing in a container."""
+    return str(cwd) if cwd.is_absolute() else None
+
+
+# ---- secrets
+
+
+def split_variables(variables: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str]]:
+    """(plain, secret). What is plain stands in the container's configuration, for everybody who may inspect it."""
+    plain = {name: value for name, value in variables.items() if not isinstance(value, Secret)}
+    secret = {name: value.reveal() for name, value in variables.items() if isinstance(value, Secret)}
+    return plain, secret
+
+
+def with_secrets(entrypoint: list[str], command: list[str]) -> tuple[list[str], list[str]]:
+    """Entrypoint and command that load the secrets first. The shell is replaced by the program: signals reach it."""
+    return ["/bin/sh", "-c", _LOAD, "deploykit"], [*entrypoint, *command]
+
+
+def secret_files(values: Mapping[str, str], uid: int, gid: int) -> bytes:
+    """A tar for `/`: a file of each secret, and one that a shell loads; 0400, the folder 0500, for that user alone.
+
+    Files of the container's own layer, copied in before its start: a tmpfs is not there before, and would be empty
+    after a restart by the engine. They are gone with the container.
+    """
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    files = {_VALUES: lines, **{f"{SECRETS}/{name}": value for name, value in values.items()}}
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        folder = tarfile.TarInfo(SECRETS.removeprefix("/"))
+        folder.type, folder.mode, folder.uid, folder.gid, folder.mtime = tarfile.DIRTYPE, 0o500, uid, gid, time.time()
+        tar.addfile(folder)
+        for path, text in files.items():
+            data = text.encode()
+            file = tarfile.TarInfo(path.removeprefix("/"))
+            file.size, file.mode, file.uid, file.gid, file.mtime = len(data), 0o400, uid, gid, time.time()
+            tar.addfile(file, io.BytesIO(data))
+    return made.getvalue()
+
+
+def folder_archive(at: str, folder: Path) -> bytes:
+    """A tar for `/` that puts the folder's Python files at `at`, readable by everybody."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for path in (folder, *sorted(folder.rglob("*.py"))):
+            tar.add(path, str(at + "/" + str(path.relative_to(folder))).strip("/"), recursive=False, filter=_for_all)
+    return made.getvalue()
+
+
+def _for_all(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = ""
+    info.mode = 0o755 if info.isdir() else 0o644
+    return info
+
+
+# ---- what runs
+
+
+def instance(found: Mapping[str, Any], network: str, reached: tuple[str, int] | None) -> Instance:
+    """`found` is what the engine says of the container; `reached`: its published address, None without one."""
+    labels, state = found["Config"]["Labels"], found["State"]
+    values = {name: labels.get(f"{PREFIX}{name}", "") for name in Labels.__dataclass_fields__}
+    endpoint = found["NetworkSettings"]["Networks"].get(network) or {}
+    fixed = (endpoint.get("IPAMConfig") or {}).get("IPv4Address", "")
+    inner = endpoint.get("IPAddress") or fixed
+    ended = state["Status"] in {"exited", "dead", "removing"}
+    now = {"running": InstanceState.RUNNING, "paused": InstanceState.RUNNING}.get(state["Status"])
+    own = port_of(found)
+    host, port = reached or (inner, own)
+    return Instance(
+        name=labels[f"{PREFIX}name"],
+        labels=Labels(**values),
+        process=labels[f"{PREFIX}process"],
+        replica=int(labels[f"{PREFIX}replica"]),
+        state=now or (InstanceState.EXITED if ended else InstanceState.STARTING),
+        host=host,
+        port=port,
+        started_at=_seconds(state["StartedAt"]),
+        restarts=found["RestartCount"],
+        exit_code=None if now or state["Status"] == "created" else exit_code(state["ExitCode"]),
+        pid=state["Pid"] or None,
+        inner_host=inner if reached else "",
+        inner_port=own if reached else 0,
+    )
+
+
+def port_of(found: Mapping[str, Any]) -> int:
+    """The port that a container's program listens on."""
+    return int(found["Config"]["Labels"].get(PORT_LABEL, INNER_PORT))
+
+
+def exit_code(code: int) -> int:
+    """Negative for a signal, which Docker says as 128 and its number."""
+    number = code - 128
+    return -number if number in {int(known) for known in signal.valid_signals()} else code
+
+
+def _seconds(time_text: str) -> float:
+    """Seconds since the epoch of RFC 3339 with nanoseconds; 0 when it never began."""
+    if time_text.startswith(_NEVER):
+        return 0.0
+    whole, _, rest = time_text.rstrip("Z").partition(".")
+    return dt.datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{rest or 0}")

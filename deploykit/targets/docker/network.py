@@ -1,0 +1,102 @@
+"""The network of one app in one environment.
+
+A container's address has to stay what it is when the engine starts it again, since the edge knows it by address. Docker
+gives the addresses of ended containers to others, unless an address was asked for, which it allows on networks with a
+subnet of their own only. So the engine is asked for a subnet that is free, the network is made anew with that one
+named, and its upper half is kept for the kit's instances; the engine gives addresses out of the lower half.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import threading
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model import DeploykitError
+from deploykit.process.docker import EngineError
+from deploykit.targets.docker.names import PREFIX, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from deploykit.process.docker import Engine
+    from deploykit.targets.docker.names import Names
+
+__all__ = ["ADDRESS_LABEL", "AppNetwork"]
+
+ADDRESS_LABEL = f"{PREFIX}address"
+
+
+class AppNetwork:
+    """Made when it is missing, removed by `remove` unless somebody still uses it."""
+
+    def __init__(self, engine: Engine, names: Names) -> None:
+        self._engine = engine
+        self._names = names
+        self._name = names.network
+        self._chance = random.SystemRandom()
+        self._turn = threading.Lock()  # engines make two networks of one name when they are asked at the same moment
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def ensure(self) -> dict[str, Any]:
+        """The network as the engine has it. Two who make it at once get the same one."""
+        with self._turn:
+            return self._ensure()
+
+    def _ensure(self) -> dict[str, Any]:
+        if (found := self._find()) is not None:
+            return found
+        trial = f"{self._name}.{self._chance.randrange(16**8):08x}"
+        self._engine.call("create_network", trial, labels=self._names.labels(Kind.NETWORK), check_duplicate=True)
+        try:
+            (config, *_) = self._engine.call("inspect_network", trial)["IPAM"]["Config"]
+        finally:
+            self._engine.find("remove_network", trial)
+        subnet = ipaddress.IPv4Network(config["Subnet"])
+        lower = next(subnet.subnets())
+        docker = {"Driver": "default", "Config": [{"Subnet": str(subnet), "IPRange": str(lower)}]}
+        try:
+            self._engine.call(
+                "create_network",
+                self._name,
+                ipam=docker,
+                labels=self._names.labels(Kind.NETWORK),
+                check_duplicate=True,
+            )
+        except EngineError:
+            if (found := self._find()) is not None:  # somebody else was faster
+                return found
+            raise
+        found = self._find()
+        if found is None:
+            raise DeploykitError(f"the network {self._name} was removed while it was made", next_step="try again")
+        return found
+
+    def _find(self) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._engine.find("inspect_network", self._name)
+        return found
+
+    def free_address(self, network: dict[str, Any], taken: Collection[str]) -> str:
+        """An address of the upper half that nobody has. "" where the network's addresses can't be chosen."""
+        (config, *_) = network["IPAM"]["Config"] or [{}]
+        if "IPRange" not in config:
+            return ""
+        used = {entry["IPv4Address"].partition("/")[0] for entry in network["Containers"].values()} | set(taken)
+        _, upper = ipaddress.IPv4Network(config["Subnet"]).subnets()
+        for _ in range(1000):
+            address = str(upper[self._chance.randrange(1, upper.num_addresses - 1)])
+            if address not in used:
+                return address
+        raise DeploykitError(f"the network {self._name} has no address left", details=(config["Subnet"],))
+
+    def remove(self) -> None:
+        """Nothing happens when somebody (the edge) still uses it."""
+        try:
+            self._engine.find("remove_network", self._name)
+        except EngineError as error:
+            if "active endpoints" not in error.message:
+                raise

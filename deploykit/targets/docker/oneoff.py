@@ -1,0 +1,69 @@
+"""Following a one-off container to its end, within its time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from deploykit.model import DeploykitError
+from deploykit.process.docker import LineReader
+from deploykit.targets.docker.containers import exit_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.process.docker import Engine
+
+__all__ = ["run_to_end"]
+
+_TAIL = 20
+
+
+def run_to_end(
+    engine: Engine, container: str, program: str, timeout: float, on_line: Callable[[str], None] | None
+) -> tuple[int, list[str]]:
+    """(exit code, output) of a container that was started. Raises OneOffTimedOut after `timeout` seconds."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(engine, container, lines), daemon=True, name="one-off").start()
+    output: list[str] = []
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            from deploykit.targets.process import OneOffTimedOut
+
+            raise OneOffTimedOut(
+                f"{program} did not end within {timeout:g} s and was ended", details=output[-_TAIL:]
+            ) from None
+        if line is None:
+            break
+        output.append(line)
+        if on_line is not None:
+            on_line(line)
+    found = engine.find("inspect_container", container)
+    if found is None or found["State"]["Status"] != "exited":
+        raise DeploykitError(
+            f"{program} was ended by somebody else, its exit code is not known",
+            details=output[-_TAIL:],
+            next_step="run the same command again",
+        )
+    return exit_code(found["State"]["ExitCode"]), output
+
+
+def _read(engine: Engine, container: str, lines: queue.SimpleQueue[str | None]) -> None:
+    """All its lines, then None when it has ended."""
+    reader = LineReader()
+    try:
+        for piece in engine.log(container):
+            for line in reader.feed(piece):
+                lines.put(line)
+        for line in reader.last():
+            lines.put(line)
+        engine.call("wait", container)
+    except DeploykitError:
+        pass  # removed: the caller finds out
+    finally:
+        lines.put(None)

@@ -1,0 +1,389 @@
+"""The target `docker`: an instance is a container, found again by its labels.
+
+- Names: `<app>.<environment>.<instance>`, given once by the engine, so nobody starts an instance twice.
+- Addresses: on the app's own network, fixed for the container's life. Where the kit can't reach that network (macOS, an
+  engine over ssh or TCP), a random port of the engine's loopback is published for the kit's health checks as well.
+- Secrets: files in `/run/deploykit` (0400, the container's user), loaded into the program's environment by a line of
+  shell before the program replaces it. They are never in the container's configuration, so `docker inspect` has none.
+- A crash is final (restart policy `no`) until `keep_alive`, which makes the policy `unless-stopped`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import tarfile
+import time
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model import DeploykitError, UsageError
+from deploykit.process.docker import EngineError, LineReader
+from deploykit.targets.docker.accessories import ensure_accessory
+from deploykit.targets.docker.containers import (
+    INNER_PORT,
+    LOG_CONFIG,
+    PORT_LABEL,
+    Limits,
+    exit_code,
+    folder_archive,
+    instance,
+    label_values,
+    port_of,
+    secret_files,
+    split_variables,
+    with_secrets,
+    working_dir,
+)
+from deploykit.targets.docker.follow import follow
+from deploykit.targets.docker.lock import EngineLock
+from deploykit.targets.docker.names import PREFIX, Kind, Names
+from deploykit.targets.docker.network import ADDRESS_LABEL, AppNetwork
+from deploykit.targets.docker.oneoff import run_to_end
+from deploykit.targets.interface import OneOffResult, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from deploykit.process.docker import Engine
+    from deploykit.targets.docker.accessories import Accessory
+    from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff
+
+__all__ = ["DockerTarget"]
+
+_START_SECONDS = 60.0
+_HALF_MADE_SECONDS = 5.0
+_STEP_SECONDS = 0.02
+_ALIVE = frozenset({"running", "restarting", "paused"})
+_NOT_LIMITED = Limits()
+_DEFAULTS: Mapping[str, Any] = {"init": True, "security_opt": ["no-new-privileges"], "log_config": LOG_CONFIG}
+"""`init`: a process 1 that passes signals on and buries the dead; most programs do neither."""
+
+
+class DockerTarget:
+    """One app in one environment on one engine.
+
+    `limits` by process (`web`, `worker`). `publish`: whether instances publish a port on the engine's loopback; None:
+    where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and `PORT`.
+    """
+
+    name = "docker"
+    starts_at_once = True
+
+    def __init__(  # noqa: PLR0913 - by keyword
+        self,
+        app: str,
+        environment: str,
+        engine: Engine,
+        *,
+        limits: Mapping[str, Limits] | None = None,
+        publish: bool | None = None,
+        port: int = INNER_PORT,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._names = Names(app, environment)
+        self._engine = engine
+        self._limits = dict(limits or {})
+        self._publish = publish
+        self._port = port
+        self._network = AppNetwork(engine, self._names)
+        self._lock = EngineLock(engine, self._names, clock=clock)
+
+    def preflight(self) -> Sequence[Problem]:
+        error = self._engine.problem()
+        return [] if error is None else [Problem(" ".join((error.message, *error.details)), error.next_step)]
+
+    @property
+    def network(self) -> str:
+        """The network's name, for the edge; made when it is missing."""
+        return str(self._network.ensure()["Name"])
+
+    # ---- instances
+
+    def start(self, spec: InstanceSpec) -> Instance:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            found = self._started_by_others(spec.name)
+            if found is not None and found["State"]["Status"] in _ALIVE:
+                return self._instance(found)
+            if found is not None:
+                self._remove(found["Id"])
+            try:
+                self._start(self._create(spec))
+            except EngineError as error:
+                if not (error.conflict or error.not_found or "Address already in use" in error.message):
+                    raise
+                time.sleep(_STEP_SECONDS)
+                continue
+            if (found := self._find(spec.name)) is not None:
+                return self._instance(found)
+        raise DeploykitError(
+            f"{spec.name} could not be started: somebody else starts or removes it", next_step="invoke status"
+        )
+
+    def _started_by_others(self, name: str) -> dict[str, Any] | None:
+        """The container; one that was made and not started is given a moment: somebody may be about to.
+
+        Otherwise it was left behind by a kit that was killed in between.
+        """
+        deadline = time.monotonic() + _HALF_MADE_SECONDS
+        while True:
+            found = self._find(name)
+            if found is None or found["State"]["Status"] != "created" or time.monotonic() > deadline:
+                return found
+            time.sleep(_STEP_SECONDS)
+
+    def _create(self, spec: InstanceSpec) -> str:
+        network = self._network.ensure()
+        taken = [each["Labels"].get(ADDRESS_LABEL, "") for each in self._engine.containers(self._names.labels())]
+        address = self._network.free_address(network, taken)
+        labels = {
+            **label_values(spec.labels),
+            **self._names.labels(Kind.INSTANCE),
+            f"{PREFIX}name": spec.name,
+            f"{PREFIX}process": spec.process,
+            f"{PREFIX}replica": str(spec.replica),
+            ADDRESS_LABEL: address,
+            PORT_LABEL: str(self._port),
+        }
+        options: dict[str, Any] = self._limits.get(spec.process, _NOT_LIMITED).as_host_config()
+        if self._publishes:
+            options["port_bindings"] = {self._port: (self._engine.published_on(), None)}
+        return self._container(
+            self._names.container(spec.name),
+            spec,
+            tuple(word.replace("{port}", str(self._port)) for word in spec.argv),
+            variables={"PORT": str(self._port)},
+            labels=labels,
+            host_config={**options, "restart_policy": {"Name": "no"}},
+            address=address,
+            stop_timeout=max(1, round(spec.stop_timeout)),
+        )
+
+    def _container(  # noqa: PLR0913 - by keyword
+        self,
+        name: str,
+        of: InstanceSpec | OneOff,
+        argv: Sequence[str],
+        *,
+        variables: Mapping[str, str],
+        labels: Mapping[str, str],
+        host_config: Mapping[str, Any],
+        address: str = "",
+        stop_timeout: int = 10,
+    ) -> str:
+        """Make it, with the secrets in it; returns its id. Nothing runs yet."""
+        image = self._image(of)
+        plain, secrets = split_variables(of.variables)
+        command: list[str] | None = list(argv) or None
+        entrypoint: list[str] | None = None
+        if secrets:
+            own = image["Config"]
+            entrypoint, command = with_secrets(own.get("Entrypoint") or [], list(argv) or own.get("Cmd") or [])
+        elif not argv and not image["Config"].get("Cmd") and not image["Config"].get("Entrypoint"):
+            raise UsageError(
+                f"the image {of.image} says no command", next_step="set service.command, or CMD in the Dockerfile"
+            )
+        call = self._engine.call
+        endpoint = call("create_endpoint_config", **({"ipv4_address": address} if address else {}))
+        made = call(
+            "create_container",
+            image["Id"],
+            command,
+            name=name,
+            entrypoint=entrypoint,
+            environment={"PYTHONUNBUFFERED": "1", **plain, **variables},
+            labels=dict(labels),
+            working_dir=working_dir(of.cwd),
+            ports=[self._port] if "port_bindings" in host_config else None,
+            stop_timeout=stop_timeout,
+            host_config=call("create_host_config", network_mode=self._network.name, **_DEFAULTS, **host_config),
+            networking_config=call("create_networking_config", {self._network.name: endpoint}),
+        )
+        if secrets:
+            try:
+                uid, gid = self._user(made["Id"], image["Config"].get("User") or "")
+                call("put_archive", made["Id"], "/", secret_files(secrets, uid, gid))
+            except BaseException:
+                self._remove(made["Id"])
+                raise
+        return str(made["Id"])
+
+    def _image(self, of: InstanceSpec | OneOff) -> dict[str, Any]:
+        if not of.image:
+            raise UsageError(f"no image was named for release {of.labels.release}", next_step="invoke build")
+        found: dict[str, Any] | None = self._engine.find("inspect_image", of.image)
+        if found is None:
+            raise DeploykitError(
+                f"the engine at {self._engine.host} does not have the image {of.image}",
+                next_step=f"docker pull {of.image}",
+            )
+        return found
+
+    def _user(self, container: str, user: str) -> tuple[int, int]:
+        """Numbers of the image's user, which may be a name; group 0 where none is said, as Docker has it."""
+        name, _, group = user.partition(":")
+        if not name or name.isdigit():
+            return int(name or 0), int(group) if group.isdigit() else 0
+        pieces, _ = self._engine.call("get_archive", container, "/etc/passwd")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
+            file = tar.extractfile(tar.getmembers()[0])
+            lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
+        for line in lines:
+            fields = line.split(":")
+            if fields[0] == name:
+                return int(fields[2]), int(fields[3])
+        raise DeploykitError(f"the image's user {name} is not in its /etc/passwd", next_step="set USER to a number")
+
+    def _start(self, container: str) -> None:
+        try:
+            self._engine.call("start", container)
+        except EngineError as error:
+            self._remove(container)
+            if "/bin/sh" in error.message and "no such file" in error.message:
+                raise UsageError(
+                    "the image has no /bin/sh, which loads the secrets into the program's environment",
+                    next_step="use an image with a shell, or let the program read its secrets elsewhere",
+                ) from None
+            raise
+
+    def keep_alive(self, name: str, *, enabled: bool) -> None:
+        container = self._names.container(name)
+        policy = {"Name": "unless-stopped" if enabled else "no"}
+        if self._engine.find("update_container", container, restart_policy=policy) is None or not enabled:
+            return
+        found = self._find(name)
+        if found is not None and found["State"]["Status"] == "exited":
+            self._engine.find("start", container)  # the policy says nothing about what ended before
+
+    def stop(self, name: str, *, timeout: float) -> None:
+        found = self._find(name)
+        if found is not None:
+            self._end(found["Id"], timeout=timeout, signal=found["Config"].get("StopSignal") or "SIGTERM")
+
+    def _end(self, container: str, *, timeout: float, signal: str = "SIGTERM") -> None:
+        """Ask it to end, kill it after the time, and remove it."""
+        with contextlib.suppress(EngineError):  # it ended, or does not answer in time: it is removed all the same
+            self._engine.call("kill", container, signal)
+            self._engine.call("wait", container, timeout=max(timeout, 0.001))
+        self._remove(container)
+
+    def _remove(self, container: str) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._engine.find("remove_container", container, force=True, v=True)
+            except EngineError as error:
+                if not error.conflict or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)  # somebody else removes it
+                continue
+            return
+
+    def instances(self) -> Sequence[Instance]:
+        found = (
+            self._engine.find("inspect_container", each["Id"])
+            for each in self._engine.containers(self._names.labels(Kind.INSTANCE))
+        )
+        return tuple(sorted((self._instance(each) for each in found if each is not None), key=lambda one: one.name))
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = self._engine.find("inspect_container", self._names.container(name))
+        return found
+
+    @property
+    def _publishes(self) -> bool:
+        return self._publish if self._publish is not None else not self._engine.shares_our_network
+
+    def _instance(self, found: Mapping[str, Any]) -> Instance:
+        bound = (found["NetworkSettings"]["Ports"] or {}).get(f"{port_of(found)}/tcp") or []
+        reached = self._engine.reach(int(bound[0]["HostPort"])) if bound else None
+        return instance(found, self._network.name, reached)
+
+    # ---- logs and commands
+
+    def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
+        return self._logs(self._names.container(name), tail=lines)
+
+    def _logs(self, container: str, *, tail: int | str = "all") -> Sequence[str]:
+        said = self._engine.find("logs", container, tail=tail) or b""
+        reader = LineReader()
+        return (*reader.feed(said), *reader.last())
+
+    def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        return follow(self._engine, {name: self._names.container(name) for name in names})
+
+    def execute(self, name: str, argv: Sequence[str]) -> OneOffResult:
+        """Run a command inside an instance that runs. Its secrets are files there, not in this command's environment."""
+        began = time.monotonic()
+        call = self._engine.call
+        made = call("exec_create", self._names.container(name), list(argv))
+        reader = LineReader()
+        output = [*reader.feed(call("exec_start", made["Id"])), *reader.last()]
+        code = int(call("exec_inspect", made["Id"])["ExitCode"])
+        return OneOffResult(exit_code=exit_code(code), output=tuple(output), seconds=time.monotonic() - began)
+
+    def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
+        """A container of its own. A caller that was killed finds it again: the same command of the same release is
+        never run twice at a time, the second call waits for the first run's end, and a result nobody saw is kept.
+
+        Whatever interrupts the caller otherwise (Ctrl-C, an error in `on_line`) ends the command.
+        """
+        self._network.ensure()
+        digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
+        name = self._names.container(f"{one_off.labels.release}-run-{digest}")
+        began = time.monotonic()
+        found = self._engine.find("inspect_container", name)
+        if found is not None and found["State"]["Status"] not in {"running", "exited"}:
+            self._remove(found["Id"])
+            found = None
+        try:
+            if found is None:
+                labels = {**label_values(one_off.labels), **self._names.labels(Kind.ONE_OFF)}
+                made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host_config={})
+                for at, folder in one_off.files.items():
+                    self._engine.call("put_archive", made, "/", folder_archive(at, folder))
+                self._start(made)
+            code, output = run_to_end(self._engine, name, PurePath(one_off.argv[0]).name, one_off.timeout, on_line)
+        finally:
+            self._remove(name)
+        return OneOffResult(exit_code=code, output=tuple(output), seconds=time.monotonic() - began)
+
+    # ---- accessories
+
+    def ensure_accessory(self, accessory: Accessory) -> str:
+        """Start what the app needs beside it, once; returns the host name by which instances reach it."""
+        self._network.ensure()
+        return ensure_accessory(self._engine, self._names, accessory)
+
+    # ---- the lock
+
+    def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+        return self._lock.take(owner, reason, token=token, lease=lease)
+
+    def unlock(self, owner: str, *, token: int) -> None:
+        self._lock.give_back(owner, token=token)
+
+    def lock_holder(self) -> LockHolder | None:
+        return self._lock.holder()
+
+    # ---- the end
+
+    def down(self) -> None:
+        """Ends instances, one-off commands and accessories, and the network unless the edge still uses it.
+
+        Volumes stay, and so does the lock, which may be held by whoever calls this.
+        """
+        for kind in (Kind.INSTANCE, Kind.ONE_OFF, Kind.ACCESSORY):
+            found = self._engine.containers(self._names.labels(kind))
+            for each in found:
+                with contextlib.suppress(EngineError):  # it ended before
+                    own = self._engine.call("inspect_container", each["Id"])["Config"].get("StopSignal")
+                    self._engine.call("kill", each["Id"], own or "SIGTERM")
+            for each in found:
+                seconds = float(each["Labels"].get(f"{PREFIX}stop", "10"))
+                with contextlib.suppress(EngineError):
+                    self._engine.call("wait", each["Id"], timeout=seconds)
+                self._remove(each["Id"])
+        self._network.remove()

@@ -1,0 +1,103 @@
+"""The environment's lock on the target itself: a file, so that two ledgers can't both win on one machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from deploykit.model.errors import DeploykitError
+from deploykit.targets.interface import LockHolder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["EnvironmentLock"]
+
+
+class EnvironmentLock:
+    """Who may change this environment. Each method holds a `flock` for the moment in which it reads and writes.
+
+    The file keeps the last holder when the lock is given back or expires: its token is the fence that no smaller
+    token passes. `clock` gives seconds since the epoch, UTC.
+    """
+
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._file = folder / "lock.json"
+        self._clock = clock
+
+    def take(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+        """Take or renew it for `lease` seconds: None when taken, else who holds it, or held it with a greater token."""
+        with self._guarded():
+            last = self._read()
+            if last is not None:
+                held_by_other = self._holds(last) and (last.owner, last.token) != (owner, token)
+                if held_by_other or token < last.token:
+                    return last
+            self._write(LockHolder(owner=owner, reason=reason, token=token, expires_at=self._clock() + lease))
+            return None
+
+    def give_back(self, owner: str, *, token: int) -> None:
+        """Free it; nothing happens when it is somebody else's."""
+        if not self._file.exists():
+            return
+        with self._guarded():
+            last = self._read()
+            if last is not None and (last.owner, last.token) == (owner, token):
+                self._write(replace(last, expires_at=0.0))
+
+    def holder(self) -> LockHolder | None:
+        last = self._read()
+        return last if last is not None and self._holds(last) else None
+
+    def _holds(self, last: LockHolder) -> bool:
+        return last.expires_at > self._clock()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            guard = os.open(self._folder / "lock.guard", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DeploykitError(
+                f"the environment's lock can't be written: {error.strerror}", details=(str(self._folder),)
+            ) from None
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(guard)
+
+    def _read(self) -> LockHolder | None:
+        """The last holder, None before there was one. Raises DeploykitError when the file is damaged: it may be held."""
+        try:
+            found = json.loads(self._file.read_text("utf-8"))
+            return LockHolder(
+                owner=str(found["owner"]),
+                reason=str(found["reason"]),
+                token=int(found["token"]),
+                expires_at=float(found["expires_at"]),
+            )
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            raise DeploykitError(
+                "the environment's lock file is damaged",
+                details=(str(self._file),),
+                next_step=f"make sure that no release runs, then remove {self._file}",
+            ) from None
+
+    def _write(self, holder: LockHolder) -> None:
+        passing = self._file.with_name(f"lock.json.{os.getpid()}")
+        descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(holder), file)
+            file.flush()
+            os.fsync(file.fileno())
+        passing.replace(self._file)

@@ -1,0 +1,162 @@
+"""What every target can do. Each implementation passes `tests/integration/contracts/target_contract.py`."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from deploykit.model import Labels, Secret
+
+__all__ = ["Instance", "InstanceSpec", "InstanceState", "LockHolder", "OneOff", "OneOffResult", "Problem", "Target"]
+
+
+class InstanceState(enum.Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceSpec:
+    """One instance to start. Its name is `<release>-<process>-<replica>`; the same name is never started twice.
+
+    `argv` may hold `{port}`, which the target replaces by the port it chose. `variables` are given to the process by
+    its environment, never by argv; values of type Secret are not printed or logged anywhere.
+    `restart` False: an exit is final (used while a new version is judged: a crash must be seen, not hidden).
+    """
+
+    labels: Labels
+    replica: int
+    argv: tuple[str, ...]
+    cwd: Path
+    variables: Mapping[str, str | Secret]
+    process: str = "web"
+    stop_timeout: float = 10.0
+    image: str = ""
+    """For targets that run images: the reference to run, by digest (`name@sha256:…`, or the image's id)."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.labels.release}-{self.process}-{self.replica}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One instance as the target sees it now. `exit_code` is negative for a signal, None while it runs.
+
+    `restarts` counts how often the target started it again after it had ended by itself.
+    """
+
+    name: str
+    labels: Labels
+    process: str
+    replica: int
+    state: InstanceState
+    host: str
+    port: int
+    started_at: float
+    restarts: int = 0
+    exit_code: int | None = None
+    pid: int | None = None
+    inner_host: str = ""
+    """Where the edge reaches it, if that is not where the kit does (`host`, `port`): on the target's own network."""
+    inner_port: int = 0
+
+    @property
+    def edge_address(self) -> tuple[str, int]:
+        return (self.inner_host, self.inner_port) if self.inner_host else (self.host, self.port)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOff:
+    """A command of the new version that ends by itself, such as its migrations."""
+
+    labels: Labels
+    argv: tuple[str, ...]
+    cwd: Path
+    variables: Mapping[str, str | Secret] = field(default_factory=dict)
+    timeout: float = 600.0
+    image: str = ""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Folders of this machine by the path at which the command finds them, for targets that don't share its disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneOffResult:
+    exit_code: int
+    output: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockHolder:
+    """Who holds the environment on the target. `expires_at` is seconds since the epoch, UTC."""
+
+    owner: str
+    reason: str
+    token: int
+    expires_at: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a preflight found missing: one sentence, and the command or edit that mends it."""
+
+    message: str
+    next_step: str = ""
+
+
+class Target(Protocol):
+    """A place where instances of an app run. Every method looks first and then converges, so it can be repeated."""
+
+    name: str
+    starts_at_once: bool
+    """Whether several instances may be started at the same time, by threads."""
+
+    def preflight(self) -> Sequence[Problem]:
+        """What is missing before anything can start here; nothing is changed."""
+
+    def start(self, spec: InstanceSpec) -> Instance:
+        """Start an instance, or return the one of that name if it is there and alive. Does not wait for health."""
+
+    def keep_alive(self, name: str, *, enabled: bool) -> None:
+        """Whether the target starts the instance again when it ends by itself. Off after `start`: a crash of a new
+        version must be seen; the rollout turns it on once the version is trusted.
+        """
+
+    def stop(self, name: str, *, timeout: float) -> None:
+        """SIGTERM, then SIGKILL after `timeout` seconds. Nothing happens if it is not there. Returns when it is gone."""
+
+    def instances(self) -> Sequence[Instance]:
+        """All instances of this app in this environment, read back from the target, ended ones included."""
+
+    def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
+        """The last lines that the instance printed, oldest first; empty when nothing is known of it."""
+
+    def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """(instance, line) as they come, until the caller stops."""
+
+    def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
+        """Run a command to its end in the app's surroundings; a non-zero exit is a result, not an error.
+
+        `on_line` gets each line of the output as it comes. Raises DeploykitError past the `timeout`.
+        """
+
+    def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+        """Take or renew the environment's lock; None when taken, else who holds it. An expired lock can be taken.
+        A smaller `token` than the one last seen never gets it (fencing).
+        """
+
+    def unlock(self, owner: str, *, token: int) -> None:
+        """Give the lock back; nothing happens when it is somebody else's."""
+
+    def lock_holder(self) -> LockHolder | None:
+        """Who holds the lock now, None if nobody or if it is expired."""
+
+    def down(self) -> None:
+        """End everything of this app in this environment, accessories and supervisor included. Data stay."""

@@ -1,0 +1,256 @@
+"""The target `process`: instances are programs of this machine, on loopback ports, kept by the supervisor.
+
+An instance gets a clean environment: its variables, `PORT`, and the few words below that any program needs. What
+belongs to the caller's shell or virtual environment does not reach it, so that what runs does not depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from deploykit.model import Labels, Secret
+from deploykit.model.errors import DeploykitError
+from deploykit.process.supervisor.client import base_interpreter
+from deploykit.process.supervisor.interface import Program
+from deploykit.targets.environment_lock import EnvironmentLock
+from deploykit.targets.interface import Instance, InstanceState, OneOffResult, Problem
+from deploykit.targets.logs import Follower, follow, older, prune, tail
+from deploykit.targets.ports import LOOPBACK, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+    from deploykit.settings.paths import StatePaths
+    from deploykit.targets.interface import InstanceSpec, LockHolder, OneOff
+
+__all__ = ["OneOffTimedOut", "ProcessTarget"]
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER")
+_KIND = "deploykit"  # the label that tells the target's programs from the edge's and the database's
+_INSTANCE = "instance"
+_ONE_OFF = "one-off"
+_STEP_SECONDS = 0.02
+_LATE_CODE_SECONDS = 4.0
+_KEPT_LOGS = 40
+_TAIL = 20
+
+
+class OneOffTimedOut(DeploykitError):
+    """A one-off command was ended with its children since it took longer than its `timeout`."""
+
+
+class ProcessTarget:
+    """One app in one environment on this machine. `avoid` are ports that no instance may get, such as the edge's."""
+
+    name = "process"
+    starts_at_once = False
+
+    def __init__(
+        self,
+        app: str,
+        environment: str,
+        paths: StatePaths,
+        supervisor: Supervising,
+        *,
+        avoid: Collection[int] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app = app
+        self._environment = environment
+        self._paths = paths
+        self._supervisor = supervisor
+        self._avoid = frozenset(avoid)
+        self._lock = EnvironmentLock(paths.root, clock=clock)
+
+    def preflight(self) -> Sequence[Problem]:
+        problems = []
+        if not sys.platform.startswith(("linux", "darwin")):
+            problems.append(
+                Problem(f"the target process needs Linux or macOS, this is {sys.platform}", "set another target")
+            )
+        there = next(folder for folder in (self._paths.root, *self._paths.root.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            problems.append(
+                Problem(
+                    f"the state folder {self._paths.root} can't be written",
+                    f"chown or chmod {there}, or set DEPLOYKIT_STATE_DIR",
+                )
+            )
+        if not os.access(base_interpreter(), os.X_OK):
+            problems.append(
+                Problem(
+                    f"the base Python interpreter {base_interpreter()} is gone", "make the virtual environment anew"
+                )
+            )
+        return problems
+
+    # ---- instances
+
+    def start(self, spec: InstanceSpec) -> Instance:
+        known = self._supervisor.programs()
+        for status in known:
+            if status.name == spec.name and status.alive:
+                return _instance(status)
+        prune(self._logs, used={status.log.name for status in known}, keep=_KEPT_LOGS)
+        taken = {int(status.labels["port"]) for status in known if status.labels.get(_KIND) == _INSTANCE}
+        port = free_port(self._avoid | taken)
+        labels = {
+            **spec.labels.as_json(),
+            _KIND: _INSTANCE,
+            "process": spec.process,
+            "replica": str(spec.replica),
+            "port": str(port),
+        }
+        program = Program(
+            name=spec.name,
+            argv=tuple(word.replace("{port}", str(port)) for word in spec.argv),
+            cwd=spec.cwd,
+            env={**_surroundings(spec.variables), "PORT": str(port)},
+            log=self._log(spec.name),
+            stop_timeout=spec.stop_timeout,
+            labels=labels,
+        )
+        return _instance(self._supervisor.start(program))
+
+    def keep_alive(self, name: str, *, enabled: bool) -> None:
+        self._supervisor.keep_alive(name, enabled=enabled)
+
+    def stop(self, name: str, *, timeout: float) -> None:
+        self._supervisor.stop(name, timeout=timeout)
+
+    def instances(self) -> Sequence[Instance]:
+        return tuple(_instance(status) for status in self._supervisor.programs() if self._is_ours(status))
+
+    def _is_ours(self, status: ProgramStatus) -> bool:
+        wanted = (_INSTANCE, self._app, self._environment)
+        return tuple(status.labels.get(key) for key in (_KIND, "app", "environment")) == wanted
+
+    # ---- logs
+
+    @property
+    def _logs(self) -> Path:
+        return self._paths.supervisor / "logs"
+
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
+        return tail(self._log(name), lines)
+
+    def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+        return follow({name: self._log(name) for name in names})
+
+    # ---- one-off commands
+
+    def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
+        """Run it under the supervisor, so that a caller that was killed finds it again: the same command of the same
+        release is never run twice at a time, the second call waits for the first run's end.
+
+        Whatever interrupts the caller otherwise (Ctrl-C, an error in `on_line`) ends the command with its children.
+        """
+        digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
+        name = f"{one_off.labels.release}-run-{digest}"
+        log = self._log(name)
+        started = time.monotonic()
+        status = self._supervisor.status(name)
+        if status is None or not status.alive:
+            log.unlink(missing_ok=True)
+            older(log).unlink(missing_ok=True)
+            status = self._supervisor.start(
+                Program(
+                    name=name,
+                    argv=one_off.argv,
+                    cwd=one_off.cwd,
+                    env=_surroundings(one_off.variables),
+                    log=log,
+                    labels={**one_off.labels.as_json(), _KIND: _ONE_OFF},
+                )
+            )
+        output: list[str] = []
+        follower = Follower(log, position=0)
+
+        def hand_on(*, last: bool) -> None:
+            for line in follower.lines(last=last):
+                output.append(line)
+                if on_line is not None:
+                    on_line(line)
+
+        try:
+            while status is not None and status.alive:
+                hand_on(last=False)
+                if time.monotonic() - started > one_off.timeout:
+                    raise OneOffTimedOut(
+                        f"{PurePath(one_off.argv[0]).name} did not end within {one_off.timeout:g} s and was ended",
+                        details=output[-_TAIL:],
+                    )
+                time.sleep(_STEP_SECONDS)
+                status = self._supervisor.status(name)
+            hand_on(last=True)
+            status = self._with_code(name, status)
+        finally:
+            self._supervisor.stop(name)
+        if status is None or status.exit_code is None:
+            raise DeploykitError(
+                f"{PurePath(one_off.argv[0]).name} was ended by somebody else, its exit code is not known",
+                details=output[-_TAIL:],
+                next_step="run the same command again",
+            )
+        return OneOffResult(exit_code=status.exit_code, output=tuple(output), seconds=time.monotonic() - started)
+
+    def _with_code(self, name: str, status: ProgramStatus | None) -> ProgramStatus | None:
+        """The exit code of a process that outlived a killed supervisor comes late, if at all."""
+        deadline = time.monotonic() + _LATE_CODE_SECONDS
+        while status is not None and status.exit_code is None and time.monotonic() < deadline:
+            time.sleep(_STEP_SECONDS)
+            status = self._supervisor.status(name)
+        return status
+
+    # ---- the lock
+
+    def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+        return self._lock.take(owner, reason, token=token, lease=lease)
+
+    def unlock(self, owner: str, *, token: int) -> None:
+        self._lock.give_back(owner, token=token)
+
+    def lock_holder(self) -> LockHolder | None:
+        return self._lock.holder()
+
+    # ---- the end
+
+    def down(self) -> None:
+        self._supervisor.shutdown()
+
+
+def _surroundings(variables: Mapping[str, str | Secret]) -> dict[str, str]:
+    """The whole environment of a program. Output is not held back in a buffer: a log that comes late is no log."""
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()}
+    return {"PATH": _PATH, "PYTHONUNBUFFERED": "1", **passed, **given}
+
+
+def _instance(status: ProgramStatus) -> Instance:
+    """What the supervisor knows, in the target's words: STARTING is one that waits to be started again."""
+    labels = status.labels
+    state = InstanceState.STARTING if status.keep_alive else InstanceState.EXITED
+    return Instance(
+        name=status.name,
+        labels=Labels(**{name: labels.get(name, "") for name in Labels.__dataclass_fields__}),
+        process=labels["process"],
+        replica=int(labels["replica"]),
+        state=InstanceState.RUNNING if status.alive else state,
+        host=LOOPBACK,
+        port=int(labels["port"]),
+        started_at=status.started_at,
+        restarts=status.restarts,
+        exit_code=status.exit_code,
+        pid=status.pid,
+    )

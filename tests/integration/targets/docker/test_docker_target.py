@@ -1,0 +1,388 @@
+"""Docker in particular: what stands in a container's configuration, how it is reached, and over which wire."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from target_contract import SERVE, SLEEP, ask, one, until
+
+from deploykit.model import DeploykitError, Labels, Secret, UsageError
+from deploykit.process.docker import Engine
+from deploykit.process.docker import engine as engine_module
+from deploykit.targets.docker import Accessory, DockerTarget, Limits
+from deploykit.targets.interface import InstanceSpec, InstanceState, OneOff
+
+
+@pytest.fixture
+def labels(app):
+    return Labels(app=app, environment="test", release="r1", version="1.2.3", digest="sha256:00", anchor="abc")
+
+
+@pytest.fixture
+def spec(labels, base):
+    def make(source=SLEEP, *arguments, **values):
+        argv = ("python3", "-u", "-c", source, *arguments)
+        return InstanceSpec(
+            **{
+                "labels": labels,
+                "replica": 0,
+                "argv": argv,
+                "cwd": Path("/"),
+                "variables": {},
+                "image": base,
+                **values,
+            }
+        )
+
+    return make
+
+
+def container(engine, app, name="r1-web-0"):
+    return engine.call("inspect_container", f"{app}.test.{name}")
+
+
+# ---- what it is made of
+
+
+def test_a_container_carries_all_labels_and_runs_the_image_by_its_id(target, engine, app, spec, base):
+    target.start(spec())
+    found = container(engine, app)
+    kept = {name.removeprefix("deploykit."): value for name, value in found["Config"]["Labels"].items()}
+    assert {"app", "environment", "release", "version", "digest", "anchor", "process", "replica"} <= set(kept)
+    assert (kept["release"], kept["digest"], kept["anchor"], kept["process"]) == ("r1", "sha256:00", "abc", "web")
+    assert found["Image"] == engine.call("inspect_image", base)["Id"]
+
+
+def test_secrets_are_in_files_for_the_program_alone_and_in_nothing_that_docker_shows(target, engine, app, spec):
+    value = 'hunter2\'s "word"\nand $HOME `too`'
+    source = (
+        "import hashlib, os, stat; from pathlib import Path\n"
+        "file = Path('/run/deploykit/TOKEN'); value = os.environ['TOKEN']; assert value == file.read_text()\n"
+        "print(hashlib.sha256(value.encode()).hexdigest(), oct(stat.S_IMODE(file.stat().st_mode)))\n"
+    )
+    target.start(spec(source + SLEEP, variables={"TOKEN": Secret(value), "WORD": "plain"}))
+    until(lambda: len(target.logs("r1-web-0")) >= 1)
+    assert target.logs("r1-web-0")[0] == f"{hashlib.sha256(value.encode()).hexdigest()} 0o400"
+    shown = json.dumps(container(engine, app))
+    assert "hunter2" not in shown
+    assert "WORD=plain" in shown
+
+
+def test_secrets_belong_to_the_user_that_the_image_names(target, engine, app, spec, base):
+    made = engine.call("create_container", base, ["true"])["Id"]
+    image = engine.call("commit", made, repository=f"dk-user-{app}", changes=["USER www-data"])["Id"]
+    engine.call("remove_container", made)
+    try:
+        source = "import os, stat; print(os.getuid(), len(os.environ['TOKEN']), os.stat('/run/deploykit/TOKEN').st_uid)"
+        target.start(spec(source, image=image, variables={"TOKEN": Secret("hunter2")}))
+        assert list(until(lambda: target.logs("r1-web-0"))) == ["33 7 33"]
+        target.stop("r1-web-0", timeout=1)
+    finally:
+        engine.call("remove_image", image, force=True)
+
+
+def test_limits_and_the_restart_policy_reach_the_engine(engine, app, spec):
+    target = DockerTarget(app, "test", engine, limits={"web": Limits(memory=64_000_000, cpus=0.5, pids=50)})
+    target.start(spec())
+    host = container(engine, app)["HostConfig"]
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (64_000_000, 500_000_000, 50)
+    assert host["RestartPolicy"]["Name"] == "no"
+    target.keep_alive("r1-web-0", enabled=True)
+    assert container(engine, app)["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+    target.keep_alive("r1-web-0", enabled=False)
+    assert container(engine, app)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+
+
+def test_processes_of_one_app_stand_beside_each_other_and_see_each_other(target, spec, app):
+    web = target.start(spec(SERVE, "0.0.0.0", "{port}", variables={"WORD": "hello"}))
+    until(lambda: ask(web))
+    asks = f"import socket; print(socket.create_connection(({f'{app}.test.r1-web-0'!r}, 8000)).makefile().read())"
+    target.start(spec(asks, process="worker"))
+    until(lambda: one(target, "r1-worker-0").state is InstanceState.EXITED)
+    assert list(target.logs("r1-worker-0")) == ["8000 hello"]
+    assert {found.process for found in target.instances()} == {"web", "worker"}
+
+
+def test_an_address_outlives_a_restart_by_the_engine(target, engine, app, spec):
+    first = target.start(spec())
+    target.keep_alive(first.name, enabled=True)
+    engine.call("kill", f"{app}.test.r1-web-0", "SIGKILL")
+    engine.call("start", f"{app}.test.r1-web-0")
+    assert one(target, first.name).host == first.host
+    others = [target.start(spec(replica=number)).host for number in (1, 2)]
+    assert len({first.host, *others}) == 3
+
+
+def test_a_container_that_a_killed_kit_made_and_did_not_start_is_made_anew(target, engine, app, spec):
+    target._create(spec())
+    (half,) = target.instances()
+    assert half.state is InstanceState.STARTING
+    assert target.start(spec()).state is InstanceState.RUNNING
+    assert len(target.instances()) == 1
+
+
+def test_two_who_start_the_same_instance_get_the_same_one(engine, app, spec):
+    DockerTarget(app, "test", engine).start(spec(replica=1))
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(DockerTarget(app, "test", engine).start(spec()))) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 3
+    assert len({instance.pid for instance in found}) == 1
+
+
+def test_a_command_is_run_inside_an_instance(target, spec):
+    target.start(spec())
+    result = target.execute("r1-web-0", ["sh", "-c", "echo out; exit 3"])
+    assert (result.exit_code, result.output) == (3, ("out",))
+
+
+def test_what_is_missing_is_named(target, spec, labels):
+    with pytest.raises(DeploykitError, match="does not have the image dk-none:1") as caught:
+        target.start(spec(image="dk-none:1"))
+    assert caught.value.next_step == "docker pull dk-none:1"
+    with pytest.raises(UsageError, match="no image was named"):
+        target.start(spec(image=""))
+    with pytest.raises(UsageError, match="says no command"):
+        target.start(spec(argv=()))
+    assert list(target.instances()) == []
+
+
+def test_a_program_that_is_not_in_the_image_is_a_crash_with_its_words(target, spec):
+    target.start(spec(argv=("/no-such-program",)))
+    until(lambda: one(target, "r1-web-0").state is InstanceState.EXITED)
+    assert one(target, "r1-web-0").exit_code == 127
+    assert "/no-such-program" in until(lambda: target.logs("r1-web-0"))[0]
+
+
+# ---- accessories
+
+
+def test_an_accessory_is_started_once_and_left_alone_and_its_data_stay(target, engine, app, base, spec):
+    source = "import time; open('/data/said', 'a').write('x'); time.sleep(600)"
+    redis = Accessory(name="redis", image=base, folder="/data", argv=("python3", "-c", source))
+    assert target.ensure_accessory(redis) == "redis"
+    before = container(engine, app, "redis")["Id"]
+    target.ensure_accessory(redis)
+    assert container(engine, app, "redis")["Id"] == before
+    target.start(spec("import socket; print(socket.gethostbyname('redis'))"))
+    until(lambda: len(target.logs("r1-web-0")) == 1)
+    assert next(iter(target.instances())).name == "r1-web-0"
+    assert len(target.instances()) == 1
+    target.down()
+    target.ensure_accessory(redis)
+    until(lambda: engine.call("inspect_container", f"{app}.test.redis")["State"]["Running"])
+    read = OneOff(labels=spec().labels, argv=("true",), cwd=Path("/"), image=base)
+    assert target.run(read).exit_code == 0
+    made = engine.call("exec_create", f"{app}.test.redis", ["cat", "/data/said"])
+    assert until(lambda: engine.call("exec_start", made["Id"])).startswith(b"x")
+
+
+# ---- other wires
+
+
+def test_a_port_is_published_on_loopback_alone_where_the_network_is_out_of_reach(engine, app, spec):
+    target = DockerTarget(app, "test", engine, publish=True)
+    instance = target.start(spec(SERVE, "0.0.0.0", "{port}", variables={"WORD": "hello"}))
+    assert instance.host == "127.0.0.1"
+    assert until(lambda: ask(instance)) == "8000 hello"
+    assert instance.edge_address == (instance.inner_host, 8000)
+    bound = container(engine, app)["NetworkSettings"]["Ports"]["8000/tcp"]
+    assert {each["HostIp"] for each in bound} == {"127.0.0.1"}
+
+
+@pytest.fixture
+def ssh(tmp_path_factory):
+    """The argv of an ssh that reaches a real sshd of this test's own, as `vm`."""
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if sshd is None:
+        pytest.exit("the Docker tests need sshd: apt-get install openssh-server", 3)
+    folder = tmp_path_factory.mktemp("ssh")
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True, timeout=30)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    Path("/run/sshd").mkdir(exist_ok=True)
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\n"
+    )
+    import getpass
+
+    public = (folder / "host.pub").read_text().split()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
+    (folder / "config").write_text(
+        f"Host vm\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {folder}/user\n"
+        f" UserKnownHostsFile {folder}/known\n IdentitiesOnly yes\n"
+    )
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    until(lambda: "listening" in (folder / "log").read_text())
+    yield ("ssh", "-F", str(folder / "config"))
+    server.terminate()
+    server.wait(10)
+
+
+def test_an_engine_behind_ssh_does_all_of_it(ssh, app, spec):
+    engine = Engine("ssh://vm", ssh=ssh)
+    target = DockerTarget(app, "test", engine)
+    assert list(target.preflight()) == []
+    instance = target.start(spec(SERVE, "0.0.0.0", "{port}", variables={"WORD": Secret("hello")}))
+    assert until(lambda: ask(instance)) == "8000 hello"
+    assert target.start(spec()) == instance
+    assert instance.edge_address[1] == 8000
+    lines = target.follow(["r1-web-0"])
+    target.execute("r1-web-0", ["sh", "-c", "echo followed > /proc/1/fd/1"])
+    assert next(lines) == ("r1-web-0", "followed")
+    lines.close()
+    one_off = OneOff(labels=spec().labels, argv=("echo", "done"), cwd=Path("/"), image=spec().image)
+    assert target.run(one_off).output == ("done",)
+    assert target.lock("anna", "release", token=1, lease=60) is None
+    tunnel = engine._tunnel._process
+    engine.close()
+    assert tunnel.returncode is not None
+
+
+def test_a_host_that_ssh_does_not_reach_is_named_with_sshs_own_words(ssh):
+    engine = Engine("ssh://nowhere.invalid", ssh=ssh)
+    (problem,) = DockerTarget("shop", "test", engine).preflight()
+    assert "no ssh connection to nowhere.invalid" in problem.message
+    assert "resolve" in problem.message
+    assert problem.next_step == "ssh nowhere.invalid docker version"
+
+
+@pytest.fixture
+def tls(tmp_path):
+    """(port, folder of certificates) of a TLS front of the engine's socket that asks for a client's certificate."""
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=dk"]
+    for name in ("server", "client"):
+        subprocess.run(
+            [
+                *openssl,
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-keyout",
+                tmp_path / f"{name}.key",
+                "-out",
+                tmp_path / f"{name}.crt",
+            ],
+            check=True,
+            capture_output=True,
+            timeout=60,
+        )
+    shutil.copy(tmp_path / "server.crt", tmp_path / "ca.pem")
+    shutil.copy(tmp_path / "client.crt", tmp_path / "cert.pem")
+    shutil.copy(tmp_path / "client.key", tmp_path / "key.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "client.crt")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(tmp_path / "server.crt", tmp_path / "server.key")
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source, to):
+        try:
+            while data := source.recv(65_536):
+                to.sendall(data)
+        except OSError:
+            pass
+        for end in (source, to):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def serve(plain):
+        try:
+            with context.wrap_socket(plain, server_side=True) as client, socket.socket(socket.AF_UNIX) as docker:
+                docker.connect("/var/run/docker.sock")
+                there = threading.Thread(target=carry, args=(client, docker))
+                there.start()
+                carry(docker, client)
+                there.join()
+        except OSError:
+            plain.close()
+
+    threads = []
+
+    def accept():
+        while True:
+            try:
+                plain, _ = server.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=serve, args=(plain,), daemon=True))
+            threads[-1].start()
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield server.getsockname()[1], tmp_path
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    thread.join(10)
+    for each in threads:
+        each.join(10)
+
+
+def test_an_engine_over_tcp_is_reached_with_certificates_and_not_without(tls, app, spec):
+    port, folder = tls
+    environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(folder)}
+    engine = Engine(f"tcp://127.0.0.1:{port}", environ=environ)
+    target = DockerTarget(app, "test", engine)
+    assert engine.problem() is None, engine.problem().details
+    instance = target.start(spec(SERVE, "0.0.0.0", "{port}"))
+    assert instance.host == "127.0.0.1"
+    assert until(lambda: ask(instance)).startswith("8000")
+    engine.close()
+    bare = Engine(f"tcp://127.0.0.1:{port}", environ={})
+    assert bare.problem() is not None
+    bare.close()
+
+
+def test_an_engine_that_does_not_run_is_said_to_be_so(tmp_path):
+    (problem,) = DockerTarget("shop", "test", Engine(f"unix://{tmp_path}/none.sock")).preflight()
+    assert f"no Docker Engine answers at unix://{tmp_path}/none.sock" in problem.message
+    assert "systemctl start docker" in problem.next_step
+
+
+def test_a_missing_sdk_is_named_with_the_line_that_installs_it(monkeypatch):
+    def missing(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr(engine_module.importlib, "import_module", missing)
+    (problem,) = DockerTarget("shop", "test", Engine("unix:///x")).preflight()
+    assert problem.next_step == "pip install 'deploykit[docker]'"
+
+
+# ---- the lock
+
+
+def test_who_slept_between_reading_and_writing_has_lost(target, engine):
+    lock = target._lock
+    lock.take("anna", "first", token=1, lease=60)
+    generation, last = lock._read()
+    lock.take("anna", "second", token=1, lease=60)
+    lock.take("anna", "third", token=1, lease=60)  # `second` was removed, its name is free again
+    assert not lock._write(generation + 1, last)
+    assert lock.holder().reason == "third"
+    assert len(lock._states()) == 1
+
+
+def test_the_lock_is_seen_by_another_engine_client_and_is_never_started(target, engine, app):
+    target.lock("anna", "release r1", token=3, lease=60)
+    other = Engine()
+    assert DockerTarget(app, "test", other).lock_holder().owner == "anna"
+    other.close()
+    (held,) = engine.containers({"deploykit.app": app, "deploykit.kind": "lock"})
+    assert held["State"] == "created"

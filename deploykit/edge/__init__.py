@@ -1,0 +1,1 @@
+"""The proxy in front of the app: weights, drain, per-version counts and latencies."""

@@ -1,0 +1,129 @@
+"""HAProxy's log of requests: one compact line each, no paths, no queries, nothing about persons.
+
+The proxy writes the lines itself into the supervisor's log file, so no Python runs per request. The supervisor rotates
+that file by copy and truncate (`haproxy.log` → `haproxy.log.1`), which keeps the inode: a place in it is therefore
+named by the CRC of the file's first line, which starts with a time in milliseconds, and an offset.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.edge.interface import Mark, Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from pathlib import Path
+
+__all__ = ["LOG_FORMAT", "Line", "count", "lines_since", "mark_of", "parse_line"]
+
+_TAG = "dk1"
+LOG_FORMAT = f"{_TAG} %[date(0,ms)] %b %s %ST %Tw %Tc %Tr %Ta %ts %HM %[var(txn.database)]"
+"""Tag, epoch ms, backend, server, status, queue, connect, response and total times (ms), who ended it, method,
+1 for a database error."""
+
+_FIELDS = 12
+_CLIENT = ("C", "c")
+"""First letter of the termination state: the client aborted (C) or timed out (c). HAProxy manual, 8.5."""
+_FINE = ("-", "L", "D")
+"""Ended normally; answered by the proxy itself on purpose; killed by an administrator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One request. `ms` is what the application took: queue, connection and first byte of the answer.
+
+    The time in which a slow client takes its answer is not the version's, so the total is only used when no
+    answer came. `client_left`: it ended by the client, so it says nothing about the version.
+    """
+
+    time_ms: int
+    backend: str
+    server: str
+    status: int
+    ms: int
+    error: bool
+    client_left: bool
+    database_error: bool
+
+
+def parse_line(text: str) -> Line | None:
+    """None for what is not a request's line (HAProxy's own messages, a line cut by the rotation)."""
+    fields = text.split(" ")
+    if len(fields) != _FIELDS or fields[0] != _TAG:
+        return None
+    try:
+        time_ms, status, queue, connect, response, total = (int(fields[i].lstrip("+")) for i in (1, 4, 5, 6, 7, 8))
+    except ValueError:
+        return None
+    client_left = fields[9].startswith(_CLIENT) and status < 500
+    return Line(
+        time_ms=time_ms,
+        backend=fields[2],
+        server=fields[3],
+        status=status,
+        ms=max(queue, 0) + max(connect, 0) + response if response >= 0 else total,
+        error=not client_left and (status >= 500 or status < 100 or not fields[9].startswith(_FINE)),
+        client_left=client_left,
+        database_error=fields[11] == "1",
+    )
+
+
+def mark_of(log: Path, now_ms: int) -> Mark:
+    """The present end of the log."""
+    try:
+        with log.open("rb") as file:
+            head = _head(file.readline())
+            return Mark({"head": head, "offset": file.seek(0, 2) if head else 0, "time_ms": now_ms})
+    except FileNotFoundError:
+        return Mark({"head": 0, "offset": 0, "time_ms": now_ms})
+
+
+def _head(line: bytes) -> int:
+    return zlib.crc32(line) if line.endswith(b"\n") else 0
+
+
+def lines_since(log: Path, since: Mark) -> Iterator[Line]:
+    """The requests after the mark, oldest first, out of the log and its rotated copies."""
+    wanted = since.value
+    parts: list[bytes] = []
+    for path in (log, *(log.with_name(f"{log.name}.{number}") for number in range(1, 10))):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            break
+        first = data[: data.find(b"\n") + 1]
+        if wanted["head"] and _head(first) == wanted["head"]:
+            parts.append(data[wanted["offset"] :])
+            break
+        if path != log and not _younger(data, wanted["time_ms"]):
+            break
+        parts.append(data)
+    for data in reversed(parts):
+        for text in data.decode("utf-8", "replace").splitlines():
+            if (line := parse_line(text)) is not None:
+                yield line
+
+
+def _younger(data: bytes, time_ms: int) -> bool:
+    """Whether the file's first request came after that time."""
+    for raw in data.splitlines():
+        if (line := parse_line(raw.decode("utf-8", "replace"))) is not None:
+            return line.time_ms >= time_ms
+    return False
+
+
+def count(lines: Iterable[Line], backend: str, servers: Collection[str]) -> Traffic:
+    """Sum up one release's requests in one backend. Requests that their client gave up are left out."""
+    requests = errors = database_errors = 0
+    latencies: list[float] = []
+    for line in lines:
+        if line.client_left or line.backend != backend or line.server not in servers:
+            continue
+        requests += 1
+        errors += line.error
+        database_errors += line.database_error
+        latencies.append(float(line.ms))
+    return Traffic(requests=requests, errors=errors, latencies_ms=latencies, database_errors=database_errors)

@@ -1,0 +1,190 @@
+"""HAProxy's configuration as text. Every line that keeps a request from being lost says why."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.edge.accesslog import LOG_FORMAT
+from deploykit.edge.state import state_lines
+from deploykit.model import UsageError
+
+if TYPE_CHECKING:
+    from deploykit.edge.interface import Server
+    from deploykit.edge.state import EdgeState
+
+__all__ = [
+    "APP",
+    "BIND",
+    "CHECK",
+    "DATABASE_ERROR_HEADER",
+    "PROBE",
+    "PROBE_HEADER",
+    "SOCKET",
+    "ConfigOptions",
+    "address",
+    "check_server",
+    "render",
+]
+
+APP = "app"
+"""The backend of users' requests."""
+PROBE = "probe"
+"""The backend of the kit's probes: the same servers, each reached by its name alone."""
+PROBE_HEADER = "X-Deploykit-Probe"
+"""`TOKEN:SERVER`. Removed before the application sees it, whoever sent it."""
+DATABASE_ERROR_HEADER = "X-Deploykit-Database-Error"
+"""An application sets it on answers that failed for its database; counted, and removed before the user sees it."""
+SOCKET = "admin.sock"
+"""Relative to the edge's folder, which is the proxy's working directory: a Unix socket's path has at most 107 bytes."""
+BIND = "fd@3"
+"""The listening socket belongs to the supervisor, so no connection is refused while the proxy restarts."""
+CHECK = "check inter 500 fall 3 rise 1"
+"""Said for each server, since servers that are added at run time ignore `default-server`."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@%/?-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions:
+    """What does not change from release to release. `linger`: seconds a replaced process may go on with its
+    connections. `identity`: the (uid, gid) to become, None to stay. `maxconn` None: what the limit of open
+    files allows. `more`: further lines of the global section.
+    """
+
+    app: str
+    environment: str
+    maxconn: int | None
+    threads: int
+    linger: float
+    identity: tuple[int, int] | None = None
+    more: tuple[str, ...] = ()
+
+
+def check_server(server: Server) -> None:
+    """Raises ValueError when a name or an address could not stand in a configuration as it is."""
+    if not _NAME.fullmatch(server.name) or not _NAME.fullmatch(server.release):
+        msg = f"a server's name and release are letters, digits, '.', '_' and '-': {server.name!r}, {server.release!r}"
+        raise ValueError(msg)
+    ipaddress.ip_address(server.host)
+    if not 1 <= server.port <= 65_535:
+        msg = f"server {server.name}: no such port: {server.port}"
+        raise ValueError(msg)
+
+
+def address(server: Server) -> str:
+    """`host:port` as HAProxy reads it."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return f"{host}:{server.port}"
+
+
+def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str:
+    """The whole file. The same state and options always give the same text."""
+    if not _PATH.fullmatch(state.health):
+        raise UsageError(
+            f"the edge cannot ask for the health path {state.health!r}",
+            next_step="set service.health in [tool.deploykit] to a plain path such as /health",
+        )
+    lines = ["# Written by deploykit; changes are overwritten.", *state_lines(state), "", *_global(options)]
+    lines += ["", *_defaults(), "", *_public(state, bind), "", *_app(state, options), "", *_probe(state), ""]
+    return "\n".join(lines)
+
+
+def _global(options: ConfigOptions) -> list[str]:
+    lines = [
+        "global",
+        f"  description {options.app} {options.environment}",
+        *([f"  maxconn {options.maxconn}"] if options.maxconn is not None else []),
+        f"  nbthread {options.threads}",
+        f"  stats socket unix@{SOCKET} mode 600 level admin",
+        "  stats timeout 10s",
+        "  log stdout format raw local0 info",
+        # A replaced process ends when its connections do; one that never does must not stay for ever.
+        f"  hard-stop-after {int(options.linger)}s",
+    ]
+    if options.identity is not None:
+        lines += [f"  uid {options.identity[0]}", f"  gid {options.identity[1]}"]
+    return [*lines, *(f"  {line}" for line in options.more)]
+
+
+def _defaults() -> list[str]:
+    return [
+        "defaults",
+        "  mode http",
+        "  log global",
+        "  option dontlognull",
+        "  timeout connect 3s",
+        "  timeout client 300s",
+        "  timeout server 300s",
+        "  timeout queue 30s",
+        "  timeout check 30s",
+        "  timeout http-request 30s",
+        # Longer than the 60 s after which most load balancers give up an idle connection: they must be first.
+        "  timeout http-keep-alive 75s",
+        "  timeout tunnel 1h",
+        # One connection to the application per request: none can be closed by it while a request is on its way.
+        "  option http-server-close",
+        "  http-reuse never",
+        # A replaced process answers what comes on an idle connection once more, and says that it closes.
+        "  option idle-close-on-response",
+        "  option forwardfor",
+    ]
+
+
+def _public(state: EdgeState, bind: str) -> list[str]:
+    return [
+        "frontend public",
+        f"  bind {bind}",
+        f"  log-format '{LOG_FORMAT}'",
+        f"  acl probing req.hdr({PROBE_HEADER}),field(1,:) -m str {state.token}",
+        f"  http-request set-var(txn.server) req.hdr({PROBE_HEADER}),field(2,:) if probing",
+        f"  http-request del-header {PROBE_HEADER}",
+        "  http-request set-header X-Forwarded-Proto http if !{ req.hdr(X-Forwarded-Proto) -m found }",
+        f"  http-response set-var(txn.database) int(1) if {{ res.hdr({DATABASE_ERROR_HEADER}) -m found }}",
+        f"  http-response del-header {DATABASE_ERROR_HEADER}",
+        f"  use_backend {PROBE} if {{ var(txn.server) -m found }}",
+        f"  default_backend {APP}",
+    ]
+
+
+def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
+    name = f"{options.app} ({options.environment})"
+    return [
+        f"backend {APP}",
+        "  balance roundrobin",
+        "  option httpchk",
+        "  http-check send meth GET uri '" + state.health + "' ver HTTP/1.1 hdr Host localhost",
+        # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx.
+        # A check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
+        "  http-check expect rstatus ^[1-4]",
+        "  option redispatch 1",
+        "  retries 3",
+        # A connection that failed has carried nothing, so any method may try another server. An empty answer may
+        # mean that the request was acted on: only methods that change nothing are sent again.
+        "  retry-on conn-failure empty-response",
+        "  http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
+        _unavailable(f"{name}: no version is up right now, try again in a moment"),
+        *(
+            f"  server {entry.server.name} {address(entry.server)} weight {entry.weight} {CHECK}"
+            for entry in state.servers.values()
+        ),
+    ]
+
+
+def _probe(state: EdgeState) -> list[str]:
+    return [
+        f"backend {PROBE}",
+        "  balance roundrobin",
+        # Every weight is 0, so a probe reaches the server it names, or none: never another version, never a retry.
+        "  use-server %[var(txn.server)] if TRUE",
+        "  retries 0",
+        _unavailable("the probed server is not known or does not answer"),
+        *(f"  server {entry.server.name} {address(entry.server)} weight 0" for entry in state.servers.values()),
+    ]
+
+
+def _unavailable(text: str) -> str:
+    return f"  http-error status 503 content-type text/plain string '{text}\\n' hdr Retry-After 1"

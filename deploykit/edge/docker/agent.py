@@ -1,0 +1,186 @@
+"""The kit's hand inside the edge's container: files of its volume, and HAProxy's socket, which no network reaches.
+
+One `docker exec` costs a tenth of a second, and a release asks some dozen times. So one small program is started there
+and answers over its standard input and output for as long as the kit's command lives; it ends with its input, also
+when the kit is killed. It is Perl, since that is what every Debian image has (the official HAProxy image is one; it
+has neither socat nor Python).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.edge.config import SOCKET
+from deploykit.edge.errors import EdgeError, RuntimeUnreachable
+from deploykit.edge.runtime import RuntimeAPI
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.model import DeploykitError
+    from deploykit.process.docker import Engine
+
+__all__ = ["FOLDER", "Agent", "AgentRuntime"]
+
+FOLDER = "/var/lib/deploykit-edge"
+"""Where the edge's volume is mounted."""
+
+_SECONDS = 15.0
+_PROGRAM = r"""
+use strict; use IO::Handle; use IO::Socket::UNIX; use Time::HiRes;
+binmode STDIN; binmode STDOUT; umask 077;
+sub answer { my ($code, $text) = @_; print STDOUT $code, " ", length($text), "\n", $text; STDOUT->flush }
+while (defined(my $head = <STDIN>)) {
+  my ($what, $path, $size) = split / /, $head; my $data = "";
+  while (length($data) < $size) { read(STDIN, $data, $size - length($data), length $data) or exit }
+  alarm 10;
+  if ($what eq "ask") {
+    my $to = IO::Socket::UNIX->new(Type => SOCK_STREAM, Peer => $path);
+    if (!$to) { answer("failed", "$!"); next }
+    print $to $data; $to->flush; local $/; my $said = <$to>; answer("ok", defined $said ? $said : "");
+  } elsif ($what eq "read") {
+    if (open(my $file, "<", $path)) { binmode $file; local $/; my $text = <$file>; answer("ok", $text) }
+    else { answer($!{ENOENT} ? "missing" : "failed", "$!") }
+  } elsif ($what eq "write") {
+    my ($file, $folder);
+    if (open($file, ">", "$path.new") && binmode($file) && print($file $data) && $file->flush && $file->sync
+        && close($file) && rename("$path.new", $path) && open($folder, "<", ".") && $folder->sync) { answer("ok", "") }
+    else { answer("failed", "$!") }
+  } elsif ($what eq "now") { answer("ok", int(Time::HiRes::time() * 1000)) }
+  alarm 0;
+}
+"""
+
+
+class Agent:
+    """Asks and tells inside the container that `container` names (and starts, if need be) when it is called."""
+
+    def __init__(self, engine: Engine, container: Callable[[], str]) -> None:
+        self._engine = engine
+        self._container = container
+        self._stream: Any = None
+        self._socket: Any = None
+        self._said = b""
+        self._turn = threading.Lock()
+
+    def read(self, name: str) -> str | None:
+        """The file's text, None if there is none."""
+        code, text = self._exchange("read", name)
+        return None if code == "missing" else text.decode("utf-8", "replace")
+
+    def write(self, name: str, text: str) -> None:
+        """Replace the file; it is on the disk when this returns, and never half."""
+        self._exchange("write", name, text.encode())
+
+    def ask(self, command: str) -> str:
+        """What HAProxy answers. Raises RuntimeUnreachable when it does not run."""
+        return self._exchange("ask", SOCKET, command.encode())[1].decode("utf-8", "replace")
+
+    def now_ms(self) -> int:
+        """Milliseconds since the epoch by the clock of HAProxy's machine."""
+        return int(self._exchange("now", "-")[1])
+
+    def close(self) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(Exception):  # its layers trip over one another when one of them is closed
+                self._stream._response.close()  # noqa: SLF001 - kept there by the SDK
+            if self._socket.fileno() != -1:
+                os.close(self._socket.detach())
+        self._stream = self._socket = None
+        self._said = b""
+
+    def _exchange(self, what: str, path: str, data: bytes = b"") -> tuple[str, bytes]:
+        """All of it can be said twice, so a connection that broke is made anew once."""
+        with self._turn:
+            try:
+                code, text = self._once(what, path, data)
+            except (OSError, ValueError):
+                self.close()
+                try:
+                    code, text = self._once(what, path, data)
+                except (OSError, ValueError) as error:
+                    self.close()
+                    raise EdgeError(
+                        "the edge's container does not answer",
+                        details=(str(error) or "it ended", "its image needs perl, as every Debian image has it"),
+                        next_step="invoke status",
+                    ) from None
+        if code == "failed":
+            kind: type[DeploykitError] = RuntimeUnreachable if what == "ask" else EdgeError
+            said = text.decode("utf-8", "replace")
+            raise kind(
+                "HAProxy's runtime socket does not answer" if what == "ask" else f"{path}: {said}", details=(said,)
+            )
+        return code, text
+
+    def _once(self, what: str, path: str, data: bytes) -> tuple[str, bytes]:
+        try:
+            if self._socket is None:
+                self._connect()
+            self._socket.sendall(f"{what} {path} {len(data)}\n".encode() + data)
+            code, _, size = self._line().partition(" ")
+            while len(self._said) < int(size):
+                self._more()
+        except BaseException:
+            # A cancellation, say: what is still to come on this connection answers a question that nobody asks any more.
+            self.close()
+            raise
+        text, self._said = self._said[: int(size)], self._said[int(size) :]
+        return code, text
+
+    def _line(self) -> str:
+        while b"\n" not in self._said:
+            self._more()
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode()
+
+    def _more(self) -> None:
+        """The next frame: a byte for the stream (2: standard error), three of nothing, four for the size."""
+        head = self._exactly(8)
+        data = self._exactly(int.from_bytes(head[4:], "big"))
+        if head[0] == 2:
+            raise ValueError(data.decode("utf-8", "replace").strip())
+        self._said += data
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            piece = self._socket.recv(size - len(data))
+            if not piece:
+                msg = "it ended"
+                raise ValueError(msg)
+            data += piece
+        return data
+
+    def _connect(self) -> None:
+        call = self._engine.call
+        made = call("exec_create", self._container(), ["perl", "-e", _PROGRAM], stdin=True, user="0:0", workdir=FOLDER)
+        self._stream = call("exec_start", made["Id"], socket=True)
+        self._socket = getattr(self._stream, "_sock", self._stream)
+        self._socket.settimeout(_SECONDS)
+
+
+class AgentRuntime(RuntimeAPI):
+    """The runtime API by way of the agent."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__(Path(FOLDER) / SOCKET)
+        self._agent = agent
+
+    def ask(self, *commands: str) -> str:
+        return self._agent.ask(";".join(commands) + "\n")
+
+    def node(self) -> str:
+        """The host name of the process that answers, which is its container's short id; empty when none does."""
+        try:
+            answer = self.ask("show info")
+        except RuntimeUnreachable:
+            return ""
+        return next((line[6:].strip() for line in answer.splitlines() if line.startswith("node: ")), "")

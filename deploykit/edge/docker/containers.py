@@ -1,0 +1,259 @@
+"""The edge's containers: one holder, which publishes the port, and the proxies, of which one is current."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploykit.edge.docker.agent import FOLDER
+from deploykit.edge.docker.files import BIND, HOLD_CONFIG, HOLD_SOCKET, tar_of_files
+from deploykit.edge.errors import EdgeError, PortTaken
+from deploykit.model import UsageError
+from deploykit.process.docker import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deploykit.process.docker import Engine
+
+__all__ = ["EdgeContainers", "Proxy"]
+
+_GENERATION = "deploykit.generation"
+_ROLE = "deploykit.edge"
+_LEAVING = "deploykit.leaving"
+_INNER_PORT = int(BIND.rpartition(":")[2])
+_KEPT_ENDED = 3
+_TAKEN = ("port is already allocated", "address already in use", "Ports are not available")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """A proxy's container. `leaving` are the servers that had weight in the one that it replaced."""
+
+    id: str
+    generation: int
+    running: bool
+    image: str
+    leaving: frozenset[str]
+
+    @property
+    def node(self) -> str:
+        """Its host name, by which HAProxy says who it is."""
+        return self.id[:12]
+
+
+class EdgeContainers:
+    """Those of one app in one environment, on `network`, with the published `bind` address."""
+
+    def __init__(self, engine: Engine, app: str, environment: str, *, network: str, image: str, bind: str) -> None:
+        self._engine = engine
+        self._labels = {"deploykit.app": app, "deploykit.environment": environment, "deploykit.kind": "edge"}
+        self._name = f"{app}.{environment}.edge"
+        self._setting = f"environments.{environment}.port"
+        self._network = network
+        self._image = image
+        self._bind = bind
+
+    # ---- what is there
+
+    @property
+    def holder(self) -> str:
+        """The holder's name."""
+        return self._name
+
+    def holder_port(self) -> int | None:
+        """The port that the holder publishes, None when it does not run."""
+        found = self._engine.find("inspect_container", self._name)
+        if found is None or not found["State"]["Running"]:
+            return None
+        (bound,) = found["HostConfig"]["PortBindings"][f"{_INNER_PORT}/tcp"]
+        return int(bound["HostPort"])
+
+    def holder_bind(self) -> str:
+        found = self._engine.find("inspect_container", self._name)
+        return str(found["HostConfig"]["PortBindings"][f"{_INNER_PORT}/tcp"][0]["HostIp"]) if found else ""
+
+    def proxies(self) -> Sequence[Proxy]:
+        """Oldest first, ended ones included."""
+        found = self._engine.containers({**self._labels, _ROLE: "proxy"})
+        proxies = [
+            Proxy(
+                id=each["Id"],
+                generation=int(each["Labels"][_GENERATION]),
+                running=each["State"] in {"running", "restarting", "paused"},
+                image=each["ImageID"],
+                leaving=frozenset(each["Labels"][_LEAVING].split()),
+            )
+            for each in found
+        ]
+        return sorted(proxies, key=lambda proxy: proxy.generation)
+
+    def has_volume(self) -> bool:
+        return self._engine.find("inspect_volume", self._name) is not None
+
+    def image_id(self) -> str:
+        """The id of the image of the settings, which is pulled if the engine does not have it."""
+        found = self._engine.find("inspect_image", self._image)
+        if found is None:
+            try:
+                self._engine.call("pull", self._image)
+            except EngineError as error:
+                raise UsageError(
+                    f"the edge's image {self._image} is not on the engine and can't be pulled",
+                    details=(error.message,),
+                    next_step=f"docker pull {self._image}, or set another image for the edge",
+                ) from None
+            found = self._engine.call("inspect_image", self._image)
+        return str(found["Id"])
+
+    # ---- what is made
+
+    def start_holder(self, port: int) -> None:
+        """Raises PortTaken, and leaves nothing behind then."""
+        self.remove(self._name)
+        made = self._create(
+            self._name,
+            ["haproxy", "-db", "-f", HOLD_CONFIG],
+            {_ROLE: "holder"},
+            ports=[_INNER_PORT],
+            host_config={"port_bindings": {_INNER_PORT: (self._bind, port)}},
+        )
+        try:
+            self._engine.call("start", made)
+        except EngineError as error:
+            self.remove(made)
+            if any(words in error.message for words in _TAKEN):
+                raise PortTaken(
+                    f"port {port} is taken",
+                    details=(error.message,),
+                    next_step=f"end that program, or set another {self._setting} in pyproject.toml",
+                ) from None
+            raise
+
+    def start_proxy(self, leaving: Sequence[str] = ()) -> Proxy:
+        """One more proxy, which takes the holder's socket too. Whether it answers is to be waited for."""
+        generation = max((proxy.generation for proxy in self.proxies()), default=0) + 1
+        made = self._create(
+            f"{self._name}.{generation}",
+            ["haproxy", "-db", "-x", HOLD_SOCKET, "-f", f"{FOLDER}/haproxy.cfg"],
+            {_ROLE: "proxy", _GENERATION: str(generation), _LEAVING: " ".join(leaving)},
+            host_config={},
+        )
+        self._engine.call("start", made)
+        return next(proxy for proxy in self.proxies() if proxy.id == made)
+
+    @contextlib.contextmanager
+    def for_files(self) -> Any:
+        """A container that does nothing, to reach the volume while the edge is down; gone afterwards. It needs no network,
+        which may be gone with the edge.
+        """
+        name = f"{self._name}.files"
+        self.remove(name)
+        made = self._create(name, ["sleep", "60"], {_ROLE: "files"}, host_config={"network_mode": "none"}, always=False)
+        try:
+            self._engine.call("start", made)
+            yield made
+        finally:
+            self.remove(made)
+
+    def _create(
+        self,
+        name: str,
+        argv: Sequence[str],
+        labels: Mapping[str, str],
+        *,
+        host_config: Mapping[str, Any],
+        ports: Sequence[int] | None = None,
+        always: bool = True,
+    ) -> str:
+        call = self._engine.call
+        volume = self._name
+        call("create_volume", volume, labels=self._labels)
+        host = call(
+            "create_host_config",
+            restart_policy={"Name": "unless-stopped" if always else "no"},
+            binds=[f"{volume}:{FOLDER}"],
+            log_config={"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
+            security_opt=["no-new-privileges"],
+            cap_drop=["ALL"],
+            cap_add=["SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE"],
+            **{"network_mode": self._network, **host_config},
+        )
+        made = call(
+            "create_container",
+            self.image_id(),
+            list(argv[1:]),
+            name=name,
+            entrypoint=[argv[0]],
+            user="0:0",
+            working_dir=FOLDER,
+            labels={**self._labels, **labels},
+            ports=list(ports) if ports else None,
+            stop_signal="SIGUSR1",
+            host_config=host,
+        )["Id"]
+        call("put_archive", made, "/", tar_of_files())
+        return str(made)
+
+    # ---- what ends
+
+    def dismiss(self, proxy: Proxy) -> None:
+        """Ask it to finish what it has and end. The engine does not start it again."""
+        with contextlib.suppress(EngineError):  # it has ended
+            self._engine.call("update_container", proxy.id, restart_policy={"Name": "no"})
+            self._engine.call("kill", proxy.id, "SIGUSR1")
+
+    def prune(self) -> None:
+        """Remove ended proxies but for the last few: their logs still say what their requests got."""
+        for proxy in [proxy for proxy in self.proxies() if not proxy.running][:-_KEPT_ENDED]:
+            self.remove(proxy.id)
+
+    def remove_all(self) -> None:
+        for each in self._engine.containers(self._labels):
+            self.remove(each["Id"])
+
+    def remove(self, container: str) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._engine.find("remove_container", container, force=True)
+            except EngineError as error:
+                if not error.conflict or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+                continue
+            return
+
+    def says(self, container: str, *, lines: int = 20) -> list[str]:
+        text: bytes = self._engine.find("logs", container, tail=lines) or b""
+        return text.decode("utf-8", "replace").splitlines()
+
+    def log(self, container: str, since: int) -> list[str]:
+        """All that it printed since that second."""
+        text: bytes = self._engine.find("logs", container, since=since) or b""
+        return text.decode("utf-8", "replace").splitlines()
+
+    def check(self, name: str) -> None:
+        """Ask HAProxy whether the file of that name is good. Raises EdgeError with its own lines."""
+        call = self._engine.call
+        made = call("exec_create", self._name, ["haproxy", "-c", "-f", name], user="0:0", workdir=FOLDER)
+        said: bytes = call("exec_start", made["Id"])
+        if call("exec_inspect", made["Id"])["ExitCode"] != 0:
+            from deploykit.edge.errors import ConfigRejected
+
+            raise ConfigRejected(
+                "HAProxy refuses the configuration that was written for it",
+                details=said.decode("utf-8", "replace").splitlines()[-20:],
+                next_step=f"see whether {self._image} is a plain HAProxy 2.6 or later with Lua",
+            )
+
+    @property
+    def network(self) -> str:
+        return self._network
+
+    def missing_network(self) -> EdgeError | None:
+        if self._engine.find("inspect_network", self._network) is not None:
+            return None
+        return EdgeError(f"there is no network {self._network}", next_step="release: the target makes it")

@@ -1,0 +1,329 @@
+"""HAProxy in containers, reached through a published port: works wherever an engine does.
+
+Two containers can't publish one port, so the port belongs to a small container of its own, the holder, which is never
+replaced. It opens the listening socket and takes no connection from it. The proxies beside it get that very socket
+handed over (HAProxy's `-x`, a Unix socket on the shared volume), each in a container of its own on the app's network:
+
+- reload, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At no
+  moment is there no socket or nobody who takes from it.
+- `kill -9` of a proxy: who comes meanwhile waits in the socket's queue until the engine has started it again.
+- the holder started again: the proxies see it within a second and start again too, by the engine, with its new socket.
+
+Measured, and what else was looked at: `docs/decisions/0003-the-edge-on-docker.md`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import zlib
+from typing import TYPE_CHECKING
+
+from deploykit.edge.accesslog import count, parse_line
+from deploykit.edge.config import APP, ConfigOptions, render
+from deploykit.edge.docker.agent import Agent, AgentRuntime
+from deploykit.edge.docker.containers import EdgeContainers
+from deploykit.edge.docker.files import BIND, WATCH
+from deploykit.edge.errors import EdgeError, PortTaken
+from deploykit.edge.files import locked, private_folder
+from deploykit.edge.interface import Mark, Problem, Traffic
+from deploykit.edge.ports import check_free
+from deploykit.edge.state import EdgeState, parse_state
+from deploykit.edge.weighted import WeightedProxy
+from deploykit.model import DeploykitError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from deploykit.edge.docker.containers import Proxy
+    from deploykit.process.docker import Engine
+
+__all__ = ["DEFAULT_IMAGE", "DockerEdge"]
+
+DEFAULT_IMAGE = "haproxy:lts"
+_FILE = "haproxy.cfg"
+_FIRST_PORT, _PORTS = 20_000, 10_000
+_READY_SECONDS = 20.0
+_NOBODY = 65_534
+_DESCRIPTORS = 20_200
+"""At most, for 10,000 connections; fewer where the engine allows fewer. Some engines allow a thousand million."""
+
+
+class DockerEdge(WeightedProxy):
+    """Implements `deploykit.edge.interface.Edge`.
+
+    `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
+    `network` is the app's network, which has to be there before `ensure`. `port`, `health_path`, `bind`, `linger` as
+    for `HAProxyEdge`; the port is published on `bind` of the engine's machine.
+    """
+
+    name = "haproxy-docker"
+    _runtime: AgentRuntime
+
+    def __init__(  # noqa: PLR0913 - where it lives, what it runs, how it is reached; by keyword
+        self,
+        app: str,
+        environment: str,
+        folder: Path,
+        port: int | None,
+        engine: Engine,
+        *,
+        network: str,
+        image: str = "",
+        health_path: str = "/health",
+        bind: str = "127.0.0.1",
+        linger: float = 900.0,
+    ) -> None:
+        self._app = app
+        self._environment = environment
+        self._folder = folder
+        self._wanted_port = port
+        self._engine = engine
+        self._health_path = health_path
+        self._bind = bind
+        self._linger = linger
+        self._containers = EdgeContainers(
+            engine, app, environment, network=network, image=image or DEFAULT_IMAGE, bind=bind
+        )
+        self._agent = Agent(engine, lambda: self._containers.holder)
+        self._runtime = AgentRuntime(self._agent)
+
+    # -- what runs -----------------------------------------------------------------------------------------------
+
+    def ensure(self) -> str:
+        with self._changing():
+            if (missing := self._containers.missing_network()) is not None:
+                raise missing
+            state = self._state()
+            published = self._containers.holder_port()
+            if published is not None and (published, self._containers.holder_bind()) != (state.port, self._bind):
+                # The settings name another port: nobody can keep the old one and have the new one.
+                self._down()
+                published = None
+            if published is None:
+                state = self._start(state)
+            elif not any(proxy.running for proxy in self._containers.proxies()):
+                self._start_proxy(state)
+            else:
+                current = self._await_ready()
+                wanted = render(self._as_running(state), self._options(), bind=BIND)
+                if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id():
+                    self._replace()
+            return self._url(state)
+
+    def preflight(self) -> Sequence[Problem]:
+        if (error := self._engine.problem()) is not None:
+            return [Problem(error.message, error.next_step)]
+        try:
+            port = self._wanted_port
+            if port is not None and self._engine.shares_our_network and self._containers.holder_port() is None:
+                check_free(self._bind, port, setting=f"environments.{self._environment}.port")
+        except DeploykitError as problem:
+            return [Problem(problem.message, problem.next_step)]
+        return []
+
+    def url(self) -> str:
+        with self._changing():
+            return self._url(self._state())
+
+    def running(self) -> bool:
+        return self._containers.holder_port() is not None and bool(self._runtime.node())
+
+    def reload(self) -> None:
+        with self._changing():
+            if self._containers.holder_port() is None:
+                self._start(self._state())
+            elif not any(proxy.running for proxy in self._containers.proxies()):
+                self._start_proxy(self._state())
+            else:
+                self._await_ready()
+                self._replace()
+
+    def down(self) -> None:
+        with self._changing():
+            self._down()
+
+    def close(self) -> None:
+        """Let go of the connection to the edge's container."""
+        self._agent.close()
+
+    def _down(self) -> None:
+        self._agent.close()
+        self._containers.remove_all()
+
+    # -- traffic -------------------------------------------------------------------------------------------------
+
+    def mark(self) -> Mark:
+        mark = Mark({"time_ms": self._agent.now_ms()})
+        time.sleep(0.002)  # what comes after this call is logged with a later millisecond
+        return mark
+
+    def traffic(self, release: str, since: Mark) -> Traffic:
+        began = since.value["time_ms"]
+        lines = (
+            line
+            for proxy in self._containers.proxies()
+            for text in self._containers.log(proxy.id, began // 1000)
+            if (line := parse_line(text)) is not None and line.time_ms > began
+        )
+        return count(lines, APP, self._state().names_of(release))
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    def _changing(self) -> AbstractContextManager[None]:
+        return locked(private_folder(self._folder) / "lock")
+
+    def _state(self) -> EdgeState:
+        text = self._read()
+        if text is None:
+            import secrets  # 20 ms, once in an environment's life
+
+            seed = zlib.crc32(f"{self._app}/{self._environment}".encode())
+            # Not written here: it becomes true with the first start.
+            return EdgeState(
+                port=self._wanted_port or _FIRST_PORT + seed % _PORTS,
+                token=secrets.token_hex(16),
+                health=self._health_path or "/health",
+                servers={},
+                past={},
+            )
+        state = parse_state(text, source=f"the edge's {_FILE}")
+        return dataclasses.replace(
+            state, port=self._wanted_port or state.port, health=self._health_path or state.health
+        )
+
+    def _read(self) -> str | None:
+        if self._containers.holder_port() is not None:
+            return self._agent.read(_FILE)
+        if not self._containers.has_volume():
+            return None
+        with self._containers.for_files() as container:
+            agent = Agent(self._engine, lambda: container)
+            try:
+                return agent.read(_FILE)
+            finally:
+                agent.close()
+
+    def _write(self, state: EdgeState) -> None:
+        text = render(state, self._options(), bind=BIND)
+        if self._containers.holder_port() is not None:
+            self._agent.write(_FILE, text)
+            return
+        with self._containers.for_files() as container:
+            agent = Agent(self._engine, lambda: container)
+            try:
+                agent.write(_FILE, text)
+            finally:
+                agent.close()
+
+    def _options(self) -> ConfigOptions:
+        return ConfigOptions(
+            app=self._app,
+            environment=self._environment,
+            maxconn=None,
+            threads=2,
+            linger=self._linger,
+            identity=(_NOBODY, _NOBODY),
+            more=(f"fd-hard-limit {_DESCRIPTORS}", f"lua-load {WATCH}"),
+        )
+
+    def _url(self, state: EdgeState) -> str:
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._bind, self._bind)  # noqa: S104  # nosec B104 - compared
+        return f"http://{host}:{state.port}"
+
+    # -- the containers ------------------------------------------------------------------------------------------
+
+    def _start(self, state: EdgeState) -> EdgeState:
+        """Start holder and proxy. A port that was found by us, and that nobody was ever served on, may change."""
+        self._agent.close()
+        self._containers.remove_all()
+        free_to_choose = self._wanted_port is None and not state.servers and not state.past
+        for attempt in range(20):
+            try:
+                self._containers.start_holder(state.port)
+                break
+            except PortTaken:
+                if not free_to_choose or attempt == 19:
+                    raise
+                state = dataclasses.replace(state, port=_FIRST_PORT + (state.port - _FIRST_PORT + 1) % _PORTS)
+        try:
+            self._start_proxy(state)
+        except BaseException:
+            self._down()
+            raise
+        return state
+
+    def _start_proxy(self, state: EdgeState) -> None:
+        text = render(state, self._options(), bind=BIND)
+        self._check(text)
+        self._agent.write(_FILE, text)
+        self._await_ready(self._containers.start_proxy())
+
+    def _replace(self) -> None:
+        state = self._as_running(self._state())
+        before, text = self._agent.read(_FILE), render(state, self._options(), bind=BIND)
+        self._check(text)
+        self._agent.write(_FILE, text)
+        new = self._containers.start_proxy([name for name, weight in state.weights.items() if weight])
+        try:
+            self._await_ready(new)
+        except BaseException:
+            # Another image may refuse what the old one likes: that one goes on, and finds its own file again.
+            self._containers.remove(new.id)
+            self._agent.write(_FILE, before or text)
+            raise
+        self._containers.prune()
+
+    def _check(self, text: str) -> None:
+        self._agent.write("check.cfg", text)
+        self._containers.check("check.cfg")
+
+    def _settle(self) -> None:
+        if self._containers.holder_port() is None:
+            raise EdgeError("the edge does not run", next_step="release again: it is started then")
+        self._await_ready()
+
+    def _await_ready(self, wanted: Proxy | None = None) -> Proxy:
+        """Wait until the newest proxy answers, then ask all others to finish and end.
+
+        Raises EdgeError when it does not come up; one that was not `wanted` by the caller is removed for an older one.
+        """
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            running = [proxy for proxy in self._containers.proxies() if proxy.running]
+            newest = running[-1] if running else None
+            if newest is not None and self._runtime.node() == newest.node:
+                for proxy in running[:-1]:
+                    self._dismiss(proxy)
+                return newest
+            gone = newest is None or (wanted is not None and newest.id != wanted.id)
+            if gone or time.monotonic() > deadline or (newest is not None and self._crashes(newest)):
+                if newest is None or wanted is not None or len(running) == 1:
+                    failed = wanted or newest
+                    break
+                # Left behind by a kit that was killed while it tried another image, say.
+                self._containers.remove(newest.id)
+                deadline = time.monotonic() + _READY_SECONDS
+            time.sleep(0.01)
+        failed_id = failed.id if failed is not None else self._containers.holder
+        raise EdgeError(
+            "HAProxy did not start",
+            details=self._containers.says(failed_id),
+            next_step=f"docker logs {failed_id[:12] if failed is not None else failed_id}",
+        )
+
+    def _crashes(self, proxy: Proxy) -> bool:
+        """Whether the engine had to start it again twice: it will not come up."""
+        found = self._engine.find("inspect_container", proxy.id)
+        return found is None or found["RestartCount"] >= 2
+
+    def _dismiss(self, proxy: Proxy) -> None:
+        found = self._engine.find("inspect_container", proxy.id)
+        if found is not None and found["HostConfig"]["RestartPolicy"]["Name"] != "no":
+            self._containers.dismiss(proxy)
+
+    def _lingering(self) -> Collection[str]:
+        running = [proxy for proxy in self._containers.proxies() if proxy.running]
+        return running[-1].leaving if len(running) > 1 else frozenset()

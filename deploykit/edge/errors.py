@@ -1,0 +1,23 @@
+"""What can go wrong at the edge."""
+
+from __future__ import annotations
+
+from deploykit.model import DeploykitError
+
+__all__ = ["ConfigRejected", "EdgeError", "PortTaken", "RuntimeUnreachable"]
+
+
+class EdgeError(DeploykitError):
+    """The proxy did not do what it was asked to."""
+
+
+class ConfigRejected(EdgeError):
+    """HAProxy refuses the configuration; `details` are its own lines. What runs is left as it was."""
+
+
+class PortTaken(EdgeError):
+    """Somebody else listens on the public port."""
+
+
+class RuntimeUnreachable(EdgeError):
+    """HAProxy's runtime socket does not answer: it is not running, or not any more."""

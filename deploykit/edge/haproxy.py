@@ -1,0 +1,231 @@
+"""HAProxy on this machine, kept by a supervisor: the edge of the targets `process` and (for now) nothing else.
+
+See `weighted.py` for what is true while a change is made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import time
+from typing import TYPE_CHECKING
+
+from deploykit.edge.accesslog import count, lines_since, mark_of
+from deploykit.edge.binary import find_haproxy
+from deploykit.edge.config import APP, SOCKET, ConfigOptions, render
+from deploykit.edge.errors import PortTaken
+from deploykit.edge.files import locked, private_folder, write_synced
+from deploykit.edge.interface import Mark, Problem, Traffic
+from deploykit.edge.ports import check_free, find_free
+from deploykit.edge.privileges import unprivileged
+from deploykit.edge.process import ProxyProcess
+from deploykit.edge.runtime import RuntimeAPI
+from deploykit.edge.state import EdgeState, parse_state
+from deploykit.edge.weighted import WeightedProxy
+from deploykit.model import DeploykitError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+
+__all__ = ["HAProxyEdge"]
+
+
+class HAProxyEdge(WeightedProxy):
+    """Implements `deploykit.edge.interface.Edge`.
+
+    `folder` is the edge's own (`StatePaths.edge`), `parts` holds copies of embedded programs (`StatePaths.parts`).
+    `port` None: a free one is found once and kept. `binary`: path of haproxy, empty to search for one.
+    `health_path` empty: the one it has, `/health` at first.
+    `bind` is the address to listen on. `linger`: seconds a replaced process may go on with its connections.
+    """
+
+    name = "haproxy"
+
+    def __init__(  # noqa: PLR0913 - where it lives, what it runs, how it is reached; by keyword
+        self,
+        app: str,
+        environment: str,
+        folder: Path,
+        port: int | None,
+        supervisor: Supervising,
+        *,
+        parts: Path,
+        binary: str = "",
+        health_path: str = "/health",
+        bind: str = "127.0.0.1",
+        linger: float = 900.0,
+    ) -> None:
+        self._app = app
+        self._environment = environment
+        self._folder = folder
+        self._wanted_port = port
+        self._parts = parts
+        self._binary = binary
+        self._health_path = health_path
+        self._bind = bind
+        self._linger = linger
+        self._file = folder / "haproxy.cfg"
+        self._runtime = RuntimeAPI(folder / SOCKET)
+        self._process = ProxyProcess(supervisor, folder, self._file, self._runtime)
+
+    # -- what runs -----------------------------------------------------------------------------------------------
+
+    def ensure(self) -> str:
+        with self._changing():
+            state = self._state()
+            status = self._process.status()
+            if status is not None and status.alive and status.labels.get("listen") != self._listen(state):
+                # The settings name another port: nobody can keep the old one and have the new one.
+                self._process.stop()
+                status = None
+            if status is not None and status.alive:
+                self._process.await_ready(status)
+                if render(self._as_running(state), self._options()) != self._file.read_text(encoding="utf-8"):
+                    self._replace(status)
+            else:
+                self._start(state, fresh=status is None)
+            return self._url(self._state())
+
+    def preflight(self) -> Sequence[Problem]:
+        try:
+            find_haproxy(self._binary, self._parts)
+            port = self._wanted_port or self._known_port()
+            if port is not None and self._process.status() is None:
+                check_free(self._bind, port, setting=f"environments.{self._environment}.port")
+        except DeploykitError as error:
+            return [Problem(error.message, error.next_step)]
+        return []
+
+    def url(self) -> str:
+        with self._changing():
+            return self._url(self._state())
+
+    def running(self) -> bool:
+        status = self._process.status()
+        return status is not None and status.alive and self._runtime.pid() is not None
+
+    def reload(self) -> None:
+        with self._changing():
+            status = self._process.status()
+            if status is None or not status.alive:
+                self._start(self._state(), fresh=status is None)
+            else:
+                self._process.await_ready(status)
+                self._replace(status)
+
+    def down(self) -> None:
+        with self._changing():
+            self._process.stop()
+
+    # -- traffic -------------------------------------------------------------------------------------------------
+
+    def mark(self) -> Mark:
+        return mark_of(self._process.log, int(time.time() * 1000))
+
+    def traffic(self, release: str, since: Mark) -> Traffic:
+        return count(lines_since(self._process.log, since), APP, self._state().names_of(release))
+
+    # -- the file ------------------------------------------------------------------------------------------------
+
+    def _changing(self) -> AbstractContextManager[None]:
+        return locked(private_folder(self._folder) / "lock")
+
+    def _state(self) -> EdgeState:
+        """The state in the file, or a new one with a port and a token of its own, which is written at once."""
+        try:
+            text = self._file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            import secrets  # 20 ms, once in an environment's life
+
+            port = self._wanted_port or find_free(self._bind, str(self._folder))
+            state = EdgeState(
+                port=port, token=secrets.token_hex(16), health=self._health_path or "/health", servers={}, past={}
+            )
+            private_folder(self._folder)
+            self._write(state)
+            return state
+        state = parse_state(text, source=str(self._file))
+        return dataclasses.replace(
+            state, port=self._wanted_port or state.port, health=self._health_path or state.health
+        )
+
+    def _settle(self) -> None:
+        self._process.settle()
+
+    def _lingering(self) -> Collection[str]:
+        return self._process.lingering()
+
+    def _write(self, state: EdgeState) -> None:
+        write_synced(self._file, render(state, self._options()))
+
+    def _options(self) -> ConfigOptions:
+        return ConfigOptions(
+            app=self._app,
+            environment=self._environment,
+            maxconn=_maxconn(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+            threads=min(os.cpu_count() or 1, 4),
+            linger=self._linger,
+            identity=unprivileged(),
+        )
+
+    def _listen(self, state: EdgeState) -> str:
+        host = f"[{self._bind}]" if ":" in self._bind else self._bind
+        return f"{host}:{state.port}"
+
+    def _url(self, state: EdgeState) -> str:
+        reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._bind)  # noqa: S104  # nosec B104 - compared, not bound
+        return f"http://{reached}:{state.port}" if reached else f"http://{self._listen(state)}"
+
+    # -- the process ---------------------------------------------------------------------------------------------
+
+    def _start(self, state: EdgeState, *, fresh: bool) -> None:
+        binary = find_haproxy(self._binary, self._parts).path
+        if fresh:
+            state = self._with_free_port(state)
+        self._check(state, binary)
+        self._write(state)
+        self._process.start(self._listen(state), binary, fresh=fresh)
+
+    def _known_port(self) -> int | None:
+        """The port on which users were served before, if any were: another one would not be found by them."""
+        if not self._file.exists():
+            return None
+        state = self._state()
+        return state.port if state.servers or state.past else None
+
+    def _with_free_port(self, state: EdgeState) -> EdgeState:
+        """The state, with another port if its own was found by us, is taken, and nobody was ever served on it.
+
+        Raises PortTaken when the settings name the port, or users know it.
+        """
+        try:
+            check_free(self._bind, state.port, setting=f"environments.{self._environment}.port")
+        except PortTaken:
+            if self._wanted_port is not None or state.servers or state.past:
+                raise
+            return dataclasses.replace(state, port=find_free(self._bind, f"{self._app}/{self._environment}"))
+        return state
+
+    def _replace(self, old: ProgramStatus) -> None:
+        binary = find_haproxy(self._binary, self._parts).path
+        state = self._as_running(self._state())
+        self._check(state, binary)
+        self._write(state)
+        weighted = [name for name, weight in state.weights.items() if weight]
+        self._process.replace(old, self._listen(state), binary, weighted)
+
+    def _check(self, state: EdgeState, binary: Path) -> None:
+        # The supervisor's socket is not there in a check, and nothing is bound by it.
+        self._process.check(render(state, self._options(), bind=self._listen(state)), binary)
+
+
+def _maxconn(hard_limit: int) -> int:
+    """Connections that the limit of open files allows: two descriptors each (user and application), and some to spare."""
+    if hard_limit == resource.RLIM_INFINITY:
+        return 10_000
+    return max(50, min(10_000, (hard_limit - 200) // 2))

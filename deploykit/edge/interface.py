@@ -1,0 +1,115 @@
+"""What every edge can do. Each implementation passes `tests/integration/contracts/edge_contract.py`.
+
+Invariants that an implementation keeps by itself: the total weight never passes through 0 (the new is raised before
+the old is lowered), and a change counts as done only when it also survives a restart or reload of the proxy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Edge", "Mark", "Problem", "Server", "ServerState", "Traffic"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a preflight found missing: one sentence, and the command or edit that mends it."""
+
+    message: str
+    next_step: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One instance behind the edge. `name` is the instance's name, `release` the ledger's id of its release."""
+
+    name: str
+    release: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerState:
+    """As read back from the running proxy. `weight` is 0 to 256; `in_flight` requests now; `up` by its health check."""
+
+    server: Server
+    weight: int
+    in_flight: int
+    up: bool
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A moment in the traffic, to count from; `value` belongs to the implementation (JSON types)."""
+
+    value: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What users (probes apart) got from one release since a mark. Latencies are milliseconds, one a request."""
+
+    requests: int
+    errors: int
+    latencies_ms: Sequence[float]
+    database_errors: int = 0
+
+
+class Edge(Protocol):
+    """A proxy with one public port and a set of weighted servers. Every method can be repeated."""
+
+    name: str
+
+    def ensure(self) -> str:
+        """Start the proxy if it is not running, from its last synced configuration; returns the public URL.
+
+        Raises DeploykitError when the port is taken by somebody else, UsageError when the program is missing.
+        """
+
+    def url(self) -> str:
+        """The public URL, `http://host:port`, whether it runs or not."""
+
+    def running(self) -> bool: ...
+
+    def servers(self) -> Sequence[ServerState]:
+        """Read back from the running proxy."""
+
+    def attach(self, server: Server) -> None:
+        """Make the server known at weight 0."""
+
+    def detach(self, name: str, *, force: bool = False) -> None:
+        """Forget the server. Raises DeploykitError while it has weight, and while it has requests in flight unless
+        `force`, which cuts them off (the drain limit has passed).
+        """
+
+    def set_weights(self, weights: Mapping[str, int]) -> None:
+        """Set the weights (0 to 256) of the named servers: raises first, lowers after a read-back, then syncs to disk.
+
+        Raises ValueError when the total of all servers would become 0.
+        """
+
+    def mark(self) -> Mark:
+        """The present moment in the traffic."""
+
+    def traffic(self, release: str, since: Mark) -> Traffic:
+        """What the release's servers answered since the mark."""
+
+    def probe_headers(self, release: str) -> Mapping[str, str]:
+        """Headers that label a request as the kit's probe and send it to that release, whatever its weight."""
+
+    def reload(self) -> None:
+        """Replace the proxy's process by one that reads the configuration afresh; no request is lost."""
+
+    def down(self) -> None:
+        """Stop the proxy."""
+
+    def clear(self) -> None:
+        """Forget every server of a proxy that is down. Raises DeploykitError while it runs."""
+
+    def preflight(self) -> Sequence[Problem]:
+        """What is missing before the proxy can run here; nothing is changed."""

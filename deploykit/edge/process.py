@@ -1,0 +1,144 @@
+"""HAProxy as a process: started, replaced without loss, waited for, asked whether it likes its configuration."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from deploykit.edge.errors import ConfigRejected, EdgeError
+from deploykit.edge.files import write_synced
+from deploykit.edge.leaving import LeavingList
+from deploykit.process.run import run
+from deploykit.process.supervisor.interface import Program
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from deploykit.edge.runtime import RuntimeAPI
+    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+
+__all__ = ["PROGRAM", "ProxyProcess"]
+
+PROGRAM = "edge"
+"""The proxy's name in the supervisor."""
+
+_READY_SECONDS = 10.0
+_REPLACED_SECONDS = 0.1
+_ATTEMPTS = 3
+"""A proxy that ended so often while it was waited for will not come up."""
+
+
+class ProxyProcess:
+    """The proxy's process under `supervisor`: it works in `folder`, reads `file` and answers on `runtime`."""
+
+    def __init__(self, supervisor: Supervising, folder: Path, file: Path, runtime: RuntimeAPI) -> None:
+        self.log = folder / "haproxy.log"
+        self.leaving = LeavingList(folder / "leaving.json")
+        self._supervisor = supervisor
+        self._folder = folder
+        self._file = file
+        self._runtime = runtime
+
+    def status(self) -> ProgramStatus | None:
+        return self._supervisor.status(PROGRAM)
+
+    def program(self, listen: str, binary: Path) -> Program:
+        return Program(
+            name=PROGRAM,
+            argv=(str(binary), "-db", "-f", str(self._file)),
+            cwd=self._folder,
+            env={"PATH": os.defpath},
+            log=self.log,
+            keep_alive=True,
+            listen=listen,
+            labels={"listen": listen},
+        )
+
+    def start(self, listen: str, binary: Path, *, fresh: bool) -> None:
+        """Start it and wait until it answers. `fresh`: it was not known, and is forgotten again if it does not come up.
+
+        Raises EdgeError with the last lines of its log.
+        """
+        try:
+            self.await_ready(self._supervisor.start(self.program(listen, binary)))
+        except BaseException:
+            if fresh:
+                self._supervisor.stop(PROGRAM)
+            raise
+
+    def replace(self, old: ProgramStatus, listen: str, binary: Path, weighted: Sequence[str]) -> None:
+        """A new process takes the listening socket over, then the old one is asked to finish and end.
+
+        `weighted` are the servers that the old one may still send a request to. Not by HAProxy's own `-sf PID`: the
+        supervisor would say that again at every restart, when that process id may be anybody's.
+        Raises EdgeError when the new process does not answer; the old one goes on then.
+        """
+        if old.pid is None:
+            raise EdgeError("HAProxy ended while it was to be replaced", details=self._last_lines())
+        self.leaving.add(old.pid, weighted)
+        try:
+            new = self._supervisor.replace(self.program(listen, binary), ready=_REPLACED_SECONDS)
+            self.await_ready(new)
+        except BaseException:
+            current = self.status()
+            if current is not None and current.pid == old.pid:
+                self.leaving.forget(old.pid)
+            raise
+
+    def stop(self) -> None:
+        """End it, and what it replaced."""
+        self.leaving.dismiss(None)
+        self._supervisor.stop(PROGRAM)
+
+    def settle(self) -> None:
+        """See to it that one process alone decides where requests go, and that it is the one that is talked to."""
+        status = self.status()
+        if status is None:
+            raise EdgeError("the edge does not run", next_step="release again: it is started then")
+        self.await_ready(status)
+
+    def await_ready(self, status: ProgramStatus) -> None:
+        """Wait until the process answers on its socket, then ask those that it replaced to finish and end."""
+        deadline = time.monotonic() + _READY_SECONDS
+        current: ProgramStatus | None = status
+        while current is not None and current.restarts < status.restarts + _ATTEMPTS and time.monotonic() < deadline:
+            if current.pid is not None and self._runtime.pid() == current.pid:
+                self.leaving.dismiss(current.pid)
+                return
+            time.sleep(0.003)
+            current = self.status()
+        code = current.exit_code if current is not None else None
+        raise EdgeError(
+            "HAProxy did not start" + (f", exit code {code}" if code is not None else ""),
+            details=self._last_lines(),
+            next_step=f"see {self.log}",
+        )
+
+    def lingering(self) -> frozenset[str]:
+        """Servers that a replaced process may still send one more request of each of its connections to."""
+        leaving = self.leaving.alive()
+        current = self._runtime.pid() if leaving else None
+        return frozenset(name for entry in leaving if entry.pid != current for name in entry.servers)
+
+    def check(self, text: str, binary: Path) -> None:
+        """Ask HAProxy itself whether the configuration is good. Raises ConfigRejected with its own lines."""
+        draft = self._folder / "check.cfg"
+        write_synced(draft, text)
+        try:
+            done = run([binary, "-c", "-f", draft], cwd=self._folder, timeout=20, check=False)
+        finally:
+            draft.unlink(missing_ok=True)
+        if done.returncode != 0:
+            raise ConfigRejected(
+                "HAProxy refuses the configuration that was written for it",
+                details=[line for line in (done.stderr + done.stdout).splitlines() if line.strip()][-20:],
+                next_step=f"see whether {binary} is a plain HAProxy 2.6 or later: {binary} -vv",
+            )
+
+    def _last_lines(self) -> list[str]:
+        try:
+            return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
+        except FileNotFoundError:
+            return []

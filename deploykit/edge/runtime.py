@@ -1,0 +1,173 @@
+"""HAProxy's runtime API, over its Unix socket. Manual: management guide, 9.3."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.edge.config import APP, CHECK, PROBE, address
+from deploykit.edge.errors import EdgeError, RuntimeUnreachable
+from deploykit.model import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from deploykit.edge.interface import Server
+
+__all__ = ["RuntimeAPI", "RuntimeServer"]
+
+_PATH_LIMIT = 100
+_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeServer:
+    """A server as HAProxy has it in one backend. `in_flight`: requests being served or queued for it."""
+
+    name: str
+    address: str
+    weight: int
+    in_flight: int
+    up: bool
+    status: str
+    check: str
+
+
+class RuntimeAPI:
+    """A client of one HAProxy; opens a connection per call. Every method raises RuntimeUnreachable when nobody answers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ask(self, *commands: str) -> str:
+        """Send the commands in one go and return all that is answered."""
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.settimeout(_TIMEOUT)
+                with _reachable(self.path) as path:
+                    client.connect(path)
+                client.sendall((";".join(commands) + "\n").encode())
+                answer = bytearray()
+                while data := client.recv(65_536):
+                    answer += data
+        except OSError as error:
+            raise RuntimeUnreachable(
+                "HAProxy's runtime socket does not answer",
+                details=[f"{self.path}: {error}"],
+                next_step="run `invoke status` to see what runs",
+            ) from error
+        return answer.decode("utf-8", "replace")
+
+    def pid(self) -> int | None:
+        """The process that answers, None when none does."""
+        try:
+            answer = self.ask("show info")
+        except RuntimeUnreachable:
+            return None
+        return next((int(line[5:]) for line in answer.splitlines() if line.startswith("Pid: ")), None)
+
+    def servers(self) -> dict[str, RuntimeServer]:
+        """The users' servers by name; `in_flight` has the probes' requests in it."""
+        both = self._stat()
+        probes = both[PROBE]
+        return {
+            name: server
+            if (probe := probes.get(name)) is None
+            else RuntimeServer(**{**server.__dict__, "in_flight": server.in_flight + probe.in_flight})
+            for name, server in both[APP].items()
+        }
+
+    def _stat(self) -> dict[str, dict[str, RuntimeServer]]:
+        found: dict[str, dict[str, RuntimeServer]] = {APP: {}, PROBE: {}}
+        text = self.ask("show stat -1 4 -1").removeprefix("# ")
+        for row in csv.DictReader(line for line in text.splitlines() if line):
+            if row["pxname"] in found:
+                found[row["pxname"]][row["svname"]] = RuntimeServer(
+                    name=row["svname"],
+                    address=row["addr"],
+                    weight=int(row["uweight"] or row["weight"]),
+                    in_flight=int(row["scur"]) + int(row["qcur"] or 0),
+                    up=not row["status"].startswith(("DOWN", "MAINT", "NOLB")),
+                    status=row["status"],
+                    check=f"{row['check_status']} {row['check_code']} {row['last_chk']}".strip(),
+                )
+        return found
+
+    def add(self, server: Server) -> None:
+        """Make the server known at weight 0 in both backends, with the address it has now."""
+        both = self._stat()
+        for backend, options in ((APP, CHECK), (PROBE, "")):
+            name = f"{backend}/{server.name}"
+            known = both[backend].get(server.name)
+            commands: tuple[str, ...] = ()
+            if known is None:
+                commands = (f"add server {name} {address(server)} weight 0 {options}".rstrip(),)
+                if options:
+                    commands += (f"enable health {name}",)
+                commands += (f"set server {name} state ready",)
+            elif known.status.startswith("MAINT"):
+                commands = (f"set server {name} state ready",)
+            if known is not None and known.address != address(server):
+                # What was found out about the old address says nothing about the new one.
+                commands += (
+                    f"set server {name} addr {server.host} port {server.port}",
+                    f"set server {name} health up",
+                )
+            said = self.ask(*commands) if commands else ""
+            read = self._stat()[backend].get(server.name)
+            if read is None or read.address != address(server) or read.status.startswith("MAINT"):
+                raise EdgeError(f"HAProxy did not take the server {server.name}", details=said.split("\n"))
+
+    def remove(self, name: str, *, timeout: float = 5.0) -> None:
+        """Take the server out of both backends, cutting off what is in flight; nothing happens if it is not there."""
+        deadline = time.monotonic() + timeout
+        for backend in (APP, PROBE):
+            while name in self._stat()[backend]:
+                said = self.ask(
+                    f"set server {backend}/{name} state maint",
+                    f"shutdown sessions server {backend}/{name}",
+                    f"del server {backend}/{name}",
+                )
+                if time.monotonic() > deadline:
+                    raise EdgeError(f"HAProxy did not let go of the server {name}", details=said.split("\n"))
+                time.sleep(0.005)
+
+    def set_weights(self, weights: Mapping[str, int]) -> None:
+        """Set and read back. Raises EdgeError when a weight did not become what was asked for."""
+        if not weights:
+            return
+        said = self.ask(*(f"set server {APP}/{name} weight {weight}" for name, weight in weights.items()))
+        read = self.servers()
+        wrong = [
+            f"{name}: wanted {weight}, is {read[name].weight if name in read else 'not there'}"
+            for name, weight in weights.items()
+            if name not in read or read[name].weight != weight
+        ]
+        if wrong:
+            raise EdgeError("HAProxy did not take a weight", details=[*wrong, *filter(None, said.split("\n"))])
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A spelling of the socket's path that fits into a socket address."""
+    plain = str(path)
+    if len(os.fsencode(plain)) <= _PATH_LIMIT:
+        yield plain
+        return
+    if not sys.platform.startswith("linux"):
+        raise UsageError(
+            f"the path of the edge's socket is too long for this system: {plain}",
+            next_step="set DEPLOYKIT_STATE_DIR to a shorter folder",
+        )
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,173 @@
+"""What every HAProxy at the edge has in common, wherever it runs: its servers, their weights, and their file.
+
+Which is right when they differ, the running proxy or its file? A change is made in the running proxy, read back, and
+then written to the file; only then does the call return. Killed in between, at any point:
+
+- raise, not lowered: both versions have traffic, both are alive (nothing is stopped before the call returned).
+- lowered, file old: the proxy has the new weights. Should it die now, it comes back with the old weights: its traffic
+  goes to the version that had it a moment ago, which is alive for the same reason.
+- file written, call not returned: both say the same.
+
+So the file is at most one step *behind*, towards a version that is alive, and its total weight is never 0. It is never
+ahead: a weight that the proxy refused is not written. `attach` writes first (a server of weight 0 in the file does no
+harm, one in the proxy that the file does not know could be given weight and be forgotten), `detach` too (a server of
+weight 0 that is left in the proxy is taken out by the next call). `reload` first writes what runs into the file, so a
+step that was cut short is not undone by it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from deploykit.edge.config import PROBE_HEADER, check_server
+from deploykit.edge.errors import EdgeError
+from deploykit.edge.interface import Server, ServerState
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from deploykit.edge.runtime import RuntimeAPI
+    from deploykit.edge.state import EdgeState
+
+__all__ = ["WeightedProxy"]
+
+_UP_SECONDS = 3.0
+_MAX_WEIGHT = 256
+
+
+class WeightedProxy(ABC):
+    """Servers and weights of one HAProxy, in the running proxy and in its file. Where both are is for others to say."""
+
+    _runtime: RuntimeAPI
+    _turn: int = 0
+
+    @abstractmethod
+    def running(self) -> bool: ...
+
+    @abstractmethod
+    def _changing(self) -> AbstractContextManager[None]:
+        """Held while something is changed: one at a time."""
+
+    @abstractmethod
+    def _state(self) -> EdgeState:
+        """The state in the file, or a new one."""
+
+    @abstractmethod
+    def _write(self, state: EdgeState) -> None:
+        """Write the file; it is on the disk when this returns."""
+
+    @abstractmethod
+    def _settle(self) -> None:
+        """See to it that one process alone decides where requests go, and that it is the one that is talked to."""
+
+    @abstractmethod
+    def _lingering(self) -> Collection[str]:
+        """Servers that a replaced process may still send one more request of each of its connections to."""
+
+    def clear(self) -> None:
+        """Forget every server, for an edge that is down together with all it pointed to. The port is kept.
+
+        Raises EdgeError while the proxy runs.
+        """
+        with self._changing():
+            if self.running():
+                raise EdgeError("the edge still runs, so its servers are not forgotten", next_step="stop it first")
+            state = self._state()
+            self._write(state.without(state.servers))
+
+    # -- servers -------------------------------------------------------------------------------------------------
+
+    def servers(self) -> Sequence[ServerState]:
+        state, running = self._state(), self._runtime.servers()
+        # A replaced process may still send one more request of each of its connections to what had weight in it.
+        lingering = self._lingering()
+        return tuple(
+            ServerState(
+                server=entry.server,
+                weight=running[name].weight,
+                in_flight=running[name].in_flight + (name in lingering),
+                up=running[name].up,
+            )
+            for name, entry in state.servers.items()
+            if name in running
+        )
+
+    def attach(self, server: Server) -> None:
+        check_server(server)
+        with self._changing():
+            state = self._state()
+            known = state.servers.get(server.name)
+            if known is None or known.server != server:
+                self._write(state.with_server(server, known.weight if known is not None else 0))
+            self._settle()
+            self._runtime.add(server)
+
+    def detach(self, name: str, *, force: bool = False) -> None:
+        with self._changing():
+            state = self._state()
+            running = self._runtime.servers() if self.running() else {}
+            if (found := running.get(name)) is not None:
+                if found.weight:
+                    raise EdgeError(f"{name} still has weight {found.weight}, so it is not taken from the edge")
+                if found.in_flight and not force:
+                    raise EdgeError(f"{name} still has {found.in_flight} requests in flight")
+            elif (entry := state.servers.get(name)) is not None and entry.weight:
+                raise EdgeError(f"{name} still has weight {entry.weight}, so it is not taken from the edge")
+            if name in state.servers:
+                self._write(state.without([name]))
+            if found is not None:
+                self._runtime.remove(name)
+
+    def set_weights(self, weights: Mapping[str, int]) -> None:
+        if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
+            msg = f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}"
+            raise ValueError(msg)
+        with self._changing():
+            state = self._state()
+            if unknown := sorted(set(weights) - set(state.servers)):
+                raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
+            self._settle()
+            for name in set(weights) - set(self._runtime.servers()):
+                self._runtime.add(state.servers[name].server)
+            before = {name: server.weight for name, server in self._runtime.servers().items()}
+            after = {**before, **weights}
+            if not any(after.values()):
+                msg = "the total weight would be 0: nobody would get an answer"
+                raise ValueError(msg)
+            self._await_up(after)
+            self._runtime.set_weights({n: w for n, w in weights.items() if w > before[n]})
+            self._runtime.set_weights({n: w for n, w in weights.items() if w < before[n]})
+            self._write(state.with_weights(after))
+
+    def probe_headers(self, release: str) -> Mapping[str, str]:
+        """Names one server of the release; the next call names its next one, so ask once for each probe."""
+        state = self._state()
+        names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
+        if not names:
+            raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
+        self._turn += 1
+        return {PROBE_HEADER: f"{state.token}:{names[self._turn % len(names)]}"}
+
+    def _as_running(self, state: EdgeState) -> EdgeState:
+        """The state with the weights that the running proxy has, unless they would leave nobody with traffic."""
+        weights = {name: server.weight for name, server in self._runtime.servers().items()}
+        return state.with_weights(weights) if any(weights.values()) else state
+
+    def _await_up(self, after: Mapping[str, int]) -> None:
+        """Raises EdgeError when the change would take traffic from a server that answers to none that does."""
+        deadline = time.monotonic() + _UP_SECONDS
+        while True:
+            running = self._runtime.servers()
+            answering_now = any(server.weight and server.up for server in running.values())
+            if not answering_now or any(after[name] and server.up for name, server in running.items()):
+                return
+            if time.monotonic() > deadline:
+                raise EdgeError(
+                    "no server that would get traffic is up, so the traffic stays where it is",
+                    details=[f"{n}: {running[n].status}, check: {running[n].check}" for n in running if after[n]],
+                    next_step="run `invoke logs` to see what the new version says",
+                )
+            time.sleep(0.02)

@@ -1,0 +1,398 @@
+"""What every edge must do. A test module subclasses `EdgeContract` and gives the fixtures `edge` (not started),
+`again` (the same edge as a new command would make it), `app`, `client`, `load` and `eventually`
+(see tests/integration/edge/conftest.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from urllib.request import urlopen
+
+import pytest
+
+from deploykit.model import DeploykitError
+
+
+def weights(edge) -> dict[str, int]:
+    return {state.server.name: state.weight for state in edge.servers()}
+
+
+def in_flight(edge, name: str) -> int:
+    return next(state.in_flight for state in edge.servers() if state.server.name == name)
+
+
+class EdgeContract:
+    @pytest.fixture
+    def client_address(self):
+        """The address that the edge sees of a client on this machine."""
+        return "127.0.0.1"
+
+    @pytest.fixture
+    def two(self, edge, app):
+        """r1 has all the traffic, r2 is attached beside it."""
+        edge.ensure()
+        edge.attach(app("r1-web-0"))
+        edge.set_weights({"r1-web-0": 100})
+        edge.attach(app("r2-web-0"))
+        return edge
+
+    # -- start and stop
+
+    def test_it_answers_503_in_clear_words_before_there_is_a_version(self, edge, client):
+        url = edge.ensure()
+        assert url == edge.url()
+        status, body = client(url).get()
+        assert status == 503
+        assert "no version" in body
+
+    def test_its_address_is_kept_when_it_is_stopped_and_started(self, edge, again):
+        url = edge.ensure()
+        assert edge.running()
+        edge.down()
+        assert not edge.running()
+        assert again().ensure() == url
+
+    def test_everything_can_be_said_twice(self, two, app, client):
+        two.ensure()
+        for state in two.servers():
+            two.attach(state.server)
+        two.set_weights({"r1-web-0": 100})
+        two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
+        two.reload()
+        two.reload()
+        two.detach("r2-web-0")
+        two.detach("r2-web-0")
+        assert weights(two) == {"r1-web-0": 100}
+        assert client(two.url()).get() == (200, "r1")
+        two.down()
+        two.down()
+
+    def test_servers_are_forgotten_only_when_it_is_down(self, two, again):
+        url = two.url()
+        with pytest.raises(DeploykitError, match="still runs"):
+            two.clear()
+        two.down()
+        two.clear()
+        assert again().ensure() == url
+        assert again().servers() == ()
+
+    def test_nothing_is_missing_where_it_runs(self, edge):
+        assert list(edge.preflight()) == []
+        edge.ensure()
+        assert list(edge.preflight()) == []
+
+    # -- weights
+
+    def test_an_attached_server_gets_no_traffic(self, two, client):
+        here = client(two.url())
+        assert {here.get() for _ in range(20)} == {(200, "r1")}
+        assert weights(two) == {"r1-web-0": 100, "r2-web-0": 0}
+        assert all(state.up for state in two.servers())
+
+    def test_a_weight_is_a_share_of_the_traffic(self, two, client):
+        two.set_weights({"r1-web-0": 75, "r2-web-0": 25})
+        here = client(two.url())
+        answers = [here.get()[1] for _ in range(200)]
+        assert 40 <= answers.count("r2") <= 60
+
+    def test_the_next_request_of_an_open_connection_follows_the_weights(self, two, client):
+        here = client(two.url())
+        for _ in range(5):
+            assert here.get() == (200, "r1")
+            two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+            assert here.get() == (200, "r2")
+            two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
+
+    def test_a_total_weight_of_0_is_refused_and_changes_nothing(self, two, client):
+        with pytest.raises(ValueError, match="total weight"):
+            two.set_weights({"r1-web-0": 0})
+        with pytest.raises(ValueError, match="0 to 256"):
+            two.set_weights({"r1-web-0": 257})
+        with pytest.raises(ValueError, match="0 to 256"):
+            two.set_weights({"r1-web-0": -1, "r2-web-0": 5})
+        assert weights(two) == {"r1-web-0": 100, "r2-web-0": 0}
+        assert client(two.url()).get() == (200, "r1")
+
+    def test_an_unknown_server_is_refused_and_changes_nothing(self, two):
+        with pytest.raises(DeploykitError, match="r9-web-0"):
+            two.set_weights({"r1-web-0": 0, "r9-web-0": 100})
+        assert weights(two) == {"r1-web-0": 100, "r2-web-0": 0}
+
+    def test_traffic_is_not_given_to_a_version_that_does_not_answer(self, two, app, client, eventually):
+        app.kill("r2-web-0")
+        eventually(lambda: not all(state.up for state in two.servers()))
+        with pytest.raises(DeploykitError, match="up"):
+            two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        assert weights(two) == {"r1-web-0": 100, "r2-web-0": 0}
+        assert client(two.url()).get() == (200, "r1")
+
+    def test_a_server_that_moved_is_found_at_its_new_port(self, two, app, client):
+        app.kill("r1-web-0")
+        two.attach(app("r1-web-0"))
+        assert weights(two)["r1-web-0"] == 100
+        assert client(two.url()).get() == (200, "r1")
+
+    # -- no request is lost
+
+    def test_staged_weights_lose_nothing(self, two, load):
+        with load(two.url()) as clients:
+            for share in (5, 25, 50, 100):
+                two.set_weights({"r2-web-0": share, "r1-web-0": 100 - share})
+                clients.more(400)
+            two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
+            clients.more(400)
+        assert clients.lost == []
+        assert clients.sent >= 2000
+        assert clients.answers["r1"] > 500
+        assert clients.answers["r2"] > 500
+
+    def test_flips_lose_nothing(self, two, load):
+        with load(two.url()) as clients:
+            for _ in range(20):
+                two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+                clients.more(50)
+                two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
+                clients.more(50)
+        assert clients.lost == []
+        assert clients.sent >= 2000
+
+    def test_posts_are_not_lost_by_flips_either(self, two, load):
+        with load(two.url(), method="POST") as clients:
+            for _ in range(10):
+                two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+                clients.more(50)
+                two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
+                clients.more(50)
+        assert clients.lost == []
+        assert clients.sent >= 1000
+
+    def test_five_reloads_lose_nothing_not_even_on_idle_connections(self, two, load, client):
+        idle = [client(two.url()) for _ in range(20)]
+        assert {each.get() for each in idle} == {(200, "r1")}
+        with load(two.url()) as clients:
+            for _ in range(5):
+                two.reload()
+                clients.more(200)
+        assert {each.get() for each in idle} == {(200, "r1")}
+        assert clients.lost == []
+        assert clients.sent >= 1000
+
+    def test_drain_and_detach_under_load_lose_nothing(self, two, load, eventually):
+        with load(two.url()) as clients:
+            two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+            eventually(lambda: in_flight(two, "r1-web-0") == 0)
+            two.detach("r1-web-0")
+            clients.more(300)
+        assert clients.lost == []
+        assert weights(two) == {"r2-web-0": 100}
+
+    def test_attaching_under_load_loses_nothing(self, two, app, load):
+        with load(two.url()) as clients:
+            for number in range(1, 6):
+                two.attach(app(f"r1-web-{number}"))
+                two.set_weights({f"r1-web-{number}": 100})
+                clients.more(100)
+        assert clients.lost == []
+        assert len(two.servers()) == 7
+
+    def test_a_version_killed_at_half_of_the_traffic_loses_no_get(self, two, app, load, eventually):
+        two.set_weights({"r2-web-0": 50, "r1-web-0": 50})
+        with load(two.url()) as clients:
+            clients.more(500)
+            app.kill("r2-web-0")
+            clients.more(500)
+            eventually(lambda: not all(state.up for state in two.servers()))
+            clients.more(300)
+        assert clients.lost == []
+        assert clients.answers["r2"] > 100
+
+    # -- requests in flight
+
+    def test_a_server_is_not_detached_with_weight_or_a_request_in_flight(self, two, client, eventually):
+        with pytest.raises(DeploykitError, match="weight"):
+            two.detach("r1-web-0")
+        answers = []
+        slow = client(two.url())
+        thread = threading.Thread(target=lambda: answers.append(slow.get("/slow/1")))
+        thread.start()
+        eventually(lambda: in_flight(two, "r1-web-0") == 1)
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        with pytest.raises(DeploykitError, match="in flight"):
+            two.detach("r1-web-0")
+        thread.join(10)
+        assert answers == [(200, "r1")]
+        eventually(lambda: in_flight(two, "r1-web-0") == 0)
+        two.detach("r1-web-0")
+        assert weights(two) == {"r2-web-0": 100}
+
+    def test_past_the_drain_limit_a_server_is_detached_by_force(self, two, client, eventually):
+        answers = []
+        slow = client(two.url())
+
+        def ask() -> None:
+            with contextlib.suppress(OSError):
+                answers.append(slow.get("/slow/30", method="POST")[0])
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        eventually(lambda: in_flight(two, "r1-web-0") == 1)
+        with pytest.raises(DeploykitError, match="weight"):
+            two.detach("r1-web-0", force=True)
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        two.detach("r1-web-0", force=True)
+        thread.join(10)
+        assert not thread.is_alive()
+        assert answers in ([], [502], [503])
+        assert weights(two) == {"r2-web-0": 100}
+        assert client(two.url()).get() == (200, "r2")
+
+    def test_a_request_in_flight_survives_a_reload(self, two, client, eventually):
+        answers = []
+        slow = client(two.url())
+        thread = threading.Thread(target=lambda: answers.append(slow.get("/slow/1")))
+        thread.start()
+        eventually(lambda: in_flight(two, "r1-web-0") == 1)
+        two.reload()
+        assert in_flight(two, "r1-web-0") == 1, "a replaced process still has it"
+        thread.join(10)
+        assert answers == [(200, "r1")]
+        eventually(lambda: in_flight(two, "r1-web-0") == 0)
+
+    # -- what is done stays done
+
+    def test_weights_survive_a_reload_and_a_stop(self, two, again, client):
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        two.reload()
+        here = client(two.url())
+        assert {here.get() for _ in range(10)} == {(200, "r2")}
+        two.down()
+        other = again()
+        other.ensure()
+        assert weights(other) == {"r1-web-0": 0, "r2-web-0": 100}
+        here = client(other.url())
+        assert {here.get() for _ in range(10)} == {(200, "r2")}
+
+    # -- what users get, and what probes get
+
+    def test_users_requests_are_counted_per_release(self, two, client, eventually):
+        here = client(two.url())
+        here.get()
+        mark = two.mark()
+        for path in ("/", "/slow/0.1", "/status/404", "/status/500", "/database"):
+            here.get(path)
+        eventually(lambda: two.traffic("r1", mark).requests == 5)
+        traffic = two.traffic("r1", mark)
+        assert (traffic.errors, traffic.database_errors) == (2, 1)
+        assert len(traffic.latencies_ms) == 5
+        assert 100 <= max(traffic.latencies_ms) < 2000
+        assert min(traffic.latencies_ms) < 100
+        assert two.traffic("r2", mark).requests == 0
+        assert two.traffic("r1", two.mark()).requests == 0
+
+    def test_a_detached_servers_requests_still_count(self, two, client, eventually):
+        mark = two.mark()
+        client(two.url()).get()
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        eventually(lambda: in_flight(two, "r1-web-0") == 0)
+        two.detach("r1-web-0")
+        eventually(lambda: two.traffic("r1", mark).requests == 1)
+
+    def test_a_client_that_leaves_is_no_error(self, two, client, eventually):
+        mark = two.mark()
+        leaver = client(two.url())
+
+        def leave() -> None:
+            with contextlib.suppress(OSError):
+                leaver.get("/slow/0.5")
+
+        thread = threading.Thread(target=leave)
+        thread.start()
+        eventually(lambda: in_flight(two, "r1-web-0") == 1)
+        leaver._socket.shutdown(2)
+        thread.join(10)
+        eventually(lambda: in_flight(two, "r1-web-0") == 0)
+        client(two.url()).get()
+        eventually(lambda: two.traffic("r1", mark).requests >= 1)
+        assert two.traffic("r1", mark).errors == 0
+
+    def test_a_server_that_breaks_its_answer_off_is_an_error(self, two, client, eventually):
+        mark = two.mark()
+        status, _ = client(two.url()).get("/die", method="POST")
+        assert status >= 500
+        eventually(lambda: two.traffic("r1", mark).errors == 1)
+
+    def test_a_probe_reaches_its_release_at_weight_0_and_does_not_count(self, two, client):
+        mark = two.mark()
+        here = client(two.url())
+        for _ in range(5):
+            assert here.get(headers=two.probe_headers("r2")) == (200, "r2")
+            assert here.get(headers=two.probe_headers("r1")) == (200, "r1")
+            assert here.get() == (200, "r1")
+        time.sleep(0.05)
+        assert two.traffic("r2", mark).requests == 0
+        assert two.traffic("r1", mark).requests == 5
+
+    def test_probes_reach_every_replica(self, two, app, client):
+        two.attach(app("r2-web-1", release="r2"))
+        here = client(two.url())
+        for _ in range(6):
+            here.get(headers=two.probe_headers("r2"))
+        for state in two.servers():
+            if state.server.release == "r2":
+                with urlopen(f"http://127.0.0.1:{state.server.port}/count") as answer:
+                    assert json.load(answer) == {"GET": 3}
+
+    def test_a_probe_of_a_dead_version_is_never_answered_by_another(self, two, app, client):
+        headers = two.probe_headers("r2")
+        app.kill("r2-web-0")
+        status, body = client(two.url()).get(headers=headers)
+        assert status == 503
+        assert body != "r1"
+
+    def test_the_application_does_not_see_the_probes_label(self, two, client):
+        headers = two.probe_headers("r2")
+        _, body = client(two.url()).get("/headers", headers=headers)
+        seen = json.loads(body)
+        assert not {name.lower() for name in headers} & set(seen)
+        assert not any(value in body for value in headers.values())
+
+    def test_a_guessed_label_is_an_ordinary_request_and_is_not_passed_on(self, two, client):
+        (name, value), *_ = two.probe_headers("r2").items()
+        token, _, server = value.rpartition(":")
+        guessed = {name: f"{'0' * len(token)}:{server}"}
+        status, body = client(two.url()).get("/headers", headers=guessed)
+        assert status == 200
+        assert name.lower() not in json.loads(body)
+        assert client(two.url()).get(headers=guessed) == (200, "r1")
+
+    def test_there_is_no_probe_of_a_release_that_is_not_there(self, two):
+        with pytest.raises(DeploykitError, match="r9"):
+            two.probe_headers("r9")
+
+    def test_the_user_does_not_see_the_database_errors_label(self, two, client):
+        here = client(two.url())
+        assert here.get("/database")[0] == 500
+        assert not [name for name in here.answered if "deploykit" in name]
+
+    # -- what passes through
+
+    def test_large_bodies_pass(self, two, client):
+        body = b"x" * 3_000_000
+        assert client(two.url()).get("/echo", method="POST", body=body) == (200, body.decode())
+
+    def test_the_application_learns_who_asked(self, two, client, client_address):
+        _, body = client(two.url()).get("/headers")
+        seen = json.loads(body)
+        assert seen["x-forwarded-for"] == client_address
+        assert seen["x-forwarded-proto"] == "http"
+        assert seen["host"] == "localhost"
+
+    def test_an_upgraded_connection_is_a_tunnel(self, two, client):
+        here = client(two.url())
+        status, _ = here.get("/upgrade", headers={"Connection": "Upgrade", "Upgrade": "echo"})
+        assert status == 101
+        here._socket.sendall(b"ping")
+        assert here._more() == b"ping"

@@ -1,0 +1,384 @@
+"""HAProxy in particular: its file, its processes, and every way to end them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import socket
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken, RuntimeUnreachable
+from deploykit.edge.haproxy import HAProxyEdge
+from deploykit.edge.leaving import birth
+from deploykit.edge.process import PROGRAM
+from deploykit.edge.state import parse_state
+from deploykit.model import DeploykitError, UsageError
+
+
+def weights(edge) -> dict[str, int]:
+    return {state.server.name: state.weight for state in edge.servers()}
+
+
+def file_weights(home: Path) -> dict[str, int]:
+    return parse_state((home / "edge" / "haproxy.cfg").read_text(), source="").weights
+
+
+def pid_of(supervisor) -> int:
+    status = supervisor.status(PROGRAM)
+    assert status is not None
+    assert status.pid is not None
+    return status.pid
+
+
+@pytest.fixture
+def two(make_edge, app):
+    """r1 has all the traffic, r2 is attached beside it."""
+    edge = make_edge()
+    edge.ensure()
+    edge.attach(app("r1-web-0"))
+    edge.set_weights({"r1-web-0": 100})
+    edge.attach(app("r2-web-0"))
+    return edge
+
+
+@pytest.fixture
+def kill(supervisor, two, eventually):
+    """`kill -9` HAProxy and wait until its successor answers."""
+
+    def kill() -> None:
+        before = pid_of(supervisor)
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: two._runtime.pid() not in {None, before})
+
+    return kill
+
+
+# -- kill -9 of the proxy
+
+
+def test_a_killed_proxy_comes_back_with_the_weights_of_the_last_switch(two, kill, client):
+    for live, other in (("r2", "r1"), ("r1", "r2"), ("r2", "r1")):
+        two.set_weights({f"{live}-web-0": 100, f"{other}-web-0": 0})
+        kill()
+        answers = {client(two.url()).get() for _ in range(20)}
+        assert answers == {(200, live)}
+        assert weights(two) == {f"{live}-web-0": 100, f"{other}-web-0": 0}
+
+
+def test_a_killed_proxy_loses_at_most_what_was_in_flight(two, kill, load):
+    with load(two.url(), clients=8) as clients:
+        for _ in range(3):
+            clients.more(200)
+            kill()
+            clients.more(200)
+    # Each client has one connection with at most one request on it; whoever connects meanwhile waits in the queue
+    # of the socket that the supervisor holds, so nobody is refused.
+    assert len(clients.lost) <= 3 * 8
+    assert all("reset" in cause.lower() or "closed" in cause or "Broken" in cause for cause in clients.lost)
+    assert clients.answers.total() >= 1200
+
+
+def test_a_switch_right_after_a_kill_waits_for_the_new_process(two, supervisor, client):
+    os.kill(pid_of(supervisor), signal.SIGKILL)
+    two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    assert client(two.url()).get() == (200, "r2")
+
+
+def test_the_proxy_outlives_its_supervisor(two, supervisor, load, client, eventually):
+    url = two.url()
+    daemon = supervisor.pid()
+    with load(url) as clients:
+        os.kill(daemon, signal.SIGKILL)
+        clients.more(200)
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        two.reload()
+        clients.more(200)
+    assert clients.lost == []
+    assert two.ensure() == url
+    assert client(url).get() == (200, "r2")
+
+
+# -- a kit that is killed in the middle
+
+
+def test_a_switch_that_never_reached_the_file_stays_through_a_reload(two, client, home):
+    two._runtime.set_weights({"r2-web-0": 100})
+    two._runtime.set_weights({"r1-web-0": 0})
+    assert file_weights(home) == {"r1-web-0": 100, "r2-web-0": 0}
+    two.reload()
+    assert file_weights(home) == {"r1-web-0": 0, "r2-web-0": 100}
+    assert {client(two.url()).get() for _ in range(10)} == {(200, "r2")}
+
+
+def test_a_switch_that_never_reached_the_file_goes_back_to_a_version_that_is_alive(two, kill, client, home):
+    two._runtime.set_weights({"r2-web-0": 100})
+    two._runtime.set_weights({"r1-web-0": 0})
+    kill()
+    assert client(two.url()).get() == (200, "r1")
+    two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    assert client(two.url()).get() == (200, "r2")
+
+
+def test_an_attach_that_reached_only_the_file_is_finished_by_the_next_call(two, app, client):
+    server = app("r3-web-0")
+    two._write(two._state().with_server(server))
+    assert "r3-web-0" not in weights(two)
+    two.set_weights({"r3-web-0": 100, "r1-web-0": 0})
+    assert client(two.url()).get() == (200, "r3")
+
+
+def test_a_detach_that_reached_only_the_file_is_finished_by_the_next_call(two):
+    two._write(two._state().without(["r2-web-0"]))
+    assert "r2-web-0" in two._runtime.servers()
+    two.detach("r2-web-0")
+    assert "r2-web-0" not in two._runtime.servers()
+
+
+@pytest.mark.parametrize("finish", ["ensure", "reload", "switch"])
+def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(two, supervisor, finish, eventually):
+    old = pid_of(supervisor)
+    two._process.leaving.add(old, ["r1-web-0"])
+    binary = Path(supervisor.status(PROGRAM).argv[0])
+    supervisor.replace(two._process.program(two._listen(two._state()), binary), ready=0.2)
+    assert birth(old)
+    if finish == "switch":
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    else:
+        getattr(two, finish)()
+    eventually(lambda: not birth(old))
+    assert two.running()
+
+
+def test_a_reload_that_was_cut_short_before_the_new_process_ends_nothing(two, supervisor, client):
+    pid = pid_of(supervisor)
+    two._process.leaving.add(pid, ["r1-web-0"])
+    assert [state.in_flight for state in two.servers()] == [0, 0]
+    two.ensure()
+    two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    assert pid_of(supervisor) == pid
+    assert client(two.url()).get() == (200, "r2")
+
+
+# -- reload
+
+
+def test_a_reload_is_a_new_process_and_the_old_one_ends(two, supervisor, eventually):
+    before = pid_of(supervisor)
+    two.reload()
+    assert pid_of(supervisor) != before
+    eventually(lambda: not birth(before))
+
+
+def test_a_replaced_process_counts_as_in_flight_until_it_is_gone(two, client, eventually):
+    idle = client(two.url())
+    idle.get()
+    two.reload()
+    two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    busy = {state.server.name: state.in_flight for state in two.servers()}
+    assert busy == {"r1-web-0": 1, "r2-web-0": 0}, "the idle connection may still ask r1 once more"
+    assert idle.get() == (200, "r1")
+    eventually(lambda: all(state.in_flight == 0 for state in two.servers()))
+
+
+def test_a_reload_starts_a_proxy_that_is_not_running(make_edge):
+    edge = make_edge()
+    edge.reload()
+    assert edge.running()
+
+
+def test_ensure_changes_nothing_that_is_as_it_should_be(two, make_edge, supervisor):
+    before = pid_of(supervisor)
+    make_edge().ensure()
+    make_edge(health_path="").ensure()
+    assert pid_of(supervisor) == before
+
+
+def test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_up(two, make_edge, load, supervisor):
+    two.set_weights({"r1-web-0": 60, "r2-web-0": 40})
+    before = pid_of(supervisor)
+    with load(two.url()) as clients:
+        make_edge(health_path="/status/404").ensure()
+        clients.more(300)
+        time.sleep(2.0)  # four checks
+        assert all(state.up for state in two.servers())
+    assert pid_of(supervisor) != before
+    assert clients.lost == []
+    assert weights(two) == {"r1-web-0": 60, "r2-web-0": 40}
+
+
+# -- checks
+
+
+def test_a_server_that_says_5xx_to_its_check_is_out_within_seconds(two, make_edge, eventually, client):
+    make_edge(health_path="/status/503").ensure()
+    eventually(lambda: not any(state.up for state in two.servers()), 5)
+    status, body = client(two.url()).get()
+    assert status == 503
+    assert "shop (local)" in body
+    make_edge(health_path="/health").ensure()
+    eventually(lambda: all(state.up for state in two.servers()), 5)
+
+
+def test_a_busy_worker_is_not_a_dead_one(two, client):
+    answers = []
+    slow = client(two.url())
+    thread = threading.Thread(target=lambda: answers.append(slow.get("/block/3")))
+    thread.start()
+    until = time.monotonic() + 2.5
+    while time.monotonic() < until:
+        assert all(state.up for state in two.servers())
+        time.sleep(0.1)
+    thread.join(10)
+    assert answers == [(200, "r1")]
+
+
+def test_a_post_is_never_sent_twice(two, client, eventually):
+    two.set_weights({"r2-web-0": 100})
+    here = client(two.url())
+    assert here.get("/die", method="POST")[0] == 502
+    eventually(lambda: sum(state.up for state in two.servers()) == 1)
+    assert here.get()[0] == 200, "the other one lives: it did not get the request"
+
+
+# -- starting
+
+
+def test_a_taken_port_is_named_with_who_holds_it_and_the_setting(make_edge):
+    with socket.socket() as mine:
+        mine.bind(("127.0.0.1", 0))
+        mine.listen()
+        port = mine.getsockname()[1]
+        edge = make_edge(port=port)
+        with pytest.raises(PortTaken, match=f"port {port} is taken by .+ \\(pid {os.getpid()}\\)") as caught:
+            edge.ensure()
+        assert "environments.local.port" in caught.value.next_step
+        assert [problem.message for problem in edge.preflight()] == [caught.value.message]
+        assert not edge.running()
+    assert edge.ensure() == f"http://127.0.0.1:{port}"
+
+
+def test_another_port_in_the_settings_is_taken_over(two, make_edge, client, home):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = make_edge(port=port).ensure()
+    assert url == f"http://127.0.0.1:{port}"
+    assert client(url).get() == (200, "r1")
+    assert make_edge().url() == url
+
+
+def script(path: Path, binary: str, refusal: str) -> str:
+    path.write_text(f'#!/bin/sh\n{refusal}\nexec {binary} "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs(
+    two, make_edge, home, binary, supervisor
+):
+    fake = script(
+        home / "haproxy", binary, 'case "$*" in *-c*) echo "[ALERT] line 7: no such thing" >&2; exit 1;; esac'
+    )
+    pid, text = pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()
+    with pytest.raises(ConfigRejected) as caught:
+        make_edge(binary=fake).reload()
+    assert "[ALERT] line 7: no such thing" in caught.value.details
+    assert (pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()) == (pid, text)
+
+
+def test_a_proxy_that_does_not_start_is_given_up_with_its_words(make_edge, home, binary, supervisor):
+    fake = script(home / "haproxy", binary, 'case "$*" in *-db*) echo "cannot do it" >&2; exit 7;; esac')
+    edge = make_edge(binary=fake)
+    began = time.monotonic()
+    with pytest.raises(EdgeError, match="did not start") as caught:
+        edge.ensure()
+    assert time.monotonic() - began < 5
+    assert "cannot do it" in caught.value.details
+    assert supervisor.status(PROGRAM) is None
+
+
+def test_a_successor_that_does_not_start_leaves_the_old_process(two, make_edge, home, binary, supervisor, client):
+    fake = script(home / "haproxy", binary, 'case "$*" in *-db*) echo "cannot do it" >&2; exit 7;; esac')
+    pid = pid_of(supervisor)
+    with pytest.raises(DeploykitError):
+        make_edge(binary=fake).reload()
+    assert pid_of(supervisor) == pid
+    assert client(two.url()).get() == (200, "r1")
+    assert [state.in_flight for state in two.servers()] == [0, 0]
+    two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    assert pid_of(supervisor) == pid
+
+
+def test_a_proxy_that_is_not_there_says_so(make_edge, app):
+    edge = make_edge()
+    assert not edge.running()
+    with pytest.raises(RuntimeUnreachable):
+        edge.servers()
+    with pytest.raises(EdgeError, match="does not run"):
+        edge.attach(app("r1-web-0"))
+    edge.detach("r1-web-0")
+
+
+def test_a_name_that_could_break_the_file_is_refused(make_edge, app):
+    edge = make_edge()
+    edge.ensure()
+    good = app("r1-web-0")
+    for change in ({"name": "a b"}, {"name": "a\nb"}, {"release": "r1;x"}, {"host": "evil\nhost"}, {"port": 0}):
+        with pytest.raises(ValueError, match=r"name and release|address|no such port"):
+            edge.attach(dataclasses.replace(good, **change))
+    with pytest.raises(UsageError, match="health path"):
+        make_edge(health_path="/x' y").ensure()
+
+
+def test_a_file_that_is_not_the_kits_is_not_guessed_at(make_edge, home):
+    (home / "edge").mkdir()
+    (home / "edge" / "haproxy.cfg").write_text("global\n")
+    with pytest.raises(EdgeError, match=r"haproxy\.cfg is not"):
+        make_edge().ensure()
+
+
+# -- who may see and do what
+
+
+def test_file_and_socket_are_closed_to_others_and_the_token_is_in_no_log(two, home, client):
+    client(two.url()).get(headers=two.probe_headers("r2"))
+    for name in ("haproxy.cfg", "admin.sock", "haproxy.log"):
+        assert stat.S_IMODE((home / "edge" / name).stat().st_mode) & 0o077 == 0, name
+    assert two._state().token not in (home / "edge" / "haproxy.log").read_text()
+
+
+def test_the_log_has_no_paths_and_no_queries(two, home, client, eventually):
+    client(two.url()).get("/secret-path?password=hunter2")
+    log = home / "edge" / "haproxy.log"
+    eventually(lambda: "app r1-web-0 200" in log.read_text())
+    assert "hunter2" not in log.read_text()
+    assert "secret-path" not in log.read_text()
+
+
+def test_as_root_the_proxy_is_nobody(two, supervisor):
+    status = Path(f"/proc/{pid_of(supervisor)}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("Uid:")]
+    ids = set(line.split()[1:])
+    assert ids == ({"65534"} if os.geteuid() == 0 else {str(os.geteuid())})
+
+
+def test_a_long_folder_does_not_matter(make_edge, home, supervisor, binary, app, client):
+    folder = home / ("deep" * 20) / ("deeper" * 10) / "edge"
+    edge = HAProxyEdge("shop", "local", folder, None, supervisor, binary=binary, parts=home / "parts")
+    edge.ensure()
+    edge.attach(app("r1-web-0"))
+    edge.set_weights({"r1-web-0": 1})
+    assert client(edge.url()).get() == (200, "r1")
+    edge.reload()
+    assert weights(edge) == {"r1-web-0": 1}
+
+
+def test_it_can_listen_on_every_address(make_edge):
+    edge = make_edge(bind="0.0.0.0")
+    assert edge.ensure().startswith("http://127.0.0.1:")

@@ -1,0 +1,107 @@
+"""Verification of a release that has traffic: users' requests where there are enough, else labelled probes as well."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from deploykit.verify.judge import Judgement, Limits, Sample, judge
+from deploykit.verify.probe import ProbePath, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.verify.smoke import Check
+
+__all__ = ["USERS", "TrafficSeen", "Watched", "probe_paths", "verify"]
+
+USERS = "users' requests"
+_POLL_SECONDS = 1.0
+_ABORT_ERROR_RATE = 0.05
+"""The deployment-strategy template's limit for rolling back: above it, the window's end is not waited for."""
+
+_MarkT_contra = TypeVar("_MarkT_contra", contravariant=True)
+
+
+class TrafficSeen(Protocol):
+    """What users got from a release, as an edge counts it."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def errors(self) -> int: ...
+    @property
+    def latencies_ms(self) -> Sequence[float]: ...
+    @property
+    def database_errors(self) -> int: ...
+
+
+class Watched(Protocol[_MarkT_contra]):
+    """What verification asks of an edge."""
+
+    def url(self) -> str: ...
+
+    def traffic(self, release: str, since: _MarkT_contra) -> TrafficSeen: ...
+
+    def probe_headers(self, release: str) -> Mapping[str, str]: ...
+
+
+def probe_paths(health: str, checks: Sequence[Check] = ()) -> tuple[ProbePath, ...]:
+    """What probes ask for: the health path, and each smoke check's path with the status it wants."""
+    return (ProbePath(health, 200), *(ProbePath(check.path, check.status) for check in checks if check.path != health))
+
+
+def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
+    edge: Watched[_MarkT_contra],
+    release: str,
+    limits: Limits,
+    *,
+    since: _MarkT_contra,
+    paths: Sequence[ProbePath],
+    window: float = 0.0,
+    probe_timeout: float = 30.0,
+    on_progress: Callable[[str], None] = lambda _: None,
+    redact: Callable[[str], str] = str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Judgement:
+    """Judge what the release answered since the mark `since`, after watching for `window` seconds.
+
+    More than 5 % errors (or the limit, if that is higher) among enough requests end the watch early. Where users sent
+    fewer than `limits.requests`, probes through the edge make up what is missing; the judgement says how many of each.
+    `on_progress` gets one line per second of the watch.
+    """
+    until = clock() + window
+    users = _users(edge, release, since)
+    while (left := until - clock()) > 0:
+        if users.requests >= limits.requests and users.errors > users.requests * max(
+            _ABORT_ERROR_RATE, limits.error_rate
+        ):
+            return judge([users], limits)
+        sleep(min(left, _POLL_SECONDS))
+        users = _users(edge, release, since)
+        on_progress(f"{users.requests} {USERS}, {users.errors} errors, {max(until - clock(), 0):.0f} s left")
+    missing = limits.requests - users.requests
+    if missing <= 0:
+        return judge([users], limits)
+    on_progress(f"{users.requests} {USERS}: {missing} labelled probes make up what is missing")
+    probes = probe(
+        edge.url(),
+        paths,
+        missing,
+        headers=lambda: edge.probe_headers(release),
+        timeout=probe_timeout,
+        redact=redact,
+    )
+    return judge([users, probes], limits)
+
+
+def _users(edge: Watched[_MarkT_contra], release: str, since: _MarkT_contra) -> Sample:
+    seen = edge.traffic(release, since)
+    return Sample(
+        source=USERS,
+        requests=seen.requests,
+        errors=seen.errors,
+        latencies_ms=seen.latencies_ms,
+        database_errors=seen.database_errors,
+    )

@@ -1,0 +1,90 @@
+"""The one way in which the ledger writes JSON, and the hash that chains its entries.
+
+Canonical JSON: keys sorted by code point, no whitespace, UTF-8 without escapes beyond those that JSON demands, numbers as
+Python's `json` writes them (the shortest decimal that reads back as the same double). NaN and infinities are refused.
+
+The hash of an entry is the lower-case hexadecimal SHA-256 over the canonical JSON of this array:
+
+    ["deploykit-ledger-1", app, environment, sequence, at, kind, release, payload, previous]
+
+where `at` is a number with a decimal point (UTC epoch seconds), `payload` the canonical JSON of the payload *as a string*
+(so that every byte of what is stored counts), and `previous` the hash of the entry before, `""` for the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from deploykit.model import Secret
+
+__all__ = ["clean", "digest", "dumps", "entry_hash", "loads", "plain"]
+
+_FORM = "deploykit-ledger-1"
+
+
+def clean(text: str) -> str:
+    """Replace what no database stores as text: NUL, and the lone surrogates that undecodable output leaves behind."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def plain(value: Any) -> Any:
+    """A copy of `value` made of dict, list, str, int, float, bool and None alone.
+
+    Raises TypeError for everything else; a Secret is told apart, since it must never come near the ledger.
+    """
+    if isinstance(value, Secret):
+        msg = "a Secret is never written to the ledger"
+        raise TypeError(msg)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return _finite(float(value))
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {_key(key): plain(item) for key, item in value.items()}
+    msg = f"the ledger stores JSON, and {type(value).__name__} is no JSON type"
+    raise TypeError(msg)
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        msg = f"the ledger stores JSON objects, and their keys are strings, not {type(key).__name__}"
+        raise TypeError(msg)
+    return clean(key)
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        msg = f"the ledger stores JSON, which has no word for {number}"
+        raise TypeError(msg)
+    return number
+
+
+def dumps(value: Any) -> str:
+    """Canonical JSON of a value that `plain` has seen."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def loads(text: str) -> Any:
+    return json.loads(text)
+
+
+def digest(value: Any) -> str:
+    # Text that a tampered database hands back may hold lone surrogates; it has a hash too, only never the right one.
+    return hashlib.sha256(dumps(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def entry_hash(  # noqa: PLR0913 (these are the fields that the hash covers)
+    *, app: str, environment: str, sequence: int, at: float, kind: str, release: str, payload: str, previous: str
+) -> str:
+    """The hash of one entry; `payload` is its canonical JSON."""
+    return digest([_FORM, app, environment, sequence, float(at), kind, release, payload, previous])

@@ -1,0 +1,78 @@
+"""Rows of the tables as the values of the interface."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from deploykit.ledger.canonical import loads
+from deploykit.ledger.interface import Entry, Held, Step, StepState, Timer
+from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
+
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
+
+__all__ = ["entry", "held", "release", "step", "timer", "verdict"]
+
+
+def release(row: RowMapping) -> ReleaseRecord:
+    fields: dict[str, Any] = {
+        name: row[name]
+        for name in ("id", "app", "environment", "version", "digest", "commit", "tree", "actor", "kind", "previous")
+    }
+    return ReleaseRecord(
+        **fields,
+        outcome=ReleaseOutcome(row["outcome"]),
+        reason=row["reason"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def step(row: RowMapping) -> Step:
+    return Step(
+        sequence=row["sequence"],
+        release=row["release"],
+        name=row["name"],
+        action=loads(row["action"]),
+        state=StepState(row["state"]),
+        result=loads(row["result"]),
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def verdict(row: RowMapping) -> Verdict:
+    return Verdict.from_json(loads(row["verdict"]))
+
+
+def timer(row: RowMapping) -> Timer:
+    return Timer(
+        id=row["sequence"],
+        kind=row["kind"],
+        release=row["release"],
+        due_at=row["due_at"],
+        payload=loads(row["payload"]),
+    )
+
+
+def held(row: RowMapping) -> Held:
+    return Held(
+        owner=row["owner"],
+        reason=row["reason"],
+        token=row["token"],
+        acquired_at=row["acquired_at"],
+        heartbeat_at=row["heartbeat_at"],
+        expires_at=row["expires_at"],
+    )
+
+
+def entry(row: RowMapping) -> Entry:
+    return Entry(
+        sequence=row["sequence"],
+        at=row["at"],
+        kind=row["kind"],
+        release=row["release"],
+        payload=loads(row["payload"]),
+        previous=row["previous"],
+        hash=row["hash"],
+    )

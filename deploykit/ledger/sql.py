@@ -1,0 +1,239 @@
+"""The ledger on SQL: SQLite and PostgreSQL behave the same, and pass one contract suite."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from deploykit.ledger import rows, upgrade
+from deploykit.ledger.canonical import clean, dumps, plain
+from deploykit.ledger.check import check_chain
+from deploykit.ledger.database import open_database
+from deploykit.ledger.interface import StepState
+from deploykit.ledger.lock import SqlLock
+from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, STEPS, TIMERS
+from deploykit.model import DeploykitError, ReleaseOutcome
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.ledger.interface import ChainProblem, Entry, Step, Timer
+    from deploykit.model import ReleaseRecord, Verdict
+
+__all__ = ["SqlLedger", "open_ledger"]
+
+_RUNNING = ReleaseOutcome.RUNNING.value
+_ROLLED_BACK = ReleaseOutcome.ROLLED_BACK.value
+_UNDONE_LATER = {ReleaseOutcome.DONE.value, ReleaseOutcome.FAILED.value}
+
+
+def open_ledger(
+    where: str | os.PathLike[str],
+    *,
+    app: str,
+    environment: str,
+    clock: Callable[[], float] | None = None,
+    busy_seconds: float = 15.0,
+) -> SqlLedger:
+    """Open the ledger at a path or URL, made or upgraded where needed.
+
+    `clock` gives UTC epoch seconds; None is this machine's clock for a file, and the server's for PostgreSQL, so that
+    machines whose clocks differ agree on when a lease runs out. A write waits up to `busy_seconds` for other writers.
+    Raises DeploykitError when it can't be opened, UsageError when it is newer than this kit.
+    """
+    database = open_database(where, busy_seconds=busy_seconds)
+    try:
+        upgrade.ensure(database)
+    except BaseException:
+        database.close()
+        raise
+    return SqlLedger(database, app=app, environment=environment, clock=clock)
+
+
+class SqlLedger(SqlLock):
+    """See `deploykit.ledger.interface.Ledger`. Threads may share one; each call is a transaction of its own."""
+
+    # Releases
+
+    def begin(  # noqa: PLR0913 (the fields of a release)
+        self,
+        *,
+        version: str,
+        digest: str,
+        commit: str,
+        tree: str,
+        actor: str,
+        kind: str,
+        previous: str,
+        token: int,
+    ) -> ReleaseRecord:
+        payload = {
+            "version": version,
+            "digest": digest,
+            "commit": commit,
+            "tree": tree,
+            "actor": actor,
+            "kind": kind,
+            "previous": previous,
+            "token": token,
+        }
+        with self._write() as journal:
+            self._demand(journal.connection, token)
+            open_one = journal.connection.scalar(self._ask(RELEASES, outcome=_RUNNING, columns=[RELEASES.c.id]))
+            if open_one is not None:
+                msg = f"Release {open_one} of {self.app} in {self.environment} has not ended."
+                raise DeploykitError(msg, next_step=f"invoke release --env {self.environment} --resume")
+            count = journal.connection.scalar(self._ask(RELEASES, columns=[sa.func.count()]))
+            entry = journal.append("release.begun", payload, release=f"r{(count or 0) + 1}")
+            return self._existing(journal.connection, entry.release)
+
+    def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:
+        with self._write() as journal:
+            known = self._existing(journal.connection, release)
+            wanted = {"version": version, "digest": digest}
+            news = {name: value for name, value in wanted.items() if value and value != getattr(known, name)}
+            if not news:
+                return known
+            journal.append("release.amended", news, release=release)
+            return self._existing(journal.connection, release)
+
+    def finish(self, release: str, outcome: ReleaseOutcome, reason: str = "") -> ReleaseRecord:
+        if outcome is ReleaseOutcome.RUNNING:
+            msg = "a release is finished by an outcome, and RUNNING is none"
+            raise ValueError(msg)
+        with self._write() as journal:
+            known = self._existing(journal.connection, release)
+            if known.outcome is outcome:
+                return known
+            was = known.outcome.value
+            if was != _RUNNING and not (was in _UNDONE_LATER and outcome.value == _ROLLED_BACK):
+                msg = f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}."
+                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+            journal.append("release.finished", {"outcome": outcome.value, "reason": reason}, release=release)
+            return self._existing(journal.connection, release)
+
+    def set_live(self, release: str) -> None:
+        with self._write() as journal:
+            self._existing(journal.connection, release)
+            live = journal.connection.execute(self._live()).mappings().first()
+            if live is None or live["id"] != release:
+                journal.append("release.live", {}, release=release)
+
+    def live(self) -> ReleaseRecord | None:
+        return self._one_release(self._live())
+
+    def release(self, release: str) -> ReleaseRecord | None:
+        return self._one_release(self._ask(RELEASES, id=clean(release)))
+
+    def releases(self, *, limit: int = 50) -> Sequence[ReleaseRecord]:
+        query = self._ask(RELEASES).order_by(RELEASES.c.sequence.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [rows.release(row) for row in connection.execute(query).mappings()]
+
+    def unfinished(self) -> ReleaseRecord | None:
+        return self._one_release(self._ask(RELEASES, outcome=_RUNNING))
+
+    def _one_release(self, query: sa.Select[Any]) -> ReleaseRecord | None:
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else rows.release(row)
+
+    def _live(self) -> sa.Select[Any]:
+        newest = RELEASES.c.live_sequence
+        return self._ask(RELEASES).where(newest.is_not(None)).order_by(newest.desc()).limit(1)
+
+    def _existing(self, connection: sa.Connection, release: str) -> ReleaseRecord:
+        row = connection.execute(self._ask(RELEASES, id=clean(release))).mappings().first()
+        if row is None:
+            msg = f"There is no release {clean(release)} of {self.app} in {self.environment}."
+            raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+        return rows.release(row)
+
+    # Journal
+
+    def intend(self, release: str, name: str, action: Mapping[str, Any], *, token: int) -> int:
+        payload = {"name": name, "action": action, "token": token}
+        with self._write() as journal:
+            self._demand(journal.connection, token)
+            self._existing(journal.connection, release)
+            return journal.append("step.intended", payload, release=release).sequence
+
+    def result(self, sequence: int, state: StepState, result: Mapping[str, Any]) -> None:
+        if state is StepState.INTENDED:
+            msg = "a step ends DONE or FAILED"
+            raise ValueError(msg)
+        content = plain(result)
+        # A lost result is a step to do once more, which every step allows; what comes next makes it durable.
+        with self._write(flush=False) as journal:
+            row = journal.connection.execute(self._ask(STEPS, sequence=sequence)).mappings().first()
+            if row is None:
+                msg = f"There is no step {sequence} in {self.app}'s ledger of {self.environment}."
+                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+            if (row["state"], row["result"]) == (state.value, dumps(content)):
+                return
+            if row["state"] != StepState.INTENDED.value:
+                msg = f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}."
+                raise DeploykitError(msg, details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"))
+            payload = {"step": sequence, "state": state.value, "result": content}
+            journal.append("step.result", payload, release=row["release"])
+
+    def steps(self, release: str) -> Sequence[Step]:
+        query = self._ask(STEPS, release=clean(release)).order_by(STEPS.c.sequence)
+        with self._database.read() as connection:
+            return [rows.step(row) for row in connection.execute(query).mappings()]
+
+    # Evidence
+
+    def add_evidence(self, verdict: Verdict) -> None:
+        with self._write() as journal:
+            journal.append("evidence.added", {"verdict": verdict.as_json()})
+
+    def evidence(self, gate: str, tree: str) -> Verdict | None:
+        query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree)).order_by(EVIDENCE.c.sequence.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else rows.verdict(row)
+
+    def evidence_for(self, tree: str) -> Sequence[tuple[Verdict, float]]:
+        query = self._ask(EVIDENCE, tree=clean(tree)).order_by(EVIDENCE.c.sequence)
+        with self._database.read() as connection:
+            newest = {row["gate"]: (rows.verdict(row), row["at"]) for row in connection.execute(query).mappings()}
+        return [newest[gate] for gate in sorted(newest)]
+
+    # Timers
+
+    def add_timer(self, kind: str, release: str, due_at: float, payload: Mapping[str, Any]) -> Timer:
+        content = {"kind": kind, "due_at": float(due_at), "payload": payload}
+        with self._write() as journal:
+            entry = journal.append("timer.added", content, release=release)
+            return rows.timer(journal.connection.execute(self._ask(TIMERS, sequence=entry.sequence)).mappings().one())
+
+    def timers(self) -> Sequence[Timer]:
+        query = self._ask(TIMERS).order_by(TIMERS.c.due_at, TIMERS.c.sequence)
+        with self._database.read() as connection:
+            return [rows.timer(row) for row in connection.execute(query).mappings()]
+
+    def remove_timer(self, timer: int) -> None:
+        with self._write() as journal:
+            row = journal.connection.execute(self._ask(TIMERS, sequence=timer)).mappings().first()
+            if row is not None:
+                journal.append("timer.removed", {"timer": timer}, release=row["release"])
+
+    # The chain
+
+    def head(self) -> str:
+        with self._database.read() as connection:
+            return connection.scalar(self._ask(CHAINS, columns=[CHAINS.c.hash])) or ""
+
+    def entries(self, *, limit: int = 50) -> Sequence[Entry]:
+        query = self._ask(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(limit)
+        with self._database.read() as connection:
+            return [rows.entry(row) for row in connection.execute(query).mappings()]
+
+    def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
+        return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
+
+    def close(self) -> None:
+        self._database.close()

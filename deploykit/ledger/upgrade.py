@@ -1,0 +1,79 @@
+"""Bring a ledger's tables to what this kit knows, when it is opened.
+
+A ledger that is up to date costs one query; Alembic (a tenth of a second to import) is loaded only to change something.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from deploykit.ledger.faults import is_missing_table
+from deploykit.model import UsageError
+
+if TYPE_CHECKING:
+    from deploykit.ledger.database import Database
+
+__all__ = ["HEAD", "MIGRATIONS", "REVISIONS", "VERSION_TABLE", "ensure"]
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "deploykit_schema"
+REVISIONS = ("0001",)
+"""What `migrations/versions` holds, oldest first; a test compares the two."""
+HEAD = REVISIONS[-1]
+
+_ADVISORY = 0x6465706C6F796B69  # "deployki": the one thing all who upgrade a PostgreSQL server's ledger wait for
+_VERSION = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  # nosec B608 - a constant
+_alembic = threading.Lock()  # Alembic's `op` and `context` are one per process
+
+
+def ensure(database: Database) -> None:
+    """Apply what is missing, in one transaction: killed half-way, nothing happened.
+
+    Raises UsageError, touching nothing, when the ledger is newer than this kit, or when it is some other database.
+    """
+    if _recorded(database) != HEAD:
+        with _alembic:
+            _apply(database)
+
+
+def _recorded(database: Database) -> str | None:
+    with database.read() as connection:
+        try:
+            version: str | None = connection.scalar(_VERSION)
+        except DBAPIError as error:
+            if is_missing_table(error):
+                return None
+            raise
+        return version
+
+
+def _apply(database: Database) -> None:
+    with database.write() as connection:
+        if not database.is_sqlite:  # SQLite's writers wait for each other already
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY})
+        tables = sa.inspect(connection).get_table_names()
+        # Looked up again: another process may have upgraded it while this one waited.
+        version = connection.scalar(_VERSION) if VERSION_TABLE in tables else None
+        if version == HEAD:
+            return
+        if version is not None and version not in REVISIONS:
+            msg = f"The ledger {database.where} was written by a newer deploykit (its tables are at {version}, this kit knows {HEAD})."
+            raise UsageError(msg, next_step="pip install --upgrade deploykit")
+        if version is None and tables and database.is_sqlite:
+            msg = f"{database.where} is a database, but not a ledger (it holds {', '.join(sorted(tables)[:3])})."
+            raise UsageError(msg, next_step="give the ledger a path of its own")
+        _upgrade(connection)
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command  # a tenth of a second, needed once in a ledger's life
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, "head")

@@ -1,0 +1,154 @@
+"""The engine: journal the intent, act, journal the result, ask the strategy what is next.
+
+It knows no target and no edge: a `Performer` acts, a `Journal` remembers. A rollout that was killed is taken up by
+folding its journal through the same `decide`; the action without a result is performed again, which its idempotence
+allows.
+"""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from deploykit.model.errors import DeploykitError
+from deploykit.rollout.actions import Action, Observation, Result
+from deploykit.rollout.blue_green import Plan, State, decide, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = ["Cancelled", "Engine", "Journal", "JournalledStep", "Performer"]
+
+
+class Cancelled(BaseException):
+    """The person or the system asked this process to stop (SIGINT, SIGTERM). `reason` is one sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalledStep:
+    """A step as the journal has it; `result` None: it was intended, and nothing more is known."""
+
+    action: Action
+    result: Result | None
+    reason: str
+
+
+class Journal(Protocol):
+    """Durable memory of one rollout: an intent is on the disk when the call returns, a result with the next intent."""
+
+    def intend(self, action: Action) -> int: ...
+
+    def result(self, sequence: int, observation: Observation) -> None: ...
+
+    def steps(self) -> Sequence[JournalledStep]: ...
+
+
+class Performer(Protocol):
+    """Does one action, looking first. Returns what is worth recording; raises DeploykitError when it failed."""
+
+    def perform(self, action: Action) -> Mapping[str, Any]: ...
+
+
+class Engine:
+    """Drives one rollout from its journal's present state to its end."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        journal: Journal,
+        performer: Performer,
+        *,
+        shield: Callable[[], None] = lambda: None,
+        notice: Callable[[Action, Observation], None] = lambda _action, _observation: None,
+        starting: Callable[[Action], None] = lambda _action: None,
+    ) -> None:
+        """`shield` is called once when the rollout starts to undo itself: from then on a cancellation must not interrupt it.
+        `starting` and `notice` tell of each action, before and after.
+        """
+        self._plan = plan
+        self._journal = journal
+        self._performer = performer
+        self._shield = shield
+        self._notice = notice
+        self._starting = starting
+        self.failure: DeploykitError | None = None
+
+    def state(self) -> State:
+        """Where the journal says the rollout is."""
+        answered = [
+            Observation(action=step.action.name, result=step.result, reason=step.reason)
+            for step in self._journal.steps()
+            if step.result is not None
+        ]
+        return fold(self._plan, answered)
+
+    def drive(self) -> State:
+        """Go on from where the journal is until the rollout is done or undone."""
+        return self._loop(self.state())
+
+    def undo(self, reason: str) -> State:
+        """Undo the rollout from where the journal is; past its verdict it is finished instead."""
+        return self._loop(self._cancel(self.state(), reason))
+
+    def _loop(self, state: State) -> State:
+        shielded = False
+        while not state.ended:
+            if state.pending is None:  # pragma: no cover - begin() and decide() always ask for something
+                msg = f"the rollout stands still in phase {state.phase.value}"
+                raise AssertionError(msg)
+            if (state.aborting or state.past_verdict) and not shielded:
+                self._shield()
+                shielded = True
+            try:
+                state = self._step(state, state.pending)
+            except Cancelled as cancelled:
+                self._shield()
+                shielded = True
+                # The signal may have come between a result's commit and our hearing of it: the journal knows best.
+                state = self._cancel(self.state(), cancelled.reason)
+        return state
+
+    def _step(self, state: State, action: Action) -> State:
+        self._starting(action)
+        sequence = self._journal.intend(action)
+        try:
+            data = self._performer.perform(action)
+        except Exception as raised:  # noqa: BLE001 - whatever it is, users must not be left half way
+            error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
+            if not state.aborting and not state.past_verdict:
+                self.failure = self.failure or error
+            observation = Observation(
+                action=action.name,
+                result=Result.FAILED,
+                reason=error.message,
+                data={"details": list(error.details), "next_step": error.next_step},
+            )
+        else:
+            observation = Observation(action=action.name, result=Result.DONE, data=data)
+        self._journal.result(sequence, observation)
+        self._notice(action, observation)
+        return decide(state, observation)[0]
+
+    def _cancel(self, state: State, reason: str) -> State:
+        """Put the cancellation on the record, so that a fold of the journal takes the same turn."""
+        if state.ended or state.past_verdict or state.aborting:
+            return state
+        pending = state.pending
+        if pending is None:  # pragma: no cover - as in _loop
+            msg = f"the rollout stands still in phase {state.phase.value}"
+            raise AssertionError(msg)
+        observation = Observation(action=pending.name, result=Result.CANCELLED, reason=reason)
+        self._journal.result(self._journal.intend(pending), observation)
+        self._notice(pending, observation)
+        return decide(state, observation)[0]
+
+
+def _unforeseen(action: Action, error: Exception) -> DeploykitError:
+    """An error that nobody made a sentence of: a full disk, or a mistake of the kit. Its whole trace is the details."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return DeploykitError(f"{action.name} failed: {type(error).__name__}: {error}", details=lines)

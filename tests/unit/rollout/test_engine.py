@@ -1,0 +1,313 @@
+"""The engine with a journal and a world in memory: killed, cancelled and failing at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from deploykit.model import DeploykitError
+from deploykit.rollout import Action, Cancelled, Engine, JournalledStep, Kind, Observation, Phase, Plan, Result
+
+PLANS = {
+    "over another": Plan(candidate=("r2-web-0", "r2-web-1"), stable=("r1-web-0",), older=("r0-web-0",)),
+    "the first": Plan(candidate=("r1-web-0",)),
+    "a rollback to what is warm": Plan(candidate=("r1-web-0",), stable=("r2-web-0",), kept=("r1-web-0",), judged=False),
+    "a rollback to what is gone": Plan(candidate=("r1-web-0",), stable=("r2-web-0",), judged=False),
+}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing in the engine may catch it."""
+
+
+@dataclass
+class Memory:
+    """A journal in memory, which survives what happens to the engine. `die_at` counts its writes, from 0."""
+
+    rows: list[list] = field(default_factory=list)
+    writes: int = 0
+    die_at: int = -1
+
+    def _write(self) -> None:
+        if self.writes == self.die_at:
+            raise Killed
+        self.writes += 1
+
+    def intend(self, action: Action) -> int:
+        self._write()
+        self.rows.append([action, None])
+        return len(self.rows) - 1
+
+    def result(self, sequence: int, observation: Observation) -> None:
+        self._write()
+        self.rows[sequence][1] = observation
+
+    def steps(self) -> list[JournalledStep]:
+        return [
+            JournalledStep(action=action, result=seen and seen.result, reason=seen.reason if seen else "")
+            for action, seen in self.rows
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        return [action.name for action, _ in self.rows]
+
+
+@dataclass
+class World:
+    """What runs and what users get. Each action looks first, so it can be done twice."""
+
+    running: set[str]
+    weights: dict[str, int]
+    fail: frozenset[str] = frozenset()
+    cancel: frozenset[str] = frozenset()
+    die: str = ""
+    halfway: bool = False
+    performed: list[str] = field(default_factory=list)
+    dark: bool = False
+    """Users had a version, and at some moment nobody got the traffic."""
+
+    @classmethod
+    def of(cls, plan: Plan, **faults: object) -> World:
+        running = {*plan.stable, *plan.older, *plan.kept}
+        weights = dict.fromkeys(plan.stable, 100) | dict.fromkeys((*plan.older, *plan.kept), 0)
+        return cls(running, weights, **faults)
+
+    def perform(self, action: Action) -> dict[str, object]:
+        self.performed.append(action.name)
+        if action.name == self.die and not self.halfway:
+            raise Killed
+        if action.name in self.fail:
+            raise DeploykitError(f"{action.name} does not work", next_step="mend it")
+        if action.name in self.cancel:
+            self.cancel -= {action.name}
+            raise Cancelled("cancelled by Ctrl-C")
+        had = self.serving
+        self._act(action)
+        self.dark = self.dark or (bool(had) and not self.serving and action.kind is not Kind.CLOSE)
+        if action.name == self.die:
+            raise Killed
+        return {"note": action.name}
+
+    def _act(self, action: Action) -> None:
+        match action.kind:
+            case Kind.START:
+                self.running |= set(action.instances)
+            case Kind.ATTACH:
+                for name in action.instances:
+                    self.weights.setdefault(name, 0)
+            case Kind.RAISE:
+                self.weights |= dict.fromkeys(action.instances, action.parameters["weight"])
+            case Kind.LOWER:
+                self.weights |= {name: 0 for name in action.instances if name in self.weights}
+            case Kind.CLOSE:
+                self.weights.clear()
+            case Kind.DETACH:
+                for name in action.instances:
+                    self.weights.pop(name, None)
+            case Kind.STOP | Kind.RETIRE:
+                for name in action.instances:
+                    assert not self.weights.get(name), f"{name} was stopped while users get it"
+                    self.running.discard(name)
+                    self.weights.pop(name, None)
+
+    @property
+    def serving(self) -> set[str]:
+        return {name for name, weight in self.weights.items() if weight}
+
+
+def run(plan: Plan, journal: Memory, world: World, **options: object) -> Engine:
+    return Engine(plan, journal, world, **options)
+
+
+def names_of(plan: Plan) -> list[str]:
+    journal = Memory()
+    run(plan, journal, World.of(plan)).drive()
+    return journal.names
+
+
+def cases() -> list[object]:
+    return [pytest.param(plan, name, id=f"{title}: {name}") for title, plan in PLANS.items() for name in names_of(plan)]
+
+
+BOOK_KEEPING = {"live", "drain", "warm", "retire"}
+
+
+def is_new(plan: Plan, world: World) -> bool:
+    return world.serving == set(plan.candidate) and set(plan.candidate) <= world.running
+
+
+def is_old(plan: Plan, world: World) -> bool:
+    """As if nothing had been tried: the old serve, what was warm still runs, and nothing else of the new."""
+    left = world.running & set(plan.candidate)
+    return world.serving == set(plan.stable) and left == set(plan.kept) and set(plan.stable) <= world.running
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_a_rollout_in_which_all_goes_well_is_done_and_every_step_has_its_result(plan):
+    journal, world, told = Memory(), World.of(plan), []
+    engine = run(plan, journal, world, notice=lambda action, seen: told.append((action.name, seen.result)))
+    state = engine.drive()
+    assert state.phase is Phase.DONE
+    assert is_new(plan, world)
+    assert engine.failure is None
+    assert [step.result for step in journal.steps()] == [Result.DONE] * len(journal.rows)
+    assert told == [(name, Result.DONE) for name in journal.names]
+    assert not world.running & set(plan.older)
+
+
+def test_what_was_judged_when_it_was_released_is_not_judged_again():
+    names = names_of(PLANS["a rollback to what is warm"])
+    assert "smoke" not in names
+    assert "verify" not in names
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("way", ["drive", "undo"])
+def test_killed_at_any_write_of_the_journal_it_finds_its_way(plan, way):
+    """Before an intent, after it (before its action), after the action, after the result: every prefix there is."""
+    writes = 2 * len(names_of(plan))
+    seen_live = 0
+    for cut in range(writes):
+        journal, world = Memory(die_at=cut), World.of(plan)
+        with pytest.raises(Killed):
+            run(plan, journal, world).drive()
+        journal.die_at = -1
+        engine = run(plan, journal, world)
+        state = engine.drive() if way == "drive" else engine.undo("its process was killed")
+        assert state == run(plan, journal, world).state(), "a fold of the journal is the engine's state"
+        assert not world.dark
+        if way == "drive" or state.phase is Phase.DONE:
+            assert state.phase is Phase.DONE
+            assert is_new(plan, world)
+            seen_live += 1
+        else:
+            assert state.phase is Phase.FAILED
+            assert state.cancelled
+            assert is_old(plan, world)
+    assert seen_live == writes if way == "drive" else 0 < seen_live < writes
+
+
+@pytest.mark.parametrize(("plan", "name"), cases())
+@pytest.mark.parametrize("halfway", [False, True], ids=["before", "after"])
+def test_killed_in_any_action_that_action_is_done_again(plan, name, halfway):
+    journal, world = Memory(), World.of(plan, die=name, halfway=halfway)
+    with pytest.raises(Killed):
+        run(plan, journal, world).drive()
+    assert journal.steps()[-1].result is None
+    world.die = ""
+    assert run(plan, journal, world).drive().phase is Phase.DONE
+    assert world.performed.count(name) == 2
+    assert is_new(plan, world)
+    assert not world.dark
+
+
+@pytest.mark.parametrize(("plan", "name"), cases())
+def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_when_it_was_judged(plan, name):
+    journal, world = Memory(), World.of(plan, fail=frozenset({name}))
+    engine = run(plan, journal, world)
+    state = engine.drive()
+    assert not world.dark
+    if name in BOOK_KEEPING:
+        assert state.phase is Phase.DONE
+        assert state.reason == f"{name} does not work"
+        assert world.serving == set(plan.candidate)
+        assert engine.failure is None
+    else:
+        assert state.phase is Phase.FAILED
+        assert not state.cancelled
+        assert state.reason == f"{name} does not work"
+        assert engine.failure is not None
+        assert engine.failure.next_step == "mend it"
+        assert is_old(plan, world)
+    failed = [seen for _, seen in journal.rows if seen.result is Result.FAILED]
+    assert [seen.data["next_step"] for seen in failed] == ["mend it"]
+
+
+@pytest.mark.parametrize(("plan", "name"), cases())
+def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_late(plan, name):
+    shields = []
+    journal, world = Memory(), World.of(plan, cancel=frozenset({name}))
+    engine = run(plan, journal, world, shield=lambda: shields.append(len(journal.rows)))
+    state = engine.drive()
+    assert shields, "what makes the traffic safe must not be interrupted"
+    assert not world.dark
+    assert state == run(plan, journal, world).state()
+    if name in BOOK_KEEPING:
+        assert state.phase is Phase.DONE
+        assert is_new(plan, world)
+    else:
+        assert state.phase is Phase.FAILED
+        assert state.cancelled
+        assert state.reason == "cancelled by Ctrl-C"
+        assert is_old(plan, world)
+
+
+def test_a_cancelled_rollout_that_is_killed_while_it_undoes_itself_goes_on_undoing():
+    plan = PLANS["over another"]
+    journal, world = Memory(), World.of(plan, cancel=frozenset({"verify"}), die="withdraw", halfway=True)
+    with pytest.raises(Killed):
+        run(plan, journal, world).drive()
+    world.die = ""
+    state = run(plan, journal, world).drive()
+    assert state.phase is Phase.FAILED
+    assert state.cancelled
+    assert is_old(plan, world)
+
+
+def test_a_cancellation_between_a_result_and_its_hearing_does_not_undo_what_was_judged():
+    """The journal knows best: VERIFY's result was committed, so the release stands."""
+    plan, journal = PLANS["over another"], Memory()
+
+    def notice(action: Action, _seen: Observation) -> None:
+        if action.name == "verify":
+            raise Cancelled("cancelled by SIGTERM")
+
+    world = World.of(plan)
+    state = run(plan, journal, world, notice=notice).drive()
+    assert state.phase is Phase.DONE
+    assert is_new(plan, world)
+
+
+def test_a_failure_while_undoing_does_not_hide_the_first_one():
+    plan = PLANS["over another"]
+    journal, world = Memory(), World.of(plan, fail=frozenset({"verify", "drain-new"}))
+    engine = run(plan, journal, world)
+    state = engine.drive()
+    assert state.reason == "verify does not work"
+    assert engine.failure is not None
+    assert engine.failure.message == "verify does not work"
+    assert is_old(plan, world)
+
+
+def test_what_has_ended_is_neither_driven_nor_undone_again():
+    plan, journal = PLANS["the first"], Memory()
+    world = World.of(plan)
+    run(plan, journal, world).drive()
+    written = len(journal.rows)
+    assert run(plan, journal, world).undo("too late").phase is Phase.DONE
+    assert run(plan, journal, world).drive().phase is Phase.DONE
+    assert len(journal.rows) == written
+
+
+@pytest.mark.parametrize("name", ["start", "attach", "raise", "lower", "verify"])
+def test_an_error_that_nobody_foresaw_is_undone_like_any_other_and_shows_its_whole_trace(name):
+    plan, journal = PLANS["over another"], Memory()
+    world = World.of(plan)
+    real = world.perform
+
+    def perform(action: Action) -> dict[str, object]:
+        if action.name == name:
+            raise OSError(28, "No space left on device")
+        return real(action)
+
+    world.perform = perform
+    engine = run(plan, journal, world)
+    state = engine.drive()
+    assert state.phase is Phase.FAILED
+    assert engine.failure is not None
+    assert engine.failure.message == f"{name} failed: OSError: [Errno 28] No space left on device"
+    assert any("in perform" in line for line in engine.failure.details)
+    assert is_old(plan, world)
+    assert not world.dark

@@ -1,0 +1,151 @@
+"""Tell the release board what happened: recorded first, then sent; what could not be sent is sent by a later command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model import DeploykitError, Secret
+from deploykit.release.values import read_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.ledger.interface import Timer
+    from deploykit.model import ReleaseRecord
+    from deploykit.release.reporter import ReleaseReport
+    from deploykit.release.surroundings import Surroundings
+    from deploykit.settings.models import Board
+
+__all__ = ["deliver", "report_start", "report_to_board"]
+
+_TIMEOUT = 3.0
+_START_TIMEOUT = 0.5
+_REASON = 500
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_FINAL = frozenset({400, 404, 405, 409, 413, 422})
+_RETRY_SECONDS = 60.0
+_KEEP_SECONDS = 7 * 86_400.0
+
+
+def report_start(around: Surroundings, record: ReleaseRecord) -> None:
+    """Tell the board that a release begins. Best effort, and at once or never: its end tells all that matters."""
+    if (board := _board(around)) is None or (board.url == "self" and not around.edge.running()):
+        return
+    event = _event(record, "started", "running", time.time())
+    with contextlib.suppress(DeploykitError):
+        _post(_address(around, board.url), _token(around, board.token_variable), event, timeout=_START_TIMEOUT)
+
+
+def report_to_board(around: Surroundings, report: ReleaseReport, warn: Callable[[str], None]) -> None:
+    """Send the end of a release to the board that the settings name; a board that can't be reached fails nothing."""
+    board, record = _board(around), around.ledger.release(report.release)
+    if board is None or record is None:
+        return
+    now = time.time()
+    event = _event(record, "finished", record.outcome.value, now) | {
+        "stages": [
+            {"name": stage.name, "seconds": round(stage.seconds, 3), "outcome": stage.outcome}
+            for stage in report.stages
+        ],
+        "url": report.url,
+        "reason": report.reason[:_REASON],
+    }
+    payload = {"url": _address(around, board.url), "token_variable": board.token_variable, "event": event, "first": now}
+    timer = around.ledger.add_timer("report", report.release, now, payload)
+    try:
+        deliver(around, timer)
+    except DeploykitError as error:
+        warn(f"{error.message}; a later command tells it")
+
+
+def deliver(around: Surroundings, timer: Timer) -> None:
+    """Send one recorded event.
+
+    Raises BoardError when it did not arrive; it then stays on the record for a week, unless the board will never take it.
+    """
+    token = _token(around, str(timer.payload["token_variable"]))
+    try:
+        _post(str(timer.payload["url"]), token, dict(timer.payload["event"]), timeout=_TIMEOUT)
+    except BoardError as error:
+        if not error.final and time.time() - float(timer.payload["first"]) < _KEEP_SECONDS:
+            around.ledger.add_timer("report", timer.release, time.time() + _RETRY_SECONDS, timer.payload)
+        around.ledger.remove_timer(timer.id)
+        raise
+    around.ledger.remove_timer(timer.id)
+
+
+class BoardError(DeploykitError):
+    """The event did not arrive. `final`: sending it again would not help."""
+
+    final = False
+
+
+def _event(record: ReleaseRecord, kind: str, outcome: str, at: float) -> dict[str, Any]:
+    return {
+        "id": str(uuid.uuid4()),
+        "app": record.app,
+        "environment": record.environment,
+        "release": record.id,
+        "version": record.version,
+        "digest": record.digest,
+        "commit": record.commit,
+        "actor": record.actor,
+        "operation": record.kind,
+        "kind": kind,
+        "outcome": outcome,
+        "at": at,
+    }
+
+
+def _board(around: Surroundings) -> Board | None:
+    board = around.loaded.settings.board if around.loaded is not None else None
+    return board if board is not None and board.url else None
+
+
+def _address(around: Surroundings, url: str) -> str:
+    return (around.edge.url() if url == "self" else url).rstrip("/") + "/api/events"
+
+
+def _post(url: str, token: str, event: dict[str, Any], *, timeout: float) -> None:
+    import urllib.error  # only a few tell a board, and all would wait for these
+    import urllib.request
+
+    if not url.startswith(("http://", "https://")):
+        error = BoardError(
+            f"the board's address {url!r} is no http address", next_step="mend [tool.deploykit.board] url"
+        )
+        error.final = True
+        raise error
+    request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
+        url,
+        data=json.dumps(event).encode(),
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
+        method="POST",
+    )
+    try:
+        # A company's proxy knows nothing of this machine's loopback, whatever NO_PROXY forgets to say.
+        local = (request.host or "").rpartition(":")[0] in _LOOPBACK
+        opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
+        with opener.open(request, timeout=timeout):
+            return
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        error = BoardError(f"the release board at {url} did not take the event (HTTP {answer.code})")
+        error.final = answer.code in _FINAL
+        raise error from answer
+    except (urllib.error.URLError, OSError, ValueError) as cause:
+        raise BoardError(f"the release board at {url} did not take the event ({cause})") from cause
+
+
+def _token(around: Surroundings, variable: str) -> str:
+    if given := os.environ.get(variable):
+        return given
+    live = around.ledger.live()
+    stored = read_values(around.values_folder, live.id) if live is not None else {}
+    value = stored.get(variable) or read_values(around.values_folder, "generated").get(variable, "")
+    return value.reveal() if isinstance(value, Secret) else value

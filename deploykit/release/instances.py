@@ -1,0 +1,119 @@
+"""From a version's spec, artefact and values to the instances that a target can start."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from deploykit.model import Labels, Secret
+from deploykit.targets.interface import InstanceSpec, OneOff
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from deploykit.release.spec import ReleaseSpec
+
+__all__ = ["RunnableArtifact", "application_variables", "instance_names", "instance_specs", "one_off"]
+
+# What an application may inherit from the caller besides what its target gives it; everything else has to be declared.
+_INHERITED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class RunnableArtifact(Protocol):
+    """The part of an artefact that starting it needs; all paths are outside of any checkout.
+
+    Of an image, paths are those in its containers.
+    """
+
+    @property
+    def digest(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def tree(self) -> Path: ...
+
+    @property
+    def python(self) -> Path: ...
+
+    @property
+    def image(self) -> str:
+        """What containers of it are made of; empty: the paths are of this machine, and processes are started."""
+
+    def variables(self, path: str) -> Mapping[str, str]:
+        """PATH, PYTHONPATH and the like; `path` is what follows on PATH."""
+
+
+def instance_names(release: str, spec: ReleaseSpec) -> tuple[str, ...]:
+    return tuple(f"{release}-web-{replica}" for replica in range(spec.replicas))
+
+
+def application_variables(
+    spec: ReleaseSpec, release: str, artifact: RunnableArtifact, values: Mapping[str, str | Secret]
+) -> dict[str, str | Secret]:
+    """The whole environment of the application's processes."""
+    return {
+        **({} if artifact.image else {name: os.environ[name] for name in _INHERITED if name in os.environ}),
+        **spec.variables,
+        **values,
+        **artifact.variables(_SYSTEM_PATH),
+        "DEPLOYKIT_APP": spec.app,
+        "DEPLOYKIT_ENVIRONMENT": spec.environment,
+        "DEPLOYKIT_RELEASE": release,
+        "DEPLOYKIT_VERSION": artifact.version,
+    }
+
+
+def instance_specs(
+    spec: ReleaseSpec, release: str, artifact: RunnableArtifact, values: Mapping[str, str | Secret], *, anchor: str
+) -> dict[str, InstanceSpec]:
+    labels = _labels(spec, release, artifact, anchor)
+    variables = application_variables(spec, release, artifact, values)
+    return {
+        name: InstanceSpec(
+            labels=labels,
+            replica=replica,
+            argv=spec.argv,
+            cwd=artifact.tree,
+            variables=variables,
+            stop_timeout=spec.stop_timeout,
+            image=artifact.image,
+        )
+        for replica, name in enumerate(instance_names(release, spec))
+    }
+
+
+def one_off(  # noqa: PLR0913 - what it is of, then by keyword
+    spec: ReleaseSpec,
+    release: str,
+    artifact: RunnableArtifact,
+    values: Mapping[str, str | Secret],
+    argv: Sequence[str],
+    *,
+    timeout: float,
+    files: Mapping[str, Path] | None = None,
+) -> OneOff:
+    """A command of this version that ends by itself: its migrations, `invoke exec`. `files`: see OneOff."""
+    return OneOff(
+        labels=_labels(spec, release, artifact, ""),
+        argv=tuple(argv),
+        cwd=artifact.tree,
+        variables=application_variables(spec, release, artifact, values),
+        timeout=timeout,
+        image=artifact.image,
+        files=files or {},
+    )
+
+
+def _labels(spec: ReleaseSpec, release: str, artifact: RunnableArtifact, anchor: str) -> Labels:
+    return Labels(
+        app=spec.app,
+        environment=spec.environment,
+        release=release,
+        version=artifact.version,
+        digest=artifact.digest,
+        anchor=anchor,
+    )

@@ -1,0 +1,74 @@
+"""The ledger's steps of one release, as the pipeline's stages and as the rollout's journal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploykit.ledger.interface import StepState
+from deploykit.rollout import Action, JournalledStep, Observation, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.ledger.interface import Ledger, Step
+
+__all__ = ["ReleaseJournal"]
+
+
+@dataclass(frozen=True)
+class ReleaseJournal:
+    """Journal of one release; `token` fences: a process that lost the lock can't write.
+
+    Steps of the rollout carry a `kind` in their action; the pipeline's own (plan, build, migrate, rollout) do not.
+    """
+
+    ledger: Ledger
+    release: str
+    token: int
+
+    # The pipeline's own steps ----------------------------------------------------------------------------------------
+
+    def once(self, name: str, action: Mapping[str, Any], act: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The step's recorded result if it was done before; else intend, act, record."""
+        if (step := self.done(name)) is not None:
+            return step.result
+        sequence = self.ledger.intend(self.release, name, action, token=self.token)
+        try:
+            result = act()
+        except BaseException as error:
+            message = getattr(error, "message", "") or getattr(error, "reason", "") or type(error).__name__
+            self.ledger.result(sequence, StepState.FAILED, {"reason": message})
+            raise
+        self.ledger.result(sequence, StepState.DONE, result)
+        return result
+
+    def done(self, name: str) -> Step | None:
+        """The newest step of that name that was done."""
+        found = [step for step in self.ledger.steps(self.release) if step.name == name and step.state is StepState.DONE]
+        return found[-1] if found else None
+
+    # The rollout's journal -------------------------------------------------------------------------------------------
+
+    def intend(self, action: Action) -> int:
+        return self.ledger.intend(self.release, action.name, action.as_json(), token=self.token)
+
+    def result(self, sequence: int, observation: Observation) -> None:
+        state = StepState.DONE if observation.result is Result.DONE else StepState.FAILED
+        self.ledger.result(
+            sequence,
+            state,
+            {"result": observation.result.value, "reason": observation.reason, "data": dict(observation.data)},
+        )
+
+    def steps(self) -> Sequence[JournalledStep]:
+        return [_journalled(step) for step in self.ledger.steps(self.release) if "kind" in step.action]
+
+
+def _journalled(step: Step) -> JournalledStep:
+    answered = step.state is not StepState.INTENDED
+    return JournalledStep(
+        action=Action.from_json(step.action),
+        result=Result(step.result["result"]) if answered else None,
+        reason=str(step.result.get("reason", "")) if answered else "",
+    )

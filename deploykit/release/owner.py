@@ -1,0 +1,76 @@
+"""Who holds a lock, in a form from which it can be told whether they still live."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Owner", "actor", "process_started"]
+
+_FORM = re.compile(r"^(?P<who>.+)@(?P<host>[^@ ]+) pid (?P<pid>\d+) started (?P<started>\S+)$")
+
+
+def actor() -> str:
+    """The person or the CI job that acts, for the record."""
+    for variable in ("DEPLOYKIT_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
+        if name := os.environ.get(variable):
+            return name
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def process_started(pid: int) -> str | None:
+    """When the process started, as the kernel tells it (an opaque word that a re-used pid does not share);
+    None when there is no such process (a zombie counts as gone).
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists() or Path("/proc/self/stat").exists():
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if fields[0] in {"Z", "X"} else fields[19]
+    answer = subprocess.run(
+        ["ps", "-o", "lstart=,state=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5
+    )
+    words = answer.stdout.split()
+    return None if not words or words[-1].startswith("Z") else "-".join(words[:-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """One process of one person on one machine."""
+
+    who: str
+    host: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        return f"{self.who}@{self.host} pid {self.pid} started {self.started}"
+
+    @classmethod
+    def me(cls) -> Owner:
+        pid = os.getpid()
+        return cls(
+            who=actor().replace("@", "-"), host=socket.gethostname(), pid=pid, started=process_started(pid) or "0"
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Owner | None:
+        """The owner that this text names, None when it was written by somebody else's convention."""
+        match = _FORM.match(text)
+        if match is None:
+            return None
+        return cls(who=match["who"], host=match["host"], pid=int(match["pid"]), started=match["started"])
+
+    def is_dead(self) -> bool:
+        """True only when it can be known: the same machine, and the process is gone or another one has its number."""
+        return self.host == socket.gethostname() and process_started(self.pid) != self.started

@@ -1,0 +1,227 @@
+"""Does the actions of a rollout on a real target and edge. Every action looks first and then converges."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deploykit.edge.interface import Mark, Server
+from deploykit.model.errors import DeploykitError
+from deploykit.targets.interface import Instance, InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.edge.interface import Edge
+    from deploykit.ledger.interface import Ledger, Step
+    from deploykit.release.checks import Checks
+    from deploykit.release.spec import ReleaseSpec
+    from deploykit.rollout import Action
+    from deploykit.targets.interface import InstanceSpec, Target
+
+__all__ = ["ReleasePerformer", "Serving"]
+
+_DRAIN_STEP = 0.02
+_MARK = "traffic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """The version that gets the traffic: its release's id, how it is run, and how each of its instances is started."""
+
+    release: str
+    spec: ReleaseSpec
+    instances: Mapping[str, InstanceSpec]
+
+
+@dataclass(kw_only=True)
+class ReleasePerformer:
+    """One rollout's hands. `serving` is the candidate; `marks` are carried from RAISE to VERIFY through the journal."""
+
+    target: Target
+    edge: Edge
+    ledger: Ledger
+    checks: Checks
+    serving: Serving
+    note: Callable[[str], None]
+    warm_for: float
+    marks: dict[str, Mark] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def restore_marks(self, steps: Sequence[Step]) -> None:
+        """Take up from the journal since when the candidate's traffic counts (a rollout that was killed goes on)."""
+        for step in steps:
+            if mark := step.result.get("data", {}).get("mark"):
+                self.marks[_MARK] = Mark(mark)
+
+    def perform(self, action: Action) -> Mapping[str, Any]:
+        result: Mapping[str, Any] | None = getattr(self, f"_{action.kind.value}")(action)
+        return result or {}
+
+    # Up to the switch ------------------------------------------------------------------------------------------------
+
+    def _start(self, action: Action) -> Mapping[str, Any]:
+        specs = [self.serving.instances[name] for name in action.instances]
+        if self.target.starts_at_once and len(specs) > 1:
+            with ThreadPoolExecutor(max_workers=min(8, len(specs))) as pool:
+                started = list(pool.map(self.target.start, specs))
+        else:
+            started = [self.target.start(spec) for spec in specs]
+        return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
+
+    def _health(self, action: Action) -> Mapping[str, Any]:
+        spec = self.serving.spec
+        seconds = self._each(action, lambda instance: self.checks.healthy(instance, spec))
+        return {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+
+    def _smoke(self, action: Action) -> Mapping[str, Any]:
+        spec = self.serving.spec
+        self._each(action, lambda instance: self.checks.smoke(instance, spec))
+        return {"checks": len(spec.smoke)}
+
+    def _trust(self, action: Action) -> None:
+        for name in action.instances:
+            self.target.keep_alive(name, enabled=True)
+
+    def _edge(self, _action: Action) -> Mapping[str, Any]:
+        return {"url": self.edge.ensure()}
+
+    def _attach(self, action: Action) -> None:
+        for instance in self._instances(action):
+            self.edge.attach(self._server(instance))
+
+    # The switch ------------------------------------------------------------------------------------------------------
+
+    def _raise(self, action: Action) -> Mapping[str, Any]:
+        """Also the way back: the old version's servers are raised by the same action, with their instances looked at first."""
+        self.edge.ensure()
+        known = {state.server.name for state in self.edge.servers()}
+        for instance in self._instances(action):
+            if instance.name not in known:
+                self.edge.attach(self._server(instance))
+        mark = self.edge.mark()
+        self.marks[_MARK] = mark
+        weight = int(action.parameters["weight"])
+        self.edge.set_weights(dict.fromkeys(action.instances, weight))
+        self._forget_dead(keep=action.instances)
+        return {"mark": dict(mark.value)}
+
+    def _lower(self, action: Action) -> None:
+        self.edge.ensure()
+        known = {state.server.name for state in self.edge.servers()}
+        if lowered := {name: 0 for name in action.instances if name in known}:
+            self.edge.set_weights(lowered)
+
+    def _verify(self, _action: Action) -> Mapping[str, Any]:
+        mark = self.marks.get(_MARK) or self.edge.mark()
+        return self.checks.verify(self.edge, self.serving.release, self.serving.spec, mark)
+
+    # Afterwards ------------------------------------------------------------------------------------------------------
+
+    def _live(self, _action: Action) -> None:
+        self.ledger.set_live(self.serving.release)
+        for timer in self.ledger.timers():
+            if timer.kind == "warm" and timer.release == self.serving.release:
+                self.ledger.remove_timer(timer.id)
+
+    def _drain(self, action: Action) -> Mapping[str, Any]:
+        """Wait until nothing is in flight; past the limit that is recorded, and the rollout goes on."""
+        started = time.monotonic()
+        limit = self.serving.spec.drain_timeout
+        while True:
+            busy = {
+                state.server.name: state.in_flight
+                for state in self.edge.servers()
+                if state.server.name in action.instances and state.in_flight
+            }
+            seconds = time.monotonic() - started
+            if not busy:
+                return {"seconds": round(seconds, 3)}
+            if seconds >= limit:
+                self.note(f"{sum(busy.values())} requests were still in flight after the drain limit of {limit:g} s")
+                return {"seconds": round(seconds, 3), "still_in_flight": busy}
+            self.sleep(_DRAIN_STEP)
+
+    def _warm(self, action: Action) -> Mapping[str, Any]:
+        releases = {instance.labels.release for instance in self._instances(action)}
+        due = self.clock() + self.warm_for
+        present = {timer.release for timer in self.ledger.timers() if timer.kind == "warm"}
+        for release in sorted(releases - present):
+            self.ledger.add_timer("warm", release, due, {"instances": list(action.instances)})
+        return {"until": due}
+
+    def _retire(self, action: Action) -> None:
+        self._detach(action)
+        self._stop(action)
+        for timer in self.ledger.timers():
+            if timer.kind == "warm" and set(timer.payload.get("instances", ())) <= set(action.instances):
+                self.ledger.remove_timer(timer.id)
+
+    def _close(self, _action: Action) -> None:
+        self.edge.down()
+        self.edge.clear()
+
+    def _detach(self, action: Action) -> None:
+        if not self.edge.running():
+            return
+        known = {state.server.name for state in self.edge.servers()}
+        for name in action.instances:
+            if name in known:
+                # They were drained; what is in flight past the limit (a websocket) is cut off, as was recorded then.
+                self.edge.detach(name, force=True)
+
+    def _stop(self, action: Action) -> None:
+        """End instances. One that still has weight at the edge is users' only hope, and is left alone."""
+        weights = {state.server.name: state.weight for state in self.edge.servers()} if self.edge.running() else {}
+        for name in action.instances:
+            if weights.get(name, 0) > 0:
+                raise DeploykitError(
+                    f"{name} still has the traffic, so it was not stopped",
+                    next_step=f"invoke status --env {self.serving.spec.environment}",
+                )
+            self.target.stop(name, timeout=self.serving.spec.stop_timeout)
+
+    def _forget_dead(self, *, keep: Sequence[str]) -> None:
+        """Take servers out whose instances are gone (a machine that was restarted, a target that was taken down)."""
+        alive = {item.name for item in self.target.instances() if item.state is not InstanceState.EXITED}
+        dead = {
+            state.server.name: state.weight
+            for state in self.edge.servers()
+            if state.server.name not in alive and state.server.name not in keep
+        }
+        if weighted := {name: 0 for name, weight in dead.items() if weight}:
+            self.edge.set_weights(weighted)
+        for name in dead:
+            self.edge.detach(name, force=True)
+
+    # Help ------------------------------------------------------------------------------------------------------------
+
+    def _instances(self, action: Action) -> list[Instance]:
+        found = {instance.name: instance for instance in self.target.instances()}
+        missing = [name for name in action.instances if name not in found or found[name].state is InstanceState.EXITED]
+        if missing:
+            raise DeploykitError(
+                f"{', '.join(missing)} is not running",
+                details=[line for name in missing for line in self.target.logs(name)],
+                next_step=f"invoke logs --env {self.serving.spec.environment}",
+            )
+        return [found[name] for name in action.instances]
+
+    def _each(self, action: Action, check: Callable[[Instance], float]) -> dict[str, float]:
+        """Check all instances at once; the first failure is the answer, the others' threads end by their own bounds."""
+        found = {instance.name: instance for instance in self.target.instances()}
+        instances = [found[name] for name in action.instances if name in found]
+        if len(instances) != len(action.instances):
+            raise DeploykitError(f"{', '.join(sorted(set(action.instances) - set(found)))} is not there any more")
+        if len(instances) == 1:
+            return {instances[0].name: check(instances[0])}
+        with ThreadPoolExecutor(max_workers=min(16, len(instances))) as pool:
+            return dict(zip(action.instances, pool.map(check, instances), strict=True))
+
+    @staticmethod
+    def _server(instance: Instance) -> Server:
+        host, port = instance.edge_address
+        return Server(name=instance.name, release=instance.labels.release, host=host, port=port)

@@ -1,0 +1,250 @@
+"""The target `docker`: the service runs in containers of one engine, here or on a host reached by ssh or TCP."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.model import DeploykitError, UsageError
+from deploykit.process.docker import Engine, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from deploykit.artifacts.image.build import Image
+    from deploykit.artifacts.image.engine import Docker
+    from deploykit.edge.interface import Edge
+    from deploykit.release.build import Sources
+    from deploykit.release.places.interface import Remembered
+    from deploykit.release.surroundings import Surroundings
+    from deploykit.settings.models import Settings
+    from deploykit.targets.interface import Target
+
+__all__ = ["DockerPlace", "ImageArtifact"]
+
+_KEPT = "deploykit-kept"
+"""Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be started."""
+_VERSION_LABEL = "org.opencontainers.image.version"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageArtifact:
+    """An image as what a release runs. `digest` is the registry's once it was pushed, else the image's id.
+
+    `image` is its id on the engine. Paths are the container's.
+    """
+
+    digest: str
+    version: str
+    image: str
+    tree: Path
+    python: Path = Path("python3")
+
+    def variables(self, _path: str) -> Mapping[str, str]:
+        """The image says them itself."""
+        return {}
+
+
+def _digests(image: Mapping[str, Any]) -> set[str]:
+    """The registries' digests of it."""
+    return {name.rpartition("@")[2] for name in image.get("RepoDigests") or ()}
+
+
+class DockerPlace:
+    """Implements `Place`. `remembered` says where the engine is and how the edge was made."""
+
+    kind = "docker"
+    shared = True
+
+    def __init__(self, around: Surroundings, remembered: Remembered) -> None:
+        self._around = around
+        self._remembered = remembered
+        self._engine = Engine(remembered.host)
+
+    @cached_property
+    def target(self) -> Target:
+        from deploykit.targets.docker import DockerTarget, Limits
+
+        limits = {}
+        if self._around.loaded is not None:
+            docker = self._around.loaded.settings.docker
+            limits = {"web": Limits(memory=docker.memory_mb << 20, cpus=docker.cpus)}
+        return DockerTarget(
+            self._around.app, self._around.name, self._engine, limits=limits, port=self._remembered.image_port
+        )
+
+    @cached_property
+    def edge(self) -> Edge:
+        from deploykit.edge.docker import DockerEdge
+        from deploykit.targets.docker import network_of
+
+        noted = self._remembered
+        return DockerEdge(
+            self._around.app,
+            self._around.name,
+            self._around.paths.edge,
+            noted.port,
+            self._engine,
+            network=network_of(self._around.app, self._around.name),
+            image=noted.edge_image,
+            health_path=noted.health or "/health",
+            bind=noted.bind,
+        )
+
+    def keeper(self) -> str:
+        return f"Docker Engine at {self._engine.host}" if self._engine.problem() is None else ""
+
+    def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """The image's own command where the repository brings its Dockerfile and sets none; else the settings', so that
+        it listens where the edge can reach it.
+        """
+        from deploykit.artifacts.image.dockerfile import container_argv, find_own
+
+        loaded = self._around.loaded
+        if loaded is None:
+            return command
+        own = find_own(self._around.root, loaded.settings.image.dockerfile)
+        if own is not None and not loaded.is_set("service.command"):
+            return ()
+        return container_argv(command or loaded.require_command(), loaded.settings.image.port)
+
+    # ---- the image
+
+    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
+        """Build the image, and push it where a registry is set."""
+        from deploykit.artifacts.image.build import build_image
+        from deploykit.artifacts.image.engine import find_docker
+        from deploykit.artifacts.image.plan import recipe_of, tags_of
+        from deploykit.artifacts.store import Store
+
+        loaded = self._around.loaded
+        if loaded is None:
+            raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
+        settings, started = loaded.settings, time.monotonic()
+        docker = find_docker(environ=self._environ())
+        plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
+        image = build_image(
+            sources.tree,
+            recipe_of(settings),
+            kept=Store(self._around.paths.artifacts).resolutions,
+            docker=docker,
+            local_tags=plan.names,
+        )
+        built = time.monotonic() - started
+        self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
+        digest, said = image.id, "kept on the engine: no registry is set"
+        if settings.image.repository:
+            digest = self._push(docker, image, settings, sources, note)
+            said = f"pushed to {settings.image.repository}"
+        return {
+            "digest": digest,
+            "version": image.version,
+            "id": image.id,
+            "seconds": round(time.monotonic() - started, 3),
+            "steps": {"image": round(built, 3), "push": round(time.monotonic() - started - built, 3)},
+            "note": f"image {'found' if image.reused else 'built'}, {said}",
+            "notes": list(image.warnings),
+        }
+
+    def _push(self, docker: Docker, image: Image, settings: Settings, sources: Sources, note: list[str]) -> str:
+        from deploykit.artifacts.image.names import parse_repository
+        from deploykit.artifacts.image.plan import tags_of
+        from deploykit.artifacts.image.push import push
+
+        plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
+        pushed = push(
+            docker,
+            image.id,
+            parse_repository(settings.image.repository),
+            plan.tags,
+            insecure=settings.image.insecure,
+            note=note.append,
+        )
+        return pushed.digest
+
+    def load(self, digest: str) -> ImageArtifact:
+        found = self._engine.find("inspect_image", digest) if digest else None
+        if found is None and digest:
+            for each in self._images():
+                if digest in _digests(each):
+                    found = self._engine.find("inspect_image", each["Id"])
+                    break
+        if found is None:
+            settings = self._around.loaded.settings if self._around.loaded is not None else None
+            where = settings.image.repository if settings is not None else ""
+            raise DeploykitError(
+                f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} any more",
+                next_step=f"docker pull {where}@{digest}" if where else f"invoke release --env {self._around.name}",
+            )
+        config = found.get("Config") or {}
+        return ImageArtifact(
+            digest=digest,
+            version=(config.get("Labels") or {}).get(_VERSION_LABEL, ""),
+            image=found["Id"],
+            tree=Path(config.get("WorkingDir") or "/"),
+        )
+
+    def prune(self, needed: Collection[str]) -> Sequence[str]:
+        """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and what
+        other environments need there: they say so by tags.
+        """
+        from deploykit.artifacts.image.retention import StoredImage, plan_retention
+
+        loaded = self._around.loaded
+        if loaded is None:
+            return ()
+        self._keep(needed)
+        found = self._images()
+        if len(found) <= loaded.settings.image.keep:
+            return ()
+        running = {each["ImageID"] for each in self._engine.containers({"deploykit.app": self._around.app})}
+        wanted = {each["Id"] for each in found if any(tag.startswith(f"{_KEPT}/") for tag in each["RepoTags"] or ())}
+        images = [
+            StoredImage(
+                digests=frozenset({each["Id"], *_digests(each)}),
+                created=float(each["Created"]),
+                tags=tuple(each.get("RepoTags") or ()),
+                size=int(each["Size"]),
+            )
+            for each in found
+        ]
+        plan = plan_retention(
+            images,
+            needed={*needed, *running, *wanted},
+            keep=loaded.settings.image.keep,
+            younger_than=0.0,  # an image's time is its commit's; one that is about to be started has a tag
+            now=time.time(),
+        )
+        ids = {digests: each["Id"] for digests, each in zip((image.digests for image in images), found, strict=True)}
+        told = []
+        for image in plan.remove:
+            try:
+                self._engine.find("remove_image", ids[image.digests], force=True)
+            except EngineError as error:
+                told.append(f"image {ids[image.digests][:19]} stays: {error.message}")
+            else:
+                told.append(f"image {ids[image.digests][:19]} was removed: {len(plan.kept)} newer ones are kept")
+        return told
+
+    def _images(self) -> list[dict[str, Any]]:
+        return list(self._engine.call("images", filters={"label": [f"io.deploykit.app={self._around.app}"]}))
+
+    def _keep(self, needed: Collection[str]) -> None:
+        """Tag what this environment needs, and take the tags from what it no longer does."""
+        repository, name = f"{_KEPT}/{self._around.app}", self._around.name
+        found = self._images()
+        keys = {each["Id"]: {each["Id"], *_digests(each)} for each in found}
+        present = {tag for each in found for tag in each["RepoTags"] or () if tag.startswith(f"{repository}:{name}.")}
+        for image in (key for key, digests in keys.items() if digests & set(needed)):
+            tag = f"{name}.{image.rpartition(':')[2][:12]}"
+            present.discard(f"{repository}:{tag}")
+            self._engine.call("tag", image, repository, tag)
+        for stale in present - {f"{repository}:{name}.next"}:
+            self._engine.find("remove_image", stale)
+
+    def _environ(self) -> Mapping[str, str]:
+        return {**os.environ, **({"DOCKER_HOST": self._remembered.host} if self._remembered.host else {})}

@@ -1,0 +1,41 @@
+"""Who has the traffic, who runs besides, and so who takes over from whom: read from the edge and the target, not assumed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploykit.rollout import Plan
+from deploykit.targets.interface import InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploykit.release.surroundings import Surroundings
+
+__all__ = ["make_plan"]
+
+
+def make_plan(around: Surroundings, candidate: Sequence[str], *, judged: bool) -> Plan:
+    """The rollout's plan. Stable is whatever the edge sends users to now, or will once it is back; anything else that
+    runs may be retired.
+    """
+    alive = {instance.name for instance in around.target.instances() if instance.state is not InstanceState.EXITED}
+    known = {instance.name for instance in around.target.instances()}
+    if around.edge.running():
+        weighted = {state.server.name for state in around.edge.servers() if state.weight > 0}
+    else:
+        # A proxy that is being started again gives the traffic to what had it, and that is the live version.
+        live = around.ledger.live()
+        weighted = {
+            item.name for item in around.target.instances() if live is not None and item.labels.release == live.id
+        }
+    new = set(candidate)
+    stable = tuple(sorted((weighted & alive) - new))
+    older = tuple(sorted(known - new - set(stable)))
+    return Plan(
+        candidate=tuple(candidate),
+        stable=stable,
+        older=older,
+        kept=tuple(name for name in candidate if name in alive),
+        judged=judged,
+    )

@@ -1,0 +1,107 @@
+"""How a version is run: all that is needed to start it again when its sources are gone. Goes into the journal; no secrets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploykit.settings.models import Environment, Settings
+
+__all__ = ["DatabaseSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeSpec:
+    path: str
+    status: int = 200
+    contains: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdSpec:
+    """See `settings.models.Thresholds`: shares, milliseconds, requests, seconds."""
+
+    error_rate: float
+    p95_ms: float
+    requests: int
+    window: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSpec:
+    """`kind` is "none", "embedded" or "env"; `source` the variable that holds the URL when `kind` is "env"."""
+
+    kind: str
+    source: str
+    variable: str
+    driver: str
+    migrations: str
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSpec:
+    """The part of the settings that belongs to one version in one environment. Times are seconds."""
+
+    app: str
+    environment: str
+    argv: tuple[str, ...]
+    health: str
+    smoke: tuple[SmokeSpec, ...]
+    replicas: int
+    start_timeout: float
+    drain_timeout: float
+    stop_timeout: float
+    warm_for: float
+    thresholds: ThresholdSpec
+    database: DatabaseSpec
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ReleaseSpec:
+        return cls(
+            **{
+                **data,
+                "argv": tuple(data["argv"]),
+                "smoke": tuple(SmokeSpec(**item) for item in data["smoke"]),
+                "thresholds": ThresholdSpec(**data["thresholds"]),
+                "database": DatabaseSpec(**data["database"]),
+            }
+        )
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, name: str, environment: Environment, argv: tuple[str, ...]
+    ) -> ReleaseSpec:
+        service, database, limits = settings.service, settings.database, environment.thresholds
+        kind, _, source = (environment.database or database.url).partition(":")
+        return cls(
+            app=settings.app,
+            environment=name,
+            argv=argv,
+            health=service.health,
+            smoke=tuple(SmokeSpec(**check.model_dump()) for check in service.smoke),
+            replicas=environment.replicas or service.replicas,
+            start_timeout=service.start_timeout,
+            drain_timeout=service.drain_timeout,
+            stop_timeout=service.stop_timeout,
+            warm_for=service.warm_for,
+            thresholds=ThresholdSpec(
+                error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests, window=limits.window
+            ),
+            database=DatabaseSpec(
+                kind=kind,
+                source=source,
+                variable=database.variable,
+                driver=database.driver,
+                migrations=database.migrations,
+                timeout=database.migration_timeout,
+            ),
+            variables={**service.variables, **environment.variables},
+        )

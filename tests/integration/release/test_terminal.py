@@ -1,0 +1,264 @@
+"""How it looks: 80 columns and no colour codes in a pipe, colour where it is asked for, and a tidy screen on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import time
+import unicodedata
+from fcntl import ioctl
+from pathlib import Path
+from termios import TIOCSWINSZ
+
+import pytest
+
+LOCAL = ("--env", "local")
+ESCAPE = "\x1b"
+DEPLOYKIT = str(Path(sys.executable).parent / "deploykit")
+# Data, which is not broken to fit: digests and hashes; and invoke's own line with a task's name in it.
+DATA = re.compile(r"sha256:[0-9a-f]{64}|head  [0-9a-f]{64}|^Usage: ")
+
+
+def too_wide(text: str) -> list[str]:
+    return [line for line in text.splitlines() if len(line) > 80 and not DATA.search(line)]
+
+
+def tasks() -> list[str]:
+    from deploykit.tasks import collection
+
+    return sorted(collection().task_names)
+
+
+@pytest.mark.parametrize("task", tasks())
+def test_the_help_of_every_task_fits_and_says_what_it_is_for(here, tiny, task):
+    said = here(tiny, "--help", task).ok().out
+    assert too_wide(said) == []
+    assert ESCAPE not in said
+    assert "Docstring:" in said
+    assert "none" not in said.split("Options:")[0]
+
+
+def test_the_list_of_tasks_gives_each_a_whole_sentence(here, tiny):
+    said = here(tiny, "--list").ok().out
+    assert too_wide(said) == []
+    told = " ".join(said.split())
+    for task in tasks():
+        assert f" {task} " in told
+    for line in re.split(r"\n  (?=[a-z])", said)[1:]:
+        assert line.split("\n\n")[0].rstrip().endswith("."), line
+
+
+@pytest.fixture
+def printed(here, tiny, foreign_repo) -> dict[str, str]:
+    """What is printed in a pipe in the course of a release, of one with a long name that fails, and of looking at them."""
+    told = {"release": here(tiny, "release", *LOCAL).ok().both}
+    foreign_repo.behave(tiny, CRASH=True)
+    told["failure"] = here(tiny, "release", *LOCAL).both
+    told["plan"] = here(tiny, "release", *LOCAL, "--plan").ok().both
+    foreign_repo.behave(tiny, VERSION_TEXT="two")
+    told["second"] = here(tiny, "release", *LOCAL).ok().both
+    told["status"] = here(tiny, "status", *LOCAL).ok().both
+    told["rollback"] = here(tiny, "rollback", *LOCAL).ok().both
+    for words in (("history",), ("history", "--check"), ("verify",), ("logs",), ("reap",), ("down",)):
+        told[" ".join(words)] = here(tiny, *words, *LOCAL).ok().both
+    told["status of nothing"] = here(tiny, "status", *LOCAL).ok().both
+    return told
+
+
+def test_nothing_is_wider_than_80_columns_or_coloured_in_a_pipe(printed):
+    for name, text in printed.items():
+        assert too_wide(text) == [], name
+        assert ESCAPE not in text, name
+        assert "\r" not in text, name
+        assert text.endswith("\n"), name
+
+
+def test_each_says_what_to_do_next(printed):
+    assert "next     invoke status --env local" in printed["release"]
+    assert "next: mend it and release again" in printed["failure"]
+    assert "1.0.0 (r1) still has the traffic" in printed["failure"]
+    assert "nothing was changed; next: invoke release --env local" in printed["plan"]
+    assert "next  invoke logs --env local --follow" in printed["status"]
+    assert "invoke release --env local" in printed["down"]
+    assert "nothing: 1.0.0 (r1) is on record and does not run" in printed["status of nothing"]
+    assert "next  invoke release --env local" in printed["status of nothing"]
+
+
+def test_the_history_tells_why_what_failed_did(printed):
+    assert "r2: the new version ended before it was healthy (exit code 3)" in printed["history"]
+    assert "* has the traffic" in printed["history"]
+
+
+def test_colour_comes_when_it_is_forced_and_never_against_no_color(here, tiny, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert f"{ESCAPE}[31merror: {ESCAPE}[0m" in here(tiny, "release").err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert ESCAPE not in here(tiny, "release").err
+
+
+# On a terminal -------------------------------------------------------------------------------------------------------
+
+
+class Screen:
+    """As much of a terminal as is needed to see what stays on it."""
+
+    def __init__(self, columns: int) -> None:
+        self.columns, self.lines, self.row, self.column, self.cursor = columns, [[]], 0, 0, True
+
+    def feed(self, text: str) -> None:
+        while text:
+            if found := re.match(r"\x1b\[([?0-9;]*)([A-Za-z])", text):
+                self.control(found[1], found[2])
+                text = text[found.end() :]
+                continue
+            char, text = text[0], text[1:]
+            if char == "\r":
+                self.column = 0
+            elif char == "\n":
+                self.down()
+            elif unicodedata.category(char)[0] != "C":
+                self.put(char)
+
+    def put(self, char: str) -> None:
+        if self.column >= self.columns:
+            self.column = 0
+            self.down()
+        line = self.lines[self.row]
+        line += [" "] * (self.column + 1 - len(line))
+        line[self.column] = char
+        self.column += 1
+
+    def down(self) -> None:
+        self.row += 1
+        while len(self.lines) <= self.row:
+            self.lines.append([])
+
+    def control(self, words: str, letter: str) -> None:
+        match letter:
+            case "A":
+                self.row = max(0, self.row - int(words or 1))
+            case "K" if words == "2":
+                self.lines[self.row] = []
+            case "K":
+                del self.lines[self.row][self.column :]
+            case "h" | "l" if words == "?25":
+                self.cursor = letter == "h"
+            case "m":
+                pass
+            case _:
+                pytest.fail(f"the screen knows no ESC [ {words} {letter}")
+
+    @property
+    def text(self) -> list[str]:
+        return ["".join(line).rstrip() for line in self.lines]
+
+
+def on_a_terminal(repo: Path, state: Path, *argv: str, columns: int = 80, **env: str) -> tuple[int, Screen, str]:
+    """Run a command on a pseudo-terminal of so many columns; its exit code, the screen, and all that was sent to it."""
+    leader, follower = pty.openpty()
+    ioctl(follower, TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    variables = kept | {"TERM": "xterm-256color", "LANG": "C.UTF-8", "DEPLOYKIT_STATE_DIR": str(state)} | env
+    process = subprocess.Popen(
+        [DEPLOYKIT, *argv], cwd=repo, env=variables, stdin=follower, stdout=follower, stderr=follower, close_fds=True
+    )
+    os.close(follower)
+    sent, until = b"", time.monotonic() + 90
+    try:
+        while time.monotonic() < until:
+            if not select.select([leader], [], [], 1.0)[0]:
+                continue
+            try:
+                data = os.read(leader, 65536)
+            except OSError:
+                break  # Linux's way of saying that nobody has the other end any more
+            if not data:
+                break
+            sent += data
+        code = process.wait(10)
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(leader)
+    text = sent.decode()
+    screen = Screen(columns)
+    screen.feed(text)
+    return code, screen, text
+
+
+def slow_health(tiny: Path, foreign_repo) -> None:
+    foreign_repo.behave(tiny, SLOW_HEALTH=0.6)
+
+
+@pytest.mark.parametrize("columns", [80, 44])
+def test_a_spinner_turns_and_leaves_nothing_behind(here, tiny, state, foreign_repo, columns):
+    slow_health(tiny, foreign_repo)
+    code, screen, sent = on_a_terminal(tiny, state, "release", *LOCAL, columns=columns)
+    assert code == 0, screen.text
+    assert "start …" in re.sub(r"\x1b\[[0-9;]*m", "", sent), "no spinner was seen"
+    assert screen.cursor, "the cursor stays hidden"
+    shown = "\n".join(screen.text)
+    assert not re.search("[⠀-⣿]", shown)
+    assert "…" not in shown
+    stages = [line.split()[1] for line in screen.text if re.match(r"  done  ", line)]
+    assert stages == ["plan", "preflight", "build", "migrate", "start", "switch", "verify", "record"]
+    assert f"{ESCAPE}[32mdone" in sent
+    here(tiny, "down", *LOCAL).ok()
+
+
+def test_no_colour_and_no_spinner_where_they_are_not_wanted(here, tiny, state):
+    code, screen, sent = on_a_terminal(tiny, state, "release", *LOCAL, NO_COLOR="1", CI="1")
+    assert code == 0, screen.text
+    assert ESCAPE not in sent
+    here(tiny, "down", *LOCAL).ok()
+
+
+def test_a_failure_on_a_terminal_is_red_and_whole(tiny, state):
+    code, screen, sent = on_a_terminal(tiny, state, "release")
+    assert code == 3
+    assert f"{ESCAPE}[31merror: {ESCAPE}[0m" in sent
+    assert screen.text[0] == "error: say which environment: there is no default one"
+
+
+# Nobody listens ------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_pipe_stops_no_release(here, tiny, state):
+    """`invoke release --env local 2>&1 | head -1`: the reader goes, the release goes on to its end."""
+    reading, writing = os.pipe()
+    process = subprocess.Popen(
+        [DEPLOYKIT, "release", *LOCAL], cwd=tiny, env=dict(os.environ), stdout=writing, stderr=writing
+    )
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        assert pipe.readline() == "release of tiny to local\n"
+    assert process.wait(60) == 0
+    status = here(tiny, "status", *LOCAL, "--json").ok().json
+    assert status["live"] == "r1"
+    assert status["unfinished"] == ""
+
+
+@pytest.mark.parametrize("argv", [("--list",), ("status", *LOCAL), ("release", *LOCAL, "--plan")])
+def test_a_pipe_that_is_closed_at_once_brings_no_traceback(tiny, state, argv):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [DEPLOYKIT, *argv],
+            cwd=tiny,
+            env=dict(os.environ),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr

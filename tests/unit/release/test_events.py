@@ -1,0 +1,165 @@
+"""What the release board is told, to a real HTTP server on the loopback."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from deploykit.model import DeploykitError, Secret
+from deploykit.release.events import deliver, report_start, report_to_board
+from deploykit.release.reporter import ReleaseReport
+from deploykit.release.values import store_values
+
+
+@pytest.fixture(autouse=True)
+def no_token(monkeypatch):
+    monkeypatch.delenv("BOARD_TOKEN", raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def board():
+    """A board that notes what it is sent, and answers with `board.status`."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            made.got.append((self.path, self.headers["Authorization"], json.loads(body)))
+            self.send_response(made.status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made = SimpleNamespace(got=[], status=201, url=f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join(10)
+    server.server_close()
+
+
+def with_board(around, url: str):
+    around.loaded = SimpleNamespace(
+        settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN"))
+    )
+    return around
+
+
+def report(record) -> ReleaseReport:
+    return ReleaseReport(
+        outcome=record.outcome.value,
+        release=record.id,
+        app="shop",
+        environment="local",
+        version=record.version,
+        digest=record.digest,
+        url="http://127.0.0.1:1",
+        anchor="",
+        stages=(),
+        reason="x" * 2_000,
+    )
+
+
+def test_the_end_of_a_release_is_sent_with_the_token_and_then_forgotten(around, released, board, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    record, warned = released("1.0.0"), []
+    report_to_board(with_board(around, board.url + "/"), report(record), warned.append)
+    ((path, authorization, event),) = board.got
+    assert (path, authorization) == ("/api/events", "Bearer wren-and-finch")
+    assert (event["release"], event["version"], event["outcome"], event["kind"]) == ("r1", "1.0.0", "done", "finished")
+    assert len(event["reason"]) == 500
+    assert list(around.ledger.timers()) == []
+    assert warned == []
+
+
+def test_the_token_is_the_live_versions_own_when_the_shell_has_none(around, released, board):
+    record = released("1.0.0")
+    store_values(around.values_folder, record.id, {"BOARD_TOKEN": Secret("its-own")})
+    report_to_board(with_board(around, board.url), report(record), pytest.fail)
+    assert board.got[0][1] == "Bearer its-own"
+
+
+def test_without_any_the_generated_one_is_taken(around, released, board):
+    store_values(around.values_folder, "generated", {"BOARD_TOKEN": Secret("generated")})
+    report_to_board(with_board(around, board.url), report(released("1.0.0")), pytest.fail)
+    assert board.got[0][1] == "Bearer generated"
+
+
+def test_a_companys_proxy_is_not_asked_for_this_machines_board(around, released, board, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    report_to_board(with_board(around, board.url), report(released("1.0.0")), pytest.fail)
+    assert len(board.got) == 1
+
+
+def test_no_board_is_told_nothing(around, released):
+    record = released("1.0.0")
+    report_to_board(around, report(record), pytest.fail)
+    report_to_board(with_board(around, ""), report(record), pytest.fail)
+    report_start(around, record)
+    assert list(around.ledger.timers()) == []
+
+
+def test_a_board_that_does_not_answer_fails_nothing_and_is_told_later(around, released, board):
+    record, warned = released("1.0.0"), []
+    board.status = 503
+    report_to_board(with_board(around, board.url), report(record), warned.append)
+    (said,) = warned
+    assert "HTTP 503" in said
+    assert "a later command tells it" in said
+    (timer,) = around.ledger.timers()
+    assert timer.due_at > time.time() + 30
+    board.status = 201
+    deliver(around, timer)
+    assert [event["id"] for _, _, event in board.got] == [board.got[0][2]["id"]] * 2, "the same event, told twice"
+    assert list(around.ledger.timers()) == []
+
+
+def test_what_the_board_will_never_take_is_not_sent_again(around, released, board):
+    board.status = 422
+    warned = []
+    report_to_board(with_board(around, board.url), report(released("1.0.0")), warned.append)
+    assert len(warned) == 1
+    assert list(around.ledger.timers()) == []
+
+
+def test_after_a_week_it_is_let_go(around, released, board):
+    board.status = 503
+    payload = {
+        "url": board.url,
+        "token_variable": "BOARD_TOKEN",
+        "event": {"id": "x"},
+        "first": time.time() - 8 * 86_400,
+    }
+    timer = around.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+    with pytest.raises(DeploykitError):
+        deliver(around, timer)
+    assert list(around.ledger.timers()) == []
+
+
+def test_only_http_is_spoken(around, released):
+    warned = []
+    report_to_board(with_board(around, "file:///etc/passwd"), report(released("1.0.0")), warned.append)
+    assert "is no http address" in warned[0]
+    assert list(around.ledger.timers()) == []
+
+
+def test_the_start_is_told_once_or_never(around, released, board):
+    record = released("1.0.0")
+    board.status = 503
+    report_start(with_board(around, board.url), record)
+    assert board.got[0][2]["kind"] == "started"
+    assert list(around.ledger.timers()) == []
+    report_start(with_board(around, "self"), record)
+    assert len(board.got) == 1, "its own board does not run yet"

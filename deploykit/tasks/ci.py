@@ -1,0 +1,198 @@
+"""`invoke ci`: the gates side by side, each in a process of its own; those whose pass still stands are only shown."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, TextIO
+
+from deploykit.gates.inputs import FORCE_VARIABLE
+from deploykit.gates.joined import SECURITY_GATES, join
+from deploykit.gates.report import render, wants_color
+from deploykit.gates.run import still_standing
+from deploykit.gates.verdict_files import record_verdict
+from deploykit.model import Evidence, Outcome, Verdict
+from deploykit.tasks.ci_board import board, summary
+from deploykit.tasks.command import print_json, say
+from deploykit.tasks.terminal import width
+from deploykit.tasks.trees import tree_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+__all__ = ["GATES", "Progress", "run_ci"]
+
+GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
+_AFTER = {"coverage": ("test",)}
+# What takes longest begins first.
+_ORDER = ("test", "typing", "lint", "sast", "audit", "secrets", "coverage")
+_AT_ONCE = 4
+_LOOK_SECONDS = 0.05
+_LEAVE_SECONDS = 10.0
+
+
+@dataclass
+class Progress:
+    """What has come of each gate so far. `started` are seconds of the monotonic clock."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    started: dict[str, float] = field(default_factory=dict)
+    stood: frozenset[str] = frozenset()
+
+
+def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
+    """Run or show every gate, print what came of it, and return the worst outcome's exit code."""
+    began = time.monotonic()
+    stream = sys.stderr if as_json else sys.stdout
+    tree = tree_of(root)
+    stood = {} if force else still_standing(GATES, root, tree=tree)
+    progress = Progress(verdicts=dict(stood), stood=frozenset(stood))
+    missing = [name for name in _ORDER if name not in stood]
+    if missing:
+        environment = {**os.environ, **({FORCE_VARIABLE: "1"} if force else {})}
+        with _stoppable(), board(GATES, progress, stream=stream) as redraw:
+            _run_all(missing, root, progress, environment=environment, redraw=redraw)
+    verdicts = [progress.verdicts[name] for name in GATES]
+    outcome = Outcome.worst([verdict.outcome for verdict in verdicts])
+    reason = ""
+    if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
+        outcome, reason = Outcome.INCONCLUSIVE, "the tree changed meanwhile: the gates did not look at the same one"
+    _join_security(root, progress.verdicts)
+    color = wants_color(os.environ, is_terminal=stream.isatty())
+    lines = [
+        render(verdict, color=color, width=width(stream))
+        for verdict in verdicts
+        if verdict.outcome is not Outcome.PASSED
+    ]
+    lines += summary(GATES, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
+    say(lines, stream)
+    if as_json:
+        print_json(
+            {
+                "outcome": outcome.value,
+                "reason": reason,
+                "tree": tree,
+                "not_run_again": sorted(stood),
+                "verdicts": [verdict.as_json() for verdict in verdicts],
+            }
+        )
+    return outcome.exit_code
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the gates as Ctrl-C does; else they would go on alone."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _join_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
+    """What `nox -s security` would record: releases ask for it by this name."""
+    parts = [verdicts[name] for name in SECURITY_GATES]
+    record_verdict(root, join("security", parts, tree=parts[0].tree))
+
+
+@dataclass
+class _Child:
+    process: subprocess.Popen[bytes]
+    out: IO[bytes]
+    err: IO[bytes]
+
+
+def _run_all(
+    names: Sequence[str],
+    root: Path,
+    progress: Progress,
+    *,
+    environment: Mapping[str, str],
+    redraw: Callable[[], None],
+) -> None:
+    """Run each gate once those before it have ended, as many at once as there are cores, 4 at most."""
+    waiting, running = list(names), dict[str, _Child]()
+    places = max(1, min(_AT_ONCE, os.cpu_count() or 1))
+    try:
+        while waiting or running:
+            for name in [name for name in waiting if all(one in progress.verdicts for one in _AFTER.get(name, ()))]:
+                if len(running) == places:
+                    break
+                waiting.remove(name)
+                progress.started[name] = time.monotonic()
+                running[name] = _start(name, root, environment)
+            for name in [name for name, child in running.items() if child.process.poll() is not None]:
+                progress.verdicts[name] = _answer(name, running.pop(name), sys.stderr)
+            redraw()
+            time.sleep(_LOOK_SECONDS if running else 0)
+    finally:
+        _leave(list(running.values()))
+
+
+def _start(name: str, root: Path, environment: Mapping[str, str]) -> _Child:
+    out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when the gate has ended
+    # -P: the tree's own modules must not stand in for the kit's.
+    argv = [sys.executable, "-P", "-m", "deploykit.tasks.one_gate", name, str(root)]
+    process = subprocess.Popen(
+        argv,
+        cwd=root,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=err,
+        start_new_session=True,  # Ctrl-C comes to this process, which passes it on
+    )
+    return _Child(process=process, out=out, err=err)
+
+
+def _answer(name: str, child: _Child, stream: TextIO) -> Verdict:
+    with child.out, child.err:
+        child.out.seek(0)
+        child.err.seek(0)
+        said, noise = child.out.read(), child.err.read().decode(errors="replace").splitlines()
+    say([line for line in noise if line.startswith("::")], stream)  # annotations for GitHub
+    try:
+        verdict = Verdict.from_json(json.loads(said))
+        if verdict.gate == name and verdict.outcome.exit_code == child.process.returncode:
+            return verdict
+    except (ValueError, KeyError, TypeError):
+        pass
+    return Verdict(
+        gate=name,
+        outcome=Outcome.INCONCLUSIVE,
+        evidence=Evidence(
+            looked_at=0, unit="files", tool="", tool_version="", notes=tuple(f"| {line}" for line in noise[-10:])
+        ),
+        reason=f"the gate's process ended with exit code {child.process.returncode} and gave no answer",
+        next_step=f"run it alone: invoke gate {name}",
+    )
+
+
+def _leave(children: Sequence[_Child]) -> None:
+    """End what still runs: asked first, so that each ends its own tools, then killed with its group."""
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(signal.SIGTERM)
+    for child in children:
+        try:
+            child.process.wait(_LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.process.pid, signal.SIGKILL)
+            child.process.wait()
+        child.out.close()
+        child.err.close()

@@ -1,0 +1,134 @@
+"""What every task shares: foreseen errors become a sentence and an exit code, and `--json` keeps standard output clean."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, cast
+
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from invoke.tasks import Task
+
+    from deploykit.model import DeploykitError
+    from deploykit.release.surroundings import Surroundings
+
+__all__ = ["BROKEN_PIPE", "command", "environment", "hang_up", "print_json", "repository", "say"]
+
+BROKEN_PIPE = 141
+"""What a shell says of a program that was ended by SIGPIPE."""
+_GARBAGE = 50_000
+"""Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
+
+
+def command(
+    *, blank: Mapping[str, Any] | None = None, **options: Any
+) -> Callable[[Callable[..., int | None]], Task[Any]]:
+    """Make a task of a function that returns an exit code (None: 0). Other keyword arguments are invoke's own.
+
+    `blank` are further keys of the object that `--json` prints for an error. Docstrings are printed as they stand, so
+    their lines have at most 78 columns.
+    """
+
+    def wrap(body: Callable[..., int | None]) -> Task[Any]:
+        @functools.wraps(body)
+        def run(*args: Any, **kwargs: Any) -> None:
+            from deploykit.model import DeploykitError
+
+            _leave_garbage()
+            bound = inspect.signature(body).bind(*args, **kwargs)
+            try:
+                code = body(*args, **kwargs)
+            except DeploykitError as error:
+                _print_error(error, {} if blank is None else blank, as_json=bool(bound.arguments.get("json")))
+                raise Exit(code=error.exit_code) from None
+            except BrokenPipeError:
+                # Somebody closed the pipe (`| head`). Not 0: nobody knows what was still to be said.
+                hang_up()
+                raise Exit(code=BROKEN_PIPE) from None
+            if code:
+                raise Exit(code=code)
+
+        made = task(run, **options)
+        return cast("Task[Any]", made)
+
+    return wrap
+
+
+def _leave_garbage() -> None:
+    """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into that.
+
+    A command imports much, lives for a second, and its memory goes back to the system anyway.
+    """
+    gc.set_threshold(_GARBAGE)
+    atexit.register(gc.freeze)
+
+
+def say(lines: Iterable[str], stream: TextIO) -> None:
+    """Print lines for people. Where nobody listens any more (a closed pipe, a terminal that went away) they are lost, and
+    what is being done goes on: a release is not stopped by `| head`.
+    """
+    try:
+        for line in lines:
+            print(line, file=stream)
+        stream.flush()
+    except OSError:
+        hang_up()
+
+
+def hang_up() -> None:
+    """Send what is still to be said to nowhere, on each stream that is broken; else Python would say so when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def repository() -> Path:
+    """Where the command was typed: the folder of tasks.py or pyproject.toml, at or above the present folder."""
+    present = Path.cwd()
+    for folder in (present, *present.parents):
+        if (folder / "pyproject.toml").exists() or (folder / "tasks.py").exists():
+            return folder
+        if (folder / ".git").exists():
+            break
+    return present
+
+
+def environment(name: str | None, app: str | None = None, *, sources: bool = False) -> Surroundings:
+    from deploykit.release.surroundings import open_surroundings
+
+    return open_surroundings(repository(), name, app=app or "", sources=sources)
+
+
+def print_json(value: Any) -> None:
+    """One object on standard output, and nothing else there."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def _print_error(error: DeploykitError, blank: Mapping[str, Any], *, as_json: bool) -> None:
+    from deploykit.tasks.terminal import error_lines
+
+    say(error_lines(error.message, error.details, error.next_step, stream=sys.stderr), sys.stderr)
+    if as_json:
+        print_json(
+            {
+                "outcome": {2: "inconclusive", 3: "usage error"}.get(error.exit_code, "failed"),
+                **blank,
+                "reason": error.message,
+                "details": list(error.details),
+                "next_step": error.next_step,
+            }
+        )

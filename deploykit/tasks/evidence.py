@@ -1,0 +1,47 @@
+"""`invoke evidence.export` and `evidence.import`: CI's proof serves a release elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.tasks.command import command, repository
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+__all__ = ["NAME", "TASKS"]
+
+NAME = "evidence"
+
+
+@command(positional=["file"], help={"file": "where to write it"})
+def export(_context: Context, file: str) -> int | None:
+    """Write what has passed on this very tree to a file."""
+    from deploykit.gates.travel import export_evidence
+    from deploykit.tasks.trees import tree_of
+
+    root, path = repository(), Path(file)
+    tree = tree_of(root)
+    passes = export_evidence(root, path, tree=tree)
+    print(f"{path}: {', '.join(verdict.gate for verdict in passes)} passed on tree {tree[:12]}")
+    return None
+
+
+@command(name="import", positional=["file"], help={"file": "what evidence.export has written"})
+def take_in(_context: Context, file: str) -> int | None:
+    """Take in what passed elsewhere on this very tree, for a release.
+
+    A damaged file, or one about another tree, is refused.
+    """
+    from deploykit.gates.travel import import_evidence
+    from deploykit.tasks.trees import tree_of
+
+    root, path = repository(), Path(file)
+    tree = tree_of(root)
+    passes = import_evidence(root, path, tree=tree)
+    print(f"taken in for tree {tree[:12]}: {', '.join(verdict.gate for verdict in passes)}")
+    return None
+
+
+TASKS = (export, take_in)

@@ -1,0 +1,130 @@
+"""The gates as tasks: `invoke gate NAME` on any tree, and the daily `lint`, `test`, `security`, `ci` on this one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.tasks.command import command, print_json, repository
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from invoke.context import Context
+
+    from deploykit.model import Outcome, Verdict
+
+__all__ = ["TASKS"]
+
+_FORCE = "run it although nothing changed since it passed"
+_JSON = "one JSON object on standard output; what people read goes to standard error"
+
+
+@command(
+    positional=["name"],
+    help={
+        "name": "lint, typing, test, coverage, sast, audit, secrets, or security (the last three)",
+        "path": "the tree to look at; it need not know the kit",
+        "base": "coverage: the revision that changed lines are counted from",
+        "force": _FORCE,
+        "report": "also write a report: FORMAT=PATH (json, sarif, junit, gitlab); may be given several times",
+        "json": _JSON,
+    },
+    iterable=["report"],
+)
+def gate(
+    _context: Context,
+    name: str,
+    path: str = "",
+    base: str = "",
+    report: list[str] | None = None,
+    force: bool = False,
+    json: bool = False,
+) -> int | None:
+    """Run one gate on a tree; a pass still stands while nothing changed.
+
+    Exit codes: 0 passed, 1 findings, 2 inconclusive, 3 usage.
+    """
+    return _run(
+        [name], Path(path) if path else repository(), as_json=json, base=base, reports=report or (), force=force
+    )
+
+
+@command(help={"json": _JSON})
+def lint(_context: Context, json: bool = False) -> int | None:
+    """Lint and format check of this tree."""
+    return _run(["lint"], repository(), as_json=json)
+
+
+@command(help={"json": _JSON})
+def test(_context: Context, json: bool = False) -> int | None:  # noqa: PT028 - a task, no test
+    """The tests of this tree, in an environment made from its lock."""
+    return _run(["test"], repository(), as_json=json)
+
+
+@command(help={"json": _JSON})
+def security(_context: Context, json: bool = False) -> int | None:
+    """SAST, audit of the dependencies, and secrets."""
+    return _run(["security"], repository(), as_json=json)
+
+
+@command(help={"force": _FORCE, "json": _JSON})
+def ci(_context: Context, force: bool = False, json: bool = False) -> int | None:
+    """Every gate, side by side; what did not change is not run again.
+
+    The worst outcome is the answer: 0 passed, 1 findings, 2 inconclusive,
+    3 usage.
+    """
+    from deploykit.tasks.ci import run_ci
+
+    return run_ci(repository(), as_json=json, force=force)
+
+
+def _run(
+    names: Sequence[str],
+    root: Path,
+    *,
+    as_json: bool,
+    base: str = "",
+    reports: Sequence[str] = (),
+    force: bool = False,
+) -> int:
+    from deploykit.gates.report import render, summary_line, wants_color
+    from deploykit.gates.reports import check_wish, write_report
+    from deploykit.gates.run import run_gate
+    from deploykit.model import Outcome
+    from deploykit.tasks.terminal import width
+    from deploykit.tasks.trees import tree_of
+
+    stream = sys.stderr if as_json else sys.stdout
+    color = wants_color(os.environ, is_terminal=stream.isatty())
+    verdicts: list[Verdict] = []
+    for wish in reports:
+        check_wish(wish)  # before the work, not after it
+    for name in names:
+        if len(names) > 1 or stream.isatty():
+            print(f"{name} …", file=sys.stderr, flush=True)
+        verdict = run_gate(name, root, tree=lambda: tree_of(root), base=base, force=force)
+        for wish in reports:
+            write_report(verdict, wish)
+        verdicts.append(verdict)
+        print(render(verdict, color=color, width=width(stream)), file=stream, flush=True)
+    if len(verdicts) > 1:
+        print(file=stream)
+        for verdict in verdicts:
+            print(summary_line(verdict), file=stream)
+    if as_json:
+        whole = [verdict.as_json() for verdict in verdicts]
+        print_json(whole[0] if len(whole) == 1 else {"outcome": _worst(verdicts).value, "verdicts": whole})
+    return _worst(verdicts).exit_code if verdicts else Outcome.INCONCLUSIVE.exit_code
+
+
+def _worst(verdicts: Sequence[Verdict]) -> Outcome:
+    from deploykit.model import Outcome
+
+    return Outcome.worst([verdict.outcome for verdict in verdicts])
+
+
+TASKS = (gate, lint, test, security, ci)

@@ -1,0 +1,211 @@
+"""Looking at what runs, and looking after it: status, history, verify, logs, exec, reap, down, lock, unlock, build."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from deploykit.tasks.command import command, environment, print_json, repository
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+__all__ = ["TASKS"]
+
+_ENV = "the environment: local, staging, production …"
+_APP = "the app, where this folder is no repository"
+_JSON = "one JSON object on standard output"
+
+
+@command(help={"env": _ENV, "app": _APP, "json": _JSON})
+def status(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
+    """What is live, what runs, who holds the lock."""
+    from deploykit.release.status import read_status, status_lines
+
+    found = read_status(environment(env, app))
+    if json:
+        print_json(found.as_json())
+        return None
+    for line in status_lines(found, sys.stdout):
+        print(line)
+    return None
+
+
+@command(
+    help={
+        "env": _ENV,
+        "app": _APP,
+        "check": "check the hash chain, and the record against what really runs",
+        "limit": "how many releases",
+        "json": _JSON,
+    }
+)
+def history(
+    _context: Context, env: str | None = None, app: str = "", check: bool = False, limit: int = 20, json: bool = False
+) -> int | None:
+    """The releases of an environment; --check proves that the record is whole."""
+    from deploykit.release.history import check_history, history_lines, read_history
+
+    around = environment(env, app)
+    if check:
+        checked = check_history(around)
+        if json:
+            print_json(checked.as_json())
+        else:
+            for line in checked.lines(sys.stdout):
+                print(line)
+        return checked.exit_code
+    records = read_history(around, limit)
+    if json:
+        print_json(records)
+        return None
+    for line in history_lines(records, around.name, sys.stdout):
+        print(line)
+    return None
+
+
+@command(help={"env": _ENV, "app": _APP, "json": _JSON})
+def verify(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
+    """Judge what is live now: health, smoke checks, labelled probes."""
+    from deploykit.release.verification import verify_live
+
+    verified = verify_live(environment(env, app))
+    if json:
+        print_json(verified.as_json())
+    else:
+        for line in verified.lines(sys.stdout):
+            print(line)
+    return verified.exit_code
+
+
+@command(help={"env": "the environment whose lock and settings count", "json": _JSON})
+def build(_context: Context, env: str = "local", json: bool = False) -> int | None:
+    """Build the artefact of the present tree, and release nothing."""
+    from deploykit.release.build import build_artifact, read_sources
+
+    around = environment(env, sources=True)
+    sources = read_sources(around)
+    built = build_artifact(around, sources, [])
+    if json:
+        print_json({"version": sources.version, "tree": sources.tree.tree, **built})
+    else:
+        print(f"{sources.version} is built: {built['digest']} ({built['note']})")
+        print(f"  next: invoke release --env {around.name}")
+    return None
+
+
+@command(help={"env": _ENV, "app": _APP, "follow": "go on as lines come, until Ctrl-C", "lines": "how many old lines"})
+def logs(_context: Context, env: str | None = None, app: str = "", follow: bool = False, lines: int = 50) -> int | None:
+    """What the app's running instances print."""
+    from deploykit.release.operate import follow_logs, read_logs
+
+    around = environment(env, app)
+    for name, line in read_logs(around, lines):
+        print(f"{name} | {line}")
+    if follow:
+        try:
+            for name, line in follow_logs(around):
+                print(f"{name} | {line}", flush=True)
+        except KeyboardInterrupt:
+            return None
+    return None
+
+
+@command(
+    name="exec",
+    positional=["run"],
+    help={"env": _ENV, "app": _APP, "run": "the command, quoted; run in the live version's environment and variables"},
+)
+def execute(_context: Context, run: str, env: str | None = None, app: str = "") -> int | None:
+    """Run a command in the live version's own environment, with its variables.
+
+    For example: invoke exec 'python -V' --env local
+    """
+    import shlex
+
+    from deploykit.model import UsageError
+    from deploykit.release.operate import run_in_live
+
+    try:
+        argv = shlex.split(run)
+    except ValueError as error:
+        raise UsageError(f"the command can't be split into words: {error}", next_step="check its quotes") from None
+    if not argv:
+        raise UsageError("there is no command to run", next_step="invoke exec 'python -V' --env local")
+    result = run_in_live(environment(env, app), argv)
+    for line in result.output:
+        print(line)
+    return min(result.exit_code, 255) if result.exit_code >= 0 else 128 - result.exit_code
+
+
+@command(help={"env": _ENV, "app": _APP})
+def reap(_context: Context, env: str | None = None, app: str = "") -> int | None:
+    """Do what is due: end warm versions, tell the board what it missed. For cron."""
+    from deploykit.release.operate import reap_now
+
+    reaped = reap_now(environment(env, app))
+    for sentence in reaped.done:
+        print(sentence)
+    for sentence in reaped.problems:
+        print(f"warning: {sentence}", file=sys.stderr)
+    if not reaped.done and not reaped.problems:
+        print("nothing is due")
+    return 1 if reaped.problems else 0
+
+
+@command(help={"env": _ENV, "app": _APP})
+def down(_context: Context, env: str | None = None, app: str = "") -> int | None:
+    """End all that runs of this app here. Data, artefacts and the record stay."""
+    from deploykit.release.operate import take_down
+
+    around = environment(env, app)
+    for sentence in take_down(around):
+        print(sentence)
+    print(f"{around.app} is down in {around.name}; next: invoke release --env {around.name}")
+    return None
+
+
+@command(help={"env": _ENV, "app": _APP, "reason": "why, for the record", "hours": "how long at most"})
+def lock(_context: Context, env: str | None = None, app: str = "", reason: str = "", hours: float = 8.0) -> int | None:
+    """Keep everybody from releasing here, yourself included, until `invoke unlock`."""
+    from deploykit.model import UsageError
+    from deploykit.release.operate import lock_environment
+
+    if not reason:
+        raise UsageError("say why it is locked", next_step=f'invoke lock --env {env or "local"} --reason "…"')
+    around = environment(env, app)
+    held = lock_environment(around, reason, float(hours))
+    print(f"{around.name} is locked by {held.owner}: {held.reason}; next: invoke unlock --env {around.name}")
+    return None
+
+
+@command(
+    help={"env": _ENV, "app": _APP, "reason": "why, for the record", "force": "also a lock whose owner still works"}
+)
+def unlock(
+    _context: Context, env: str | None = None, app: str = "", reason: str = "", force: bool = False
+) -> int | None:
+    """Take the environment's lock away from whoever holds it, on the record."""
+    from deploykit.release.operate import unlock_environment
+
+    around = environment(env, app)
+    print(unlock_environment(around, reason or "invoke unlock", force=force))
+    return None
+
+
+@command(help={"json": _JSON})
+def version(_context: Context, json: bool = False) -> int | None:
+    """The version of the present tree, and where it comes from."""
+    from deploykit.artifacts.git import read_tree
+    from deploykit.artifacts.version import version_of
+
+    tree = read_tree(repository())
+    found = version_of(tree)
+    if json:
+        print_json({"version": found, "commit": tree.commit, "tree": tree.tree, "dirty": tree.dirty})
+    else:
+        print(found)
+    return None
+
+
+TASKS = (status, history, verify, build, logs, execute, reap, down, lock, unlock, version)

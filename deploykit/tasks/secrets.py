@@ -1,0 +1,153 @@
+"""`invoke secrets.audit` and `secrets.baseline`: what the secrets gate knows of, and what somebody decided about it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from deploykit.tasks.command import command, print_json, repository
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from invoke.context import Context
+
+    from deploykit.gates.secretscan.baseline import Baseline, Key
+    from deploykit.gates.secretscan.scan import ScanReport
+
+__all__ = ["NAME", "TASKS"]
+
+NAME = "secrets"
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
+
+
+@command(help={"all": "ask about entries again that somebody has labelled"})
+def audit(_context: Context, all: bool = False) -> int | None:  # noqa: A002 - the name of the flag
+    """Label the secrets baseline's entries, one by one, in the terminal.
+
+    y: a real secret; n: no secret; s: skip it; q: quit. Each answer is saved.
+    """
+    from deploykit.model import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "labelling secrets needs somebody at a terminal, and standard input is none",
+            next_step="run invoke secrets.audit in a terminal, or set is_secret in the baseline by hand",
+        )
+    root = repository()
+    path, baseline, report = _looked(root)
+    if baseline is None:
+        raise UsageError(f"there is no {path.name} to label", next_step="invoke secrets.baseline")
+    waiting = [
+        (key, line)
+        for name, secrets in report.secrets.items()
+        for key, line in {(name, secret.type, secret.hashed): secret.line for secret in reversed(secrets)}.items()
+        if key in baseline.entries and (all or baseline.entries[key].is_secret is None)
+    ]
+    if not waiting:
+        print("Every entry is labelled.")
+        return None
+    return _ask(root, path, baseline, waiting)
+
+
+@command(help={"json": "one JSON object on standard output"})
+def baseline(_context: Context, json: bool = False) -> int | None:
+    """Write the secrets baseline for what is in the tree now.
+
+    Labels stay, what is new has no label yet, and what is gone leaves.
+    """
+    from deploykit.gates.secretscan.baseline import Baseline, parse_baseline, refreshed
+    from deploykit.gates.secretscan.git import text_of
+    from deploykit.model import InconclusiveError
+
+    root = repository()
+    path, known, report = _looked(root)
+    if report.unreadable:
+        raise InconclusiveError(
+            f"{len(report.unreadable)} files could not be read, so the baseline would forget what is in them",
+            details=[f"{name}: {why}" for name, why in report.unreadable[:20]],
+            next_step="make them readable, or name them in security.secrets.exclude",
+        )
+    committed = text_of(root, path.relative_to(root).as_posix())
+    try:
+        previous = parse_baseline(committed) if committed else None
+    except InconclusiveError:
+        previous = None
+    fresh = refreshed(known or Baseline(), report.secrets, previous=previous)
+    _write(path, fresh)
+    unlabelled = len([entry for entry in fresh.entries.values() if entry.is_secret is None])
+    if json:
+        print_json({"path": str(path), "entries": len(fresh.entries), "unlabelled": unlabelled})
+    else:
+        print(f"{path.name}: {len(fresh.entries)} entries, {unlabelled} of them without a label")
+        if unlabelled:
+            print("next: invoke secrets.audit")
+    return None
+
+
+def _looked(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
+    import os
+
+    from deploykit.gates.secrets import scan_tree
+    from deploykit.gates.secretscan.baseline import Baseline, read_baseline
+    from deploykit.settings.loader import load
+
+    settings = load(root, environ=os.environ).settings.security.secrets
+    path = root / settings.baseline
+    known = read_baseline(path)
+    looked = scan_tree(
+        root,
+        (known or Baseline()).rules(),
+        baseline_name=settings.baseline,
+        exclude=settings.exclude,
+        environment=os.environ,
+    )
+    return path, known, looked.report
+
+
+def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, int]]) -> int | None:
+    """Ask about one entry after another; every answer is saved at once, so that leaving loses nothing."""
+    for index, (key, line) in enumerate(waiting, 1):
+        name, kind, _ = key
+        print(f"\n{index} of {len(waiting)}: {kind}\n{name}:{line}")
+        for shown in _around(root / name, line):
+            print(shown)
+        while True:
+            try:
+                answer = input("A real secret? [y]es, [n]o, [s]kip, [q]uit: ").strip().lower()
+            except (EOFError, KeyboardInterrupt):
+                answer = "q"
+                print()
+            if answer in _ANSWERS:
+                baseline = baseline.with_label(key, is_secret=_ANSWERS[answer])
+                _write(path, baseline)
+                break
+            if answer in {"s", "skip"}:
+                break
+            if answer in {"q", "quit"}:
+                print(f"{index - 1} looked at, {len(waiting) - index + 1} left.")
+                return None
+    print("\nDone.")
+    return None
+
+
+def _around(path: Path, line: int) -> list[str]:
+    """The line and its neighbours. The secret is shown: whoever labels it has the file anyway."""
+    from deploykit.gates.secretscan.reading import decoded, read_file
+
+    text = decoded(read_file(path).content)
+    lines = text[0].split("\n") if text else []
+    shown = []
+    for number in range(max(1, line - 2), min(len(lines), line + 2) + 1):
+        printable = "".join(character if character.isprintable() else "?" for character in lines[number - 1][:200])
+        shown.append(f"{'>' if number == line else ' '} {number:5} {printable}")
+    return shown
+
+
+def _write(path: Path, baseline: Baseline) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(baseline.render(), encoding="utf-8")
+    temporary.replace(path)
+
+
+TASKS = (audit, baseline)

@@ -1,0 +1,188 @@
+"""How it looks on a terminal: short lines, colour where it is wanted, a spinner where there is somebody to see it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+
+from deploykit.release.text import filled, width
+from deploykit.tasks.command import hang_up, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.status import Status
+
+    from deploykit.release.reporter import ReleaseReport, Stage
+
+__all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
+
+_ROOM = 24
+"""A note needs so many columns to stand beside its stage; with less it goes below."""
+_CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+
+
+def coloured(stream: TextIO) -> bool:
+    """Whether the stream gets colour: NO_COLOR and FORCE_COLOR decide, else whether somebody looks at it."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str, stream: TextIO) -> str:
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if coloured(stream) else text
+
+
+def error_lines(message: str, details: Sequence[str], next_step: str, *, stream: TextIO) -> list[str]:
+    """A failure as a person reads it: the sentence, what was seen, the next command.
+
+    Details that are indented are somebody else's words, such as log lines: they stay as they are.
+    """
+    limit = width(stream)
+    shown = _headed("error: ", "red", filled(message, limit, first=" " * 7, rest=" " * 7), stream)
+    for line in "\n".join(details).splitlines():
+        shown += [f"  {line}"] if line.startswith(" ") else filled(line, limit, first="  ", rest="    ")
+    first, *rest = next_step.splitlines() or [""]
+    if first:
+        shown += _headed("  next: ", "bold", filled(first, limit, first=" " * 8, rest=" " * 8), stream)
+    return [*shown, *rest]
+
+
+def _headed(head: str, colour: str, lines: Sequence[str], stream: TextIO) -> list[str]:
+    """The lines, whose first begins with as many blanks, under a coloured head."""
+    return [paint(head, colour, stream) + lines[0][len(head) :], *lines[1:]]
+
+
+def release_lines(report: ReleaseReport, *, stream: TextIO) -> list[str]:
+    """The end of a release: what came of it, what users get now, and what to type next."""
+    seconds = sum(stage.seconds for stage in report.stages)
+    return ["", *(_failed(report, seconds, stream) if report.exit_code else _done(report, seconds, stream))]
+
+
+def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
+    env = f"--env {report.environment}"
+    what = f"{report.live or 'nothing'} is live"
+    rows = [
+        ("url", report.url),
+        ("version", report.version),
+        ("digest", report.digest),
+        ("record", report.anchor[:16]),
+    ]
+    steps = [f"invoke status {env}", f"invoke rollback {env}   (to {report.back_to})"]
+    if not report.live:
+        rows, steps = [], [f"invoke release {env}"]
+    elif not report.back_to:
+        steps[1:] = [f"invoke history {env}"]
+    return [
+        *_painted(f"{what} in {report.environment}, {seconds:.1f} s", "green", stream),
+        *(f"  {name:<8} {value}" for name, value in rows if value),
+        *(filled(report.reason, width(stream), first="  note     ", rest=" " * 11) if report.reason else ()),
+        *(f"  {'' if index else 'next':<8} {step}" for index, step in enumerate(steps)),
+    ]
+
+
+def _failed(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
+    env = report.environment
+    named = f"{report.version or 'the release'} ({report.release})"
+    what = f"the {report.kind} to {named}" if report.kind == "rollback" else named
+    verb = {"cancelled": "was cancelled", "running": "has not ended"}.get(report.outcome, report.outcome)
+    next_step = report.next_step or f"invoke status --env {env}"
+    has = "has the traffic" if report.live.endswith(f"({report.release})") else "still has the traffic"
+    return [
+        *_painted(f"{what} {verb} in {env}, {seconds:.1f} s", "red", stream),
+        f"  {report.live} {has}" if report.live else "  nothing has the traffic",
+        *error_lines(report.reason, report.details, next_step, stream=stream),
+    ]
+
+
+def _painted(text: str, colour: str, stream: TextIO) -> list[str]:
+    return [paint(line, colour, stream) for line in filled(text, width(stream))]
+
+
+class _Lasting:
+    """A terminal as rich's spinner writes to it. When it goes away, what is still drawn is lost and nothing breaks: the
+    release has to come to its end all the same.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _lost_when_gone():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _lost_when_gone():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _lost_when_gone() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        hang_up()
+
+
+@dataclass
+class TerminalReporter:
+    """Prints each stage as it ends, with its time; on a terminal a spinner shows the one that runs."""
+
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    _status: Status | None = None
+
+    def stage_started(self, name: str) -> None:
+        if not self.stream.isatty() or os.environ.get("CI"):
+            return
+        from rich.console import Console
+
+        self._stop()
+        self._status = Console(file=cast("IO[str]", _Lasting(self.stream))).status(f"{name} …", spinner="dots")
+        self._status.start()
+
+    def stage_ended(self, stage: Stage) -> None:
+        self._stop()
+        colour = {"done": "green", "cancelled": "yellow"}.get(stage.outcome, "red")
+        plain = f"  {stage.outcome:<9} {stage.name:<10} {stage.seconds:6.2f} s"
+        head = plain.replace(stage.outcome, paint(stage.outcome, colour, self.stream), 1)
+        first, rest = plain + "  ", " " * (len(plain) + 2)
+        if width(self.stream) - len(first) < _ROOM:
+            self._print(
+                [head, *(filled(stage.note, width(self.stream), first="    ", rest="    ") if stage.note else ())]
+            )
+            return
+        lines = filled(stage.note, width(self.stream), first=first, rest=rest)
+        self._print([head + lines[0][len(plain) :], *lines[1:]])
+
+    def note(self, text: str) -> None:
+        self._tell(text, "dim", "  ", "    ")
+
+    def warn(self, text: str) -> None:
+        self._tell(f"warning: {text}", "yellow", "  ", "    ")
+
+    def _tell(self, text: str, colour: str, first: str, rest: str) -> None:
+        lines = filled(text, width(self.stream), first=first, rest=rest)
+        self._print([paint(line, colour, self.stream) for line in lines])
+
+    def _print(self, lines: Sequence[str]) -> None:
+        if self._status is not None:
+            from rich.text import Text
+
+            # The spinner draws in a thread of its own: what is printed goes above it.
+            self._status.console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
+        else:
+            say(lines, self.stream)
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from deploykit.model import DeploykitError, InconclusiveError, UsageError
+from deploykit.tasks.command import BROKEN_PIPE, command, hang_up, print_json, repository, say
+
+
+def made(body, **options):
+    """A task of a body; called, it answers its exit code."""
+    task = command(**options)(body)
+
+    def call(*arguments, **named) -> int:
+        try:
+            task(Context(), *arguments, **named)
+        except Exit as leaving:
+            return leaving.code
+        return 0
+
+    return call
+
+
+@pytest.mark.parametrize(("answer", "code"), [(None, 0), (0, 0), (1, 1), (7, 7)])
+def test_a_task_ends_with_what_its_body_answers(answer, code):
+    assert made(lambda _context: answer)() == code
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "outcome"),
+    [(DeploykitError, 1, "failed"), (InconclusiveError, 2, "inconclusive"), (UsageError, 3, "usage error")],
+)
+def test_a_foreseen_error_is_a_sentence_and_an_exit_code(capsys, kind, code, outcome):
+    def body(_context, json=False):
+        raise kind("the tree is dirty", details=["a.py"], next_step="git commit")
+
+    assert made(body)() == code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "error: the tree is dirty\n  a.py\n  next: git commit\n"
+
+    assert made(body, blank={"release": ""})(json=True) == code
+    said = capsys.readouterr()
+    assert json.loads(said.out) == {
+        "outcome": outcome,
+        "release": "",
+        "reason": "the tree is dirty",
+        "details": ["a.py"],
+        "next_step": "git commit",
+    }
+    assert "error: the tree is dirty" in said.err
+
+
+def test_an_error_that_nobody_foresaw_is_not_hidden():
+    def body(_context):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        made(body)()
+
+
+def test_a_closed_pipe_is_neither_a_traceback_nor_a_success():
+    def body(_context):
+        raise BrokenPipeError
+
+    assert made(body)() == BROKEN_PIPE
+
+
+class Gone(io.StringIO):
+    """A stream that nobody reads any more; its descriptor is a real one."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+
+def test_what_nobody_hears_is_said_to_nowhere(tmp_path, monkeypatch):
+    with (tmp_path / "pipe").open("w") as file:
+        gone = Gone(file.fileno())
+        monkeypatch.setattr(sys, "stdout", gone)
+        say(["one", "two"], gone)
+        assert os.path.samestat(os.fstat(file.fileno()), Path(os.devnull).stat())
+        hang_up()
+
+
+def test_what_somebody_hears_is_said(capsys):
+    say(["one", "two"], sys.stderr)
+    assert capsys.readouterr().err == "one\ntwo\n"
+
+
+def test_an_object_is_all_that_is_printed(capsys):
+    print_json({"path": Path("a")})
+    assert json.loads(capsys.readouterr().out) == {"path": "a"}
+
+
+@pytest.mark.parametrize("marker", ["pyproject.toml", "tasks.py"])
+def test_a_command_may_be_typed_below_the_repositorys_folder(tmp_path, monkeypatch, marker):
+    (tmp_path / marker).touch()
+    below = tmp_path / "shop" / "web"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert repository() == tmp_path
+
+
+def test_the_search_ends_at_the_repositorys_top(tmp_path, monkeypatch):
+    (tmp_path / "pyproject.toml").touch()
+    inner = tmp_path / "inner"
+    (inner / ".git").mkdir(parents=True)
+    (inner / "below").mkdir()
+    monkeypatch.chdir(inner / "below")
+    assert repository() == inner / "below"

@@ -1,0 +1,17 @@
+"""What holds for every test: no setting of the machine, or of the gate that runs it, reaches the kit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
+    del os.environ[_name]
+# The test gate keeps bytecode out of the tree; what is compiled here is looked for where Python puts it by itself.
+os.environ.pop("PYTHONPYCACHEPREFIX", None)
+sys.pycache_prefix = None
+# Nor what started them had ignored (nohup, a shell's `&`): the programs tested are started as from a terminal.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)

@@ -1,0 +1,135 @@
+"""Ten releases in a row under load from keep-alive clients that never retry, three of them bad: no request is lost."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from harness import KEPT_WARM, Load, get
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness import World
+
+TEN: list[tuple[str, dict[str, object]]] = [
+    ("one", {}),
+    ("two", {}),
+    ("crash", {"CRASH": True}),
+    ("three", {}),
+    ("slow", {"SLOW_HEALTH": 2.0}),
+    ("four", {}),
+    ("five hundred", {"HEALTH_STATUS": 500}),
+    ("five", {}),
+    ("late", {"SLOW_START": 1.5}),
+    ("six", {}),
+]
+BAD = {"crash", "five hundred"}
+
+
+def seconds_of(report: Any, stage: str) -> float:
+    return float(sum(item["seconds"] for item in report["stages"] if item["name"] == stage))
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_ten_releases_in_a_row_lose_no_request(tiny: World, counted: Callable[[str], None], replicas: int) -> None:
+    tiny.settings(replicas=replicas, warm_for=KEPT_WARM)
+    tiny.release("zero")
+    live, took = "zero", []
+    gets = Load(tiny.url, clients=6, pause=0.003)
+    posts = Load(tiny.url, clients=2, pause=0.01, post=20_000)
+    slow = Load(tiny.url, clients=2, path="/slow?ms=300")
+    with gets, posts, slow:
+        for text, how in TEN:
+            tiny.behave(text, **how)
+            ran = tiny("release", "--json")
+            report = ran.json
+            if text in BAD:
+                assert ran.returncode == 1
+                assert report["outcome"] == "failed"
+            else:
+                assert ran.returncode == 0, ran.output
+                live = text
+            assert tiny.serves(tiny.url) == live
+            took.append(sum(stage["seconds"] for stage in report["stages"]))
+            if text == "crash":
+                assert seconds_of(report, "start") < 2
+            if text == "five hundred":
+                assert seconds_of(report, "start") < 5
+            gets.next_answers()
+    for load in (gets, posts, slow):
+        load.assert_nothing_lost()
+    assert set(gets.answers) == {"zero"} | {text for text, _ in TEN} - BAD, "each good version was used, no bad one"
+    running = [item for item in tiny.instances() if item["state"] == "running"]
+    assert len(running) == 2 * replicas, "the live version, and the one before kept warm"
+    assert tiny.problems() == []
+    counted(
+        f"{gets.sent + posts.sent + slow.sent} requests, 0 lost; longest of the quick ones {gets.longest:.3f} s; "
+        f"releases took {min(took):.1f} to {max(took):.1f} s"
+    )
+
+
+def test_a_crash_at_start_is_given_up_within_two_seconds_and_says_why(tiny: World) -> None:
+    tiny.release("one")
+    tiny.behave("two", CRASH=True)
+    ran = tiny("release", "--json")
+    report = ran.json
+    assert ran.returncode == 1
+    assert seconds_of(report, "start") < 2
+    for words in ("exit code 3", "tiny: the flux capacitor is missing", "next:"):
+        assert words in ran.text
+    assert "exit code 3" in report["reason"]
+    assert any("flux capacitor" in line for line in report["details"])
+    assert report["next_step"]
+    assert tiny.serves(tiny.url) == "one"
+    assert len(tiny.instances()) == 1
+
+
+def test_a_health_path_that_answers_500_is_given_up_within_five_seconds_and_says_why(tiny: World) -> None:
+    tiny.release("one")
+    tiny.behave("two", HEALTH_STATUS=500)
+    ran = tiny("release", "--json")
+    report = ran.json
+    assert ran.returncode == 1
+    assert seconds_of(report, "start") < 5
+    for words in ("status 500", 'body: {"status": "unhealthy"', "log lines", "listens on", "next:"):
+        assert words in ran.text
+    assert "500" in report["reason"]
+    assert tiny.serves(tiny.url) == "one"
+    assert len(tiny.instances()) == 1
+
+
+def test_failed_releases_never_evict_what_can_be_rolled_back_to(tiny: World) -> None:
+    """Three failures in a row, each in another stage; the version before the live one is as warm as it was."""
+    tiny.settings(warm_for=KEPT_WARM)
+    tiny.release("one")
+    tiny.release("two")
+    before = {item["name"]: item["address"] for item in tiny.instances()}
+    with Load(tiny.url) as load:
+        for how in ({"CRASH": True}, {"HEALTH_STATUS": 500}, {}):
+            # The third is good, and its thresholds are such that no version could keep to them.
+            tiny.settings(warm_for=KEPT_WARM, thresholds={} if how else {"p95_ms": 0.001})
+            tiny.behave("bad", **how)
+            assert tiny("release").returncode == 1
+        assert {item["name"]: item["address"] for item in tiny.instances()} == before
+        report = tiny.ok("rollback", "--json").json
+        load.next_answers()
+    load.assert_nothing_lost()
+    assert tiny.serves(tiny.url) == "one"
+    assert {item["name"]: item["address"] for item in tiny.instances()} == before, "nothing was started again"
+    assert sum(stage["seconds"] for stage in report["stages"]) < 3
+    assert tiny.problems() == []
+
+
+def test_a_long_request_that_is_in_flight_during_the_switch_is_answered(tiny: World) -> None:
+    tiny.release("one")
+    with ThreadPoolExecutor(1) as pool:
+        # Longer than a release takes, so that it is in flight at the switch and drained afterwards.
+        answer = pool.submit(get, tiny.url, "/slow?ms=4000", timeout=30)
+        tiny.behave("two")
+        report = tiny.ok("release", "--json").json
+        assert tiny.serves(tiny.url) == "two"
+    assert answer.result() == "one"
+    assert report["outcome"] == "done"
+    assert tiny.problems() == []

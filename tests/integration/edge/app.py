@@ -1,6 +1,6 @@
 """A small application to stand behind an edge: `python app.py VERSION` prints its port and serves until it is ended.
 
-/slow/SECONDS answers late, /block/SECONDS answers nobody meanwhile, /status/CODE as told, /count how many requests of each method came, /headers what it was
+/slow/SECONDS answers late, /hold/NAME when somebody asked for /let-go/NAME (or half a minute passed), /block/SECONDS answers nobody meanwhile, /status/CODE as told, /count how many requests of each method came, /headers what it was
 sent, /database with the database-error header, /echo the body; else its version. It closes idle connections never.
 """
 
@@ -14,6 +14,7 @@ import time
 
 VERSION = sys.argv[1]
 counts: dict[str, int] = {}
+held: dict[str, asyncio.Event] = {}
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,10 +26,14 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             status, extra, answer = 200, "", VERSION.encode()
-            if not path.startswith(("/health", "/count")):
+            if not path.startswith(("/health", "/count", "/let-go/")):
                 counts[method] = counts.get(method, 0) + 1
             if path.startswith("/slow/"):
                 await asyncio.sleep(float(path.split("/")[2]))
+            elif path.startswith("/hold/"):
+                await asyncio.wait_for(held.setdefault(path.split("/")[2], asyncio.Event()).wait(), 30)
+            elif path.startswith("/let-go/"):
+                held.setdefault(path.split("/")[2], asyncio.Event()).set()
             elif path.startswith("/block/"):
                 time.sleep(float(path.split("/")[2]))  # noqa: ASYNC251 - a busy worker answers nobody, that is the point
             elif path.startswith("/status/"):

@@ -14,6 +14,7 @@ import time
 import urllib.request
 import warnings
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -322,7 +323,9 @@ def postgres(server: Any) -> str:
 @pytest.fixture
 def postgres_for_containers(postgres: str, engine: Engine) -> Iterator[str]:
     """The same, as containers reach it: by the address that this machine has on the engine's own network."""
-    gateway = engine.call("inspect_network", "bridge")["IPAM"]["Config"][0]["Gateway"]
+    (place,) = engine.call("inspect_network", "bridge")["IPAM"]["Config"]
+    # An engine that made this network itself does not say so: it takes the first address then.
+    gateway = place.get("Gateway") or str(next(ip_network(place["Subnet"]).hosts()))
     folder = postgres.partition("host=")[2].partition("&")[0]
     sockets = sorted(Path(folder).glob(".s.PGSQL.*[0-9]"))
     name = postgres.partition("@")[2].partition("/")[2].partition("?")[0]

@@ -138,7 +138,7 @@ def read_tree(root: Path) -> GitTree:
 
 
 def export(tree: GitTree, destination: Path) -> None:
-    """Write the files of exactly that tree into `destination`, a new folder.
+    """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
     Raises DeploykitError when a dirty working tree changed since it was read.
     """
@@ -155,7 +155,9 @@ def export(tree: GitTree, destination: Path) -> None:
         env["GIT_INDEX_FILE"] += ".export"
         _ok(_git(tree.top, "read-tree", tree.tree, env=env))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
-        done = _ok(_git(tree.top, "checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/", env=env))
+        words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
+        # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
+        done = _ok(_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
 
@@ -297,7 +299,7 @@ def clean_environment() -> dict[str, str]:
     return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
-def _git(cwd: Path, *words: str, env: Mapping[str, str] | None = None) -> Completed:
+def _git(cwd: Path, *words: str, env: Mapping[str, str] | None = None, umask: int = -1) -> Completed:
     try:
         return run(
             ["git", *_CONFIG, *words],
@@ -305,6 +307,7 @@ def _git(cwd: Path, *words: str, env: Mapping[str, str] | None = None) -> Comple
             env=clean_environment() if env is None else env,
             timeout=_TIMEOUT,
             check=False,
+            umask=umask,
         )
     except CommandNotFound as error:
         raise UsageError(

@@ -80,12 +80,14 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     check: bool = True,
     redact: Callable[[str], str] = str,
     on_line: Callable[[str, str], None] | None = None,
+    umask: int = -1,
 ) -> Completed:
     """Run `argv` to its end and return what it printed.
 
     `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C),
     the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
-    `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on.
+    `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on. `umask` is the
+    program's (-1: inherited).
 
     Raises CommandNotFound, CommandTimedOut, and CommandFailed when `check` and the exit code is not 0.
     """
@@ -105,6 +107,7 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                umask=umask,
             )
         pump = _Pump(process, redact, on_line)
         timed_out = pump.run(stdin.encode(), timeout)

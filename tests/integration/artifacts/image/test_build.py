@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
 import subprocess
 import tarfile
+import tempfile
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +62,22 @@ def run_image(docker: Docker, app_name: str) -> Callable[..., str]:
 
 def layers(docker: Docker, image: Image) -> list[str]:
     return json.loads(docker.run("image", "inspect", "--format", "{{json .RootFS.Layers}}", image.id).stdout)
+
+
+def contents(docker: Docker, image: Image) -> dict[str, list[str]]:
+    """What is in each layer but the base: names, modes, owners, times and digests, to see what differs where something does."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        docker.run("save", "--output", f"{folder}/image.tar", image.id)
+        with tarfile.open(f"{folder}/image.tar") as saved:
+            (manifest,) = json.load(saved.extractfile("manifest.json"))
+            for number, layer in enumerate(manifest["Layers"][1:], 1):
+                with tarfile.open(fileobj=saved.extractfile(layer)) as tar:
+                    for each in tar:
+                        data = hashlib.sha256(tar.extractfile(each).read()).hexdigest() if each.isreg() else each.linkname
+                        owner = f"{each.uid}:{each.gid}"
+                        found[f"{number} {each.name}"] = [oct(each.mode), owner, str(each.mtime), data, *each.pax_headers]
+    return found
 
 
 def config(docker: Docker, image: Image) -> dict:
@@ -137,7 +156,18 @@ def test_the_same_tree_makes_the_same_layers_without_a_cache(build, docker, shop
     first = build(shop)
     fresh = build(shop, cached=False)
     assert not fresh.reused
+    assert contents(docker, fresh) == contents(docker, first)
     assert layers(docker, fresh) == layers(docker, first)
+
+
+def test_the_umask_of_who_builds_does_not_reach_the_image(build, run_image, docker, shop):
+    before = os.umask(0o077)
+    try:
+        private = build(shop, cached=False)
+    finally:
+        os.umask(before)
+    assert run_image(private).endswith(" 7 first"), "the service's own user can read what it runs"
+    assert contents(docker, build(shop, cached=False)) == contents(docker, private)
 
 
 def test_a_dockerignore_does_not_hide_what_the_kit_adds(build, run_image, shop):

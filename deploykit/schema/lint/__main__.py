@@ -1,0 +1,34 @@
+"""`python -m deploykit.schema.lint`: options as one JSON object on standard input, the report as one on standard output.
+
+Exit code 0 when it could look, whatever it found; else 2 or 3, and the object has `error`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from deploykit.model.errors import DeploykitError
+from deploykit.schema.lint.acknowledge import Allowance
+from deploykit.schema.lint.linting import Options, lint
+
+__all__ = ["main"]
+
+
+def main() -> int:
+    given = json.load(sys.stdin)
+    for name in ("sql", "since", "enable"):
+        given[name] = tuple(given.get(name, ()))
+    given["allow"] = tuple(Allowance(**item) for item in given.get("allow", ()))
+    try:
+        answer = lint(Options(**given)).as_json()
+    except DeploykitError as error:
+        words = {"message": error.message, "details": list(error.details), "next_step": error.next_step}
+        sys.stdout.write(json.dumps({"error": words}) + "\n")
+        return error.exit_code if error.exit_code > 1 else 2
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

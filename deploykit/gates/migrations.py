@@ -89,9 +89,9 @@ class MigrationsGate:
             raise InconclusiveError(
                 "the migrations could not be judged", details=last_lines(completed), next_step=error.next_step
             ) from error
-        if error := answer.get("error"):
+        if failure := answer.get("error"):
             kind = UsageError if completed.returncode == 3 else InconclusiveError
-            raise kind(error["message"], details=error["details"], next_step=error["next_step"])
+            raise kind(failure["message"], details=failure["details"], next_step=failure["next_step"])
         return interpret(answer, settings=self._settings(revs, files), unit="files" if files else "revisions")
 
     def _need_migrations(self) -> None:

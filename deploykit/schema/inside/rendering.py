@@ -21,7 +21,7 @@ from .surroundings import Trouble, database_url, with_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from alembic.script import Script
     from sqlalchemy.engine import Connection
@@ -36,7 +36,7 @@ class Renderer(Recorder):
         from sqlalchemy.dialects import postgresql
 
         # `$1` for what has no value offline: PostgreSQL's grammar reads that, and not a driver's `%(name)s`.
-        dialect = postgresql.dialect(paramstyle="numeric_dollar")
+        dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
         super().__init__(dialect)
         self.path = path
         self.steps: list[dict[str, Any]] = []
@@ -96,11 +96,11 @@ class Renderer(Recorder):
             self.steps.append({"sql": sql.strip(), "line": self._line(), "autocommit": self.autocommit})
 
     def _line(self) -> int:
-        frame = sys._getframe(1)  # noqa: SLF001 - the cheap way to the caller's line; `inspect` reads files for it
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the cheap way to the caller's line; `inspect` reads files for it
         while frame is not None:
             if frame.f_code.co_filename == self.path:
                 return frame.f_lineno
-            frame = frame.f_back  # type: ignore[assignment]  # None ends it
+            frame = frame.f_back
         return 0
 
 
@@ -192,14 +192,14 @@ def _models(place: str) -> list[str]:
         for attribute in filter(None, attributes.split(".")):
             found = getattr(found, attribute)
         found = getattr(found, "metadata", found)
-        dialect = postgresql.dialect()
+        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
         made = [str(CreateTable(table).compile(dialect=dialect)) for table in found.sorted_tables]
         made += [
             str(CreateIndex(index).compile(dialect=dialect))
             for table in found.sorted_tables
             for index in sorted(table.indexes, key=lambda index: str(index.name))
         ]
-    except Exception as error:  # noqa: BLE001 - the application's code may raise anything
+    except Exception as error:
         reason = re.sub(r"\s+", " ", f"{type(error).__name__}: {error}")
         raise Trouble("metadata", f"the application's tables, {place}, can't be loaded: {reason}") from error
     return made

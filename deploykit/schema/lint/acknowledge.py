@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Allowance", "Remarks", "read_remarks", "sort_out"]
 
-_ALLOW = re.compile(r"^\s*(?:#|--)\s*deploykit:\s*allow\b[ \t]*(?P<rules>[\w/, -]*?)(?:\s+because\b(?P<reason>.*))?\s*$")
+_ALLOW = re.compile(
+    r"^\s*(?:#|--)\s*deploykit:\s*allow\b[ \t]*(?P<rules>[\w/, -]*?)(?:\s+because\b(?P<reason>.*))?\s*$"
+)
 _PHASE = re.compile(r"^\s*(?:#|--)\s*deploykit:\s*phase\s+(expand|contract)\s*$", re.MULTILINE)
 _NEVER = frozenset({"acknowledgement-without-reason", "acknowledgement-of-no-rule"})
 

@@ -55,7 +55,10 @@ def _create_as(node: Node) -> Iterator[Action]:
     into = node.get("into", {})
     kind = "create_table" if node.get("objtype") == "OBJECT_TABLE" else "create_object"
     yield Action(
-        kind=kind, on=nodes.relation(into.get("rel", {})), guarded=bool(node.get("if_not_exists")), also={"constraints": ()}
+        kind=kind,
+        on=nodes.relation(into.get("rel", {})),
+        guarded=bool(node.get("if_not_exists")),
+        also={"constraints": ()},
     )
 
 
@@ -125,7 +128,9 @@ def _set_schema(node: Node) -> Iterator[Action]:
     if node.get("objectType") != "OBJECT_TABLE":
         return
     table = nodes.relation(node["relation"])
-    yield Action(kind="rename_table", on=table, locks=((table, EXCLUSIVE),), also={"to": table[1], "schema": node["newschema"]})
+    yield Action(
+        kind="rename_table", on=table, locks=((table, EXCLUSIVE),), also={"to": table[1], "schema": node["newschema"]}
+    )
 
 
 def _truncate(node: Node) -> Iterator[Action]:

@@ -8,7 +8,7 @@ from deploykit.schema.lint import nodes
 from deploykit.schema.lint.values import Action, Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     Node = Mapping[str, Any]
 
@@ -44,70 +44,95 @@ _REWRITES = {
 def alter_table(node: Node) -> Iterator[Action]:
     table = nodes.relation(node["relation"])
     for item in node.get("cmds", ()):
-        yield from _part(item["AlterTableCmd"], table, node.get("objtype", "OBJECT_TABLE"))
+        if node.get("objtype", "OBJECT_TABLE") in {"OBJECT_TABLE", "OBJECT_FOREIGN_TABLE"}:
+            yield _part(item["AlterTableCmd"], table)
+        else:
+            yield Action(kind="other", on=table)
 
 
-def _part(command: Node, table: Key, of: str) -> Iterator[Action]:
-    subtype, locks = command["subtype"], ((table, EXCLUSIVE),)
-    column = str(command.get("name", ""))
-    definition = command.get("def", {})
-    if of != "OBJECT_TABLE" and of != "OBJECT_FOREIGN_TABLE":
-        yield Action(kind="other", on=table)
-    elif subtype == "AT_AddColumn":
-        added = nodes.column(definition["ColumnDef"])
-        targets = [rule.target for rule in added.constraints if rule.target]
-        rewrites = added.default == "volatile" or added.serial or added.identity or added.stored
-        checked = any(rule.kind in {"check", "unique", "primary"} for rule in added.constraints)
-        locks += tuple((target, SHARE_ROW) for target in targets)
-        guarded = bool(command.get("missing_ok"))
-        yield Action(
-            kind="add_column", on=table, column=added.name, columns=(added,), locks=locks, guarded=guarded, scans=rewrites or checked
-        )  # fmt: skip
-    elif subtype == "AT_DropColumn":
-        yield Action(kind="drop_column", on=table, column=column, locks=locks, guarded=bool(command.get("missing_ok")))
-    elif subtype == "AT_AlterColumnType":
-        new = nodes.column({"colname": column, **definition["ColumnDef"]})
-        using = "raw_default" in definition["ColumnDef"]
-        yield Action(
-            kind="alter_type", on=table, column=column, columns=(new,), locks=locks, scans=True, also={"using": using}
+def _part(command: Node, table: Key) -> Action:
+    subtype = command["subtype"]
+    if reader := _READERS.get(subtype):
+        return reader(command, table)
+    if subtype in _REWRITES:
+        return Action(kind="rewrite", on=table, name=_REWRITES[subtype], locks=((table, EXCLUSIVE),), scans=True)
+    return Action(kind="other", on=table, locks=((table, _LIGHT.get(subtype, EXCLUSIVE)),))
+
+
+def _add_column(command: Node, table: Key) -> Action:
+    added = nodes.column(command["def"]["ColumnDef"])
+    targets = [rule.target for rule in added.constraints if rule.target]
+    rewrites = added.default == "volatile" or added.serial or added.identity or added.stored
+    checked = any(rule.kind in {"check", "unique", "primary"} for rule in added.constraints)
+    return Action(
+        kind="add_column",
+        on=table,
+        column=added.name,
+        columns=(added,),
+        locks=((table, EXCLUSIVE), *((target, SHARE_ROW) for target in targets)),
+        guarded=bool(command.get("missing_ok")),
+        scans=rewrites or checked,
+    )
+
+
+def _alter_type(command: Node, table: Key) -> Action:
+    column, definition = str(command.get("name", "")), command["def"]["ColumnDef"]
+    return Action(
+        kind="alter_type",
+        on=table,
+        column=column,
+        columns=(nodes.column({"colname": column, **definition}),),
+        locks=((table, EXCLUSIVE),),
+        scans=True,
+        also={"using": "raw_default" in definition},
+    )
+
+
+def _of_column(kind: str, *, scans: bool = False) -> Callable[[Node, Key], Action]:
+    def read(command: Node, table: Key) -> Action:
+        return Action(
+            kind=kind,
+            on=table,
+            column=str(command.get("name", "")),
+            locks=((table, EXCLUSIVE),),
+            guarded=bool(command.get("missing_ok")),
+            scans=scans,
         )
-    elif subtype in {"AT_SetNotNull", "AT_DropNotNull"}:
-        sets = subtype == "AT_SetNotNull"
-        yield Action(
-            kind="set_not_null" if sets else "drop_not_null", on=table, column=column, locks=locks, scans=sets
-        )
-    elif subtype == "AT_ColumnDefault":
-        yield Action(kind="set_default" if definition else "drop_default", on=table, column=column, locks=locks)
-    elif subtype == "AT_AddConstraint":
-        yield from _add_constraint(definition["Constraint"], table)
-    elif subtype == "AT_ValidateConstraint":
-        yield Action(kind="validate_constraint", on=table, name=column, locks=((table, SHARE_UPDATE),), scans=True)
-    elif subtype == "AT_DropConstraint":
-        guarded = bool(command.get("missing_ok"))
-        yield Action(kind="drop_constraint", on=table, name=column, locks=locks, guarded=guarded)
-    elif subtype == "AT_DetachPartition":
-        partition = definition["PartitionCmd"]
-        concurrent = bool(partition.get("concurrent"))
-        mode = SHARE_UPDATE if concurrent else EXCLUSIVE
-        child = nodes.relation(partition["name"])
-        yield Action(
-            kind="detach_partition", on=table, name=child[1], concurrent=concurrent, locks=((table, mode), (child, mode))
-        )
-    elif subtype in _REWRITES:
-        yield Action(kind="rewrite", on=table, name=_REWRITES[subtype], locks=locks, scans=True)
-    else:
-        yield Action(kind="other", on=table, locks=((table, _LIGHT.get(subtype, EXCLUSIVE)),))
+
+    return read
 
 
-def _add_constraint(node: Node, table: Key) -> Iterator[Action]:
-    rule = nodes.constraint(node)
+def _default(command: Node, table: Key) -> Action:
+    return _of_column("set_default" if command.get("def") else "drop_default")(command, table)
+
+
+def _validate(command: Node, table: Key) -> Action:
+    name = str(command.get("name", ""))
+    return Action(kind="validate_constraint", on=table, name=name, locks=((table, SHARE_UPDATE),), scans=True)
+
+
+def _drop_constraint(command: Node, table: Key) -> Action:
+    guarded = bool(command.get("missing_ok"))
+    name = str(command.get("name", ""))
+    return Action(kind="drop_constraint", on=table, name=name, locks=((table, EXCLUSIVE),), guarded=guarded)
+
+
+def _detach(command: Node, table: Key) -> Action:
+    partition = command["def"]["PartitionCmd"]
+    concurrent, child = bool(partition.get("concurrent")), nodes.relation(partition["name"])
+    mode = SHARE_UPDATE if concurrent else EXCLUSIVE
+    locks = ((table, mode), (child, mode))
+    return Action(kind="detach_partition", on=table, name=child[1], concurrent=concurrent, locks=locks)
+
+
+def _add_constraint(command: Node, table: Key) -> Action:
+    rule = nodes.constraint(command["def"]["Constraint"])
     if rule is None:
-        yield Action(kind="other", on=table, locks=((table, EXCLUSIVE),))
-        return
+        return Action(kind="other", on=table, locks=((table, EXCLUSIVE),))
     locks: tuple[tuple[Key, str], ...] = ((table, EXCLUSIVE),)
     if rule.kind == "foreign" and rule.target:
         locks = ((table, SHARE_ROW), (rule.target, SHARE_ROW))
-    yield Action(
+    return Action(
         kind="add_constraint",
         on=table,
         name=rule.name,
@@ -115,3 +140,17 @@ def _add_constraint(node: Node, table: Key) -> Iterator[Action]:
         locks=locks,
         scans=rule.valid and not rule.index,
     )
+
+
+_READERS: dict[str, Callable[[Node, Key], Action]] = {
+    "AT_AddColumn": _add_column,
+    "AT_AddConstraint": _add_constraint,
+    "AT_AlterColumnType": _alter_type,
+    "AT_ColumnDefault": _default,
+    "AT_DetachPartition": _detach,
+    "AT_DropColumn": _of_column("drop_column"),
+    "AT_DropConstraint": _drop_constraint,
+    "AT_DropNotNull": _of_column("drop_not_null"),
+    "AT_SetNotNull": _of_column("set_not_null", scans=True),
+    "AT_ValidateConstraint": _validate,
+}

@@ -121,14 +121,17 @@ class Catalog:
         table = self.table(action.on)
         table.columns.pop(action.column, None)
         table.indexes = {name: index for name, index in table.indexes.items() if action.column not in index.columns}
-        table.constraints = {name: rule for name, rule in table.constraints.items() if action.column not in rule.columns}
+        table.constraints = {
+            name: rule for name, rule in table.constraints.items() if action.column not in rule.columns
+        }
 
     def _rename_column(self, action: Action) -> None:
         table, to = self.table(action.on), action.also["to"]
         if action.column in table.columns:
             table.columns[to] = replace(table.columns.pop(action.column), name=to)
         table.indexes = {
-            name: replace(index, columns=_renamed(index.columns, action.column, to)) for name, index in table.indexes.items()
+            name: replace(index, columns=_renamed(index.columns, action.column, to))
+            for name, index in table.indexes.items()
         }
         table.constraints = {
             name: replace(rule, columns=_renamed(rule.columns, action.column, to))

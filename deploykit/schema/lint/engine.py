@@ -59,7 +59,9 @@ def statements_of(steps: Sequence[Step], texts: Sequence[Text], *, sql_file: boo
     )
 
 
-def at(rule: Rule, message: str, script: Script, *, line: int = 0, statement: int = -1, action: Action | None = None) -> Found:
+def at(
+    rule: Rule, message: str, script: Script, *, line: int = 0, statement: int = -1, action: Action | None = None
+) -> Found:
     """A finding of the rule in the script."""
     return Found(
         rule=rule.id,
@@ -125,10 +127,11 @@ class Engine:
         return found
 
     def _judge(self, action: Action, situation: Situation, script: Script, line: int, number: int) -> list[Found]:
-        found = []
-        for rule in self.rules:
-            if message := rule.check(action, situation):
-                found.append(at(rule, message, script, line=line, statement=number, action=action))
+        found = [
+            at(rule, message, script, line=line, statement=number, action=action)
+            for rule in self.rules
+            if (message := rule.check(action, situation))
+        ]
         found += self._lock_order(action, situation, script, line, number)
         return found
 
@@ -138,9 +141,7 @@ class Engine:
             bool(action.on[1]) and all(self.catalog.is_new(table) for table in tables)
         )
 
-    def _lock_order(
-        self, action: Action, situation: Situation, script: Script, line: int, number: int
-    ) -> list[Found]:
+    def _lock_order(self, action: Action, situation: Situation, script: Script, line: int, number: int) -> list[Found]:
         """Locks of this transaction that another one takes the other way round."""
         rule = RULES["lock-order"]
         if not situation.in_transaction or rule not in self.rules:

@@ -9,13 +9,13 @@ from deploykit.model.errors import DeploykitError
 from deploykit.process.run import run
 from deploykit.schema.lint.actions import actions
 from deploykit.schema.lint.engine import Script, at
-from deploykit.schema.lint.found import Found
 from deploykit.schema.lint.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from deploykit.schema.lint.found import Found
     from deploykit.schema.lint.values import Action
 
 __all__ = ["downgrades", "edits", "heads"]
@@ -44,13 +44,18 @@ def downgrades(script: Script, names: Iterable[str]) -> list[Found]:
             if brings_back:
                 rule, message = "downgrade-loses-data", f"the downgrade brings {thing} back, without what was in it"
             elif (drops and thing not in made and action.on[1] not in made) or action.kind in {"truncate", "delete"}:
-                rule, message = "downgrade-loses-data", f"the downgrade deletes from {thing}, which its upgrade did not make"
+                rule, message = (
+                    "downgrade-loses-data",
+                    f"the downgrade deletes from {thing}, which its upgrade did not make",
+                )
             elif drops:
                 rule, message = "downgrade-drops-new-data", f"the downgrade drops {thing} with what was written since"
             else:
                 continue
             if rule in names:
-                found.append(at(RULES[rule], message, script, line=statement.line, statement=-2 - number, action=action))
+                found.append(
+                    at(RULES[rule], message, script, line=statement.line, statement=-2 - number, action=action)
+                )
     return found
 
 

@@ -205,7 +205,9 @@ def _judged(options: Options, rendered: Rendered) -> set[str]:
         raise UsageError(f"{options.revs!r} is no range", next_step="invoke db.lint --revs A:B, where B may be empty")
     judged = chosen(rendered.revisions, [first] if first and first != "base" else [], last)
     if not judged:
-        raise InconclusiveError(f"no revision lies in {options.revs}", next_step="invoke db.lint --revs A:B, A before B")
+        raise InconclusiveError(
+            f"no revision lies in {options.revs}", next_step="invoke db.lint --revs A:B, A before B"
+        )
     return judged
 
 

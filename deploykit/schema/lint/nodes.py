@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
     Node = Mapping[str, Any]
 
-__all__ = ["STEADY", "column", "constraint", "flag", "not_null_columns", "relation", "string", "strings", "type_of", "walk"]
+__all__ = [
+    "STEADY",
+    "column",
+    "constraint",
+    "flag",
+    "not_null_columns",
+    "relation",
+    "string",
+    "strings",
+    "type_of",
+    "walk",
+]
 
 _TYPES = {
     "bool": "boolean",
@@ -90,9 +101,7 @@ def column(node: Node) -> Column:
     rules = [item["Constraint"] for item in node.get("constraints", ())]
     kinds = {rule["contype"] for rule in rules}
     default = next((rule.get("raw_expr") for rule in rules if rule["contype"] == "CONSTR_DEFAULT"), None)
-    stored = any(
-        rule["contype"] == "CONSTR_GENERATED" and rule.get("generated_kind", "s") == "s" for rule in rules
-    )
+    stored = any(rule["contype"] == "CONSTR_GENERATED" and rule.get("generated_kind", "s") == "s" for rule in rules)
     serial = bool(names) and names[-1] in _SERIALS
     own = [constraint(rule, str(node.get("colname", ""))) for rule in rules]
     return Column(

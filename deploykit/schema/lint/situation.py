@@ -17,7 +17,8 @@ __all__ = ["Situation"]
 @dataclass
 class Situation:
     """`existing` are the types that a revision says its columns had. `held` are the strong locks of this transaction on
-    tables that were there before, in the order taken. `made_invalid` are the constraints added NOT VALID in it."""
+    tables that were there before, in the order taken. `made_invalid` are the constraints added NOT VALID in it.
+    """
 
     catalog: Catalog
     version: int

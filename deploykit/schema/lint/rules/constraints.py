@@ -69,12 +69,18 @@ def _not_null(action: Action, situation: Situation) -> str:
 
 def _at_once(action: Action, situation: Situation) -> str:
     if action.kind == "validate_constraint" and (action.on, action.name) in situation.made_invalid:
-        return f"{action.name} is validated in the transaction that added it, which still holds the lock of ADD CONSTRAINT"
+        return (
+            f"{action.name} is validated in the transaction that added it, which still holds the lock of ADD CONSTRAINT"
+        )
     return ""
 
 
 def _domain(action: Action, _situation: Situation) -> str:
-    return "the constraint of a domain can't be added or changed NOT VALID everywhere" if action.also.get("checked") else ""
+    return (
+        "the constraint of a domain can't be added or changed NOT VALID everywhere"
+        if action.also.get("checked")
+        else ""
+    )
 
 
 def _create_domain(action: Action, situation: Situation) -> str:

@@ -36,7 +36,9 @@ def _many(action: Action, situation: Situation) -> str:
     # A foreign key needs both its tables at once, so only another one besides them is one too many.
     if not more or action.kind == "insert":
         return ""
-    return f"{shown(more[0])} is locked while this transaction holds {', '.join(shown(table) for table in situation.held)}"
+    return (
+        f"{shown(more[0])} is locked while this transaction holds {', '.join(shown(table) for table in situation.held)}"
+    )
 
 
 def _nesting(action: Action, situation: Situation) -> str:
@@ -50,7 +52,15 @@ def _nesting(action: Action, situation: Situation) -> str:
 
 
 def _robust(action: Action, situation: Situation) -> str:
-    guards = {"create_table", "create_index", "add_column", "drop_table", "drop_index", "drop_column", "drop_constraint"}
+    guards = {
+        "create_table",
+        "create_index",
+        "add_column",
+        "drop_table",
+        "drop_index",
+        "drop_column",
+        "drop_constraint",
+    }
     if action.kind in guards and not action.guarded and not situation.in_transaction:
         return "a failure half way leaves what was done, and the next try fails on it"
     return ""

@@ -40,7 +40,12 @@ def _with_keys(action: Action) -> tuple[Column, ...]:
 
 def _long(action: Action, _situation: Situation) -> str:
     constraints = [*action.also.get("constraints", ()), *([action.constraint] if action.constraint else [])]
-    names = [action.on[1], action.name, *(column.name for column in action.columns), *(rule.name for rule in constraints)]
+    names = [
+        action.on[1],
+        action.name,
+        *(column.name for column in action.columns),
+        *(rule.name for rule in constraints),
+    ]
     names += [str(action.also.get("to", ""))]
     long = [name for name in names if len(name.encode()) > _LONGEST]
     return f"{long[0]} has {len(long[0].encode())} bytes, and is cut to {_LONGEST}" if long else ""

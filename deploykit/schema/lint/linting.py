@@ -21,10 +21,13 @@ from deploykit.schema.lint.squawk import ask_squawk, merged
 from deploykit.schema.runner import render_command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from deploykit.schema.lint.found import Found
     from deploykit.schema.lint.reading import Text
+
+    Renderer = Callable[["Options"], Rendered]
+    Reader = Callable[[Sequence[str], str], tuple[list[Text], str]]
 
 __all__ = ["OLDEST_SERVER", "Options", "Report", "lint"]
 
@@ -86,10 +89,15 @@ class Report:
         }
 
 
-def lint(options: Options) -> Report:
-    """Judge the revisions, or files of SQL. Raises UsageError and InconclusiveError for what can't be judged at all."""
+def lint(options: Options, *, render: Renderer | None = None, read: Reader = read_texts) -> Report:
+    """Judge the revisions, or files of SQL. `render` and `read` are the two programs that are asked.
+
+    Raises UsageError and InconclusiveError for what can't be judged at all.
+    """
     _check_names(options)
-    return _lint_sql(options) if options.sql else _lint_revisions(options)
+    if options.sql:
+        return _lint_sql(options, read)
+    return _lint_revisions(options, (render or render_revisions)(options), read)
 
 
 def _check_names(options: Options) -> None:
@@ -106,10 +114,10 @@ def _rules(enable: Sequence[str]) -> list[str]:
     return [rule.id for rule in RULES.values() if rule.on or rule.id in enable]
 
 
-def _lint_sql(options: Options) -> Report:
+def _lint_sql(options: Options, read_all: Reader) -> Report:
     root = Path(options.root)
     texts = [_read_file(root / name) for name in options.sql]
-    read, grammar = read_texts(texts, options.reader)
+    read, grammar = read_all(texts, options.reader)
     version = options.server_version or OLDEST_SERVER
     enable = (*options.enable, *_OF_SQL)
     engine = Engine(version=version, rules=_rules(enable))
@@ -136,8 +144,7 @@ def _read_file(path: Path) -> str:
         raise UsageError(f"{path.name} can't be read: {error}", next_step="name a file of SQL in UTF-8") from None
 
 
-def _lint_revisions(options: Options) -> Report:
-    rendered = _render(options)
+def _lint_revisions(options: Options, rendered: Rendered, read_all: Reader) -> Report:
     if not rendered.revisions:
         raise InconclusiveError(
             f"there is no revision in {rendered.folder}", next_step="alembic revision -m 'The first tables'"
@@ -148,7 +155,7 @@ def _lint_revisions(options: Options) -> Report:
     steps = [step for item in rendered.revisions for step in item.upgrade.steps]
     steps += [step for each in down for step in each]
     models = rendered.models or ()
-    read, grammar = read_texts([*(step.sql for step in steps), *models], options.reader)
+    read, grammar = read_all([*(step.sql for step in steps), *models], options.reader)
     scripts, unknown, remarks, skipped = _scripts(options, rendered, read, judged)
     known = [name for name in ("lock_timeout", "statement_timeout") if name in rendered.env]
     engine = Engine(version=version, rules=_rules(options.enable), known=known)
@@ -175,7 +182,8 @@ def _lint_revisions(options: Options) -> Report:
     )
 
 
-def _render(options: Options) -> Rendered:
+def render_revisions(options: Options) -> Rendered:
+    """Every revision with its SQL, from the application's own environment."""
     argv = render_command(
         options.python,
         options.migrations,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Action", "Column", "Constraint", "Key", "Mode", "key", "shown", "stronger"]
+__all__ = ["STRENGTH", "Action", "Column", "Constraint", "Key", "Mode", "key", "shown", "stronger"]
 
 Key = tuple[str, str]
 """Schema and name; the schema `public` is the empty one."""
@@ -16,7 +16,7 @@ Key = tuple[str, str]
 Mode = str
 """A table lock as `pg_locks` names it. https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-TABLES"""
 
-_STRENGTH = (
+STRENGTH = (
     "",
     "AccessShareLock",
     "RowShareLock",
@@ -27,11 +27,12 @@ _STRENGTH = (
     "ExclusiveLock",
     "AccessExclusiveLock",
 )
+"""The modes, from none to the one that excludes all others."""
 
 
 def stronger(one: Mode, other: Mode) -> bool:
     """Whether the first lock excludes more than the second."""
-    return _STRENGTH.index(one) > _STRENGTH.index(other)
+    return STRENGTH.index(one) > STRENGTH.index(other)
 
 
 def key(schema: str | None, name: str) -> Key:
@@ -106,4 +107,4 @@ class Action:
     def lock(self) -> Mode:
         """The strongest lock on its own table."""
         modes = [mode for table, mode in self.locks if table == self.on]
-        return max(modes, key=_STRENGTH.index, default="")
+        return max(modes, key=STRENGTH.index, default="")

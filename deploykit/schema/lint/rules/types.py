@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from deploykit.schema.inside.statements import tokens
 from deploykit.schema.lint.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ __all__ = ["RULES"]
 
 _LONGEST = 63
 """Bytes of a name that PostgreSQL keeps. https://www.postgresql.org/docs/current/limits.html"""
+_PERHAPS_LONG = re.compile(r"[^\s(),.;]{32,}")
 
 
 def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, Situation], str]:
@@ -30,23 +34,17 @@ def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, Situ
 
 def _with_keys(action: Action) -> tuple[Column, ...]:
     """The columns; one that a constraint of the table makes the key is primary, too."""
-    from dataclasses import replace
-
     # One column of several is seldom a number that runs out.
     rules = [rule for rule in action.also.get("constraints", ()) if rule.kind == "primary" and len(rule.columns) == 1]
     keys = {name for rule in rules for name in rule.columns}
     return tuple(replace(column, primary=True) if column.name in keys else column for column in action.columns)
 
 
-def _long(action: Action, _situation: Situation) -> str:
-    constraints = [*action.also.get("constraints", ()), *([action.constraint] if action.constraint else [])]
-    names = [
-        action.on[1],
-        action.name,
-        *(column.name for column in action.columns),
-        *(rule.name for rule in constraints),
-    ]
-    names += [str(action.also.get("to", ""))]
+def _long(action: Action, situation: Situation) -> str:
+    # The grammar has cut the names already, so they are looked for in the text.
+    if action.kind in {"insert", "update", "delete"} or not _PERHAPS_LONG.search(situation.sql):
+        return ""
+    names = [token.name for token in tokens(situation.sql) if token.kind in {"word", "quoted"}]
     long = [name for name in names if len(name.encode()) > _LONGEST]
     return f"{long[0]} has {len(long[0].encode())} bytes, and is cut to {_LONGEST}" if long else ""
 

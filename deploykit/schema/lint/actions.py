@@ -93,7 +93,7 @@ def _drop(node: Node) -> Iterator[Action]:
         "OBJECT_MATVIEW": "drop_view",
     }
     for item in node.get("objects", ()):
-        names = nodes.strings(item["List"]["items"]) if "List" in item else (nodes.string(item),)
+        names = _names(item)
         kind = kinds.get(what, "drop_object")
         on = key(names[-2] if len(names) > 1 else None, names[-1])
         locks: tuple[tuple[Key, str], ...] = ((on, EXCLUSIVE),) if kind in {"drop_table", "drop_view"} else ()
@@ -101,8 +101,16 @@ def _drop(node: Node) -> Iterator[Action]:
             on = key(names[-3] if len(names) > 2 else None, names[-2])
             locks = ((on, EXCLUSIVE),)
         yield Action(
-            kind=kind, on=on, name=names[-1], concurrent=concurrent, guarded=guarded, locks=locks, also={"cascade": cascade}
+            kind=kind, on=on, name=names[-1], concurrent=concurrent, guarded=guarded, locks=locks, also={"cascade": cascade, "what": what},
         )  # fmt: skip
+
+
+def _names(item: Node) -> tuple[str, ...]:
+    """The parts of what a DROP names: a relation, a type, or a function with its arguments."""
+    if "String" in item:
+        return (nodes.string(item),)
+    ((_, named),) = item.items()
+    return nodes.strings(named.get("items") or named.get("names") or named.get("objname")) or ("",)
 
 
 def _rename(node: Node) -> Iterator[Action]:
@@ -120,7 +128,12 @@ def _rename(node: Node) -> Iterator[Action]:
     if what == "OBJECT_INDEX":
         locks = ()  # of the index alone
     yield Action(
-        kind=kinds.get(what, "other"), on=table, column=str(node.get("subname", "")), locks=locks, also={"to": to}
+        kind=kinds.get(what, "rename_object"),
+        on=table,
+        name=str(node.get("subname") or table[1]),
+        column=str(node.get("subname", "")),
+        locks=locks,
+        also={"to": to},
     )
 
 
@@ -128,9 +141,8 @@ def _set_schema(node: Node) -> Iterator[Action]:
     if node.get("objectType") != "OBJECT_TABLE":
         return
     table = nodes.relation(node["relation"])
-    yield Action(
-        kind="rename_table", on=table, locks=((table, EXCLUSIVE),), also={"to": table[1], "schema": node["newschema"]}
-    )
+    also = {"to": table[1], "schema": node["newschema"]}
+    yield Action(kind="set_schema", on=table, locks=((table, EXCLUSIVE),), also=also)
 
 
 def _truncate(node: Node) -> Iterator[Action]:
@@ -300,7 +312,17 @@ def _comment(node: Node) -> Iterator[Action]:
 
 
 def _view(node: Node) -> Iterator[Action]:
-    yield Action(kind="create_object", on=nodes.relation(node["view"]))
+    view = nodes.relation(node["view"])
+    yield Action(kind="create_object", on=view, name=view[1])
+
+
+def _create_object(node: Node) -> Iterator[Action]:
+    names = nodes.strings(node.get("typeName") or node.get("funcname")) or (
+        str(
+            node.get("extname") or node.get("sequence", {}).get("relname") or node.get("typevar", {}).get("relname", "")
+        ),
+    )
+    yield Action(kind="create_object", name=names[-1])
 
 
 _READERS: dict[str, Callable[[Node], Iterator[Action]]] = {
@@ -308,6 +330,11 @@ _READERS: dict[str, Callable[[Node], Iterator[Action]]] = {
     "AlterEnumStmt": _alter_enum,
     "AlterObjectSchemaStmt": _set_schema,
     "AlterTableStmt": alter_table,
+    "CompositeTypeStmt": _create_object,
+    "CreateEnumStmt": _create_object,
+    "CreateExtensionStmt": _create_object,
+    "CreateFunctionStmt": _create_object,
+    "CreateSeqStmt": _create_object,
     "CallStmt": lambda _: iter([Action(kind="opaque", name="CALL")]),
     "ClusterStmt": _cluster,
     "CommentStmt": _comment,

@@ -50,14 +50,17 @@ class Catalog:
 
     def __init__(self) -> None:
         self.tables: dict[Key, Table] = {}
-        self.enums: set[str] = set()
         self.new_tables: set[Key] = set()
         self.new_columns: set[tuple[Key, str]] = set()
+        self.new_constraints: set[tuple[Key, str]] = set()
+        self.new_objects: set[str] = set()
 
     def begin_change(self) -> None:
         """What was made so far is in use from now on."""
         self.new_tables = set()
         self.new_columns = set()
+        self.new_constraints = set()
+        self.new_objects = set()
 
     def is_new(self, table: Key) -> bool:
         return table in self.new_tables
@@ -97,6 +100,11 @@ class Catalog:
         for rule in (*action.also["constraints"], *(rule for column in action.columns for rule in column.constraints)):
             _keep(table, rule)
 
+    def _create_object(self, action: Action) -> None:
+        self.new_objects.add(action.name)
+
+    _create_domain = _create_object
+
     def _drop_table(self, action: Action) -> None:
         self.tables.pop(action.on, None)
         self.new_tables.discard(action.on)
@@ -108,6 +116,8 @@ class Catalog:
         if action.on in self.new_tables:
             self.new_tables.discard(action.on)
             self.new_tables.add(to)
+
+    _set_schema = _rename_table
 
     def _add_column(self, action: Action) -> None:
         table, column = self.table(action.on), action.definition
@@ -167,6 +177,7 @@ class Catalog:
             if rule.index and rule.index in table.indexes:
                 rule = replace(rule, columns=table.indexes[rule.index].columns)
             _keep(table, rule)
+            self.new_constraints.add((action.on, action.name))
 
     def _validate_constraint(self, action: Action) -> None:
         rules = self.table(action.on).constraints

@@ -29,12 +29,14 @@ _SAME = {
     "constraint-missing-not-valid": ("adding-foreign-key-constraint", "exclusion-constraint"),
     "adding-foreign-key-constraint": ("constraint-missing-not-valid",),
     "disallowed-unique-constraint": ("adding-serial-primary-key-field",),
+    "renaming-object": ("renaming-schema",),
+    "ban-set-schema": ("renaming-table",),
     "prefer-repack": ("table-rewrite",),
 }
 """What the kit calls by another name."""
 _BETTER_KNOWN = frozenset({
-    "adding-not-nullable-field", "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null",
-    "ban-drop-table", "changing-column-type", "require-concurrent-index-deletion",
+    "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default", "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null",
+    "ban-drop-domain", "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view", "changing-column-type", "require-concurrent-index-deletion",
 })  # fmt: skip
 """What only other revisions decide (a proven CHECK, the type before, the phase): squawk sees one revision at a time."""
 
@@ -49,8 +51,9 @@ def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled
             places[f"{number}.sql"] = lines
         without = [name for name in (*_ON_REQUEST, *_NARROWER) if name not in enabled]
         words = ["--reporter", "json", "--pg-version", f"{version}.0", f"--exclude={','.join(without)}"]
-        if "require-table-schema" in enabled:
-            words.append("--include=require-table-schema")
+        asked = [name.removeprefix("squawk/") for name in enabled if name.startswith("squawk/")]
+        if asked:
+            words.append(f"--include={','.join(asked)}")
         # Its own folder: a configuration of the repository would change what is asked.
         done = run([program, *words, *sorted(places)], cwd=folder, timeout=_SECONDS, check=False)
     try:

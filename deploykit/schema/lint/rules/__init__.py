@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from deploykit.schema.lint.rules import columns, constraints, data, history, indexes, tables, transactions, types
+from deploykit.schema.lint.rules import (
+    columns,
+    constraints,
+    data,
+    history,
+    indexes,
+    objects,
+    tables,
+    transactions,
+    types,
+)
 from deploykit.schema.lint.rules.rule import Rule
 
 __all__ = ["GROUPS", "RULES", "Rule"]
@@ -12,6 +22,7 @@ GROUPS: dict[str, tuple[Rule, ...]] = {
     "Constraints": constraints.RULES,
     "Columns": columns.RULES,
     "Tables, schemas, enums": tables.RULES,
+    "Other objects": objects.RULES,
     "Types": types.RULES,
     "Rows": data.RULES,
     "Transactions and locks": transactions.RULES,

@@ -183,7 +183,7 @@ RULES = (
         check=_drop_not_null,
     ),
     Rule(
-        id="drop-default",
+        id="ban-drop-default",
         why="the version that runs now relies on the default for a column that may not be NULL",
         rewrite="# in a later release, when every version writes the column:\n"
         '# deploykit: phase contract\nop.alter_column("$table", "$column", server_default=None)',

@@ -15,7 +15,7 @@ __all__ = ["RULES"]
 
 
 def _drop_table(action: Action, situation: Situation) -> str:
-    old = action.kind in {"drop_table", "drop_view"} and situation.is_old(action) and situation.phase != "contract"
+    old = action.kind == "drop_table" and situation.is_old(action) and situation.phase != "contract"
     return f"the version that runs now may use {shown(action.on)}" if old else ""
 
 
@@ -112,7 +112,7 @@ RULES = (
         check=_rename_schema,
     ),
     Rule(
-        id="drop-schema",
+        id="ban-drop-schema",
         why="all that is in it goes with it",
         rewrite="# drop what is in it, table by table, in contract revisions; then the empty schema",
         check=_drop_schema,

@@ -1,4 +1,4 @@
-"""`python -m deploykit.schema.lint`: options as one JSON object on standard input, the report as one on standard output.
+"""`python -m deploykit.schema.lint`: options as one JSON object in the file that is named, else on standard input, the report as one on standard output.
 
 Exit code 0 when it could look, whatever it found; else 2 or 3, and the object has `error`.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from deploykit.model.errors import DeploykitError
 from deploykit.schema.lint.acknowledge import Allowance
@@ -16,7 +17,7 @@ __all__ = ["main"]
 
 
 def main() -> int:
-    given = json.load(sys.stdin)
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8") if len(sys.argv) > 1 else sys.stdin.read())
     for name in ("sql", "since", "enable"):
         given[name] = tuple(given.get(name, ()))
     given["allow"] = tuple(Allowance(**item) for item in given.get("allow", ()))

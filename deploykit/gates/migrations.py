@@ -76,10 +76,13 @@ class MigrationsGate:
                 "metadata": self.metadata,
                 "revs": revs,
             }
+        environment = tool_environment(context.environment, project=context.work)
+        # What runs in the application's environment writes no byte code into the tree by itself.
+        del environment["PYTHONPYCACHEPREFIX"]
         completed = run_tool(
             [sys.executable, "-P", "-m", "deploykit.schema.lint"],
             root=context.root,
-            environment=tool_environment(context.environment, project=context.work),
+            environment=environment,
             answers=(0, 2, 3),
             stdin=json.dumps(options),
         )

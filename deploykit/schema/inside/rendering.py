@@ -122,8 +122,10 @@ def render_migrations(migrations: str, variable: str, *, ask: bool = False, meta
     if ask:
         answer["server_version"] = _asked_version(variable)
     # Migrations must not find the database by themselves while they are only looked at.
-    os.environ.pop(variable, None)
+    url = os.environ.pop(variable, None)
     answer["revisions"] = [_rendered(step) for step in reversed(list(script.walk_revisions()))]
+    if url is not None:
+        os.environ[variable] = url  # the application may want to be configured when its tables are imported
     if metadata:
         answer["models"] = _models(metadata)
     return answer

@@ -9,11 +9,14 @@ import json
 import sys
 from pathlib import Path
 
-from deploykit.model.errors import DeploykitError
+from deploykit.model.errors import DeploykitError, UsageError
+from deploykit.process.run import CommandNotFound
 from deploykit.schema.lint.acknowledge import Allowance
 from deploykit.schema.lint.linting import Options, lint
 
 __all__ = ["main"]
+
+_AGAIN = "run the gate again; delete the environment of the tool that is named, if it stays so"
 
 
 def main() -> int:
@@ -24,9 +27,10 @@ def main() -> int:
     try:
         answer = lint(Options(**given)).as_json()
     except DeploykitError as error:
-        words = {"message": error.message, "details": list(error.details), "next_step": error.next_step}
+        words = {"message": error.message, "details": list(error.details), "next_step": error.next_step or _AGAIN}
         sys.stdout.write(json.dumps({"error": words}) + "\n")
-        return error.exit_code if error.exit_code > 1 else 2
+        # A tool that is missing or did not end says nothing about what was asked: only the lint's own complaints are usage.
+        return 3 if isinstance(error, UsageError) and not isinstance(error, CommandNotFound) else 2
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 

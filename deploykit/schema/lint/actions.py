@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.schema.lint import nodes, rows
 from deploykit.schema.lint.altering import EXCLUSIVE, SHARE_ROW, SHARE_UPDATE, alter_table
+from deploykit.schema.lint.harmless import HARMLESS
 from deploykit.schema.lint.values import Action, Key, key
 
 if TYPE_CHECKING:
@@ -21,10 +22,16 @@ _SHARE, _ROW_EXCLUSIVE = "ShareLock", "RowExclusiveLock"
 
 
 def actions(statement: Parsed) -> tuple[Action, ...]:
-    """What the statement does, in its order; never empty."""
-    reader = _READERS.get(statement.name)
-    found = tuple(reader(statement.node)) if reader is not None else ()
-    return found or (Action(kind="other"),)
+    """What the statement does, in its order; never empty. A kind of statement that is not known here is opaque."""
+    return tuple(_read(statement.name, statement.node)) or (Action(kind="other"),)
+
+
+def _read(name: str, node: Node) -> Iterator[Action]:
+    reader = _READERS.get(name)
+    if reader is not None:
+        yield from reader(node)
+    elif name not in HARMLESS:
+        yield Action(kind="opaque", name=f"a {name}")
 
 
 def _create_table(node: Node) -> Iterator[Action]:
@@ -246,6 +253,23 @@ def _create_object(node: Node) -> Iterator[Action]:
     yield Action(kind="create_object", name=names[-1])
 
 
+def _schema(node: Node) -> Iterator[Action]:
+    for element in node.get("schemaElts", ()):
+        ((name, inner),) = element.items()
+        yield from _read(name, inner)
+
+
+def _explain(node: Node) -> Iterator[Action]:
+    if nodes.flag(node.get("options"), "analyze"):
+        yield Action(kind="opaque", name="EXPLAIN ANALYZE, which runs what it explains,")
+
+
+def _on_table(node: Node) -> Iterator[Action]:
+    """A rule or a policy."""
+    table = nodes.relation(node.get("relation") or node["table"])
+    yield Action(kind="other", on=table, locks=((table, EXCLUSIVE),))
+
+
 _READERS: dict[str, Callable[[Node], Iterator[Action]]] = {
     "AlterDomainStmt": _alter_domain,
     "AlterEnumStmt": _alter_enum,
@@ -260,6 +284,12 @@ _READERS: dict[str, Callable[[Node], Iterator[Action]]] = {
     "ClusterStmt": _cluster,
     "CommentStmt": _comment,
     "CreateDomainStmt": _create_domain,
+    "AlterPolicyStmt": _on_table,
+    "CreatePolicyStmt": _on_table,
+    "CreateSchemaStmt": _schema,
+    "ExplainStmt": _explain,
+    "MergeStmt": rows.merge,
+    "RuleStmt": _on_table,
     "CreateStmt": _create_table,
     "CreateTableAsStmt": _create_as,
     "CreateTrigStmt": _create_trigger,

@@ -23,7 +23,6 @@ _LIGHT = {
     "AT_ResetRelOptions": SHARE_UPDATE,
     "AT_ClusterOn": SHARE_UPDATE,
     "AT_DropCluster": SHARE_UPDATE,
-    "AT_AttachPartition": SHARE_UPDATE,
     "AT_EnableTrig": SHARE_ROW,
     "AT_DisableTrig": SHARE_ROW,
     "AT_EnableAlwaysTrig": SHARE_ROW,
@@ -117,6 +116,12 @@ def _drop_constraint(command: Node, table: Key) -> Action:
     return Action(kind="drop_constraint", on=table, name=name, locks=((table, EXCLUSIVE),), guarded=guarded)
 
 
+def _attach(command: Node, table: Key) -> Action:
+    child = nodes.relation(command["def"]["PartitionCmd"]["name"])
+    locks = ((table, SHARE_UPDATE), (child, EXCLUSIVE))
+    return Action(kind="attach_partition", on=table, name=child[1], locks=locks, scans=True, also={"child": child})
+
+
 def _detach(command: Node, table: Key) -> Action:
     partition = command["def"]["PartitionCmd"]
     concurrent, child = bool(partition.get("concurrent")), nodes.relation(partition["name"])
@@ -147,6 +152,7 @@ _READERS: dict[str, Callable[[Node, Key], Action]] = {
     "AT_AddConstraint": _add_constraint,
     "AT_AlterColumnType": _alter_type,
     "AT_ColumnDefault": _default,
+    "AT_AttachPartition": _attach,
     "AT_DetachPartition": _detach,
     "AT_AddIdentity": _of_column("alter_identity"),
     "AT_DropIdentity": _of_column("alter_identity"),

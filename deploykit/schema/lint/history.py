@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError
@@ -88,7 +89,9 @@ def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Foun
     tag = _git(root, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*")
     if not tag:
         return [], "no version tag says which revisions were released, so edits of them can't be seen"
-    listed = _git(root, "diff", "--name-status", "--no-renames", "-z", tag.strip(), "--", folder)
+    folders = {folder, *(str(PurePath(path).parent) for path in judged)}
+    inside = sorted(name for name in folders if not name.startswith(".."))
+    listed = _git(root, "diff", "--name-status", "--no-renames", "-z", tag.strip(), "--", *inside)
     words = [word for word in listed.split("\0") if word]
     prefix = _git(root, "rev-parse", "--show-prefix").strip()
     found = []

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Node = Mapping[str, Any]
 
-__all__ = ["delete", "insert", "select", "update"]
+__all__ = ["delete", "insert", "merge", "select", "update"]
 
 _ROW_EXCLUSIVE = "RowExclusiveLock"
 _CALLED_FOR_NOTHING = frozenset({
@@ -22,7 +22,27 @@ _CALLED_FOR_NOTHING = frozenset({
 })  # fmt: skip
 
 
+def _within(node: Node) -> Iterator[Action]:
+    """The changes in the WITH of a statement."""
+    for name, value in nodes.walk(node.get("withClause")):
+        if name in {"UpdateStmt", "DeleteStmt"}:
+            yield from (update if name == "UpdateStmt" else delete)(value)
+
+
+def merge(node: Node) -> Iterator[Action]:
+    """A change of the rows that it matches, all of those of its source."""
+    yield from _within(node)
+    kinds = [item["MergeWhenClause"].get("commandType") for item in node.get("mergeWhenClauses", ())]
+    table = nodes.relation(node["relation"])
+    if "CMD_UPDATE" in kinds or "CMD_DELETE" in kinds:
+        also = {"bounded": any(name == "limitCount" for name, _ in nodes.walk(node)), "equal": ()}
+        yield Action(kind="update", on=table, locks=((table, _ROW_EXCLUSIVE),), also=also)
+    else:
+        yield Action(kind="insert", on=table, locks=((table, _ROW_EXCLUSIVE),))
+
+
 def update(node: Node) -> Iterator[Action]:
+    yield from _within(node)
     table = nodes.relation(node["relation"])
     names = [item["ResTarget"].get("name", "") for item in node.get("targetList", ())]
     twice = sorted({name for name in names if names.count(name) > 1 and not _is_indirect(node)})
@@ -35,6 +55,7 @@ def _is_indirect(node: Node) -> bool:
 
 
 def delete(node: Node) -> Iterator[Action]:
+    yield from _within(node)
     yield _change("delete", nodes.relation(node["relation"]), node, also={})
 
 
@@ -79,6 +100,7 @@ def _equal_columns(where: Any) -> tuple[str, ...]:
 
 
 def insert(node: Node) -> Iterator[Action]:
+    yield from _within(node)
     table = nodes.relation(node["relation"])
     yield Action(kind="insert", on=table, locks=((table, _ROW_EXCLUSIVE),))
 

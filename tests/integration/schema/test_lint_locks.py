@@ -19,7 +19,8 @@ CREATE INDEX ix ON orders (note);
 CREATE UNIQUE INDEX ux ON orders (name);
 ALTER TABLE orders ADD CONSTRAINT late CHECK (amount > 0) NOT VALID;
 CREATE TABLE parts (id bigint, day date) PARTITION BY RANGE (day);
-CREATE TABLE part PARTITION OF parts DEFAULT;
+CREATE TABLE part PARTITION OF parts FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE TABLE loose (id bigint, day date);
 CREATE MATERIALIZED VIEW sums AS SELECT 1 AS one;
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER old BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION nothing();
@@ -44,6 +45,9 @@ STATEMENTS = (
     "ALTER TABLE orders SET (fillfactor = 80)",
     "ALTER TABLE orders DISABLE TRIGGER old",
     "ALTER TABLE parts DETACH PARTITION part",
+    "ALTER TABLE parts ATTACH PARTITION loose FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+    "CREATE POLICY mine ON orders USING (true)",
+    "CREATE RULE never AS ON DELETE TO orders DO INSTEAD NOTHING",
     "CREATE INDEX iy ON orders (amount)",
     "CREATE TABLE lines (order_id bigint REFERENCES orders)",
     "CREATE TRIGGER young BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION nothing()",

@@ -58,6 +58,17 @@ def _rewrite(action: Action, situation: Situation) -> str:
     return f"{action.name} writes {shown(action.on)} anew while nobody can use it" if old else ""
 
 
+def _attach(action: Action, situation: Situation) -> str:
+    if action.kind != "attach_partition" or situation.catalog.is_new(action.also["child"]):
+        return ""
+    checks = [
+        rule for rule in situation.catalog.table(action.also["child"]).constraints.values() if rule.kind == "check"
+    ]
+    if any(rule.valid for rule in checks):
+        return ""
+    return f"every row of {action.name} is read to see that it belongs there, while nobody can use it"
+
+
 def _refresh(action: Action, situation: Situation) -> str:
     old = action.kind == "refresh_view" and not action.concurrent and situation.is_old(action)
     return f"{shown(action.on)} can't be read while it is filled anew" if old else ""
@@ -154,6 +165,16 @@ RULES = (
         how_long="as long as writing the whole table takes",
         rewrite="# a new table, write to both, copy in batches, move the reads",
         check=_rewrite,
+    ),
+    Rule(
+        id="attach-partition-scan",
+        why="ATTACH PARTITION reads the whole table, unless a valid CHECK on it says what the bounds say; a default partition too",
+        lock="AccessExclusiveLock",
+        how_long="one scan of the table that is attached",
+        rewrite='op.create_check_constraint("${name}_bounds", "$name", "…", postgresql_not_valid=True)\n'
+        '# next revision: op.execute("ALTER TABLE $name VALIDATE CONSTRAINT ${name}_bounds")\n'
+        '# next revision: op.execute("ALTER TABLE $table ATTACH PARTITION $name FOR VALUES …")',
+        check=_attach,
     ),
     Rule(
         id="refresh-not-concurrent",

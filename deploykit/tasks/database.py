@@ -19,7 +19,7 @@ NAME = "db"
 @command(
     help={
         "revs": "only the revisions after A up to B (A:B), which are applied together; A or B may be empty",
-        "sql": "a file of SQL, in place of the revisions; may be given several times",
+        "sql": "a file of SQL (from where you are), in place of the revisions; may be given several times",
         "force": "judge although nothing changed since it passed",
         "json": "one JSON object on standard output; what people read goes to standard error",
     },
@@ -38,7 +38,10 @@ def lint(
     from deploykit.tasks.trees import tree_of
 
     root = repository()
-    arguments = [*(("--revs", revs) if revs else ()), *(word for name in sql or () for word in ("--sql", name))]
+    arguments = [
+        *(("--revs", revs) if revs else ()),
+        *(word for name in sql or () for word in ("--sql", os.path.relpath(name, root))),
+    ]
     verdict = run_gate("migrations", root, tree=lambda: tree_of(root), arguments=arguments, force=force)
     stream = sys.stderr if json else sys.stdout
     color = wants_color(os.environ, is_terminal=stream.isatty())

@@ -17,7 +17,8 @@ __all__ = ["Situation"]
 @dataclass
 class Situation:
     """`existing` are the types that a revision says its columns had. `held` are the strong locks of this transaction on
-    tables that were there before, in the order taken. `made_invalid` are the constraints added NOT VALID in it.
+    tables that were there before, in the order taken. `made_invalid` are the constraints added NOT VALID in it,
+    `waited`: something in it has waited for a strong lock already.
     """
 
     catalog: Catalog
@@ -32,6 +33,7 @@ class Situation:
     changed_schema: set[Key] = field(default_factory=set)
     settings: set[str] = field(default_factory=set)
     local_settings: set[str] = field(default_factory=set)
+    waited: bool = False
     sql: str = ""
 
     def begin_transaction(self, *, in_transaction: bool) -> None:
@@ -41,6 +43,7 @@ class Situation:
         self.new_enum_values.clear()
         self.changed_schema.clear()
         self.local_settings.clear()
+        self.waited = False
 
     def after(self, action: Action) -> None:
         """Note what the action leaves behind for the actions after it."""
@@ -50,6 +53,7 @@ class Situation:
         if action.kind == "set" and not action.also["reset"]:
             (self.local_settings if action.also["local"] else self.settings).add(action.name)
         self.catalog.apply(action)
+        self.waited = self.waited or bool(self.strong(action))
         if not self.in_transaction:
             return
         for table, mode in self.strong(action):

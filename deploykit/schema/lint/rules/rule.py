@@ -39,6 +39,8 @@ class Rule:
         """The rewrite with the names of the action in it."""
         names = {"table": "the_table", "column": "the_column", "name": "the_name"}
         if action is not None:
-            known = {"table": action.on[1], "column": action.column, "name": action.name}
+            columns = action.constraint.columns if action.constraint is not None else action.also.get("columns", ())
+            column = action.column or next(iter(columns), "")
+            known = {"table": action.on[1], "column": column, "name": action.name}
             names |= {name: value for name, value in known.items() if value}
         return Template(self.rewrite).safe_substitute(names)

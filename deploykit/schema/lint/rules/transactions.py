@@ -16,7 +16,8 @@ __all__ = ["RULES"]
 
 def _timeout(setting: str, action: Action, situation: Situation) -> str:
     waits = [table for table, mode in situation.strong(action)]
-    if not waits or setting in situation.settings | situation.local_settings:
+    # Once for each transaction: the setting belongs at its beginning.
+    if not waits or situation.waited or setting in situation.settings | situation.local_settings:
         return ""
     return f"{shown(waits[0])} is locked without a {setting}: who waits for the lock keeps everybody behind it waiting"
 

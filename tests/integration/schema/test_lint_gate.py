@@ -164,6 +164,9 @@ def test_a_revision_that_was_released_may_only_change_its_comments(tree, ask):
     assert ask().outcome is Outcome.PASSED
     tree("a", None, f'{TABLE}\nop.create_index("ix", "orders", ["a"])')
     assert rules(ask()) == ["edited-revision"]
+    tree("a", None, TABLE)
+    (tree.migrations / "versions" / "b.py").unlink()
+    assert [(one.rule, one.path) for one in ask().findings] == [("edited-revision", "migrations/versions/b.py")]
 
 
 def test_plain_sql_is_judged_by_the_same_rules_with_its_own_lines(tree, ask):

@@ -30,12 +30,15 @@ def _drop(action: Action, situation: Situation) -> str:
 
 
 def _reindex(action: Action, situation: Situation) -> str:
-    old = action.kind == "reindex" and not action.concurrent and situation.is_old(action)
+    # Before PostgreSQL 12 there is no other way.
+    old = action.kind == "reindex" and not action.concurrent and situation.is_old(action) and situation.version >= 12
     return f"{shown(action.on) or action.name} can't be written to while it is indexed anew" if old else ""
 
 
 def _detach(action: Action, situation: Situation) -> str:
-    old = action.kind == "detach_partition" and not action.concurrent and situation.is_old(action)
+    # Before PostgreSQL 14 there is no other way.
+    plain = action.kind == "detach_partition" and not action.concurrent
+    old = plain and situation.is_old(action) and situation.version >= 14
     return f"detaching {action.name} locks all of {shown(action.on)}" if old else ""
 
 

@@ -70,8 +70,21 @@ class Situation:
         """The locks that stop writers of tables which are in use."""
         return [
             (table, mode)
-            for table, mode in action.locks
+            for table, mode in (*action.locks, *self._referenced(action))
             if stronger(mode, "ShareUpdateExclusiveLock") and not self.catalog.is_new(table)
+        ]
+
+    def _referenced(self, action: Action) -> list[tuple[Key, Mode]]:
+        """Dropping a foreign key, or a table that has one, also locks what it references: its triggers stand there."""
+        if action.kind not in {"drop_constraint", "drop_table"}:
+            return []
+        rules = self.catalog.table(action.on).constraints.items()
+        return [
+            (rule.target, "AccessExclusiveLock")
+            for name, rule in rules
+            if rule.kind == "foreign"
+            and rule.target not in {None, action.on}
+            and (action.kind == "drop_table" or name == action.name)
         ]
 
     def is_old(self, action: Action) -> bool:

@@ -9,7 +9,9 @@ import pytest
 
 from deploykit.gates.tools import managed_tool
 from deploykit.schema.lint.actions import actions
+from deploykit.schema.lint.catalog import Catalog
 from deploykit.schema.lint.reading import read_texts
+from deploykit.schema.lint.situation import Situation
 from deploykit.schema.lint.values import STRENGTH
 
 SCHEMA = """
@@ -107,3 +109,26 @@ def test_the_lint_claims_the_locks_that_postgresql_takes(claims, connection, sql
 
 def strength(mode):
     return STRENGTH.index(mode)
+
+
+@pytest.mark.parametrize("sql", ["ALTER TABLE lines DROP CONSTRAINT f", "DROP TABLE lines"])
+def test_what_the_schema_says_about_locks_is_what_postgresql_takes(connection, sql):
+    reader = managed_tool("pglast", environment=os.environ) / "bin" / "python"
+    make = "CREATE TABLE lines (order_id bigint, CONSTRAINT f FOREIGN KEY (order_id) REFERENCES orders)"
+    (made, taken), _ = read_texts([make, sql], reader)
+    situation = Situation(catalog=Catalog(), version=18)
+    situation.after(*actions(made.statements[0]))
+    situation.catalog.begin_change()
+    connection.execute(make)
+    connection.commit()
+    try:
+        connection.execute(sql)
+        held = connection.execute(
+            "SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'orders'::regclass"
+        ).fetchall()
+        connection.rollback()
+    finally:
+        connection.execute("DROP TABLE IF EXISTS lines")
+        connection.commit()
+    claimed = dict(situation.strong(*actions(taken.statements[0])))
+    assert claimed["", "orders"] == max((mode for (mode,) in held), key=strength) == "AccessExclusiveLock"

@@ -1,4 +1,4 @@
-"""python -m benchmarks [startup] [switch] [board] [secrets] [docker] [--json] [--write]
+"""python -m benchmarks [startup] [switch] [board] [secrets] [migrations-lint] [docker] [--json] [--write]
 
 Exit code 1 when a bound is not kept.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.measure import machine, markdown, table
 
-ALL = ("startup", "switch", "board", "secrets", "docker")
+ALL = ("startup", "switch", "board", "secrets", "migrations-lint", "docker")
 PAGE = Path(__file__).with_name("results.md")
 
 
@@ -34,7 +34,7 @@ def main() -> int:
     sections = []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
-        section = importlib.import_module(f"benchmarks.{name}").measure()
+        section = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure()
         print("\n".join(table(section)), file=stream, flush=True)
         sections.append(section)
     broken = [figure.name for section in sections for figure in section.figures if not figure.holds]

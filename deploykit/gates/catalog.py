@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GATE_NAMES", "build_gate", "coverage_gate", "project_needs"]
 
-GATE_NAMES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
+GATE_NAMES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets", "migrations")
 
 
 def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: PLR0911 - one return a gate
@@ -64,6 +64,22 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: PLR0
         from deploykit.gates.secrets import SecretsGate
 
         return SecretsGate(baseline=settings.security.secrets.baseline, exclude=settings.security.secrets.exclude)
+    if name == "migrations":
+        from deploykit.gates.migrations import Allowed, MigrationsGate
+
+        wanted, database = settings.migrations, settings.database
+        return MigrationsGate(
+            migrations=database.migrations,
+            variable=database.variable,
+            driver=database.driver,
+            server_version=wanted.server_version if isinstance(wanted.server_version, int) else 0,
+            ask=wanted.server_version == "ask",
+            since=wanted.since,
+            allow=tuple(Allowed(rule=item.rule, reason=item.reason, revision=item.revision) for item in wanted.allow),
+            enable=wanted.enable,
+            metadata=wanted.metadata,
+            squawk=wanted.squawk,
+        )
     raise KeyError(name)
 
 

@@ -16,7 +16,7 @@ from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.test import data_fingerprint
 from deploykit.gates.tools import environment_key
 from deploykit.gates.verdict_files import read_verdict
-from deploykit.model import DeploykitError
+from deploykit.model import DeploykitError, InconclusiveError
 from deploykit.process.run import run
 
 if TYPE_CHECKING:
@@ -81,6 +81,10 @@ def _parts(
     if gate.name == "audit":
         given = environment.get(_ADVISORIES_VARIABLE) or audit.advisories
         yield _copy(root / Path(given).expanduser()) if given else b"online"
+    if gate.name == "migrations":
+        if settings.migrations.server_version == "ask":
+            raise InconclusiveError("what a database answers is no file")
+        yield _git(root, "describe", "--tags", "--always", "--abbrev=40", "--match", "v[0-9]*")
     if gate.name == "coverage":
         yield from _measured(root)
         for revision in ("HEAD", base or settings.coverage.base, "origin/main", "main"):
@@ -111,8 +115,11 @@ def _git_sees_everything(root: Path) -> bool:
 
 
 def _commit(root: Path, revision: str) -> str:
-    argv = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
-    return run(argv, cwd=root, timeout=60, check=False).stdout
+    return _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+
+
+def _git(root: Path, *words: str) -> str:
+    return run(["git", *words], cwd=root, timeout=60, check=False).stdout
 
 
 def _content(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from deploykit.schema.inspection import Inspection
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["INSIDE", "Upgrade", "inspect_command", "parse", "parse_upgrade", "upgrade_command"]
+__all__ = ["INSIDE", "Upgrade", "inspect_command", "parse", "parse_upgrade", "render_command", "upgrade_command"]
 
 INSIDE = Path(__file__).parent / "inside"
 _MARK = "@deploykit "
@@ -65,6 +65,23 @@ def upgrade_command(  # noqa: PLR0913 - by keyword
     """
     limits = ("--wait", f"{wait:g}", "--lock-timeout", f"{lock_timeout:g}")
     return (*_command("upgrade", python, migrations, tree, variable, inside), *limits)
+
+
+def render_command(
+    python: Path | str,
+    migrations: str,
+    tree: Path | str,
+    *,
+    variable: str = "DATABASE_URL",
+    ask: bool = False,
+    metadata: str = "",
+) -> tuple[str, ...]:
+    """The argv that prints every revision with its SQL, for `lint.rendered`. `ask`: also ask the database for its version.
+
+    `metadata` is `module:attribute` of the application's tables, which are then rendered, too.
+    """
+    more = (*(("--ask",) if ask else ()), *(("--metadata", metadata) if metadata else ()))
+    return (*_command("render", python, migrations, tree, variable, INSIDE), *more)
 
 
 def _command(

@@ -37,10 +37,12 @@ _DOCS = {
     "sast": "Look for insecure code with bandit.",
     "audit": "Look the locked dependencies up in the advisory database with pip-audit.",
     "secrets": "Look for secrets that are not in the baseline.",  # pragma: allowlist secret
+    "migrations": "Judge the database migrations: locks, breaking changes, lost data.",
     "security": "Join sast, audit and secrets into one outcome.",
 }
 _REQUIRES = {"security": ("sast", "audit", "secrets"), "tests": ("test",)}
-_ON_REQUEST = frozenset({"tests", "sast", "audit", "secrets"})  # the latter three come with security
+# Three come with security; a repo without a database has no migrations.
+_ON_REQUEST = frozenset({"tests", "sast", "audit", "secrets", "migrations"})
 _BACKEND = "uv|virtualenv"
 _WITHOUT_ENVIRONMENT = frozenset({"tests", "security"})
 

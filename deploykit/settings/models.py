@@ -21,6 +21,8 @@ __all__ = [
     "Environment",
     "Image",
     "Lint",
+    "MigrationAllow",
+    "Migrations",
     "Secrets",
     "Security",
     "Service",
@@ -203,6 +205,35 @@ class Lint(Model):
     import_contracts: bool = False
 
 
+class MigrationAllow(Model):
+    """A rule of `invoke db.lint` that is acknowledged: why, and in which revision (empty: in all)."""
+
+    rule: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=1, pattern=r"\S")]
+    revision: str = ""
+
+
+class Migrations(Model):
+    """How the migrations are judged. Where they are is said under `database`."""
+
+    server_version: Annotated[int, Field(ge=9, le=99)] | Literal["ask"] | None = None
+    """The oldest PostgreSQL they are applied to; `ask`: the database in `database.variable` is asked."""
+    since: tuple[str, ...] = ()
+    """Revisions that are applied everywhere: they and those before them are not judged."""
+    allow: tuple[MigrationAllow, ...] = ()
+    enable: tuple[str, ...] = ()
+    """Rules that are only looked at when asked for."""
+    metadata: Annotated[str, Field(pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_][\w.]*)?$")] = ""
+    """`module:attribute` of the application's tables, which the revisions must make; empty: not compared."""
+    squawk: bool = False
+    """Whether squawk is asked, too."""
+
+    @field_validator("since", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
 class Image(Model):
     """The container image. `repository` is where it is pushed to (`registry.example.org/team/app`); empty: it stays in the engine."""
 
@@ -258,6 +289,7 @@ class Settings(Model):
     coverage: Coverage = Coverage()
     tests: Tests = Tests()
     lint: Lint = Lint()
+    migrations: Migrations = Migrations()
     board: Board = Board()
     image: Image = Image()
     docker: Docker = Docker()

@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-__all__ = ["GATES", "Progress", "run_ci"]
+__all__ = ["GATES", "Progress", "gates_of", "run_ci"]
 
 GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
+"""What every repository has; one with migrations has theirs besides."""
 _AFTER = {"coverage": ("test",)}
 # What takes longest begins first.
-_ORDER = ("test", "typing", "lint", "sast", "audit", "secrets", "coverage")
+_ORDER = ("test", "typing", "lint", "migrations", "sast", "audit", "secrets", "coverage")
 _AT_ONCE = 4
 _LOOK_SECONDS = 0.05
 _LEAVE_SECONDS = 10.0
@@ -49,19 +50,32 @@ class Progress:
     stood: frozenset[str] = frozenset()
 
 
+def gates_of(root: Path) -> tuple[str, ...]:
+    """The gates that this repository has something for."""
+    from deploykit.model import DeploykitError
+    from deploykit.settings.loader import load
+
+    try:
+        settings = load(root, environ=os.environ).settings
+    except DeploykitError:
+        return GATES  # each gate says so itself
+    return (*GATES, "migrations") if settings.database.migrations else GATES
+
+
 def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
     """Run or show every gate, print what came of it, and return the worst outcome's exit code."""
     began = time.monotonic()
     stream = sys.stderr if as_json else sys.stdout
     tree = tree_of(root)
-    stood = {} if force else still_standing(GATES, root, tree=tree)
+    gates = gates_of(root)
+    stood = {} if force else still_standing(gates, root, tree=tree)
     progress = Progress(verdicts=dict(stood), stood=frozenset(stood))
-    missing = [name for name in _ORDER if name not in stood]
+    missing = [name for name in _ORDER if name in gates and name not in stood]
     if missing:
         environment = {**os.environ, **({FORCE_VARIABLE: "1"} if force else {})}
-        with _stoppable(), board(GATES, progress, stream=stream) as redraw:
+        with _stoppable(), board(gates, progress, stream=stream) as redraw:
             _run_all(missing, root, progress, environment=environment, redraw=redraw)
-    verdicts = [progress.verdicts[name] for name in GATES]
+    verdicts = [progress.verdicts[name] for name in gates]
     outcome = Outcome.worst([verdict.outcome for verdict in verdicts])
     reason = ""
     if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
@@ -73,7 +87,7 @@ def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
         for verdict in verdicts
         if verdict.outcome is not Outcome.PASSED
     ]
-    lines += summary(GATES, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
+    lines += summary(gates, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
     say(lines, stream)
     if as_json:
         print_json(

@@ -25,7 +25,7 @@ _JSON = "one JSON object on standard output; what people read goes to standard e
 @command(
     positional=["name"],
     help={
-        "name": "lint, typing, test, coverage, sast, audit, secrets, or security (the last three)",
+        "name": "lint, typing, test, coverage, sast, audit, secrets, migrations, or security (sast, audit, secrets)",
         "path": "the tree to look at; it need not know the kit",
         "base": "coverage: the revision that changed lines are counted from",
         "force": _FORCE,

@@ -1,4 +1,4 @@
-"""`inspect` and `upgrade`: parse the arguments, do it, print one JSON object on a marked line."""
+"""`inspect`, `render` and `upgrade`: parse the arguments, do it, print one JSON object on a marked line."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def main(argv: Sequence[str]) -> int:
                 answer = inspect_migrations(arguments.migrations, arguments.variable)
             _print(answer)
             return 0
+        if arguments.command == "render":
+            from .rendering import render_migrations
+
+            with contextlib.redirect_stdout(sys.stderr):
+                answer = render_migrations(
+                    arguments.migrations, arguments.variable, ask=arguments.ask, metadata=arguments.metadata
+                )
+            _print(answer)
+            return 0
         from .upgrading import upgrade
 
         answer = upgrade(
@@ -66,11 +75,14 @@ def _print(answer: dict[str, Any]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="migrations")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("inspect", "upgrade"):
+    for name in ("inspect", "render", "upgrade"):
         command = commands.add_parser(name)
         command.add_argument("--tree", default=".", help="the application's folder, where it is run")
         command.add_argument("--migrations", required=True, help="folder with env.py, or path of an alembic.ini")
         command.add_argument("--variable", default="DATABASE_URL", help="the variable that holds the database's URL")
+        if name == "render":
+            command.add_argument("--ask", action="store_true", help="ask the database for its version and revisions")
+            command.add_argument("--metadata", default="", help="module:attribute of the application's tables")
         if name == "upgrade":
             command.add_argument("--wait", type=float, default=60.0, help="seconds to wait for another migration")
             command.add_argument(

@@ -13,7 +13,7 @@ from .operations import describe
 from .statements import classify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from sqlalchemy.engine import URL, Dialect
@@ -30,6 +30,10 @@ class Recorder:
         self.dialect = dialect
         self.operations: list[dict[str, Any]] = []
         self.unknown = ""
+        self.autocommit = False
+
+    def operation(self, operation: Any, invoke: Callable[[Any, Any], Any]) -> None:
+        """Told of each operation of Alembic before it is described; `invoke(operations, operation)` is Alembic's own."""
 
     def add(self, operations: list[dict[str, Any]]) -> None:
         for operation in operations:
@@ -60,7 +64,7 @@ class Recorder:
 def record(module: ModuleType, url: URL) -> dict[str, Any]:
     """What the revision's upgrade would do: `operations`, and `unknown` (null, or why that can't be told)."""
     recorder = Recorder(url.get_dialect()())
-    with contextlib.suppress(NeedsDatabase), _recording(recorder):
+    with contextlib.suppress(NeedsDatabase), recording(recorder):
         try:
             module.upgrade()
         except NeedsDatabase:
@@ -71,7 +75,7 @@ def record(module: ModuleType, url: URL) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _recording(recorder: Recorder) -> Iterator[None]:
+def recording(recorder: Recorder) -> Iterator[None]:
     """`alembic.op` notes instead of doing, and no connection is made by any engine, while this is open."""
     from alembic.operations import Operations
     from alembic.operations.base import AbstractOperations
@@ -90,6 +94,7 @@ def _recording(recorder: Recorder) -> Iterator[None]:
         if described is None:
             # An operation of a plug-in: its implementation is made of Alembic's own operations, or executes SQL.
             return invoke(self, operation)
+        recorder.operation(operation, invoke)
         for item in described:
             if "statement" in item:
                 recorder.statement(item["statement"])
@@ -104,6 +109,14 @@ def _recording(recorder: Recorder) -> Iterator[None]:
     def refuse(*_: Any, **__: Any) -> Any:
         raise recorder.ask("a connection of its own")
 
+    @contextlib.contextmanager
+    def autocommit(_: MigrationContext) -> Iterator[None]:
+        recorder.autocommit = True
+        try:
+            yield
+        finally:
+            recorder.autocommit = False
+
     def nothing(*_: Any, **__: Any) -> None:
         return None
 
@@ -111,7 +124,7 @@ def _recording(recorder: Recorder) -> Iterator[None]:
     with _replaced(
         (AbstractOperations, "invoke", note),
         (BatchOperationsImpl, "flush", nothing),
-        (MigrationContext, "autocommit_block", lambda _: contextlib.nullcontext()),
+        (MigrationContext, "autocommit_block", autocommit),
         (Engine, "raw_connection", refuse),
         (Pool, "connect", refuse),
     ):

@@ -9,6 +9,7 @@ import pytest
 from deploykit.gates.audit import AuditGate
 from deploykit.gates.coverage import CoverageGate
 from deploykit.gates.lint import LintGate
+from deploykit.gates.migrations import MigrationsGate
 from deploykit.gates.run import judge
 from deploykit.gates.sast import SastGate
 from deploykit.gates.test import TestGate
@@ -21,6 +22,7 @@ GATES = {
     "test": TestGate(),
     "coverage": CoverageGate(),
     "sast": SastGate(),
+    "migrations": MigrationsGate(migrations="migrations"),
     "audit": AuditGate(locks=("requirements.txt",)),
 }
 

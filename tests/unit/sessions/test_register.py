@@ -47,6 +47,7 @@ def test_all_sessions_are_registered_with_help(nox):
         "sast",
         "audit",
         "secrets",
+        "migrations",
         "security",
     }
     assert all(sessions.values())

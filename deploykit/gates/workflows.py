@@ -54,12 +54,10 @@ class WorkflowsGate:
         version = run_tool([*zizmor, "--version"], root=context.root, environment=environment, answers=(0,))
         completed = run_tool([*zizmor, *_FLAGS, *files], root=context.root, environment=environment, answers=(0, 1))
         if completed.returncode:
-            causes = [
-                line for line in completed.stderr.splitlines() if not re.match(r"\s+\d+: \S*::|Stack|\s+at ", line)
-            ]
+            said = completed.stderr.partition("Stack backtrace")[0].rstrip()
             raise InconclusiveError(
                 "zizmor could not look at all the workflows",
-                details=causes[-10:] or last_lines(completed),
+                details=said.splitlines()[-10:] or last_lines(completed),
                 next_step="mend the file that it names: GitHub could not run it either",
             )
         problems = parse_json(completed)

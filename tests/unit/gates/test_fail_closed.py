@@ -1,7 +1,7 @@
 """The matrix of ways in which a gate looks at nothing or too little. Not one of them is green, and each says what to do.
 
-A way is a line of `WAYS`: what is wrong, the words in which the verdict says so, and a function that sets it up in a real repository and gives the verdict of the
-gate. Tools that have to misbehave are scripts; git, the secrets engine and the readers of coverage data are real.
+A way is a line of `WAYS`: what is wrong, the words in which the verdict says so, and a function that sets it up in a real
+repository and gives the verdict of the gate. Tools that have to misbehave are scripts; git, the secrets engine and the readers of coverage data are real.
 `test_never_green.py` has the ways in which a tool fails to answer, times every gate.
 """
 
@@ -21,11 +21,6 @@ from deploykit.gates.secrets import SecretsGate
 from deploykit.gates.typing import TypingGate
 from deploykit.gates.workflows import WorkflowsGate
 from deploykit.model import Outcome, Verdict
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-
 from tests.unit.gates.staging import (
     HADOLINT,
     MYPY,
@@ -45,6 +40,10 @@ from tests.unit.gates.staging import (
     scripted,
     unreadable,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
     # Nothing selected.
@@ -123,6 +122,12 @@ WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
     "image: hadolint fails and names nothing": (
         "hadolint answers that something is wrong and names nothing",
         lambda s: scripted(s, ImageGate(), {"Dockerfile": "FROM scratch\n"}, {**HADOLINT, "*": ("[]", 1)}),
+    ),
+    "image: hadolint goes on without its configuration": (
+        "hadolint complained",
+        lambda s: scripted(
+            s, ImageGate(), {"Dockerfile": "FROM scratch\n"}, {**HADOLINT, "*": ("[]", 0, "Error parsing your config")}
+        ),
     ),
     "image: hadolint speaks of another file": (
         "hadolint speaks of a file that it was not asked about: else",

@@ -174,6 +174,14 @@ _KINDS = _REACHED | {ast.Import, ast.ImportFrom}
 _LEAVES = frozenset(
     {"ctx", "op", "ops", "id", "attr", "name", "arg", "lineno", "kind", "type_comment", "module", "level"}
 )
+_TYPES = [kind for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST)]
+_CHILDREN = {
+    kind: () if kind is ast.Constant else tuple(name for name in kind._fields if name not in _LEAVES) for kind in _TYPES
+}
+_CHILDLESS = frozenset(kind for kind in _TYPES if not _CHILDREN[kind] and kind not in _KINDS) | {
+    type(None), str, bytes, int, float, complex, bool,
+}  # fmt: skip
+_WHOLE_MODULES = (b"hashlib", b"requests", b"httpx")
 _KEYWORDS = frozenset({"shell", "debug", "method", "ssl_version"})
 _BAD_VERSIONS = ("SSLv", "TLSv1")
 
@@ -182,6 +190,10 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     """bandit's visitor, taken only to the nodes of which a rule could want to know."""
 
     quals: frozenset[str] = frozenset()
+    lasts: frozenset[str] = frozenset()
+    """The last names of `quals`, and `_NAMES`."""
+    by_prefix = True
+    """Whether a module stands in the file all of whose functions are wanted."""
     sql = True
     """Whether words of SQL stand in the file: only then are strings that are formed of parts looked at."""
     comments: frozenset[int] = frozenset()
@@ -201,54 +213,65 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
             self.tester.run_tests(self.context, "File")
 
     def generic_visit(self, node: ast.AST) -> None:
-        stack: list[Any] = [node]
+        # A node's line of parents is one chain of pairs, and is written on the nodes, as bandit wants it, only for those
+        # that are looked at: trees without circles are gone when they are dropped.
+        stack: list[tuple[Any, Any]] = [(node, None)]
+        named: list[Any] = []
         while stack:
-            parent = stack.pop()
-            if type(parent) in _KINDS:
-                self._look_at(parent)
-            children: list[Any] = []
-            for name in parent._fields:
-                if name in _LEAVES:
-                    continue
+            pair = stack.pop()
+            parent = pair[0]
+            kind = type(parent)
+            if kind in _KINDS and self._is_wanted(parent, kind, pair[1]):
+                self._look_at(parent, pair[1], named)
+            children: list[tuple[Any, Any]] = []
+            for name in _CHILDREN[kind]:
                 value: Any = getattr(parent, name, None)
-                if isinstance(value, ast.AST):
-                    vars(value)["_bandit_parent"] = parent
-                    children.append(value)
-                elif isinstance(value, list):
-                    for item in value:
-                        if isinstance(item, ast.AST):
-                            vars(item)["_bandit_parent"] = parent
-                            children.append(item)
+                if type(value) is list:
+                    children += [(item, pair) for item in value if type(item) not in _CHILDLESS]
+                elif type(value) not in _CHILDLESS:
+                    children.append((value, pair))
             children.reverse()
             stack += children
+        for known in named:
+            vars(known).pop("_bandit_parent", None)
 
-    def _look_at(self, node: Any) -> None:
-        kind = type(node)
+    def _is_wanted(self, node: Any, kind: type, above: Any) -> bool:
         wanted = False
         if kind is ast.Call:
             wanted = self._wants_call(node)
         elif kind is ast.Constant:
-            wanted = isinstance(node.value, str) and self._wants_string(node)
-        elif kind in {ast.Import, ast.ImportFrom}:
-            wanted = True
+            wanted = isinstance(node.value, str) and self._wants_string(node, above[0])
+        elif kind is ast.Import or kind is ast.ImportFrom:
+            return True
         elif kind is ast.FunctionDef:
             defaults = node.args.defaults
             wanted = any(isinstance(default, ast.Attribute) and "v" in default.attr.lower() for default in defaults)
-        if wanted or (self.comments and kind in _REACHED and self._reaches_comment(node)):
-            node._bandit_sibling = None
-            self.pre_visit(node)
-            self.visit(node)
-            self.post_visit(node)
+        return wanted or bool(self.comments and kind in _REACHED and self._reaches_comment(node, above[0]))
 
-    def _reaches_comment(self, node: Any) -> bool:
+    def _look_at(self, node: Any, above: Any, named: list[Any]) -> None:
+        child, rest = node, above
+        while rest is not None and "_bandit_parent" not in vars(child):
+            vars(child)["_bandit_parent"] = rest[0]
+            named.append(child)
+            child, rest = rest
+        node._bandit_sibling = None
+        self.pre_visit(node)
+        self.visit(node)
+        self.post_visit(node)
+
+    def _reaches_comment(self, node: Any, parent: Any) -> bool:
         # bandit takes the lines of a string's parent for the string's own.
-        parent: Any = vars(node).get("_bandit_parent")
         whole = parent if isinstance(node, ast.Constant) and hasattr(parent, "lineno") else node
         return any(whole.lineno <= line <= whole.end_lineno for line in self.comments)
 
     def _wants_call(self, node: Any) -> bool:
         if any(keyword.arg in _KEYWORDS for keyword in node.keywords):
             return True
+        # Most calls are told by their last name alone, which an alias can only change when it is all of the name.
+        called = node.func
+        last = getattr(called, "attr", None)
+        if last is not None and not self.by_prefix and last not in self.lasts and not _odd(last):
+            return False
         qual = utils.get_call_name(node, self.import_aliases)
         name = qual.rpartition(".")[2]
         return (
@@ -260,14 +283,17 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
             or qual.startswith(("requests", "httpx"))
         )
 
-    def _wants_string(self, node: Any) -> bool:
+    def _wants_string(self, node: Any, parent: Any) -> bool:
         if node.value.startswith(("0.0.0.0", "/")):  # noqa: S104 - what B104 looks for
             return True
         if not self.sql:
             return False
-        parent = node._bandit_parent
         formed = isinstance(parent, ast.Attribute) and parent.attr in {"format", "replace"}
         return formed or isinstance(parent, (ast.BinOp, ast.JoinedStr))
+
+
+def _odd(name: str) -> bool:
+    return "chmod" in name or "extractall" in name
 
 
 class Scan:
@@ -291,6 +317,7 @@ class Scan:
             few["include"] = {"B613"}  # an empty set would mean all
         self.few = test_sets.BanditTestSet(self.config, few)
         self.quals = _qualified_names(self.few)
+        self.lasts = _NAMES | {name.rpartition(".")[2] for name in self.quals}
 
     def look(self, name: str) -> dict[str, Any]:
         """What became of one file: excluded, unreadable, left to ruff, or judged with these results."""
@@ -313,6 +340,8 @@ class Scan:
         tests = self.manager.b_ts if comments else self.few
         visitor = FastVisitor(name, stream, None, tests, False, {}, self.manager.metrics)
         visitor.quals, visitor.comments = self.quals, frozenset(comments)
+        visitor.lasts = self.lasts
+        visitor.by_prefix = any(module in content for module in _WHOLE_MODULES)
         visitor.sql = bool(_sql_words(content.lower()))
         try:
             visitor.process(content)
@@ -382,15 +411,12 @@ _SCAN: list[Scan] = []
 
 
 def _start(task: dict[str, Any]) -> None:
-    gc.disable()  # trees are made and dropped whole; looking for cycles in them takes a third of the time
+    gc.disable()  # trees are made and dropped whole, without circles; looking for those takes a third of the time
     _SCAN[:] = [Scan(task)]
 
 
 def _look_at(name: str) -> tuple[str, dict[str, Any]]:
-    answer = _SCAN[0].look(name)
-    if answer["fate"] == "judged":
-        gc.collect(0)
-    return name, answer
+    return name, _SCAN[0].look(name)
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ LOOKS = [
     # A parameter, a function or an import of that name: ruff knows better, bandit goes by the name.
     _look((b"eval(", b"exec("), rb"\bdef (?:eval|exec)\(|[(,]\s*(?:exec|eval)\s*[=,:)]|import[^\n]*\b(?:eval|exec)\b"),
     _look((b".chmod(",), rb"(?<!\bos)\.chmod\([^\n]*,\s*0"),
-    _look((b"/tmp", b"/dev/shm"), rb"\btempfile\b"),
+    _look((b"tempfile",), rb"[\"'](?:/tmp|/var/tmp|/dev/shm)"),
     _look((b"mark_safe", b"SafeText", b"SafeString", b"SafeUnicode", b"SafeBytes"), rb"(?:mark_safe|Safe[A-Z]\w+)\("),
     _look((b"urlopen", b"urlretrieve", b"URLopener"), rb"(?:urlopen|urlretrieve|URLopener)\("),
     _look((b"xmlrpc", b"telnetlib", b"ftplib", b"twcgi", b"wsgiref", b"pyghmi")),
@@ -411,6 +411,8 @@ _SCAN: list[Scan] = []
 
 
 def _start(task: dict[str, Any]) -> None:
+    if _SCAN:
+        return  # a process that was forked has it already
     gc.disable()  # trees are made and dropped whole, without circles; looking for those takes a third of the time
     _SCAN[:] = [Scan(task)]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from deploykit.gates.audit import AuditGate
 from deploykit.gates.coverage import CoverageGate
@@ -23,6 +25,7 @@ from deploykit.gates.verdict_files import record_verdict
 from deploykit.model import Evidence, Outcome, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from deploykit.gates.interface import Gate, GateContext
@@ -170,6 +173,21 @@ def links(stage: Stage, gate: Gate) -> Verdict:
     (stage.tree / "a.py").symlink_to("b.py")
     (stage.tree / "b.py").symlink_to("a.py")
     return stage.ask(gate)
+
+
+def locked_folder(stage: Stage) -> Verdict:
+    """Outside git, where a walk finds the files. Modes keep root out of nothing, so the system's answer is made up."""
+    shutil.rmtree(stage.tree / ".git")
+    stage.write({"locked/code.py": "VALUE = 1\n"})
+    real = os.scandir
+
+    def scandir(path: Path) -> Iterator[os.DirEntry[str]]:
+        if str(path).rstrip("/").endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with mock.patch("os.scandir", scandir):
+        return stage.ask(SastGate())
 
 
 def unreadable(stage: Stage) -> Verdict:

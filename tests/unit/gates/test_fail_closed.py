@@ -36,6 +36,7 @@ from tests.unit.gates.staging import (
     huge,
     joined,
     links,
+    locked_folder,
     lying_pass,
     scripted,
     unreadable,
@@ -269,6 +270,7 @@ WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
         "git could not list the tree's files",
         lambda s: scripted(s, SastGate(), {".git/HEAD": "nonsense\n"}, {"*": ("{}", 0)}),
     ),
+    "any: a folder that can't be listed": ("the folder locked/ can't be listed", locked_folder),
     "any: the tool is missing": (
         "the tool tool can't be started: there is no program '/tmp/py",
         lambda s: s.without_tools().ask(LintGate()),

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Figure, Section, environment, ran, timed
+from benchmarks.measure import Figure, Ran, Section, environment, ran, timed
 
 __all__ = ["measure"]
 
@@ -52,19 +52,21 @@ def _git(root: Path, *words: str) -> None:
 def _hooks(root: Path) -> list[Figure]:
     """The hooks that `git commit` would run, by either program, on one changed file of which nothing is known yet."""
     env = environment(PATH=f"{_BIN}:{environment()['PATH']}")
-    found: dict[str, list[float]] = {"prek": [], "pre-commit": []}
+    found: dict[str, list[Ran]] = {"prek": [], "pre-commit": []}
     for number in range(RUNS + 1):
-        for program, seconds in found.items():
+        for program, runs in found.items():
             text = f'"""A shop."""\n\nVALUE = {number}\nWHOM = "{program}"\n'
             (root / "shop/__init__.py").write_text(text, encoding="utf-8")
             _git(root, "add", "-A")
             run = ran([_BIN / program, "run"], cwd=root, env=env)
             if number:  # the first makes the tools' environments
-                seconds.append(run.wall)
+                runs.append(run)
     _git(root, "reset", "-q", "--hard")
     return [
-        timed("the hooks on a commit of one file, prek", found["prek"], bound=HOOK_SECONDS),
-        timed("the hooks on a commit of one file, pre-commit", found["pre-commit"]),
+        timed("the hooks on a commit of one file, prek", [run.wall for run in found["prek"]], bound=HOOK_SECONDS),
+        timed("the same, CPU", [run.cpu for run in found["prek"]]),
+        timed("the hooks on a commit of one file, pre-commit", [run.wall for run in found["pre-commit"]]),
+        timed("the same with pre-commit, CPU", [run.cpu for run in found["pre-commit"]]),
     ]
 
 
@@ -81,6 +83,7 @@ def _second_ci(root: Path) -> list[Figure]:
     beyond = [one.wall - other.wall for one, other in zip(again[1:], bare[1:], strict=True)]
     return [
         timed("`invoke ci` on an unchanged tree, beyond Python's own start", beyond, bound=CI_SECONDS),
+        timed("the same with Python's own start, CPU", [run.cpu for run in again[1:]]),
         timed("Python's own start", [run.wall for run in bare[1:]]),
     ]
 

@@ -16,10 +16,22 @@ if TYPE_CHECKING:
 
 __all__ = ["GATE_NAMES", "build_gate", "coverage_gate", "project_needs"]
 
-GATE_NAMES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets", "migrations")
+GATE_NAMES = (
+    "lint",
+    "typing",
+    "test",
+    "coverage",
+    "sast",
+    "audit",
+    "secrets",
+    "migrations",
+    "format",
+    "image",
+    "workflows",
+)
 
 
-def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: PLR0911 - one return a gate
+def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901, PLR0911 - one return a gate
     """The gate `name` as the settings want it. Raises KeyError for a name that there is not."""
     if name == "lint":
         from deploykit.gates.lint import LintGate
@@ -80,6 +92,18 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: PLR0
             metadata=wanted.metadata,
             squawk=wanted.squawk,
         )
+    if name == "format":
+        from deploykit.gates.format import FormatGate
+
+        return FormatGate(paths=settings.lint.paths)
+    if name == "image":
+        from deploykit.gates.image import ImageGate
+
+        return ImageGate()
+    if name == "workflows":
+        from deploykit.gates.workflows import WorkflowsGate
+
+        return WorkflowsGate()
     raise KeyError(name)
 
 

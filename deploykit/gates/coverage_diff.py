@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from deploykit.process.run import Completed
 
-__all__ = ["Changes", "changes_since", "parse_diff"]
+__all__ = ["Changes", "branch_point", "changes_since", "parse_diff"]
 
 _DEFAULTS = ("origin/main", "main", "origin/master", "master")
 _HUNK = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@")
@@ -38,25 +38,7 @@ def changes_since(root: Path, base: str = "") -> Changes:
     Raises InconclusiveError, with the command that mends it, outside git, for a base that is not there, and for a
     shallow clone that does not reach back to where the branch left it.
     """
-    inside = _git(root, "rev-parse", "--is-inside-work-tree")
-    if inside.returncode != 0:
-        raise InconclusiveError("the tree is not in git, so nobody knows what changed", next_step="git init")
-    wanted = (base,) if base else _DEFAULTS
-    name = next((name for name in wanted if _commit(root, name)), "")
-    if not name:
-        raise InconclusiveError(
-            f"there is no {' or '.join(wanted)} to compare with",
-            next_step=_fetch(root, wanted[0]),
-        )
-    merge_base = _git(root, "merge-base", name, "HEAD")
-    if merge_base.returncode != 0:
-        why = (
-            "this clone is shallow, and does not reach back to where the branch left it"
-            if _is_shallow(root)
-            else "the two have no commit in common"
-        )
-        raise InconclusiveError(f"there is nothing to compare with in {name}: {why}", next_step=_fetch(root, name))
-    commit = merge_base.stdout.strip()
+    name, commit = branch_point(root, base)
     words = [
         "-U0",
         "--relative",
@@ -80,6 +62,29 @@ def changes_since(root: Path, base: str = "") -> Changes:
         count = (root / path).read_text(encoding="utf-8", errors="replace").count("\n") + 1
         lines[path] = frozenset(range(1, count + 1))
     return Changes(base=name, commit=commit, lines=lines)
+
+
+def branch_point(root: Path, base: str = "") -> tuple[str, str]:
+    """The base's name, and the commit where the branch left it. Raises as `changes_since` does."""
+    inside = _git(root, "rev-parse", "--is-inside-work-tree")
+    if inside.returncode != 0:
+        raise InconclusiveError("the tree is not in git, so nobody knows what changed", next_step="git init")
+    wanted = (base,) if base else _DEFAULTS
+    name = next((name for name in wanted if _commit(root, name)), "")
+    if not name:
+        raise InconclusiveError(
+            f"there is no {' or '.join(wanted)} to compare with",
+            next_step=_fetch(root, wanted[0]),
+        )
+    merge_base = _git(root, "merge-base", name, "HEAD")
+    if merge_base.returncode != 0:
+        why = (
+            "this clone is shallow, and does not reach back to where the branch left it"
+            if _is_shallow(root)
+            else "the two have no commit in common"
+        )
+        raise InconclusiveError(f"there is nothing to compare with in {name}: {why}", next_step=_fetch(root, name))
+    return name, merge_base.stdout.strip()
 
 
 def parse_diff(text: str) -> dict[str, frozenset[int]]:

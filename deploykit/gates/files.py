@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -34,7 +35,7 @@ class TreeFiles:
 def list_files(root: Path) -> TreeFiles:
     """Every file that is, or would be, committed: tracked ones and new ones that are not ignored.
 
-    Raises InconclusiveError when the tree is in git, and git can't be asked.
+    Raises InconclusiveError when the tree is in git, and git can't be asked, or when a folder can't be listed.
     """
     if any((folder / ".git").exists() for folder in (root, *root.parents)):
         return _from_git(root)
@@ -79,29 +80,38 @@ def _from_git(root: Path) -> TreeFiles:
         )
     names = [name for name in completed.stdout.split("\0") if name]
     files, links, modules = [], 0, 0
+    base = f"{root}{os.sep}"
     for name in names:
-        path = root / name
-        if path.is_symlink():
+        try:
+            mode = os.lstat(base + name).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted, and that is not yet committed
+        if stat.S_ISLNK(mode):
             links += 1
-        elif path.is_file():
+        elif stat.S_ISREG(mode):
             files.append(name)
-        elif path.is_dir():
+        elif stat.S_ISDIR(mode):
             modules += 1
     return TreeFiles(files=tuple(sorted(files)), notes=_notes(links, modules))
 
 
 def _walked(root: Path) -> TreeFiles:
-    files, links = [], 0
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(
-            name for name in folders if name not in _NOT_SOURCES and not (Path(folder) / name / "pyvenv.cfg").exists()
-        )
-        for name in names:
-            path = Path(folder) / name
-            if path.is_symlink():
-                links += 1
-            elif path.is_file():
-                files.append(path.relative_to(root).as_posix())
+    files, links, waiting = [], 0, [""]
+    while waiting:
+        prefix = waiting.pop()
+        try:
+            entries = list(os.scandir(root / prefix))
+        except OSError as error:
+            raise InconclusiveError(
+                f"the folder {prefix or '.'} can't be listed: {error.strerror}", next_step="make it readable"
+            ) from error
+        for entry in entries:
+            if entry.is_symlink():
+                links += not entry.is_dir()
+            elif entry.is_file():
+                files.append(prefix + entry.name)
+            elif entry.is_dir() and entry.name not in _NOT_SOURCES and not Path(entry.path, "pyvenv.cfg").exists():
+                waiting.append(f"{prefix}{entry.name}/")
     return TreeFiles(files=tuple(sorted(files)), notes=("no git: the files were found by a walk", *_notes(links, 0)))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deploykit.gates.interface import Gate
     from deploykit.settings.models import Settings
 
-__all__ = ["FORCE_VARIABLE", "inputs_of"]
+__all__ = ["FORCE_VARIABLE", "git_sees_everything", "inputs_of"]
 
 FORCE_VARIABLE = "DEPLOYKIT_FORCE"
 """Set to anything, gates are run though nothing changed: the way to say it to nox."""
@@ -48,7 +48,7 @@ def inputs_of(
     `tree` is git's hash of the files with uncommitted changes and new files. Not seen are files that git ignores
     (but for locks and the advisories, which are read), and configuration in the user's home.
     """
-    if not tree or not _git_sees_everything(root):
+    if not tree or not git_sees_everything(root):
         return ""
     whole = hashlib.sha256()
     try:
@@ -102,7 +102,7 @@ def _kit() -> bytes:
     return whole.digest()
 
 
-def _git_sees_everything(root: Path) -> bool:
+def git_sees_everything(root: Path) -> bool:
     """Whether git's hash tells every file: none is marked as unchanged, in conflict, or another repository's."""
     try:
         listed = run(["git", "ls-files", "-v", "--stage", "-z"], cwd=root, timeout=60, check=False)

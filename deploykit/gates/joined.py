@@ -32,6 +32,7 @@ def join(name: str, verdicts: Sequence[Verdict], *, wanted: Sequence[str] = SECU
     ]
     reasons += [f"{gate} was not run" for gate in missing]
     reasons += [f"{gate} judged another tree" for gate in strange]
+    again = [*missing, *strange]
     open_ones = [verdict for verdict in present if verdict.outcome is outcome and verdict.next_step]
     return Verdict(
         gate=name,
@@ -46,7 +47,7 @@ def join(name: str, verdicts: Sequence[Verdict], *, wanted: Sequence[str] = SECU
         ),
         findings=tuple(finding for verdict in present for finding in verdict.findings),
         reason="; ".join(reasons),
-        next_step=open_ones[0].next_step if open_ones else f"nox -s {missing[0]}" if missing else "",
+        next_step=open_ones[0].next_step if open_ones else f"nox -s {again[0]}" if again else "",
         tree=tree,
     )
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from deploykit.gates.interface import GateContext
     from deploykit.process.run import Completed
 
-__all__ = ["LintGate", "contract_findings", "format_findings", "interpret", "rule_findings"]
+_NO_RULE = "linter.rules.enabled = []"
+_CHECKED = re.compile(r"Checked (\d+) files? in:")
+_FORMATTED = re.compile(r"(\d+) files? (?:would be reformatted|already formatted)")
+
+__all__ = ["LintGate", "contract_findings", "files_formatted", "format_findings", "interpret", "rule_findings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +44,33 @@ class LintGate:
         # ruff also lists pyproject.toml, which is no code: a repo of nothing else has not been looked at.
         listed = ask("check", "--show-files", "--force-exclude", *paths).stdout.splitlines()
         files = [line for line in listed if not line.endswith(".toml") and line.strip()]
-        checked = ask("check", "--output-format", "json", "--no-fix", "--force-exclude", *paths)
+        if files and _NO_RULE in ask("check", "--show-settings", files[0]).stdout.splitlines():
+            raise InconclusiveError(
+                "not one rule of ruff is on, so nothing could be found",
+                next_step="name rules in [tool.ruff.lint]: select, or leave it out for ruff's own choice",
+            )
+        # -v: the list above also has what `lint.exclude` leaves out; only the log says how many were really checked.
+        checked = ask("check", "-v", "--output-format", "json", "--no-fix", "--force-exclude", *paths)
         findings = rule_findings(parse_json(checked), context.root)
         formatted = ask("format", "--check", "--output-format", "json", "--force-exclude", *paths, answers=(0, 1, 2))
         unformatted = parse_json(formatted)
         if formatted.returncode == 2 and not any(item.get("code") == "invalid-syntax" for item in unformatted):
             raise crashed(formatted)
         findings += format_findings(unformatted, context.root)
-        notes: list[str] = []
+        in_format = files_formatted(ask("format", "--check", "--force-exclude", *paths, answers=(0, 1, 2)).stdout)
+        in_check = max(0, _checked(checked) - (len(listed) - len(files)))
+        notes = [
+            f"files that ruff's own {where} leaves out: {len(files) - count}"
+            for where, count in (("lint.exclude", in_check), ("format.exclude", in_format))
+            if count < len(files)
+        ]
         if self.import_contracts and not context.arguments:
             contracts = self._contracts(context)
             broken, count = contract_findings(contracts)
             findings += broken
             notes.append(f"import contracts checked: {count}")
-        return interpret(findings=findings, files=len(files), version=version, paths=paths, notes=notes)
+        looked_at = min(len(files), in_check, in_format)
+        return interpret(findings=findings, files=looked_at, version=version, paths=paths, notes=notes)
 
     def _contracts(self, context: GateContext) -> Completed:
         environment = tool_environment(context.environment)
@@ -93,6 +110,18 @@ def format_findings(problems: list[dict[str, Any]], root: Path) -> list[Finding]
         )
         for name in names
     ]
+
+
+def files_formatted(said: str) -> int:
+    """How many files `ruff format --check` says it looked at; 0 where it says nothing."""
+    return sum(int(count) for count in _FORMATTED.findall(said.rstrip().rpartition("\n")[2]))
+
+
+def _checked(completed: Completed) -> int:
+    counted = _CHECKED.search(completed.stderr)
+    if counted is None:
+        raise crashed(completed, "ruff did not say how many files it checked")
+    return int(counted[1])
 
 
 def contract_findings(completed: Completed) -> tuple[list[Finding], int]:

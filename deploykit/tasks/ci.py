@@ -13,12 +13,16 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, TextIO
 
+from deploykit.gates.affected import affected_gates
+from deploykit.gates.files import list_files
+from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import FORCE_VARIABLE
 from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, wants_color
 from deploykit.gates.run import still_standing
 from deploykit.gates.verdict_files import record_verdict
-from deploykit.model import Evidence, Outcome, Verdict
+from deploykit.gates.workflows import workflows
+from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
 from deploykit.tasks.command import print_json, say
 from deploykit.tasks.terminal import width
@@ -32,10 +36,11 @@ if TYPE_CHECKING:
 __all__ = ["GATES", "Progress", "gates_of", "run_ci"]
 
 GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
-"""What every repository has; one with migrations has theirs besides."""
+WHERE_THERE_IS_ONE = ("migrations", "image", "workflows")
+"""Gates that are asked only in a tree that has what they judge."""
 _AFTER = {"coverage": ("test",)}
 # What takes longest begins first.
-_ORDER = ("test", "typing", "lint", "migrations", "sast", "audit", "secrets", "coverage")
+_ORDER = ("test", "typing", "lint", "migrations", "sast", "audit", "secrets", "coverage", "image", "workflows")
 _AT_ONCE = 4
 _LOOK_SECONDS = 0.05
 _LEAVE_SECONDS = 10.0
@@ -50,24 +55,20 @@ class Progress:
     stood: frozenset[str] = frozenset()
 
 
-def gates_of(root: Path) -> tuple[str, ...]:
-    """The gates that this repository has something for."""
-    from deploykit.model import DeploykitError
-    from deploykit.settings.loader import load
+def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int:
+    """Run or show every gate, print what came of it, and return the worst outcome's exit code.
 
-    try:
-        settings = load(root, environ=os.environ).settings
-    except DeploykitError:
-        return GATES  # each gate says so itself
-    return (*GATES, "migrations") if settings.database.migrations else GATES
-
-
-def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
-    """Run or show every gate, print what came of it, and return the worst outcome's exit code."""
+    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the reason.
+    Raises InconclusiveError for a base that is not there.
+    """
     began = time.monotonic()
     stream = sys.stderr if as_json else sys.stdout
     tree = tree_of(root)
-    gates = gates_of(root)
+    gates, left_out, about = gates_of(root), dict[str, str](), ""
+    if affected:
+        narrowed = affected_gates(root, affected, gates, test_paths=_test_paths(root))
+        gates, left_out = narrowed.gates, dict(narrowed.left_out)
+        about = f"{len(narrowed.changed)} files changed since {narrowed.base} ({narrowed.commit[:12]})"
     stood = {} if force else still_standing(gates, root, tree=tree)
     progress = Progress(verdicts=dict(stood), stood=frozenset(stood))
     missing = [name for name in _ORDER if name in gates and name not in stood]
@@ -80,7 +81,8 @@ def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
     reason = ""
     if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
         outcome, reason = Outcome.INCONCLUSIVE, "the tree changed meanwhile: the gates did not look at the same one"
-    _join_security(root, progress.verdicts)
+    if set(SECURITY_GATES) <= set(gates):
+        _join_security(root, progress.verdicts)
     color = wants_color(os.environ, is_terminal=stream.isatty())
     lines = [
         render(verdict, color=color, width=width(stream))
@@ -88,6 +90,8 @@ def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
         if verdict.outcome is not Outcome.PASSED
     ]
     lines += summary(gates, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
+    if affected:
+        lines += [f"  {about}", *(f"  not asked: {name}: {why}" for name, why in left_out.items())]
     say(lines, stream)
     if as_json:
         print_json(
@@ -96,10 +100,33 @@ def run_ci(root: Path, *, as_json: bool, force: bool) -> int:
                 "reason": reason,
                 "tree": tree,
                 "not_run_again": sorted(stood),
+                "not_asked": left_out,
                 "verdicts": [verdict.as_json() for verdict in verdicts],
             }
         )
     return outcome.exit_code
+
+
+def gates_of(root: Path) -> tuple[str, ...]:
+    """The gates that judge something of this tree."""
+    from deploykit.settings.loader import load
+
+    try:
+        files = list_files(root).files
+    except DeploykitError:
+        return GATES  # each of them says what is wrong
+    try:
+        migrations = load(root, environ=os.environ).settings.database.migrations
+    except DeploykitError:
+        migrations = ""  # each gate says what is wrong with the settings
+    subjects = {"migrations": migrations, "image": dockerfiles(files), "workflows": workflows(files)}
+    return (*GATES, *(name for name in WHERE_THERE_IS_ONE if subjects[name]))
+
+
+def _test_paths(root: Path) -> tuple[str, ...]:
+    from deploykit.settings.loader import load
+
+    return load(root).settings.tests.paths
 
 
 @contextlib.contextmanager

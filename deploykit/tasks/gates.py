@@ -25,7 +25,8 @@ _JSON = "one JSON object on standard output; what people read goes to standard e
 @command(
     positional=["name"],
     help={
-        "name": "lint, typing, test, coverage, sast, audit, secrets, migrations, or security (sast, audit, secrets)",
+        "name": "lint, typing, test, coverage, sast, audit, secrets, security (the last three), migrations, format, image "
+        "or workflows",
         "path": "the tree to look at; it need not know the kit",
         "base": "coverage: the revision that changed lines are counted from",
         "force": _FORCE,
@@ -70,8 +71,14 @@ def security(_context: Context, json: bool = False) -> int | None:
     return _run(["security"], repository(), as_json=json)
 
 
-@command(help={"force": _FORCE, "json": _JSON})
-def ci(_context: Context, force: bool = False, json: bool = False) -> int | None:
+@command(
+    help={
+        "affected": "a base: only the gates that the changes since then can reach; it says which it left out and why",
+        "force": _FORCE,
+        "json": _JSON,
+    }
+)
+def ci(_context: Context, affected: str = "", force: bool = False, json: bool = False) -> int | None:
     """Every gate, side by side; what did not change is not run again.
 
     The worst outcome is the answer: 0 passed, 1 findings, 2 inconclusive,
@@ -79,7 +86,7 @@ def ci(_context: Context, force: bool = False, json: bool = False) -> int | None
     """
     from deploykit.tasks.ci import run_ci
 
-    return run_ci(repository(), as_json=json, force=force)
+    return run_ci(repository(), as_json=json, force=force, affected=affected)
 
 
 def _run(

@@ -6,6 +6,8 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from deploykit.gates.tools import managed_tool
 from deploykit.model import Outcome
 
@@ -185,3 +187,16 @@ def test_environments_share_no_file_with_uvs_cache(shop, gate_environment):
     modules = [path for path in environments.rglob("site-packages/*/*.py") if not path.is_symlink()]
     assert modules
     assert {path.stat().st_nlink for path in modules} == {1}, "a write into one environment would change another"
+
+
+@pytest.mark.parametrize("section", ["lint", "format"])
+def test_excludes_of_ruff_that_leave_out_everything_are_no_pass(shop, section):
+    shop.write({"ruff.toml": f'[{section}]\nexclude = ["*"]\n'})
+    verdict = shop.gate("lint")
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert f"files that ruff's own {section}.exclude leaves out: 2" in verdict.evidence.notes
+
+
+def test_no_rule_at_all_is_no_pass(shop):
+    shop.write({"ruff.toml": "[lint]\nselect = []\n"})
+    assert shop.gate("lint").outcome is Outcome.INCONCLUSIVE

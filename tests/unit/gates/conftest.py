@@ -18,10 +18,10 @@ NOW = 1_800_000_000.0
 
 @dataclass
 class ScriptedToolbox:
-    """Every tool is one script; `says` maps a word of its command line to (standard output, exit code)."""
+    """Every tool is one script; `says` maps a word of its command line to (standard output, exit code[, standard error])."""
 
     folder: Path
-    says: dict[str, tuple[str, int]] = field(default_factory=dict)
+    says: dict[str, tuple[str, int] | tuple[str, int, str]] = field(default_factory=dict)
     missing: bool = False
 
     def _script(self) -> str:
@@ -31,8 +31,9 @@ class ScriptedToolbox:
             f"#!{sys.executable}\n"
             "import json, os, pathlib, signal, sys\n"
             f"says = json.loads(pathlib.Path({str(self.folder / 'says.json')!r}).read_text())\n"
-            "for word, (text, code) in says.items():\n"
+            "for word, (text, code, *noise) in says.items():\n"
             "    if word in sys.argv or word == '*':\n"
+            "        print(*noise, file=sys.stderr)\n"
             "        print(text, end='', flush=True)\n"
             "        if code < 0:\n"
             "            os.kill(os.getpid(), -code)\n"

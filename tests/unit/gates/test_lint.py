@@ -80,8 +80,9 @@ def test_a_pass_says_how_many_files(context, toolbox):
     toolbox.says = {
         "--version": ("ruff 0.17.6\n", 0),
         "--show-files": ("/a.py\n/b.py\n", 0),
-        "check": ("[]", 0),
-        "format": ("[]", 0),
+        "json": ("[]", 0, "Checked 2 files in: 1ms"),
+        "check": ("", 0),
+        "format": ("2 files already formatted\n", 0),
     }
     verdict = LintGate().run(context)
     assert verdict.outcome is Outcome.PASSED
@@ -93,8 +94,10 @@ def test_an_unformatted_file_is_one_finding(context, toolbox, tree):
     toolbox.says = {
         "--version": ("ruff 0.17.6\n", 0),
         "--show-files": ("/a.py\n", 0),
-        "check": ("[]", 0),
-        "format": (f"[{item}, {item}]", 1),
+        "-v": ("[]", 0, "Checked 1 file in: 1ms"),
+        "json": (f"[{item}, {item}]", 1),
+        "check": ("", 0),
+        "format": ("1 file would be reformatted\n", 1),
     }
     verdict = LintGate().run(context)
     assert [(finding.path, finding.rule) for finding in verdict.findings] == [("app.py", "format")]

@@ -17,7 +17,7 @@ from deploykit.gates.standing import note_inputs
 from deploykit.gates.verdict_files import read_verdict, record_verdict
 from deploykit.model import Evidence, Finding, Outcome, Verdict
 from deploykit.settings.loader import load
-from deploykit.tasks.ci import GATES, Progress
+from deploykit.tasks.ci import GATES, Progress, gates_of
 from deploykit.tasks.ci_board import board, summary
 from deploykit.tasks.trees import tree_of
 
@@ -145,3 +145,35 @@ def test_on_a_terminal_there_is_a_board(monkeypatch):
         redraw()
     assert "running" in stream.getvalue()
     assert "waiting" in stream.getvalue()
+
+
+def branch_off(repo):
+    git = ["git", "-C", str(repo), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "branch", "-f", "base"], check=True)
+    (repo / "notes.md").write_text("Hello.\n")
+
+
+def test_affected_asks_only_what_the_change_reaches_and_says_what_it_left_out(repo, environment):
+    branch_off(repo)
+    all_stand(repo, environment)
+    done = ci(repo, environment, "--affected", "base", "--json")
+    answer = json.loads(done.stdout)
+    assert [verdict["gate"] for verdict in answer["verdicts"]] == ["lint", "secrets"]
+    assert set(answer["not_asked"]) == {"typing", "test", "coverage", "sast", "audit"}
+    assert "only prose changed (notes.md)" in answer["not_asked"]["sast"]
+    assert "not asked: sast: only prose changed" in done.stderr
+    assert read_verdict(repo, "security") is None, "a narrowed run is no evidence for a release"
+
+
+def test_a_base_that_is_not_there_is_inconclusive_with_the_command_that_fetches_it(repo, environment):
+    done = ci(repo, environment, "--affected", "origin/main")
+    assert done.returncode == 2
+    assert "git fetch origin main" in done.stdout + done.stderr
+
+
+def test_a_tree_with_a_dockerfile_and_a_workflow_has_two_gates_more(repo):
+    assert gates_of(repo) == GATES
+    (repo / "Dockerfile").write_text("FROM scratch\n")
+    (repo / ".github/workflows").mkdir(parents=True)
+    (repo / ".github/workflows/a.yml").write_text("on: push\n")
+    assert gates_of(repo) == (*GATES, "image", "workflows")

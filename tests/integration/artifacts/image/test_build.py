@@ -74,9 +74,17 @@ def contents(docker: Docker, image: Image) -> dict[str, list[str]]:
             for number, layer in enumerate(manifest["Layers"][1:], 1):
                 with tarfile.open(fileobj=saved.extractfile(layer)) as tar:
                     for each in tar:
-                        data = hashlib.sha256(tar.extractfile(each).read()).hexdigest() if each.isreg() else each.linkname
+                        data = (
+                            hashlib.sha256(tar.extractfile(each).read()).hexdigest() if each.isreg() else each.linkname
+                        )
                         owner = f"{each.uid}:{each.gid}"
-                        found[f"{number} {each.name}"] = [oct(each.mode), owner, str(each.mtime), data, *each.pax_headers]
+                        found[f"{number} {each.name}"] = [
+                            oct(each.mode),
+                            owner,
+                            str(each.mtime),
+                            data,
+                            *each.pax_headers,
+                        ]
     return found
 
 

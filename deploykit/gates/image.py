@@ -1,0 +1,93 @@
+"""The image gate: hadolint over every Dockerfile of the tree. It lints what is written; images themselves it does not scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from deploykit.gates.files import list_files
+from deploykit.gates.subjects import answer, subject
+from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
+from deploykit.model import Finding, InconclusiveError, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from deploykit.gates.interface import GateContext
+    from deploykit.model import Verdict
+
+__all__ = ["ImageGate", "dockerfiles"]
+
+_CONFIGURATIONS = (".hadolint.yaml", ".hadolint.yml")
+_SEVERITIES = {"error": Severity.HIGH, "warning": Severity.MODERATE, "info": Severity.LOW, "style": Severity.LOW}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGate:
+    """Errors and warnings fail it; what hadolint calls `info` and `style` is listed."""
+
+    name: str = "image"
+
+    def run(self, context: GateContext) -> Verdict:
+        listed = list_files(context.root)
+        files = subject(dockerfiles(context.arguments or listed.files), gate=self.name, what="Dockerfile")
+        if empty := [name for name in files if not (context.root / name).read_bytes().strip()]:
+            raise InconclusiveError(
+                f"{empty[0]} is empty, and hadolint finds nothing wrong with that", next_step="write it"
+            )
+        environment = {
+            name: value
+            for name, value in tool_environment(context.environment).items()
+            if not name.startswith("HADOLINT_")
+        }
+        # The user's own configuration must not decide what passes here and fails in CI.
+        environment |= {"HOME": str(context.work), "XDG_CONFIG_HOME": str(context.work)}
+        hadolint = context.toolbox.tool("hadolint")
+        version = run_tool([*hadolint, "--version"], root=context.root, environment=environment, answers=(0,))
+        completed = run_tool(
+            [*hadolint, "--format", "json", "--", *(f"./{name}" for name in files)],
+            root=context.root,
+            environment=environment,
+        )
+        if completed.stderr.strip():
+            # hadolint goes on without a configuration that it can't read, and answers 0.
+            raise crashed(completed, "hadolint complained, so it is not sure what it looked at")
+        problems = parse_json(completed)
+        findings = [
+            Finding(
+                rule=item["code"],
+                message=item["message"],
+                path=item["file"].removeprefix("./"),
+                line=item["line"],
+                severity=_SEVERITIES.get(item["level"], Severity.UNKNOWN),
+            )
+            for item in problems
+        ]
+        if completed.returncode == 1 and not findings:
+            raise crashed(completed, "hadolint answers that something is wrong and names nothing")
+        if strange := {finding.path for finding in findings} - set(files):
+            raise crashed(completed, f"hadolint speaks of a file that it was not asked about: {min(strange)}")
+        own = next((name for name in _CONFIGURATIONS if (context.root / name).exists()), "none")
+        return answer(
+            self.name,
+            files=files,
+            findings=findings,
+            tool="hadolint",
+            version=version.stdout.split()[-1] if version.stdout.split() else "",
+            settings={"configuration": own},
+            notes=listed.notes,
+            next_step="mend the lines above; one that is right as it is: `# hadolint ignore=RULE` above it",
+        )
+
+
+def dockerfiles(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the files that are written for an image builder: `Dockerfile`, `NAME.Dockerfile`, `Dockerfile.NAME`, `Containerfile`."""
+
+    def is_one(name: str) -> bool:
+        base = PurePosixPath(name).name
+        ignored = base.endswith(".dockerignore")
+        starts = base in {"Dockerfile", "Containerfile"} or base.startswith(("Dockerfile.", "Containerfile."))
+        return not ignored and not base.endswith((".md", ".txt", ".j2")) and (starts or base.endswith(".Dockerfile"))
+
+    return tuple(name for name in names if is_one(name))

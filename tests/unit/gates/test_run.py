@@ -8,8 +8,10 @@ from deploykit.model import Outcome, UsageError
 CLEAN = {
     "--version": ("ruff 0.17.6\n", 0),
     "--show-files": ("/a.py\n", 0),
-    "check": ("[]", 0),
-    "format": ("[]", 0),
+    "-v": ("[]", 0, "Checked 2 files in: 1ms"),
+    "json": ("[]", 0),
+    "check": ("", 0),
+    "format": ("2 files already formatted\n", 0),
 }
 
 

@@ -18,8 +18,10 @@ from deploykit.sessions.trees import tree_of
 CLEAN = {
     "--version": ("ruff 0.17.6\n", 0),
     "--show-files": ("/a.py\n", 0),
-    "check": ("[]", 0),
-    "format": ("[]", 0),
+    "-v": ("[]", 0, "Checked 1 file in: 1ms"),
+    "json": ("[]", 0),
+    "check": ("", 0),
+    "format": ("1 file already formatted\n", 0),
 }
 FINDING = [
     {
@@ -165,7 +167,7 @@ def test_force_runs_it(lint):
 
 
 def test_findings_and_doubt_never_stand(lint):
-    for says in ({**CLEAN, "check": (json.dumps(FINDING), 1)}, {"*": ("", 97)}):
+    for says in ({**CLEAN, "-v": (json.dumps(FINDING), 1, "Checked 1 file in: 1ms")}, {"*": ("", 97)}):
         lint.toolbox.says = says
         made = lint.made
         assert lint().outcome is not Outcome.PASSED

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploykit.gates.requirements import Lock, read_lock
+from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
 from deploykit.gates.tools import find_uv
 from deploykit.model import InconclusiveError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Subject", "find_subjects"]
 
+_LOCAL = re.compile(r"^(?:(?:-e|--editable)\s+)?(?:\.{1,2}/|file:)")
 _LIST = """
 import importlib.metadata, json, sys
 found = []
@@ -96,8 +98,20 @@ def _from_uv_lock(name: str, context: GateContext, folder: Path) -> Subject:
         answers=(0,),
         timeout=120,
     )
-    subject = _from_pins(read_lock(path), label=name, path=path)
-    return replace(subject, places={})  # lines of the export say nothing about the lock
+    lock = read_lock(path)
+    local = [entry for entry in lock.strange if _LOCAL.match(entry)]
+    # What comes from a repository or an address has no version that anybody could look up: named, and so never green.
+    elsewhere = tuple(entry.split()[0] for entry in lock.strange if entry not in local)
+    listed = folder / "uv-lock-pinned.txt"
+    listed.write_text(filtered(lock, set()), encoding="utf-8")
+    subject = _from_pins(lock, label=name, path=listed)
+    notes = (f"local projects, not looked up: {', '.join(sorted(local))}",) if local else ()
+    return replace(
+        subject,
+        names=(*subject.names, *elsewhere),
+        notes=(*subject.notes, *notes),
+        places={},  # lines of the export say nothing about the lock
+    )
 
 
 def _from_environment(context: GateContext, folder: Path) -> Subject:

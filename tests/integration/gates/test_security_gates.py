@@ -203,6 +203,35 @@ def test_a_uv_lock_is_looked_up(shop, audited):
     assert [(f.rule, f.path) for f in verdict.findings] == [("PYSEC-1", "uv.lock")]
 
 
+def test_what_a_uv_lock_takes_from_a_repository_is_named_and_never_green(shop, audited, tmp_path):
+    audited("iniconfig==2.1.0\n")
+    (shop.root / "requirements.txt").unlink()
+    other = tmp_path / "priced"
+    (other / "priced").mkdir(parents=True)
+    (other / "pyproject.toml").write_text('[project]\nname = "priced"\nversion = "1"\n')
+    for words in (
+        ["init", "-q"],
+        ["add", "-A"],
+        ["-c", "user.name=A", "-c", "user.email=a@b.example", "commit", "-qm", "1"],
+    ):
+        subprocess.run(["git", *words], cwd=other, check=True, timeout=30)
+    member = '[project]\nname = "member"\nversion = "1"\nrequires-python = ">=3.11"\n'
+    shop.write(
+        {
+            "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\n'
+            'dependencies = ["iniconfig==2.1.0", "priced", "member"]\n[tool.uv.workspace]\nmembers = ["member"]\n'
+            f'[tool.uv.sources]\npriced = {{ git = "file://{other}" }}\nmember = {{ workspace = true }}\n',
+            "member/pyproject.toml": member,
+        }
+    )
+    subprocess.run([find_uv(), "lock", "-q"], cwd=shop.root, env=shop.environment, check=True, timeout=60)
+    verdict = shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(tmp_path / "copy.jsonl")})
+    assert verdict.outcome is Outcome.INCONCLUSIVE, verdict
+    assert "priced" in verdict.reason
+    assert verdict.evidence.looked_at == 1
+    assert any("local projects, not looked up: -e ./member" in note for note in verdict.evidence.notes), verdict
+
+
 def test_an_empty_lock_is_inconclusive(audited):
     assert audited("# nothing\n").outcome is Outcome.INCONCLUSIVE
 

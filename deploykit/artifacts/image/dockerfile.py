@@ -31,10 +31,10 @@ ARG BUILD_IMAGE=@build_base@
 
 # What the application needs, apart from its sources: this layer lasts as long as the lock does.
 FROM ${BUILD_IMAGE} AS dependencies
-ENV PIP_CONFIG_FILE=/run/secrets/pip.conf PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_CONFIG_FILE=/run/secrets/pip.conf PIP_CACHE_DIR=/var/cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/venv
 COPY .deploykit/ /deploykit/
-RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/root/.cache/pip \\
+RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
     python3 /deploykit/inside.py dependencies
 
 FROM dependencies AS application
@@ -42,7 +42,7 @@ COPY . /made/app/
 ARG VERSION=0
 ARG SOURCE_DATE_EPOCH=315532800
 ENV @version_variables@
-RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/root/.cache/pip \\
+RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
     python3 /deploykit/inside.py application
 
 # The last stage: no compilers, no pip of ours, nothing of the stages above but what was made in them.

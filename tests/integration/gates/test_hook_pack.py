@@ -83,6 +83,7 @@ def test_with_prek_a_good_commit_passes_in_a_repository_that_does_not_know_the_k
         "insecure code": "Passed",
         "Dockerfiles": "Skipped",
         "workflows": "Skipped",
+        "migrations": "Skipped",
     }
 
 
@@ -100,6 +101,7 @@ def test_with_pre_commit_each_hook_judges_its_files_of_the_commit(kit, repo, env
         "insecure code": "Failed",
         "Dockerfiles": "Failed",
         "workflows": "Skipped",
+        "migrations": "Skipped",
     }
     assert all(rule in done.stdout for rule in ("F401", "B102", "DL3006"))
     assert "untouched.py" not in done.stdout

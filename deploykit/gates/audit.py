@@ -175,20 +175,21 @@ def interpret(  # noqa: PLR0913 - all that the verdict rests on, by keyword
     """The verdict on pip-audit's JSON: a package that was skipped or left out makes it inconclusive."""
     findings, notes, missing, looked_at = [], [source], sorted(unasked), 0
     for subject, answer in answers:
-        audited = {item["name"]: item for item in answer["dependencies"] if "skip_reason" not in item}
+        audited = [item for item in answer["dependencies"] if "skip_reason" not in item]
+        answered = {item["name"] for item in audited}
         skipped = {item["name"]: item["skip_reason"] for item in answer["dependencies"] if "skip_reason" in item}
         looked_at += len(audited)
         notes += [f"{subject.label}: {note}" for note in subject.notes]
         notes += [f"{subject.label}: skipped: {reason}" for reason in [*skipped.values()][:_SHOWN]]
         if len(skipped) > _SHOWN:
             notes.append(f"{subject.label}: and {len(skipped) - _SHOWN} more were skipped")
-        missing += [name for name in subject.names if name not in audited and name not in missing]
+        missing += [name for name in subject.names if name not in answered and name not in missing]
         missing += [name for name in skipped if name not in missing]
-        for name, item in audited.items():
+        for item in audited:
             for vulnerability in item["vulns"]:
                 verdict, note = _judge(vulnerability, accepted, today)
                 if note:
-                    notes.append(f"{subject.label}: {name} {item['version']}: {note}")
+                    notes.append(f"{subject.label}: {item['name']} {item['version']}: {note}")
                 if verdict:
                     findings.append(_finding(subject, item, vulnerability, note))
     evidence = Evidence(

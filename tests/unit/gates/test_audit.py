@@ -62,6 +62,12 @@ def test_a_known_vulnerability_is_a_finding_at_its_line_with_its_fix():
     assert "CVE-2019-10906" in finding.message
 
 
+def test_of_two_versions_of_one_package_each_is_judged():
+    verdict = judged(package("flask"), package("jinja2", BAD, version="2.4.1"), package("jinja2", version="3.1.6"))
+    assert verdict.outcome is Outcome.FINDINGS
+    assert verdict.evidence.looked_at == 3
+
+
 def test_skipped_packages_are_inconclusive_as_when_the_source_answers_404():
     skipped = [
         {"name": name, "skip_reason": f"Dependency not found on PyPI and could not be audited: {name} (1.0)"}

@@ -7,7 +7,7 @@ here touches a database.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 __all__ = ["SYNC_OFF", "SYNC_SETTING", "Backfill", "Block", "Comparison", "Index", "Phase", "Steps", "Table"]
 
@@ -16,7 +16,7 @@ SYNC_SETTING = "deploykit.sync"
 SYNC_OFF = "off"
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """When a block may run: before any new code (`expand`), or when no old code can come back (`contract`)."""
 
     EXPAND = "expand"

@@ -6,9 +6,6 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from deploykit.model import InconclusiveError
 
 __all__ = ["Lock", "Pin", "filtered", "read_lock"]
@@ -105,6 +102,10 @@ def _entries(text: str) -> list[tuple[int, str]]:
 
 
 def _pin(entry: str) -> Pin | None:
+    # Imported here: most gates that import this module read no lock, and a hook would wait for it.
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
     words = re.split(r"\s+--", entry)
     try:
         requirement = Requirement(words[0].strip())

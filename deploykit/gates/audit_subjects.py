@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packaging.utils import canonicalize_name
+
+from deploykit.gates.audit_uv import uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
 from deploykit.gates.tools import find_uv
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Subject", "find_subjects"]
 
 _LOCAL = re.compile(r"^(?:(?:-e|--editable)\s+)?(?:\.{1,2}/|file:)")
+_LOCAL_SOURCES = ("editable", "virtual", "directory")
 _LIST = """
 import importlib.metadata, json, sys
 found = []
@@ -33,7 +38,7 @@ json.dump(found, sys.stdout)
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A pinned list for pip-audit. `names` are the packages that it must answer for.
+    """A pinned list for a scanner. `names` are the packages that it must answer for.
 
     `file` is the lock in the tree, empty where there is none, and `places` are the packages' lines in it.
     """
@@ -44,7 +49,10 @@ class Subject:
     names: tuple[str, ...]
     file: str = ""
     places: Mapping[str, int] = field(default_factory=dict)
+    pinned: tuple[tuple[str, str], ...] = ()
+    """Name and version of each package, where the list itself says them."""
     notes: tuple[str, ...] = ()
+    scanner: str = "pip-audit"
 
 
 def find_subjects(locks: Sequence[str], context: GateContext, folder: Path) -> list[Subject]:
@@ -89,6 +97,38 @@ def _from_pins(lock: Lock, *, label: str, path: Path) -> Subject:
 
 
 def _from_uv_lock(name: str, context: GateContext, folder: Path) -> Subject:
+    """What a `uv.lock` pins, every group, extra and platform. Local projects are named in the notes."""
+    if not uv_can_audit(find_uv()):
+        return _exported(name, context, folder)
+    try:
+        packages = tomllib.loads((context.root / name).read_text(encoding="utf-8")).get("package", [])
+        pinned, local, elsewhere = [], [], []
+        for package in packages:
+            source, package_name = package.get("source", {}), canonicalize_name(package["name"])
+            if "registry" in source:
+                pinned.append((package_name, str(package["version"])))
+            elif any(kind in source for kind in _LOCAL_SOURCES):
+                local.append(package_name)
+            else:  # from a repository or an address: no version that anybody could look up, and so never green
+                elsewhere.append(package_name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InconclusiveError(
+            f"the lock {name} can't be read", details=[f"{type(error).__name__}: {error}"], next_step="uv lock"
+        ) from error
+    return Subject(
+        label=name,
+        path=context.root / name,
+        hashed=True,
+        file=name,
+        names=tuple(dict.fromkeys([*(pin for pin, _ in pinned), *elsewhere])),
+        pinned=tuple(pinned),
+        notes=(f"local projects, not looked up: {', '.join(sorted(local))}",) if local else (),
+        scanner="uv audit",
+    )
+
+
+def _exported(name: str, context: GateContext, folder: Path) -> Subject:
+    """The lock as a list for pip-audit, where uv can't audit itself: what it would install here, with its default groups."""
     path = folder / "uv-lock.txt"
     argv = [find_uv(), "export", "--frozen", "--no-emit-project", "--no-header", "-q", "-o", str(path)]
     run_tool(

@@ -61,12 +61,25 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
 
         return SastGate(exclude=settings.security.sast_exclude)
     if name == "audit":
-        from deploykit.gates.audit import Accepted, AuditGate
+        from packaging.utils import canonicalize_name
 
-        audit = settings.security.audit
+        from deploykit.gates.audit import Accepted, AuditGate
+        from deploykit.gates.licences import Licences
+        from deploykit.model import Severity
+
+        audit, licences = settings.security.audit, settings.security.audit.licences
         return AuditGate(
             locks=tuple(dict.fromkeys(filter(None, (settings.service.requirements, audit.requirements)))),
             advisories=audit.advisories,
+            service=audit.service,
+            threshold=Severity(audit.severity),
+            licences=Licences(
+                allow=licences.allow,
+                deny=licences.deny,
+                accepted={canonicalize_name(item.package): item.reason for item in licences.accept},
+            )
+            if licences.allow or licences.deny
+            else None,
             max_age_days=audit.max_age_days,
             accepted=tuple(
                 Accepted(id=item.id, reason=item.reason, until=date.fromisoformat(item.until)) for item in audit.ignore

@@ -43,6 +43,11 @@ class Severity(enum.Enum):
     CRITICAL = "critical"
     UNKNOWN = "unknown"
 
+    def reaches(self, threshold: Severity) -> bool:
+        """Whether it is as bad as the threshold, or worse. What is not known counts as bad enough."""
+        order = (Severity.LOW, Severity.MODERATE, Severity.HIGH, Severity.CRITICAL)
+        return self is Severity.UNKNOWN or order.index(self) >= order.index(threshold)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

@@ -20,6 +20,8 @@ __all__ = [
     "Database",
     "Environment",
     "Image",
+    "LicenceAccepted",
+    "Licences",
     "Lint",
     "MigrationAllow",
     "Migrations",
@@ -158,12 +160,32 @@ class AuditIgnore(Model):
         return value
 
 
+class LicenceAccepted(Model):
+    """A package whose licence a person has looked at, and why it may be used."""
+
+    package: Annotated[str, Field(min_length=1)]
+    reason: Annotated[str, Field(min_length=1)]
+
+
+class Licences(Model):
+    """SPDX identifiers, with a trailing `*` for a family (`GPL-*`). Judged where `allow` or `deny` names any."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    accept: tuple[LicenceAccepted, ...] = ()
+
+
 class Audit(Model):
     advisories: str = ""
     """Path of an offline OSV copy (JSON lines, may be gzipped). The variable DEPLOYKIT_ADVISORIES goes before it."""
+    service: str = ""
+    """Address of an OSV service to ask where there is no copy; empty: the scanners' own."""
     max_age_days: Annotated[int, Field(ge=1)] = 30
+    severity: Literal["low", "moderate", "high", "critical"] = "moderate"
+    """The lowest severity that fails the gate. What nobody knows the severity of fails it, too."""
     requirements: str = ""
     ignore: tuple[AuditIgnore, ...] = ()
+    licences: Licences = Licences()
 
 
 class Secrets(Model):

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
     from deploykit.model import Finding, Verdict
 
-__all__ = ["WHOLE_PROJECT", "failing", "fingerprints", "place", "was_judged"]
+__all__ = ["FAILS_FROM", "WHOLE_PROJECT", "failing", "fingerprints", "place", "was_judged"]
 
+FAILS_FROM = "fails_from"
+"""The setting in a verdict's evidence that names the lowest severity which fails its gate."""
 WHOLE_PROJECT = "pyproject.toml"
 """Where a finding about the whole project is shown: GitHub refuses a whole report for one result without a place."""
 
@@ -25,10 +27,14 @@ def was_judged(verdict: Verdict) -> bool:
 
 
 def failing(verdict: Verdict) -> tuple[Finding, ...]:
-    """The findings that fail the gate: none of a pass, and those of low severity only when there is nothing else."""
+    """The findings that fail the gate: none of a pass, and those below its threshold only when there is nothing else.
+
+    The threshold is what the evidence says (`FAILS_FROM`), else moderate.
+    """
     if verdict.outcome is Outcome.PASSED:
         return ()
-    above = tuple(finding for finding in verdict.findings if finding.severity is not Severity.LOW)
+    threshold = Severity(verdict.evidence.settings.get(FAILS_FROM, Severity.MODERATE.value))
+    above = tuple(finding for finding in verdict.findings if finding.severity.reaches(threshold))
     return above or verdict.findings
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deploykit.gates.tools import find_uv, managed_tool
-from deploykit.model import Outcome
+from deploykit.model import Outcome, Severity
 
 # Made of parts, so that this file holds no secret itself.
 KEY = "AKIA" + "IOSFODNN7" + "EXAMPLE"
@@ -186,21 +187,88 @@ def test_an_entry_for_another_platform_is_said_not_to_be_looked_up(audited):
     assert any("not for this platform, not looked up: iniconfig" in note for note in verdict.evidence.notes)
 
 
-def test_a_uv_lock_is_looked_up(shop, audited):
+RATED = {"CVSS": "CVSS:3.1/AV:N/AC:H/PR:N/UI:N/S:U/C:N/I:N/A:L"}  # 3.7: low
+
+
+def test_what_is_below_the_threshold_is_listed_and_fails_nothing(shop, audited, tmp_path):
     audited("iniconfig==2.0.0\n")
-    (shop.root / "requirements.txt").unlink()
-    shop.write(
-        {
-            "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["iniconfig==2.0.0"]\n'
-        }
-    )
-    subprocess.run([find_uv(), "lock", "-q"], cwd=shop.root, env=shop.environment, check=True)
-    copy = shop.root.parent / "copy.jsonl"
-    record = advisory("PYSEC-1", "iniconfig", fixed="2.1", modified=datetime.now(UTC).isoformat())
-    copy.write_text(json.dumps(record))
-    verdict = shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(copy)})
+    copy = tmp_path / "copy.jsonl"
+    now = datetime.now(UTC).isoformat()
+    low = [{"type": "CVSS_V3", "score": RATED["CVSS"]}]
+    copy.write_text(json.dumps(advisory("PYSEC-1", "iniconfig", fixed="2.1", modified=now, severity=low)))
+    environment = {"DEPLOYKIT_ADVISORIES": str(copy)}
+    verdict = shop.gate("audit", environment=environment)
+    assert verdict.outcome is Outcome.PASSED, verdict
+    assert verdict.reason == "1 below moderate are listed and fail nothing"
+    assert [(f.rule, f.severity) for f in verdict.findings] == [("PYSEC-1", Severity.LOW)]
+    strict = (shop.root / "pyproject.toml").read_text() + '[tool.deploykit.security.audit]\nseverity = "low"\n'
+    shop.write({"pyproject.toml": strict})
+    assert shop.gate("audit", environment=environment).outcome is Outcome.FINDINGS
+
+
+@pytest.fixture
+def locked(shop, audited, tmp_path):
+    """A uv project with a lock, and a copy of advisories about one of its packages; what uv's configuration says is `more`."""
+
+    def lock(more: str = ""):
+        audited("iniconfig==2.0.0\n")
+        (shop.root / "requirements.txt").unlink()
+        project = (
+            '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["iniconfig==2.0.0"]\n'
+        )
+        shop.write({"pyproject.toml": project + '[dependency-groups]\nlater = ["pluggy==1.6.0"]\n' + more})
+        subprocess.run([find_uv(), "lock", "-q"], cwd=shop.root, env=shop.environment, check=True, timeout=60)
+        return shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(tmp_path / "copy.jsonl")})
+
+    return lock
+
+
+def test_a_uv_lock_is_looked_up_by_uv_with_every_group_of_it(locked):
+    verdict = locked()
     assert verdict.outcome is Outcome.FINDINGS, verdict
+    assert [(f.rule, f.path, f.fix) for f in verdict.findings] == [("PYSEC-1", "uv.lock", "iniconfig>=2.1")]
+    assert (verdict.evidence.tool, verdict.evidence.looked_at) == ("uv audit", 2)
+
+
+def test_what_uvs_configuration_leaves_out_for_ever_is_found_all_the_same(locked):
+    verdict = locked('[tool.uv.audit]\nignore = ["PYSEC-1"]\n')
+    assert [f.rule for f in verdict.findings] == ["PYSEC-1"]
+
+
+def test_a_uv_lock_is_looked_up_without_a_package_index(shop, locked, tmp_path):
+    """uv asks the index for the projects' status, too: where that can't be reached, the advisories are looked up all the same."""
+    locked()
+    text = (shop.root / "uv.lock").read_text()
+    (shop.root / "uv.lock").write_text(re.sub(r'registry = "[^"]*"', 'registry = "http://127.0.0.1:9/simple"', text))
+    environment = {"DEPLOYKIT_ADVISORIES": str(tmp_path / "copy.jsonl"), "UV_HTTP_RETRIES": "0"}
+    verdict = shop.gate("audit", environment=environment)
+    assert [f.rule for f in verdict.findings] == ["PYSEC-1"], verdict
+
+
+def test_a_uv_lock_is_looked_up_by_pip_audit_where_uv_has_no_audit(locked, monkeypatch):
+    monkeypatch.setattr("deploykit.gates.audit_subjects.uv_can_audit", lambda _uv: False)
+    verdict = locked()
     assert [(f.rule, f.path) for f in verdict.findings] == [("PYSEC-1", "uv.lock")]
+    assert verdict.evidence.tool == "pip-audit"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "outcome", "word"),
+    [
+        ('allow = ["MIT", "Apache-2.0"]', Outcome.PASSED, ""),
+        ('deny = ["MIT"]', Outcome.FINDINGS, "iniconfig 2.1.0 is under MIT"),
+        ('allow = ["Apache-2.0"]', Outcome.FINDINGS, "iniconfig 2.1.0 is under MIT"),
+        ('allow = ["Apache-2.0"]\naccept = [{ package = "iniconfig", reason = "looked at" }]', Outcome.PASSED, ""),
+    ],
+)
+def test_the_licences_of_what_is_installed_are_judged(shop, audited, wanted, outcome, word):
+    service = '[tool.deploykit.service]\nrequirements = "requirements.txt"\n'
+    settings = f"{service}[tool.deploykit.security.audit.licences]\n{wanted}\n"
+    verdict = audited("iniconfig==2.1.0\n", settings=settings)
+    assert verdict.outcome is outcome, verdict
+    assert [finding.rule for finding in verdict.findings] == (["licence"] if word else [])
+    assert all(word in finding.message for finding in verdict.findings)
+    assert any(note.startswith("licences of 1 packages: ") for note in verdict.evidence.notes)
 
 
 def test_what_a_uv_lock_takes_from_a_repository_is_named_and_never_green(shop, audited, tmp_path):
@@ -229,7 +297,7 @@ def test_what_a_uv_lock_takes_from_a_repository_is_named_and_never_green(shop, a
     assert verdict.outcome is Outcome.INCONCLUSIVE, verdict
     assert "priced" in verdict.reason
     assert verdict.evidence.looked_at == 1
-    assert any("local projects, not looked up: -e ./member" in note for note in verdict.evidence.notes), verdict
+    assert any("local projects, not looked up: member, shop" in note for note in verdict.evidence.notes), verdict
 
 
 def test_an_empty_lock_is_inconclusive(audited):

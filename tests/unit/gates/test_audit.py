@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from deploykit.gates.audit import Accepted, AuditGate, interpret
 from deploykit.gates.audit_subjects import Subject
-from deploykit.model import InconclusiveError, Outcome
+from deploykit.gates.audit_uv import ask_uv
+from deploykit.model import InconclusiveError, Outcome, UsageError
 
 NOW = 1_800_000_000.0  # 2027-01-15
 BAD = {
@@ -202,3 +204,74 @@ def test_an_unreachable_source_says_how_to_give_an_offline_copy(context, toolbox
         AuditGate(locks=("requirements.txt",)).run(context)
     assert "DEPLOYKIT_ADVISORIES" in error.value.next_step
     assert "ConnectionError: unreachable" in error.value.details
+
+
+LOCKED = Subject(
+    label="uv.lock",
+    path=Path("uv.lock"),
+    hashed=True,
+    file="uv.lock",
+    names=("flask", "jinja2"),
+    pinned=(("flask", "3.0"), ("jinja2", "2.4.1")),
+    scanner="uv audit",
+)
+FOUND = {"dependency": {"name": "Jinja2", "version": "2.4.1"}, "id": "PYSEC-1", "aliases": None, "description": None}
+
+
+def uv_says(context, monkeypatch, tmp_path, answer, code=0):
+    script = tmp_path / "uv"
+    script.write_text(
+        f"#!/bin/sh\ncat <<'END'\n{answer if isinstance(answer, str) else json.dumps(answer)}\nEND\nexit {code}\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr("deploykit.gates.audit_uv.find_uv", lambda: str(script))
+    return ask_uv(replace(LOCKED, path=context.root / "uv.lock"), context, "http://127.0.0.1:9")
+
+
+def of_uv(*found, audited=2, statuses=()):
+    return {
+        "summary": {"audited_packages": audited},
+        "vulnerabilities": list(found),
+        "adverse_statuses": list(statuses),
+    }
+
+
+def test_what_uv_audit_says_is_read(context, monkeypatch, tmp_path):
+    status = {"name": "flask", "status": "archived", "reason": "done"}
+    answer = uv_says(context, monkeypatch, tmp_path, of_uv(FOUND, statuses=[status]), code=1)
+    assert [(item["name"], len(item["vulns"])) for item in answer["dependencies"]] == [("flask", 0), ("jinja2", 1)]
+    assert answer["statuses"] == ["flask is archived: done"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (of_uv(audited=1), 0),  # fewer packages than the lock pins
+        (of_uv(FOUND), 0),  # an answer that contradicts its exit code
+        (of_uv(), 1),
+        (of_uv(), 2),  # the source could not be reached
+        ("", 0),
+        ("No vulnerabilities", 0),
+    ],
+)
+def test_uv_audit_that_looked_at_too_little_is_inconclusive(context, monkeypatch, tmp_path, answer, code):
+    with pytest.raises(InconclusiveError):
+        uv_says(context, monkeypatch, tmp_path, answer, code)
+
+
+@pytest.mark.parametrize("answer", ["{}", "[]", '{"summary": {}, "vulnerabilities": [{}]}'])
+def test_uv_audit_in_a_form_that_nobody_foresaw_is_no_pass(context, monkeypatch, tmp_path, answer):
+    with pytest.raises((KeyError, TypeError)):  # which `judge` turns into an inconclusive verdict
+        uv_says(context, monkeypatch, tmp_path, answer)
+
+
+@pytest.mark.parametrize("text", ["package = 1", "not toml [", '[[package]]\nsource = { registry = "x" }\n'])
+def test_a_uv_lock_that_can_not_be_read_is_inconclusive(context, toolbox, tree, text):
+    (tree / "uv.lock").write_text(text)
+    with pytest.raises(InconclusiveError, match=r"the lock uv\.lock can't be read"):
+        AuditGate().run(context)
+
+
+def test_a_service_that_is_not_safe_is_a_usage_error(context):
+    with pytest.raises(UsageError, match="no https address"):
+        AuditGate(service="http://osv.example.org").run(context)

@@ -1,4 +1,4 @@
-"""python -m benchmarks [startup] [gates] [switch] [board] [secrets] [migrations-lint] [docker] [--json] [--write]
+"""python -m benchmarks [startup] [gates] [switch] [board] [secrets] [sast] [migrations-lint] [docker] [--json] [--write]
 
 Exit code 1 when a bound is not kept.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.measure import machine, markdown, table
 
-ALL = ("startup", "gates", "switch", "board", "secrets", "migrations-lint", "docker")
+ALL = ("startup", "gates", "switch", "board", "secrets", "sast", "migrations-lint", "docker")
 PAGE = Path(__file__).with_name("results.md")
 
 

@@ -1,6 +1,7 @@
 """The sast gate beside plain bandit, on the same files, in one run: time, share of bandit's lines found, and ratios.
 
-    python benchmarks/sast.py [FOLDER]
+    python -m benchmarks sast
+    python -m benchmarks.sast [FOLDER]
 
 Without a folder it installs a corpus (Django, SQLAlchemy, requests and more) into a temporary one. The tools' environments
 are made before the clock starts. `--json PATH` writes the figures.
@@ -20,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measure import Figure, Section, timed
 from deploykit.gates.run import run_gate
 from deploykit.gates.tools import find_uv, managed_tool
 
@@ -37,11 +39,13 @@ command = "true"
 health = "/"
 """
 """Says what the settings would else search the corpus for."""
+BOUND = 1 / 15
+MISSED = 0.01
 DOCUMENTED = frozenset({"B101", "B105", "B106", "B107", "B311", "B404", "B603", "B607"})
 """Classes of low severity that docs/sast.md names as left out."""
 
 
-def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
+def _timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
     """What the work answers, its seconds on the wall, and its seconds of processor time, children included."""
     before, started = _cpu(), time.monotonic()
     answer = work()
@@ -53,11 +57,48 @@ def _cpu() -> float:
     return sum(item.ru_utime + item.ru_stime for item in used)
 
 
-def measure(root: Path) -> dict[str, Any]:
+def measure() -> Section:
+    with tempfile.TemporaryDirectory(prefix="deploykit-sast-") as made:
+        root = Path(made).resolve()
+        _fill(root)
+        figures = compare(root)
+    gate, bandit, times = figures["gate"], figures["bandit"], figures["times_faster"]
+    medium, low = (figures["lines_of_bandit"][name] for name in ("medium and above", "low"))
+    return Section(
+        title=f"SAST: {figures['files']} files of {len(CORPUS)} projects, once",
+        figures=[
+            Figure(name="the gate / bandit, CPU", unit="x", samples=[gate["cpu"] / bandit["cpu"]], bound=BOUND),
+            Figure(name="times as fast as bandit, CPU", unit="", samples=[times["cpu"]]),
+            Figure(name="times as fast as bandit", unit="", samples=[times["wall"]]),
+            timed("the gate", [gate["wall"]]),
+            timed("the gate, CPU", [gate["cpu"]]),
+            timed("bandit", [bandit["wall"]]),
+            timed("bandit, CPU", [bandit["cpu"]]),
+            Figure(
+                name="share of bandit's lines, medium and above, that is missed",
+                unit="x",
+                samples=[1 - medium["found"] / medium["lines"]],
+                bound=MISSED,
+            ),
+        ],
+        notes=[
+            f"lines of medium severity and above: {medium['found']} of {medium['lines']} found",
+            f"low ones: {low['found']} of {low['lines']}; missed: {low['missed_by_rule']}",
+        ],
+    )
+
+
+def _fill(root: Path) -> None:
+    words = [find_uv(), "pip", "install", "-q", "--no-deps", "--target", str(root), *CORPUS]
+    subprocess.run(words, check=True)
+    (root / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+
+
+def compare(root: Path) -> dict[str, Any]:
     environment = dict(os.environ)
     for family in ("bandit", "ruff"):
         managed_tool(family, environment=environment)
-    verdict, wall, cpu = timed(lambda: run_gate("sast", root, environment=environment, record=lambda _verdict: None))
+    verdict, wall, cpu = _timed(lambda: run_gate("sast", root, environment=environment, record=lambda _verdict: None))
     bandit = managed_tool("bandit", environment=environment) / "bin" / "bandit"
 
     def plain() -> list[dict[str, Any]]:
@@ -66,7 +107,7 @@ def measure(root: Path) -> dict[str, Any]:
         results: list[dict[str, Any]] = json.loads(answer.stdout)["results"]
         return results
 
-    results, bandit_wall, bandit_cpu = timed(plain)
+    results, bandit_wall, bandit_cpu = _timed(plain)
     found = {(finding.path, finding.line) for finding in verdict.findings}
     shares = {}
     for name, levels in (("medium and above", ("MEDIUM", "HIGH")), ("low", ("LOW",))):
@@ -111,9 +152,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="deploykit-sast-") as made:
         root = arguments.folder or Path(made)
         if arguments.folder is None:
-            subprocess.run([find_uv(), "pip", "install", "-q", "--no-deps", "--target", made, *CORPUS], check=True)
-            (root / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
-        figures = measure(root.resolve())
+            _fill(root)
+        figures = compare(root.resolve())
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     gate, bandit, ratio = figures["gate"], figures["bandit"], figures["times_faster"]

@@ -1,7 +1,7 @@
 """The secrets gate beside detect-secrets, on the same cores, and what both find in the labelled corpus.
 
-The tree is `DEPLOYKIT_BENCH_TREE` (the figure of the issue is for Django's source distribution, unpacked), else a copy of
-this Python's own library, 45 MB at most. detect-secrets takes minutes for that, so it looks at a sample: every so many-th
+The tree is `DEPLOYKIT_BENCH_TREE` (such as a source distribution, unpacked), else the well-known projects of `benchmarks.sast`
+as they are installed, 45 MB at most. detect-secrets takes minutes for that, so it looks at a sample: every so many-th
 file; the kit looks at the sample too, for equality, and at the whole tree, for its speed. Speeds are bytes a second.
 
 `python -m benchmarks.secrets` prints the table of the corpus, as it stands in docs/secrets.md.
@@ -12,15 +12,16 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
+import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Figure, Section, timed
+from benchmarks.sast import CORPUS
+from deploykit.gates.tools import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,14 +76,15 @@ def _tree(folder: Path) -> Path:
     given = os.environ.get("DEPLOYKIT_BENCH_TREE")
     if given:
         return Path(given)
-    tree, size = folder / "tree", 0
-    library = Path(sysconfig.get_path("stdlib"))
-    for source in sorted(library.rglob("*")):
-        if source.is_file() and "__pycache__" not in source.parts and size < TREE_BYTES:
-            target = tree / source.relative_to(library)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-            size += target.stat().st_size
+    tree = folder / "tree"
+    words = [find_uv(), "pip", "install", "-q", "--no-deps", "--target", str(tree), *CORPUS]
+    subprocess.run(words, check=True, timeout=300)
+    size = 0
+    for path in sorted(tree.rglob("*")):
+        if path.is_file():
+            size += path.stat().st_size
+            if size > TREE_BYTES:
+                path.unlink()
     return tree
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.catalog import project_needs
 from deploykit.gates.interface import WORK_FOLDER
-from deploykit.gates.test import data_fingerprint
 from deploykit.gates.tools import environment_key
 from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import DeploykitError, InconclusiveError
@@ -137,6 +136,8 @@ def _copy(path: Path) -> bytes:
 
 def _measured(root: Path) -> Iterator[str]:
     """The data that coverage judges, and the verdicts that vouch for them."""
+    from deploykit.gates.test import data_fingerprint
+
     home = root / WORK_FOLDER / "coverage"
     for folder in sorted(home.iterdir()) if home.is_dir() else ():
         verdict = read_verdict(root, folder.name)

@@ -7,14 +7,13 @@ import os
 import sys
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.inputs import FORCE_VARIABLE, inputs_of
 from deploykit.gates.interface import GateContext
 from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
-from deploykit.gates.reports import publish
 from deploykit.gates.standing import age, forget, note_inputs, standing
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_files import record_verdict
@@ -33,6 +32,13 @@ __all__ = ["GATE_NAMES", "PROJECT_GATES", "judge", "managed_toolbox", "run_gate"
 
 PROJECT_GATES = ("typing", "test", "coverage")
 """Gates that run in the project's own environment."""
+
+
+def publish(root: Path, verdict: Verdict, **how: Any) -> None:
+    """`reports.publish`, imported when there is something to publish: the hooks on a few files write no reports."""
+    from deploykit.gates.reports import publish as write
+
+    write(root, verdict, **how)
 
 
 def _to_standard_error(line: str) -> None:

@@ -27,6 +27,7 @@ __all__ = ["BROKEN_PIPE", "command", "environment", "hang_up", "print_json", "re
 
 BROKEN_PIPE = 141
 """What a shell says of a program that was ended by SIGPIPE."""
+_HELP = ("--help", "-h")
 _GARBAGE = 50_000
 """Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
 
@@ -47,6 +48,9 @@ def command(
 
             _leave_garbage()
             bound = inspect.signature(body).bind(*args, **kwargs)
+            for name in options.get("positional", ()):
+                if bound.arguments.get(name) in _HELP:
+                    _show_help(bound.arguments[name])
             try:
                 code = body(*args, **kwargs)
             except DeploykitError as error:
@@ -63,6 +67,14 @@ def command(
         return cast("Task[Any]", made)
 
     return wrap
+
+
+def _show_help(word: str) -> None:
+    """End as `--help TASK` would: invoke takes what follows a task for its positional argument, `--help` too."""
+    words = sys.argv[1:]
+    if word in words[1:]:
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606 - this very program
 
 
 def _leave_garbage() -> None:

@@ -37,6 +37,16 @@ def test_several_reports_can_be_asked_for(typed, tmp_path):
     assert "<failure" in (tmp_path / "b.xml").read_text()
 
 
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_behind_the_task_is_help_though_the_task_takes_a_name(word, tmp_path):
+    answer = subprocess.run(
+        [PROGRAM, "gate", word], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "--path" in answer.stdout
+    assert "Run one gate on a tree" in answer.stdout
+
+
 def test_a_report_that_nobody_knows_is_refused_before_the_work(typed, shop):
     answer = typed("sast", "--report", "html=x")
     assert answer.returncode == 3

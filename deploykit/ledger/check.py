@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_chain"]
 
+ADOPT = "adopt"
+"""The name of the step by which a release from before this record is taken in (see `Ledger.begin`)."""
 _BY_HEARTBEAT = {"heartbeat_at", "expires_at", "seal"}
 
 
@@ -87,6 +89,9 @@ class _Walk:
             self.found(sequence, f"entry {sequence} ({row['kind']}) says nothing that this kit understands")
 
     def _replay(self, entry: Entry) -> None:
+        if entry.kind == "step.intended" and entry.payload["name"] == ADOPT:
+            # What was made before this record was: its anchor is of a chain that is gone, and stands here in the open.
+            self._hashes.add(entry.payload["action"].get("anchor"))
         for change in derive(entry):
             table = self._derived[change.table.name]
             key = _key(change.key)

@@ -131,11 +131,13 @@ class Ledger(Protocol):
         kind: str,
         previous: str,
         token: int,
+        release: str = "",
     ) -> ReleaseRecord:
-        """A new release, outcome RUNNING. Ids are `r1`, `r2`, …
+        """A new release, outcome RUNNING. Ids are `r1`, `r2`, …, always one more than the highest there is.
 
+        `release` is the id of one that was made before this record was, and is only now taken into it.
         Raises StaleToken when `token` is no longer the lock's, DeploykitError while another release is RUNNING:
-        `finish` that one first.
+        `finish` that one first; also when `release` is no such id, or is taken.
         """
 
     def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:
@@ -219,7 +221,8 @@ class Ledger(Protocol):
         """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
 
         `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
-        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`.
+        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
+        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
         """
 
     def close(self) -> None: ...

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
-
-import sqlalchemy as sa
 
 from deploykit.ledger import rows, upgrade
 from deploykit.ledger.canonical import clean, dumps, plain
@@ -19,11 +18,14 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    import sqlalchemy as sa
+
     from deploykit.ledger.interface import ChainProblem, Entry, Step, Timer
     from deploykit.model import ReleaseRecord, Verdict
 
 __all__ = ["SqlLedger", "open_ledger"]
 
+_ID = re.compile(r"r[1-9][0-9]{0,8}")
 _RUNNING = ReleaseOutcome.RUNNING.value
 _ROLLED_BACK = ReleaseOutcome.ROLLED_BACK.value
 _UNDONE_LATER = {ReleaseOutcome.DONE.value, ReleaseOutcome.FAILED.value}
@@ -68,6 +70,7 @@ class SqlLedger(SqlLock):
         kind: str,
         previous: str,
         token: int,
+        release: str = "",
     ) -> ReleaseRecord:
         payload = {
             "version": version,
@@ -85,8 +88,12 @@ class SqlLedger(SqlLock):
             if open_one is not None:
                 msg = f"Release {open_one} of {self.app} in {self.environment} has not ended."
                 raise DeploykitError(msg, next_step=f"invoke release --env {self.environment} --resume")
-            count = journal.connection.scalar(self._ask(RELEASES, columns=[sa.func.count()]))
-            entry = journal.append("release.begun", payload, release=f"r{(count or 0) + 1}")
+            known = set(journal.connection.scalars(self._ask(RELEASES, columns=[RELEASES.c.id])))
+            if release and (release in known or not _ID.fullmatch(release)):
+                msg = f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id."
+                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+            highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
+            entry = journal.append("release.begun", payload, release=release or f"r{highest + 1}")
             return self._existing(journal.connection, entry.release)
 
     def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:

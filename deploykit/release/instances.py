@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 
     from deploykit.release.spec import ReleaseSpec
 
-__all__ = ["RunnableArtifact", "application_variables", "instance_names", "instance_specs", "one_off"]
+__all__ = ["SPEC_NOTE", "RunnableArtifact", "application_variables", "instance_names", "instance_specs", "one_off"]
 
 # What an application may inherit from the caller besides what its target gives it; everything else has to be declared.
+SPEC_NOTE = "spec"
+"""How the version is run, kept beside what runs: with it a lost record can be made anew."""
 _INHERITED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -81,6 +84,7 @@ def instance_specs(
             variables=variables,
             stop_timeout=spec.stop_timeout,
             image=artifact.image,
+            notes={SPEC_NOTE: json.dumps(spec.as_json(), separators=(",", ":"))},
         )
         for replica, name in enumerate(instance_names(release, spec))
     }

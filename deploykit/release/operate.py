@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from deploykit.credentials import Redactor
 from deploykit.ledger.interface import LockHeld
 from deploykit.model import DeploykitError, UsageError
+from deploykit.release.adopting import Adopted, adopt
 from deploykit.release.build import load_artifact
 from deploykit.release.instances import one_off
 from deploykit.release.locking import environment_lock
@@ -19,13 +20,23 @@ from deploykit.release.values import read_values, secrets_in
 from deploykit.release.warm import Reaped, reap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from deploykit.ledger.interface import Held
+    from deploykit.model import Secret
     from deploykit.release.surroundings import Surroundings
     from deploykit.targets.interface import OneOffResult
 
-__all__ = ["follow_logs", "lock_environment", "read_logs", "reap_now", "run_in_live", "take_down", "unlock_environment"]
+__all__ = [
+    "adopt_now",
+    "follow_logs",
+    "lock_environment",
+    "read_logs",
+    "reap_now",
+    "run_in_live",
+    "take_down",
+    "unlock_environment",
+]
 
 
 def read_logs(around: Surroundings, lines: int) -> list[tuple[str, str]]:
@@ -42,8 +53,25 @@ def follow_logs(around: Surroundings) -> Iterator[tuple[str, str]]:
 def _redactor(around: Surroundings) -> Redactor:
     """Masks the values of every version that runs: applications print what they should not."""
     releases = {instance.labels.release for instance in around.target.instances()}
-    values = [read_values(around.values_folder, release) for release in sorted(releases)]
+    values: list[Mapping[str, str | Secret]] = [
+        read_values(around.values_folder, release) for release in sorted(releases)
+    ]
+    if not all(values) and around.loaded is not None:
+        values.append(_present_values(around))  # released from another machine, or what was kept here is lost
     return Redactor([secret for found in values for secret in secrets_in(found)])
+
+
+def _present_values(around: Surroundings) -> Mapping[str, str | Secret]:
+    """What a version would get now, which is mostly what those that run have."""
+    from deploykit.release.gathering import gather_values
+
+    live = around.ledger.live()
+    if live is None:
+        return {}
+    try:
+        return gather_values(around, spec_of(around.ledger, live, around.name), make=False)[0]
+    except DeploykitError:
+        return {}  # a value that is missing can't be masked, and is no reason to show no logs
 
 
 def _shown(around: Surroundings) -> list[str]:
@@ -85,6 +113,15 @@ def reap_now(around: Surroundings) -> Reaped:
             return reap(around)
     except LockHeld as held:
         return Reaped(problems=(f"{held.message} What is due is done by whoever holds it.",))
+
+
+def adopt_now(around: Surroundings) -> Adopted:
+    """Make a lost record anew from what runs. Nothing that runs is touched. Raises as `adopting.adopt` does."""
+    lock = environment_lock(
+        around.ledger, around.target, "ledger.adopt", tell=lambda _text: None, lost=lambda _error: None
+    )
+    with lock as held:
+        return adopt(around, token=held.token)
 
 
 def take_down(around: Surroundings) -> list[str]:

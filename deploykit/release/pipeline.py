@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
+from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
 from deploykit.release.checks import Checks
 from deploykit.release.events import report_start, report_to_board
@@ -303,6 +304,9 @@ class Releaser:
                     self.token = held.token
                     try:
                         signals.hear()
+                        if is_lost(around):
+                            for line in adopt_lines(adopt(around, token=held.token), around.name):
+                                self.reporter.note(line)
                         for sentence in reap(around).problems:
                             self.stages.warn(sentence)
                         yield

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from deploykit.ledger.interface import Held
     from deploykit.model import ReleaseRecord
+    from deploykit.release.adopting import Running
     from deploykit.release.surroundings import Surroundings
 
 __all__ = ["InstanceStatus", "Status", "read_status", "status_lines"]
@@ -62,6 +63,8 @@ class Status:
     target: str
     keeper: str
     warm_until: float | None
+    read_from_target: bool = False
+    """The record knows nothing of what runs: what is said here was read from the target and the edge."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,11 +81,15 @@ def read_status(around: Surroundings) -> Status:
     owner = Owner.parse(holder.owner) if holder is not None else None
     servers = {state.server.name: state for state in around.edge.servers()} if running else {}
     warm = {timer.release: timer.due_at for timer in around.ledger.timers() if timer.kind == "warm"}
+    lost = _lost(around) if live is None and not changed else None
     instances = []
     for instance in around.target.instances():
         state = servers.get(instance.name)
         release = instance.labels.release
         role = "live" if live is not None and release == live.id else "warm" if release in warm else "left over"
+        if lost is not None:
+            has_traffic = lost.labels.release == release
+            role = "live" if has_traffic else "warm"
         if unfinished is not None and release == unfinished.id and role == "left over":
             role = "new"
         instances.append(
@@ -105,9 +112,9 @@ def read_status(around: Surroundings) -> Status:
         environment=around.name,
         url=around.edge.url(),
         edge="running" if running else "not running",
-        live=live.id if live is not None else "",
-        version=live.version if live is not None else "",
-        since=_ended(changed[0] if changed else live) if live is not None else None,
+        live=live.id if live is not None else lost.labels.release if lost is not None else "",
+        version=live.version if live is not None else lost.labels.version if lost is not None else "",
+        since=_ended(changed[0] if changed else live) if live is not None else lost.started_at if lost else None,
         instances=instances,
         lock=_lock(holder, owner),
         unfinished=f"{unfinished.id} ({unfinished.kind} of {unfinished.version})" if unfinished is not None else "",
@@ -115,7 +122,18 @@ def read_status(around: Surroundings) -> Status:
         target=around.place.kind,
         keeper=around.place.keeper(),
         warm_until=max(warm.values(), default=None),
+        read_from_target=lost is not None,
     )
+
+
+def _lost(around: Surroundings) -> Running | None:
+    """What has the traffic where the record knows of no release at all."""
+    from deploykit.release.adopting import is_lost, running_releases
+
+    if not is_lost(around):
+        return None
+    found = running_releases(around)
+    return max(found, key=lambda running: running.weight) if any(each.weight for each in found) else None
 
 
 def _ended(record: ReleaseRecord) -> float:
@@ -140,6 +158,9 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
         lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}")
     else:
         lines.append("  live        nothing")
+    if status.read_from_target:
+        said = "has nothing of this: it was read from the labels of what runs, and from the edge"
+        lines += filled(said, width(stream), first="  record      ", rest=" " * 14)
     lines.append(f"  url         {status.url} ({status.edge})")
     keeper = "supervisor" if status.target == "process" else status.target
     lines.append(f"  {keeper:<11} {status.keeper or 'not running'}")
@@ -178,8 +199,9 @@ def _next(status: Status) -> list[str]:
         return [f"wait until it is done, then: invoke status {env}"]
     if status.unfinished:
         return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
-    if not status.live:
-        return [f"invoke release {env}"]
+    if status.read_from_target or not status.live:
+        anew = f"invoke ledger.adopt {env}   (makes the record anew from what runs)"
+        return [anew if status.read_from_target else f"invoke release {env}"]
     running = _running(status)
     if running and not status.keeper:
         return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]

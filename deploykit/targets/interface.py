@@ -39,6 +39,8 @@ class InstanceSpec:
     stop_timeout: float = 10.0
     image: str = ""
     """For targets that run images: the reference to run, by digest (`name@sha256:…`, or the image's id)."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What else the target is to keep beside the labels, where it can, and to give back. No secrets."""
 
     @property
     def name(self) -> str:
@@ -66,6 +68,8 @@ class Instance:
     inner_host: str = ""
     """Where the edge reaches it, if that is not where the kit does (`host`, `port`): on the target's own network."""
     inner_port: int = 0
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """The spec's, from targets that keep them."""
 
     @property
     def edge_address(self) -> tuple[str, int]:

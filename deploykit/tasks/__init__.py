@@ -27,13 +27,15 @@ def collection(*own: Task[Any] | Collection, include: Sequence[str] = (), exclud
     `include` keeps only the kit's tasks of these names, `exclude` leaves these out.
     Raises ValueError for a name that the kit does not have.
     """
-    from deploykit.tasks import audit, database, evidence, gates, images, operations, releases, secrets
+    from deploykit.tasks import audit, database, evidence, gates, images, operations, record, releases, secrets
 
     kit: dict[str, Task[Any] | Collection] = {
         task.name: task for module in (releases, operations, gates, images) for task in module.TASKS
     }
     kit |= {str(group.name): group for group in images.GROUPS}
-    kit |= {module.NAME: Collection(module.NAME, *module.TASKS) for module in (audit, database, evidence, secrets)}
+    kit |= {
+        module.NAME: Collection(module.NAME, *module.TASKS) for module in (audit, database, evidence, record, secrets)
+    }
     if unknown := sorted({*include, *exclude} - kit.keys()):
         raise ValueError(f"the kit has no task {', '.join(unknown)}; it has {', '.join(sorted(kit))}")
     names = {name for name in kit if (not include or name in include) and name not in exclude}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INNER_PORT",
     "LOG_CONFIG",
+    "NOTE",
     "PORT_LABEL",
     "SECRETS",
     "Limits",
@@ -39,6 +40,7 @@ __all__ = [
 INNER_PORT = 8000
 """What `{port}` and `PORT` are in a container unless another is set; the same in all: each has an address of its own."""
 PORT_LABEL = f"{PREFIX}port"
+NOTE = f"{PREFIX}note."
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 """The one driver whose logs every engine can give back, and an end to its growth."""
 SECRETS = "/run/deploykit"
@@ -149,6 +151,7 @@ def instance(found: Mapping[str, Any], network: str, reached: tuple[str, int] | 
         pid=state["Pid"] or None,
         inner_host=inner if reached else "",
         inner_port=own if reached else 0,
+        notes={name.removeprefix(NOTE): value for name, value in labels.items() if name.startswith(NOTE)},
     )
 
 

@@ -24,6 +24,7 @@ from deploykit.targets.docker.accessories import ensure_accessory
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
+    NOTE,
     PORT_LABEL,
     Limits,
     exit_code,
@@ -146,6 +147,7 @@ class DockerTarget:
             f"{PREFIX}replica": str(spec.replica),
             ADDRESS_LABEL: address,
             PORT_LABEL: str(self._port),
+            **{f"{NOTE}{name}": value for name, value in spec.notes.items()},
         }
         options: dict[str, Any] = self._limits.get(spec.process, _NOT_LIMITED).as_host_config()
         if self._publishes:

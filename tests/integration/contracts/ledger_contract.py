@@ -111,6 +111,31 @@ class LedgerContract:
 
     # Releases
 
+    def test_a_release_from_before_the_record_keeps_its_id_and_the_next_goes_on_from_it(self, ledger, token):
+        taken = begin(ledger, token, release="r7")
+        assert taken.id == "r7"
+        ledger.finish("r7", ReleaseOutcome.DONE)
+        below = begin(ledger, token, release="r3")
+        ledger.finish(below.id, ReleaseOutcome.DONE)
+        assert begin(ledger, token).id == "r8"
+        assert ledger.check() == []
+
+    @pytest.mark.parametrize("name", ["r1", "r0", "r01", "r-1", "x1", "r1 ", "r9999999999"])
+    def test_an_id_that_is_none_or_is_taken_is_refused(self, ledger, token, name):
+        ledger.finish(begin(ledger, token).id, ReleaseOutcome.DONE)
+        before = ledger.head()
+        with pytest.raises(DeploykitError, match="can't be taken into the record"):
+            begin(ledger, token, release=name)
+        assert ledger.head() == before
+
+    def test_an_anchor_of_a_lost_record_is_known_where_it_was_taken_in(self, ledger, token):
+        old = "ab" * 32
+        assert [problem.message for problem in ledger.check([old])] != []
+        taken = begin(ledger, token, release="r7")
+        ledger.intend(taken.id, "adopt", {"anchor": old}, token=token)
+        assert ledger.check([old]) == []
+        assert ledger.check(["cd" * 32]) != []
+
     def test_a_new_ledger_is_empty_and_sound(self, ledger):
         assert ledger.head() == ""
         assert ledger.check() == []

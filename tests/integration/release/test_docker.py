@@ -178,6 +178,16 @@ def test_no_secret_is_in_what_the_engine_shows(shop: Shop) -> None:
     assert "DEPLOYKIT_VERSION" in shown
     assert word not in shown
     assert word not in json.dumps(shop.engine.call("history", ran["digest"]))
+    # The values that were kept here are lost: what the service prints of them is masked all the same.
+    for kept in shop.state.rglob("values/r*.json"):
+        kept.unlink()
+    shop.engine.call(
+        "exec_start",
+        shop.engine.call("exec_create", container["Id"], ["sh", "-c", f"echo {word} > /proc/1/fd/1"])["Id"],
+    )
+    said = shop("logs").ok()
+    assert "***" in said.out
+    assert word not in said.both
 
 
 def test_old_images_go_and_those_that_can_be_wanted_stay(shop: Shop) -> None:
@@ -255,6 +265,118 @@ def test_a_port_that_is_taken_is_said(shop: Shop) -> None:
     assert ran.code == 3
     assert str(shop.port) in ran.both
     assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+
+
+# The record is lost ---------------------------------------------------------------------------------------------------
+
+
+def lose_the_record(shop: Shop) -> None:
+    for path in shop.state.rglob("ledger.sqlite3*"):
+        path.unlink()
+
+
+@contextlib.contextmanager
+def asked_all_along(shop: Shop) -> Iterator[list[str]]:
+    """What a client got that asks again and again and never repeats a request; an error's name where one failed."""
+    answers: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                answers.append(shop.serves())
+            except OSError as error:
+                answers.append(f"lost: {error}")
+
+    client = threading.Thread(target=ask, daemon=True)
+    client.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        client.join(30)
+
+
+def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(shop: Shop) -> None:
+    first, second = shop.release("one"), shop.release("two")
+    shop("rollback").ok()
+    third = shop.release("three")  # r4: ids go on where the lost record was, not where an empty one would begin
+    before = shop("status", "--json").ok().json
+    lose_the_record(shop)
+    with asked_all_along(shop) as answers:
+        status = shop("status", "--json").ok().json
+        assert status["read_from_target"] is True
+        assert (status["live"], status["version"]) == (before["live"], third["version"])
+        roles = {item["name"]: item["role"] for item in status["instances"]}
+        assert roles == {item["name"]: item["role"] for item in before["instances"]}
+        assert "invoke ledger.adopt" in shop("status").ok().both
+        ran = shop("rollback", "--json").ok()
+        assert ran.json["version"] == first["version"]
+        assert "the record is made anew from what runs" in " ".join(ran.err.split())
+    assert answers
+    assert {answer for answer in answers if answer not in {"one", "three"}} == set()
+    assert shop.serves() == "one"
+    shop("history", "--check").ok()
+    record = shop("history", "--json").ok().json
+    assert [item["kind"] for item in record] == ["rollback", "release", "release"]
+    assert int(record[0]["release"][1:]) > int(before["live"][1:])
+    again = shop.release("four")
+    assert again["outcome"] == "done"
+    assert shop.serves() == "four"
+    assert again["version"] not in {first["version"], second["version"], third["version"]}
+    shop("history", "--check").ok()
+
+
+def test_a_lost_record_is_made_anew_on_another_machine(shop: Shop, tmp_path: Path, foreign_repo: Any) -> None:
+    shop.release("one")
+    second = shop.release("two")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o711)
+    clone = tmp_path / "clone"
+    foreign_repo.git(tmp_path, "clone", "--quiet", str(shop.repo), str(clone))
+    there = {"state": elsewhere, "repo": clone}
+    adopted = shop("ledger.adopt", "--json", **there).ok().json
+    assert (adopted["version"], len(adopted["beside"]), adopted["assumed"]) == (second["version"], 1, [])
+    shop("history", "--check", **there).ok()
+    status = shop("status", "--json", **there).ok().json
+    assert (status["version"], status["read_from_target"]) == (second["version"], False)
+    assert status["warm_until"] is not None
+    refused = shop("ledger.adopt", **there)
+    assert refused.code == 3
+    assert "is not lost" in refused.both
+    assert shop("release", "--json", **there).ok().json["outcome"] == "done"
+
+
+def test_without_anything_that_runs_there_is_nothing_to_adopt(shop: Shop) -> None:
+    refused = shop("ledger.adopt")
+    assert refused.code == 3
+    assert "nothing of" in refused.both
+    assert "next: invoke release --env staging" in " ".join(refused.both.split())
+
+
+def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Shop) -> None:
+    """Containers of a version of the kit that kept no note: the label is left out of the copy that takes their place."""
+    shop.release("one")
+    (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
+    shown = shop.engine.call("inspect_container", found["Id"])
+    assert json.loads(shown["Config"]["Labels"]["deploykit.note.spec"])["app"] == shop.app
+    lose_the_record(shop)
+    docker = os.environ.get("DOCKER", "/usr/bin/docker")
+    labels = {
+        name: value for name, value in shown["Config"]["Labels"].items() if not name.startswith("deploykit.note.")
+    }
+    network, endpoint = next(iter(shown["NetworkSettings"]["Networks"].items()))
+    shop.engine.call("remove_container", found["Id"], force=True)
+    words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    words += [word for value in shown["Config"]["Env"] for word in ("--env", value)]
+    words += ["--name", shown["Name"].strip("/"), "--network", network, "--ip", endpoint["IPAddress"]]
+    argv = [docker, "run", "--detach", *words, shown["Image"], *shown["Config"]["Cmd"]]
+    subprocess.run(argv, check=True, capture_output=True, timeout=60)
+    adopted = shop("ledger.adopt", "--json").ok().json
+    assert adopted["assumed"] == ["r1 is run as the settings here say now"]
+    assert shop.release("two")["outcome"] == "done"
+    assert shop("rollback", "--json").ok().json["outcome"] == "done"
+    assert shop.serves() == "one"
 
 
 # A repository that isn't ours, with migrations ------------------------------------------------------------------------

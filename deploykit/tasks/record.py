@@ -1,0 +1,43 @@
+"""`invoke ledger.adopt`: a lost record is made anew from what runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploykit.tasks.command import command, environment, print_json
+
+if TYPE_CHECKING:
+    from invoke.context import Context
+
+__all__ = ["NAME", "TASKS"]
+
+NAME = "ledger"
+
+
+@command(
+    help={
+        "env": "the environment: local, staging, production …",
+        "app": "the app, where this folder is no repository",
+        "json": "one JSON object on standard output",
+    }
+)
+def adopt(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
+    """Make a lost record anew from what runs; release and rollback do so too.
+
+    What runs says which release it is; the edge says who has the traffic.
+    """
+    from deploykit.release.adopting import adopt_lines
+    from deploykit.release.operate import adopt_now
+
+    around = environment(env, app)
+    adopted = adopt_now(around)
+    if json:
+        print_json(adopted.as_json())
+        return None
+    for line in adopt_lines(adopted, around.name):
+        print(line)
+    print(f"  next: invoke history --env {around.name} --check")
+    return None
+
+
+TASKS = (adopt,)

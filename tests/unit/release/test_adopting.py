@@ -1,0 +1,148 @@
+"""A record made anew: who is taken for live, and what is refused. The real engine and edge: tests/integration/release/test_docker.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+
+from deploykit.edge.interface import Server, ServerState
+from deploykit.ledger import open_ledger
+from deploykit.model import DeploykitError, Labels, ReleaseOutcome, UsageError
+from deploykit.release.adopting import adopt, adopt_lines, is_lost, running_releases
+from deploykit.release.instances import SPEC_NOTE
+from deploykit.targets.interface import Instance, InstanceState
+
+SPEC = (
+    '{"app":"shop","environment":"staging","argv":["serve"],"health":"/h","smoke":[],"replicas":1,"start_timeout":1,'
+    '"drain_timeout":1,"stop_timeout":1,"warm_for":60,"thresholds":{"error_rate":0.1,"p95_ms":1,"requests":1,"window":1},'
+    '"database":{"kind":"none","source":"","variable":"","driver":"","migrations":"","timeout":1},"variables":{}}'
+)
+
+
+def instance(release, *, replica=0, state=InstanceState.RUNNING, notes=None):
+    labels = Labels(
+        app="shop",
+        environment="staging",
+        release=release,
+        version=f"1.{release[1:]}",
+        digest="sha256:a",
+        anchor="ab" * 32,
+    )
+    return Instance(
+        name=f"{release}-web-{replica}",
+        labels=labels,
+        process="web",
+        replica=replica,
+        state=state,
+        host="127.0.0.1",
+        port=1,
+        started_at=float(release[1:]),
+        notes={SPEC_NOTE: SPEC} if notes is None else notes,
+    )
+
+
+@dataclass
+class World:
+    """A target and an edge that only tell what a test says; the ledger is real."""
+
+    ledger: object
+    running: list = field(default_factory=list)
+    weights: dict = field(default_factory=dict)
+    edge_runs: bool = True
+
+    @property
+    def around(self):
+        servers = [
+            ServerState(
+                server=Server(name=name, host="127.0.0.1", port=1, release=name.split("-")[0]),
+                weight=weight,
+                in_flight=0,
+                up=True,
+            )
+            for name, weight in self.weights.items()
+        ]
+        return SimpleNamespace(
+            app="shop",
+            name="staging",
+            loaded=None,
+            environment=None,
+            ledger=self.ledger,
+            target=SimpleNamespace(instances=lambda: self.running),
+            edge=SimpleNamespace(running=lambda: self.edge_runs, servers=lambda: servers),
+        )
+
+    def adopt(self):
+        held = self.ledger.acquire("ann", "adopt", lease=60)
+        try:
+            return adopt(self.around, token=held.token)
+        finally:
+            self.ledger.unlock("ann", held.token)
+
+
+@pytest.fixture
+def world(tmp_path):
+    ledger = open_ledger(tmp_path / "ledger.sqlite3", app="shop", environment="staging")
+    yield World(ledger)
+    ledger.close()
+
+
+def test_who_has_the_traffic_is_live_and_the_others_are_warm(world):
+    world.running = [instance("r9"), instance("r7", replica=0), instance("r7", replica=1), instance("r4")]
+    world.weights = {"r9-web-0": 0, "r7-web-0": 100, "r7-web-1": 100, "r4-web-0": 0}
+    assert is_lost(world.around)
+    adopted = world.adopt()
+    assert (adopted.live, adopted.version, adopted.beside, adopted.assumed) == ("r7", "1.7", ("r4", "r9"), ())
+    assert not is_lost(world.around)
+    live = world.ledger.live()
+    assert (live.id, live.previous, live.outcome) == ("r7", "r9", ReleaseOutcome.DONE)
+    assert "who released it is not known" in live.reason
+    assert sorted(timer.release for timer in world.ledger.timers()) == ["r4", "r9"]
+    assert [step.name for step in world.ledger.steps("r7")] == ["adopt", "plan"]
+    assert world.ledger.check(["ab" * 32]) == []
+    assert "r4, r9, kept warm" in adopt_lines(adopted, "staging")[0]
+
+
+def test_what_runs_alone_is_live_though_the_edge_is_gone(world):
+    world.running, world.edge_runs = [instance("r3"), instance("r2", state=InstanceState.EXITED)], False
+    assert world.adopt().live == "r3"
+    assert [record.id for record in world.ledger.releases()] == ["r3"]
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ({"r1-web-0": 50, "r2-web-0": 50}, "the traffic of staging is shared by 2 releases"),
+        ({"r1-web-0": 0, "r2-web-0": 0}, "the edge sends users to none of them"),
+        ({}, "the edge sends users to none of them"),
+    ],
+)
+def test_where_it_can_not_be_told_nothing_is_written(world, weights, says):
+    world.running, world.weights = [instance("r1"), instance("r2")], weights
+    with pytest.raises(DeploykitError, match=says) as caught:
+        world.adopt()
+    assert len(caught.value.details) == 2
+    assert list(world.ledger.releases()) == []
+
+
+@pytest.mark.parametrize("notes", [{}, {SPEC_NOTE: "{"}, {SPEC_NOTE: '{"app": "shop"}'}, {SPEC_NOTE: "[]"}])
+def test_without_a_note_and_without_settings_nobody_knows_how_it_is_run(world, notes):
+    world.running = [instance("r1", notes=notes)]
+    assert running_releases(world.around)[0].spec is None
+    with pytest.raises(DeploykitError, match="does not say how it is run"):
+        world.adopt()
+    assert list(world.ledger.releases()) == []
+
+
+def test_a_record_that_has_releases_is_not_lost(world):
+    world.running = [instance("r1")]
+    world.adopt()
+    with pytest.raises(UsageError, match="is not lost"):
+        world.adopt()
+
+
+def test_nothing_that_runs_is_nothing_to_adopt(world):
+    assert not is_lost(world.around)
+    with pytest.raises(UsageError, match="nothing of shop runs"):
+        world.adopt()

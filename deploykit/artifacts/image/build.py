@@ -5,7 +5,6 @@ The same tree with the same recipe is not built twice: an image carries the key 
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
@@ -150,12 +149,10 @@ def default_base(python: Interpreter) -> str:
 
 def inspect_image(docker: Docker, reference: str) -> Image:
     """What the engine knows of an image. Raises UsageError when it has none of that name or id."""
-    done = docker.run("image", "inspect", "--format", "{{json .}}", reference, check=False)
-    if done.returncode != 0:
-        raise UsageError(
-            f"the engine has no image {reference}", details=done.stderr.splitlines()[-5:], next_step="invoke build"
-        )
-    return _image(json.loads(done.stdout))
+    found = docker.inspect(reference)
+    if found is None:
+        raise UsageError(f"the engine has no image {reference}", next_step="invoke build")
+    return _image(found)
 
 
 def source_url(root: Path) -> str:
@@ -332,11 +329,11 @@ def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, pytho
 
 def _built(docker: Docker, key: str, names: Sequence[str]) -> Image | None:
     """The image that was built of the very same things, with all of its local names."""
-    listed = docker.run("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}={key}").stdout.split()
+    listed = docker.labelled(f"{BUILD_LABEL}={key}")
     if not listed:
         return None
     for name in names:
-        docker.run("tag", listed[0], name)
+        docker.tag(listed[0], name)
     return inspect_image(docker, listed[0])
 
 

@@ -41,12 +41,12 @@ def same_bytecode(docker: Docker, base: str, kept: Path) -> bool:
     """
     if match := _OFFICIAL.search(base):
         return (int(match[1]), int(match[2])) == sys.version_info[:2]
-    known = docker.run("image", "inspect", "--format", "{{.Id}}", base, check=False)
-    if known.returncode != 0:
+    known = docker.inspect(base)
+    if known is None:
         return False
-    note = kept.parent / "bytecode" / sha256(known.stdout.strip())[:32]
+    note = kept.parent / "bytecode" / sha256(known["Id"])[:32]
     if not note.is_file():
-        words = ("--rm", "--network", "none", "--entrypoint", "python3", known.stdout.strip(), "-I", "-S", "-c")
+        words = ("--rm", "--network", "none", "--entrypoint", "python3", known["Id"], "-I", "-S", "-c")
         try:
             said = docker.run("run", *words, _QUESTION).stdout.strip()
         except DeploykitError:  # it has no python3, or the engine is short of something: the build will say so

@@ -110,10 +110,10 @@ class Checks:
         return f"by hand it is: {shlex.join(word.replace('{port}', '8000') for word in spec.argv)}"
 
     def _ended(self, name: str) -> ExitInfo | None:
-        for instance in self.target.instances():
-            if instance.name == name:
-                return ExitInfo(code=instance.exit_code) if instance.state is InstanceState.EXITED else None
-        return ExitInfo(code=None)
+        instance = self.target.instance(name)
+        if instance is None:
+            return ExitInfo(code=None)
+        return ExitInfo(code=instance.exit_code) if instance.state is InstanceState.EXITED else None
 
     def _logs(self, release: str) -> list[str]:
         names = [item.name for item in self.target.instances() if item.labels.release == release]

@@ -200,7 +200,7 @@ class ReleasePerformer:
     # Help ------------------------------------------------------------------------------------------------------------
 
     def _instances(self, action: Action) -> list[Instance]:
-        found = {instance.name: instance for instance in self.target.instances()}
+        found = self._found(action)
         missing = [name for name in action.instances if name not in found or found[name].state is InstanceState.EXITED]
         if missing:
             raise DeploykitError(
@@ -210,9 +210,12 @@ class ReleasePerformer:
             )
         return [found[name] for name in action.instances]
 
+    def _found(self, action: Action) -> dict[str, Instance]:
+        return {name: found for name in action.instances if (found := self.target.instance(name)) is not None}
+
     def _each(self, action: Action, check: Callable[[Instance], float]) -> dict[str, float]:
         """Check all instances at once; the first failure is the answer, the others' threads end by their own bounds."""
-        found = {instance.name: instance for instance in self.target.instances()}
+        found = self._found(action)
         instances = [found[name] for name in action.instances if name in found]
         if len(instances) != len(action.instances):
             raise DeploykitError(f"{', '.join(sorted(set(action.instances) - set(found)))} is not there any more")

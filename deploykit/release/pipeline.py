@@ -74,6 +74,7 @@ class Releaser:
 
     def release(self) -> ReleaseReport:
         """Put the present tree into the environment."""
+        self.around.place.ahead(building=True)
         with self._holding("release"):
             self._settle_unfinished()
             with self.stages.stage("plan") as note:
@@ -111,6 +112,7 @@ class Releaser:
 
     def rollback(self, to: str = "") -> ReleaseReport:
         """Give the traffic back to the version before, or to the one named."""
+        self.around.place.ahead(building=False)
         with self._holding("rollback"):
             unfinished = self.around.ledger.unfinished()
             if unfinished is not None and unfinished.kind == "rollback" and not to:

@@ -139,6 +139,9 @@ class Target(Protocol):
     def instances(self) -> Sequence[Instance]:
         """All instances of this app in this environment, read back from the target, ended ones included."""
 
+    def instance(self, name: str) -> Instance | None:
+        """The one of that name, as `instances` has it."""
+
     def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
         """The last lines that the instance printed, oldest first; empty when nothing is known of it."""
 

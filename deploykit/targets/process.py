@@ -129,6 +129,9 @@ class ProcessTarget:
     def instances(self) -> Sequence[Instance]:
         return tuple(_instance(status) for status in self._supervisor.programs() if self._is_ours(status))
 
+    def instance(self, name: str) -> Instance | None:
+        return next((found for found in self.instances() if found.name == name), None)
+
     def _is_ours(self, status: ProgramStatus) -> bool:
         wanted = (_INSTANCE, self._app, self._environment)
         return tuple(status.labels.get(key) for key in (_KIND, "app", "environment")) == wanted

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import BASE_IMAGE, EDGE_IMAGE, KEPT_WARM, Load, World, docker_engine, eventually
+from harness import BASE_IMAGE, EDGE_IMAGE, KEPT_WARM, Load, World, docker_engine, eventually, get
 from test_cancel import (  # noqa: F401 - collected here as well
     Scene,
     test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_works,
@@ -18,6 +19,7 @@ from test_cancel import (  # noqa: F401 - collected here as well
 )
 from test_kill import (  # noqa: F401
     test_a_first_release_that_was_killed_goes_on_or_leaves_nothing,
+    test_a_release_that_was_killed_beside_its_journal_goes_on_or_back,
     test_a_release_that_was_killed_goes_on_or_back,
     test_a_release_that_was_killed_while_it_undid_itself_is_undone,
     test_a_rollback_that_was_killed_is_finished,
@@ -39,7 +41,7 @@ from test_two_at_once import (  # noqa: F401
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from test_kill import Case
 
@@ -89,7 +91,8 @@ def share() -> Callable[[list[Case]], list[Case]]:
             return cases
         steps: dict[Any, list[Case]] = {}
         for case in cases:
-            steps.setdefault(case.plan["step"], []).append(case)
+            # Beside the journal it is the calls of the ledger that are counted.
+            steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
         return [of_step[turn * 4 % len(of_step)] for turn, of_step in enumerate(steps.values())]
 
     return pick
@@ -99,6 +102,77 @@ def kill_proxy(world: World) -> None:
     labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
     (running,) = [each["Id"] for each in docker_engine().containers(labels) if each["State"] == "running"]
     kill_container(running)
+
+
+@pytest.mark.parametrize("pauses", ["at the switch", "while it is judged"])
+def test_a_proxy_that_is_killed_during_a_release_loses_no_version(tiny: World, pauses: str) -> None:
+    """Who is connected is cut by a kill, who comes waits: nobody is told no, and the release ends well."""
+    tiny.settings(warm_for=KEPT_WARM)
+    tiny.release("one")
+    tiny.behave("two")
+    where = {"at the switch": "ReleasePerformer._lower", "while it is judged": "ReleasePerformer._verify"}[pauses]
+    with ThreadPoolExecutor(1) as pool:
+        ran = pool.submit(tiny, "release", pauses=[{"where": f"deploykit.release.performer:{where}", "seconds": 3.0}])
+        eventually(lambda: tiny.serves(tiny.url) == "two", within=40, why="the new version never got the traffic")
+        kill_proxy(tiny)
+        while not ran.done():
+            assert get(tiny.url, timeout=20) in {"one", "two"}
+    assert ran.result().returncode == 0, ran.result().output
+    with Load(tiny.url, clients=4) as load:
+        load.next_answers(40)
+    load.assert_nothing_lost()
+    assert set(load.answers) == {"two"}
+    assert tiny.problems() == []
+
+
+@pytest.fixture
+def newer_edge() -> Iterator[str]:
+    """Another image of the edge, as an upgrade brings it."""
+    name = f"deploykit-test-haproxy:newer-{os.getpid()}"
+    subprocess.run(
+        [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "-t", name, "-"],
+        input=f"FROM {EDGE_IMAGE}\nLABEL newer=1\n".encode(),
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    yield name
+    docker_engine().find("remove_image", name, force=True)
+
+
+def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
+    tiny: World, newer_edge: str, counted: Callable[[str], None]
+) -> None:
+    """Its image is another one: releases there and back, and a rollback, with clients that never retry."""
+    tiny.settings(warm_for=KEPT_WARM)
+    tiny.release("zero")
+    gets = Load(tiny.url, clients=4, pause=0.003)
+    slow = Load(tiny.url, clients=2, path="/slow?ms=300")
+    with gets, slow:
+        for number, image in enumerate((newer_edge, EDGE_IMAGE, newer_edge)):
+            pyproject = tiny.repo / "pyproject.toml"
+            lines = pyproject.read_text().splitlines(keepends=True)
+            pyproject.write_text(
+                "".join(f'edge_image = "{image}"\n' if line.startswith("edge_image") else line for line in lines)
+            )
+            tiny.release(f"number {number}")
+            assert edge_images(tiny) == {docker_engine().call("inspect_image", image)["Id"]}
+            gets.next_answers()
+        tiny.ok("rollback")
+        gets.next_answers()
+    for load in (gets, slow):
+        load.assert_nothing_lost()
+    assert tiny.serves(tiny.url) == "number 1"
+    assert tiny.problems() == []
+    counted(f"{gets.sent + slow.sent} requests over 3 changes of the edge's image, 0 lost")
+
+
+def edge_images(world: World) -> set[str]:
+    """Of the newest proxy that runs: the one before may still be finishing."""
+    labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
+    running = [each for each in docker_engine().containers(labels) if each["State"] == "running"]
+    return {max(running, key=lambda each: int(each["Labels"]["deploykit.generation"]))["ImageID"]}
 
 
 def kill_container(container: str) -> None:

@@ -5,7 +5,6 @@ The same tree with the same recipe is not built twice: an image carries the key 
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deploykit.artifacts import git
 from deploykit.artifacts.files import canonical, sha256
-from deploykit.artifacts.image.context import prepare
-from deploykit.artifacts.image.dockerfile import Dockerfile, declared_arguments, find_own, render
+from deploykit.artifacts.image.bytecode import compile_tree, pack, same_bytecode
+from deploykit.artifacts.image.context import FOLDER, prepare
+from deploykit.artifacts.image.dockerfile import COMPLETE, Dockerfile, declared_arguments, find_own, render
 from deploykit.artifacts.image.engine import find_docker
 from deploykit.artifacts.image.failures import build_failure
 from deploykit.artifacts.image.secrets import BuildSecrets, secret_files
@@ -123,7 +123,11 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
             return replace(found, reused=True, seconds=time.monotonic() - started)
         notes: tuple[str, ...] = ()
         if dockerfile.generated:
-            notes = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept).notes
+            prepared = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept)
+            notes = prepared.notes
+            complete = _dockerfile(context, recipe, base, compiled=True)
+            if not prepared.project and not recipe.platform and _complete_here(engine, context, base, kept):
+                dockerfile = complete
         job = _Job(
             engine=engine,
             context=context,
@@ -145,12 +149,10 @@ def default_base(python: Interpreter) -> str:
 
 def inspect_image(docker: Docker, reference: str) -> Image:
     """What the engine knows of an image. Raises UsageError when it has none of that name or id."""
-    done = docker.run("image", "inspect", "--format", "{{json .}}", reference, check=False)
-    if done.returncode != 0:
-        raise UsageError(
-            f"the engine has no image {reference}", details=done.stderr.splitlines()[-5:], next_step="invoke build"
-        )
-    return _image(json.loads(done.stdout))
+    found = docker.inspect(reference)
+    if found is None:
+        raise UsageError(f"the engine has no image {reference}", next_step="invoke build")
+    return _image(found)
 
 
 def source_url(root: Path) -> str:
@@ -239,7 +241,24 @@ class _Job:
         return words
 
 
-def _dockerfile(context: Path, recipe: Recipe, base: str) -> Dockerfile:
+def _complete_here(docker: Docker, context: Path, base: str, kept: Path) -> bool:
+    """Compile a tree that is no package here, where the image's Python runs that; whether it was done.
+
+    A tree that hides some of its files from the build has it compile what is left.
+    """
+    if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept):
+        return False
+    app = context.with_name("made") / "app"
+    app.parent.mkdir()
+    context.rename(app)
+    context.mkdir()
+    (app / FOLDER).rename(context / FOLDER)
+    compile_tree(app, "/app")
+    pack(app, "app", context / COMPLETE)
+    return True
+
+
+def _dockerfile(context: Path, recipe: Recipe, base: str, *, compiled: bool = False) -> Dockerfile:
     own = find_own(context, recipe.dockerfile)
     if own is not None:
         return own
@@ -259,6 +278,7 @@ def _dockerfile(context: Path, recipe: Recipe, base: str) -> Dockerfile:
         port=recipe.port,
         version_variables=variables,
         src=src,
+        compiled=compiled,
     )
 
 
@@ -309,11 +329,11 @@ def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, pytho
 
 def _built(docker: Docker, key: str, names: Sequence[str]) -> Image | None:
     """The image that was built of the very same things, with all of its local names."""
-    listed = docker.run("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={BUILD_LABEL}={key}").stdout.split()
+    listed = docker.labelled(f"{BUILD_LABEL}={key}")
     if not listed:
         return None
     for name in names:
-        docker.run("tag", listed[0], name)
+        docker.tag(listed[0], name)
     return inspect_image(docker, listed[0])
 
 

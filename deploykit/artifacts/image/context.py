@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from deploykit.artifacts.interpreter import Interpreter
 
-__all__ = ["Prepared", "prepare", "pylock_lines"]
+__all__ = ["FOLDER", "Prepared", "prepare", "pylock_lines"]
 
-_FOLDER = ".deploykit"
+FOLDER = ".deploykit"
 _INSIDE = "/deploykit/dependencies"
 
 
@@ -44,9 +44,9 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is where
     resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where resolving fails.
     """
-    folder = tree / _FOLDER
+    folder = tree / FOLDER
     if folder.exists():
-        raise UsageError(f"the tree has a {_FOLDER} folder of its own", next_step=f"git rm -r --cached {_FOLDER}")
+        raise UsageError(f"the tree has a {FOLDER} folder of its own", next_step=f"git rm -r --cached {FOLDER}")
     lock = locks.resolve(tree, requirements=requirements, interpreter=interpreter, kept=kept, universal=True)
     given = folder / "dependencies"
     given.mkdir(parents=True)
@@ -68,7 +68,7 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     ignore = tree / ".dockerignore"
     if ignore.is_file():
         with ignore.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n!{_FOLDER}\n!{_FOLDER}/**\n")
+            stream.write(f"\n!{FOLDER}\n!{FOLDER}/**\n")
     return Prepared(
         project=project, source=lock.source, notes=(lock.message,) if lock.assumed or not lock.source else ()
     )

@@ -111,7 +111,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
-        docker.run("tag", image_id, repository.tagged(first))
+        docker.tag(image_id, repository.tagged(first))
         said = tries.call(lambda: _docker_push(docker, repository, first, timeout))
         there = tries.call(lambda: registry.manifest(first))
         if there is None or there.digest != said:

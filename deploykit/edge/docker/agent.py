@@ -85,6 +85,14 @@ class Agent:
         """Milliseconds since the epoch by the clock of HAProxy's machine."""
         return int(self._exchange("now", "-")[1])
 
+    def answers(self) -> bool:
+        """Whether it is connected already, and what it is connected to still runs."""
+        with self._turn:
+            try:
+                return self._socket is not None and self._once("now", "-", b"")[0] == "ok"
+            except (OSError, ValueError):
+                return False
+
     def close(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):

@@ -63,17 +63,13 @@ class EdgeContainers:
         """The holder's name."""
         return self._name
 
-    def holder_port(self) -> int | None:
-        """The port that the holder publishes, None when it does not run."""
+    def published(self) -> tuple[str, int] | None:
+        """The address and the port that the holder publishes, None when it does not run."""
         found = self._engine.find("inspect_container", self._name)
         if found is None or not found["State"]["Running"]:
             return None
         (bound,) = found["HostConfig"]["PortBindings"][f"{_INNER_PORT}/tcp"]
-        return int(bound["HostPort"])
-
-    def holder_bind(self) -> str:
-        found = self._engine.find("inspect_container", self._name)
-        return str(found["HostConfig"]["PortBindings"][f"{_INNER_PORT}/tcp"][0]["HostIp"]) if found else ""
+        return str(bound["HostIp"]), int(bound["HostPort"])
 
     def proxies(self) -> Sequence[Proxy]:
         """Oldest first, ended ones included."""

@@ -14,6 +14,7 @@ Measured, and what else was looked at: `docs/decisions/0003-the-edge-on-docker.m
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import zlib
@@ -97,8 +98,8 @@ class DockerEdge(WeightedProxy):
             if (missing := self._containers.missing_network()) is not None:
                 raise missing
             state = self._state()
-            published = self._containers.holder_port()
-            if published is not None and (published, self._containers.holder_bind()) != (state.port, self._bind):
+            published = self._containers.published()
+            if published is not None and published != (self._bind, state.port):
                 # The settings name another port: nobody can keep the old one and have the new one.
                 self._down()
                 published = None
@@ -118,7 +119,7 @@ class DockerEdge(WeightedProxy):
             return [Problem(error.message, error.next_step)]
         try:
             port = self._wanted_port
-            if port is not None and self._engine.shares_our_network and self._containers.holder_port() is None:
+            if port is not None and self._engine.shares_our_network and not self._holder_runs():
                 check_free(self._bind, port, setting=f"environments.{self._environment}.port")
         except DeploykitError as problem:
             return [Problem(problem.message, problem.next_step)]
@@ -129,11 +130,11 @@ class DockerEdge(WeightedProxy):
             return self._url(self._state())
 
     def running(self) -> bool:
-        return self._containers.holder_port() is not None and bool(self._runtime.node())
+        return self._holder_runs() and bool(self._runtime.node())
 
     def reload(self) -> None:
         with self._changing():
-            if self._containers.holder_port() is None:
+            if not self._holder_runs():
                 self._start(self._state())
             elif not any(proxy.running for proxy in self._containers.proxies()):
                 self._start_proxy(self._state())
@@ -148,6 +149,15 @@ class DockerEdge(WeightedProxy):
     def close(self) -> None:
         """Let go of the connection to the edge's container."""
         self._agent.close()
+
+    def ahead(self) -> None:
+        """Connect to the edge's container, where it runs: it takes a moment, and everything that follows needs it."""
+        with contextlib.suppress(DeploykitError):
+            self._agent.now_ms()
+
+    def _holder_runs(self) -> bool:
+        # Asked many times in a release; what answers in the holder knows sooner than the engine does.
+        return self._agent.answers() or self._containers.published() is not None
 
     def _down(self) -> None:
         self._agent.close()
@@ -195,7 +205,7 @@ class DockerEdge(WeightedProxy):
         )
 
     def _read(self) -> str | None:
-        if self._containers.holder_port() is not None:
+        if self._holder_runs():
             return self._agent.read(_FILE)
         if not self._containers.has_volume():
             return None
@@ -208,7 +218,7 @@ class DockerEdge(WeightedProxy):
 
     def _write(self, state: EdgeState) -> None:
         text = render(state, self._options(), bind=BIND)
-        if self._containers.holder_port() is not None:
+        if self._holder_runs():
             self._agent.write(_FILE, text)
             return
         with self._containers.for_files() as container:
@@ -281,7 +291,7 @@ class DockerEdge(WeightedProxy):
         self._containers.check("check.cfg")
 
     def _settle(self) -> None:
-        if self._containers.holder_port() is None:
+        if not self._holder_runs():
             raise EdgeError("the edge does not run", next_step="release again: it is started then")
         self._await_ready()
 

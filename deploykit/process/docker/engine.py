@@ -15,6 +15,7 @@ import importlib
 import os
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -71,6 +72,7 @@ class Engine:
         self._timeout = timeout
         self._api: Any = None
         self._tunnel: Tunnel | None = None
+        self._turn = threading.Lock()
 
     # ---- where it is
 
@@ -191,8 +193,10 @@ class Engine:
         return {}
 
     def _connected(self) -> Any:
-        if self._api is not None:
-            return self._api
+        with self._turn:
+            return self._api if self._api is not None else self._connect()
+
+    def _connect(self) -> Any:
         docker = _sdk("docker")
         options: dict[str, Any] = {"version": "auto", "timeout": self._timeout}
         if self._named:

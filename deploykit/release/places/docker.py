@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, UsageError
+from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from ssl import SSLContext
 
     from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.tags import Tag
+    from deploykit.artifacts.interpreter import Interpreter
+    from deploykit.edge.docker import DockerEdge
     from deploykit.edge.interface import Edge
     from deploykit.release.build import Sources
     from deploykit.release.places.interface import Remembered
@@ -54,6 +59,21 @@ def _digests(image: Mapping[str, Any]) -> set[str]:
     return {name.rpartition("@")[2] for name in image.get("RepoDigests") or ()}
 
 
+def _inspect_python() -> Interpreter:
+    from deploykit.artifacts.interpreter import inspect
+
+    return inspect()
+
+
+def _trusted() -> SSLContext:
+    """The certificates that the system trusts, as the push wants them; read beside the build, which is waited for."""
+    import httpx2
+
+    import deploykit.artifacts.image.push  # noqa: F401 - imported by then, too
+
+    return httpx2.create_ssl_context()
+
+
 class DockerPlace:
     """Implements `Place`. `remembered` says where the engine is and how the edge was made."""
 
@@ -64,6 +84,8 @@ class DockerPlace:
         self._around = around
         self._remembered = remembered
         self._engine = Engine(remembered.host)
+        self._docker: Ahead[Docker] | None = None
+        self._python: Ahead[Interpreter] | None = None
 
     @cached_property
     def target(self) -> Target:
@@ -77,8 +99,12 @@ class DockerPlace:
             self._around.app, self._around.name, self._engine, limits=limits, port=self._remembered.image_port
         )
 
-    @cached_property
+    @property
     def edge(self) -> Edge:
+        return self._edge
+
+    @cached_property
+    def _edge(self) -> DockerEdge:
         from deploykit.edge.docker import DockerEdge
         from deploykit.targets.docker import network_of
 
@@ -114,10 +140,20 @@ class DockerPlace:
 
     # ---- the image
 
+    def ahead(self, *, building: bool) -> None:
+        if building:
+            self._docker = Ahead(self._find_docker)
+            self._python = Ahead(_inspect_python)
+        Ahead(self._edge.ahead)
+
+    def _find_docker(self) -> Docker:
+        from deploykit.artifacts.image.engine import find_docker
+
+        return replace(find_docker(environ=self._environ()), api=self._engine)
+
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
         from deploykit.artifacts.image.build import build_image
-        from deploykit.artifacts.image.engine import find_docker
         from deploykit.artifacts.image.plan import recipe_of, tags_of
         from deploykit.artifacts.store import Store
 
@@ -125,20 +161,22 @@ class DockerPlace:
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
         settings, started = loaded.settings, time.monotonic()
-        docker = find_docker(environ=self._environ())
+        docker = self._docker.get() if self._docker is not None else self._find_docker()
+        trusted = Ahead(_trusted) if settings.image.repository else None
         plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
         image = build_image(
             sources.tree,
             recipe_of(settings),
             kept=Store(self._around.paths.artifacts).resolutions,
             docker=docker,
+            interpreter=self._python.get() if self._python is not None else None,
             local_tags=plan.names,
         )
         built = time.monotonic() - started
         self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"
-        if settings.image.repository:
-            digest = self._push(docker, image, settings, sources, note)
+        if trusted is not None:
+            digest = self._push(docker, image, settings, plan.tags, trusted.get(), note)
             said = f"pushed to {settings.image.repository}"
         return {
             "digest": digest,
@@ -150,17 +188,24 @@ class DockerPlace:
             "notes": list(image.warnings),
         }
 
-    def _push(self, docker: Docker, image: Image, settings: Settings, sources: Sources, note: list[str]) -> str:
+    def _push(
+        self,
+        docker: Docker,
+        image: Image,
+        settings: Settings,
+        tags: Sequence[Tag],
+        trusted: SSLContext,
+        note: list[str],
+    ) -> str:
         from deploykit.artifacts.image.names import parse_repository
-        from deploykit.artifacts.image.plan import tags_of
         from deploykit.artifacts.image.push import push
 
-        plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
         pushed = push(
             docker,
             image.id,
             parse_repository(settings.image.repository),
-            plan.tags,
+            tags,
+            verify=trusted,
             insecure=settings.image.insecure,
             note=note.append,
         )
@@ -238,11 +283,14 @@ class DockerPlace:
         repository, name = f"{_KEPT}/{self._around.app}", self._around.name
         found = self._images()
         keys = {each["Id"]: {each["Id"], *_digests(each)} for each in found}
+        tagged = {each["Id"]: set(each["RepoTags"] or ()) for each in found}
         present = {tag for each in found for tag in each["RepoTags"] or () if tag.startswith(f"{repository}:{name}.")}
         for image in (key for key, digests in keys.items() if digests & set(needed)):
             tag = f"{name}.{image.rpartition(':')[2][:12]}"
-            present.discard(f"{repository}:{tag}")
-            self._engine.call("tag", image, repository, tag)
+            if f"{repository}:{tag}" in tagged[image]:
+                present.discard(f"{repository}:{tag}")
+            else:
+                self._engine.call("tag", image, repository, tag)
         for stale in present - {f"{repository}:{name}.next"}:
             self._engine.find("remove_image", stale)
 

@@ -53,6 +53,9 @@ class Place(Protocol):
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
         """The words that start the service there; `command` are those of the settings. May be empty: it knows itself."""
 
+    def ahead(self, *, building: bool) -> None:
+        """Begin what takes time and changes nothing beside what comes first; `building`: an artefact will be asked for."""
+
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Make the artefact, or find it made. At least `digest`, `version`, `seconds` and `note`, for the journal."""
 

@@ -68,6 +68,9 @@ class ProcessPlace:
             return command
         return self._around.loaded.require_command()
 
+    def ahead(self, *, building: bool) -> None:
+        """Nothing here takes that long."""
+
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry
 

@@ -290,6 +290,10 @@ class DockerTarget:
         )
         return tuple(sorted((self._instance(each) for each in found if each is not None), key=lambda one: one.name))
 
+    def instance(self, name: str) -> Instance | None:
+        found = self._find(name)
+        return self._instance(found) if found is not None else None
+
     def _find(self, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] | None = self._engine.find("inspect_container", self._names.container(name))
         return found

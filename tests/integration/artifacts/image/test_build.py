@@ -184,6 +184,52 @@ def test_a_dockerignore_does_not_hide_what_the_kit_adds(build, run_image, shop):
     assert run_image(build(shop), "ls", "-A", "/app").split() == ["build_support", "pyproject.toml", "shop"]
 
 
+SAYS = "print('{}')\n"
+
+
+@pytest.fixture
+def plain(empty_repo):
+    """Sources that are no package."""
+    empty_repo.write("bell.py", SAYS.format("one"))
+    empty_repo.write("tests/broken.py", "this is no Python\n")
+    empty_repo.write("broken.py", "this is none either\n")
+    empty_repo.commit()
+    return empty_repo
+
+
+@pytest.mark.parametrize("hides", [False, True], ids=["compiled beside the build", "compiled by the build"])
+def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plain, hides: bool):
+    """By the one who builds where that is as good, and it is copied only; the build does it where files are hidden from it."""
+    if hides:
+        plain.write(".dockerignore", "nothing\n")
+        plain.commit()
+    before = os.umask(0o077)
+    try:
+        image = build(plain, argv=("python3", "bell.py"))
+    finally:
+        os.umask(before)
+    assert run_image(image) == "one"
+    assert run_image(image, "ls", "/app").split() == ["__pycache__", "bell.py", "broken.py", "tests"]
+    (compiled,) = run_image(image, "ls", "/app/__pycache__").split()
+    assert compiled.startswith("bell.cpython-"), "what is no Python stays as it is"
+    assert run_image(image, "ls", "/app/tests") == "broken.py", "tests are not compiled"
+    taken = run_image(image, "sh", "-c", "python3 -v -c 'import bell' 2>&1 | grep bell")
+    assert "matches /app/bell.py" in taken, "what is compiled is taken, without a look at its source"
+    history = docker.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image.id).stdout
+    assert ("ADD made.tar" in history) is not hides
+    assert contents(docker, build(plain, argv=("python3", "bell.py"), cached=False)) == contents(docker, image)
+
+
+def test_a_change_that_keeps_the_size_is_in_the_image(build, run_image, docker, plain):
+    """BuildKit is sent what differs from what it was sent before, and finds that out by sizes and times."""
+    first = build(plain, argv=("python3", "bell.py"))
+    plain.write("bell.py", SAYS.format("two"))
+    plain.commit()
+    second = build(plain, argv=("python3", "bell.py"))
+    assert (run_image(first), run_image(second)) == ("one", "two")
+    assert layers(docker, second)[:2] == layers(docker, first)[:2]
+
+
 @pytest.fixture
 def private_index(shop, tmp_path: Path, make_wheel) -> Iterator[tuple[BuildSecrets, str]]:
     """A package index that speaks HTTPS with a certificate of its own and wants a password; `shop` needs a package of it."""

@@ -34,6 +34,15 @@ def test_the_kits_dockerfile_keeps_the_rules():
     assert "RUN" not in stage
 
 
+def test_sources_that_are_complete_are_only_copied():
+    text = render(base="b", argv=["a"], health="/", port=1, compiled=True).text
+    by_the_build = render(base="b", argv=["a"], health="/", port=1).text
+    before = text[: text.index("# The last")].rstrip()
+    assert before == by_the_build[: by_the_build.index("FROM dependencies AS")].rstrip(), "the same layers"
+    assert "\nADD made.tar /\n" in last_stage(text)
+    assert "RUN" not in last_stage(text)
+
+
 def test_a_health_path_with_quotes_stays_one_word():
     text = render(base="b", argv=["a"], health="/it's{x}?a=\\", port=1).text
     line = next(line for line in text.splitlines() if line.startswith("HEALTHCHECK"))

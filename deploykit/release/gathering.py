@@ -12,8 +12,9 @@ from deploykit.release.values import generated_values
 if TYPE_CHECKING:
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
+    from deploykit.settings.models import Accessory, Settings
 
-__all__ = ["gather_values"]
+__all__ = ["accessories_of", "gather_values"]
 
 
 def gather_values(
@@ -32,7 +33,7 @@ def gather_values(
         env_file=around.root / f".env.{around.name}",
         process_environment=os.environ,
         example=around.root / ".env.example",
-        declared={*environment.generate, *([database.source] if database.source else [])},
+        declared={*environment.generate, *([database.source] if database.source else []), *_of_accessories(around)},
         supplied={*environment.generate, *embedded},
     )
     hidden = set(gathered.to_redact)
@@ -47,6 +48,12 @@ def gather_values(
     missing = [name for name in environment.generate if not values.get(name)]
     if make:
         values |= generated_values(around.values_folder, missing)
+    if lacking := sorted(name for name in _of_accessories(around) if not values.get(name)):
+        raise UsageError(
+            f"{'variables of accessories have' if len(lacking) > 1 else 'a variable of an accessory has'} no value: {', '.join(lacking)}",
+            details=["their values come from where the application's come from"],
+            next_step=f"put {lacking[0]}=… into .env.{around.name}, or export it",
+        )
     if database.kind == "env":
         url = values.get(database.source)
         if not url:
@@ -57,6 +64,25 @@ def gather_values(
             )
         values[database.variable] = url
     return values, gathered.warnings
+
+
+def accessories_of(settings: Settings, environment: str) -> dict[str, Accessory]:
+    """The accessories that are started there, by name."""
+    if settings.environments[environment].target != "docker":
+        return {}
+    return {
+        name: accessory
+        for name, accessory in settings.accessories.items()
+        if not accessory.environments or environment in accessory.environments
+    }
+
+
+def _of_accessories(around: Surroundings) -> set[str]:
+    """The secrets that they get: who lacks one hears of it before anything is changed."""
+    if around.loaded is None:
+        return set()
+    found = accessories_of(around.loaded.settings, around.name)
+    return {name for accessory in found.values() for name in accessory.secrets}
 
 
 def _database_setting(around: Surroundings) -> str:

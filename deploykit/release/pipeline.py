@@ -17,6 +17,7 @@ from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
 from deploykit.release.checks import Checks
 from deploykit.release.events import report_start, report_to_board
+from deploykit.release.gathering import accessories_of
 from deploykit.release.instances import instance_names, instance_specs
 from deploykit.release.journal import ReleaseJournal
 from deploykit.release.locking import environment_lock
@@ -195,6 +196,7 @@ class Releaser:
             note.append(str(built.get("note", "")))
         record = self.around.ledger.amend(record.id, version=artifact.version, digest=artifact.digest)
         values = read_values(self.around.values_folder, record.id)
+        self._accessories(journal, values)
         with self.stages.stage("migrate") as note:
             values = {**values, **self._database_values(spec)}
             done = journal.once(
@@ -203,6 +205,19 @@ class Releaser:
             note.append(str(done.get("note", "")))
         version = _Runnable(release=record.id, spec=spec, artifact=artifact, values=values)
         return self._roll_out(record, journal, version, judged=True)
+
+    def _accessories(self, journal: ReleaseJournal, values: Mapping[str, str | Secret]) -> None:
+        """What the app needs beside it, before anything asks for it. They outlive the release, whatever becomes of it."""
+        loaded = self.around.loaded
+        names = sorted(accessories_of(loaded.settings, self.around.name)) if loaded is not None else []
+        if not names:
+            return
+        with self.stages.stage("accessories") as note:
+
+            def ensure() -> dict[str, Any]:
+                return {"ready": list(self.around.place.ensure_accessories(values, self.stages.warn))}
+
+            note.append(f"{', '.join(journal.once('accessories', {'names': names}, ensure)['ready'])} ready")
 
     def _roll_back(self, record: ReleaseRecord, wanted: ReleaseRecord) -> ReleaseReport:
         journal = self._journal(record)

@@ -119,7 +119,10 @@ def _evidence(around: Surroundings, sources: Sources) -> list[_Problem]:
 
 def _target(around: Surroundings, sources: Sources) -> list[_Problem]:
     problems = _shared_place(around, sources)
-    problems += [_Problem(message=p.message, next_step=p.next_step) for p in around.target.preflight()]
+    problems += [
+        _Problem(message=p.message, next_step=p.next_step)
+        for p in (*around.target.preflight(), *around.place.preflight())
+    ]
     if around.environment is not None and around.loaded is not None:
         if sources.spec.database.kind == "embedded" and not around.place.shared:
             problems += [_Problem(message=p.message, next_step=p.next_step) for p in around.database.preflight()]

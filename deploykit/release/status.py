@@ -12,7 +12,7 @@ from deploykit.release.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from deploykit.ledger.interface import Held
     from deploykit.model import ReleaseRecord
@@ -63,6 +63,8 @@ class Status:
     target: str
     keeper: str
     warm_until: float | None
+    accessories: Sequence[Mapping[str, Any]] = ()
+    """What the app needs beside it: `name`, `image`, `state`, `restarts`."""
     read_from_target: bool = False
     """The record knows nothing of what runs: what is said here was read from the target and the edge."""
 
@@ -122,6 +124,7 @@ def read_status(around: Surroundings) -> Status:
         target=around.place.kind,
         keeper=around.place.keeper(),
         warm_until=max(warm.values(), default=None),
+        accessories=list(around.place.accessories()),
         read_from_target=lost is not None,
     )
 
@@ -185,6 +188,12 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
     ]
     if rows:
         lines += ["", *columns(("INSTANCE", "VERSION", "ROLE", "STATE", "ADDRESS", "WEIGHT", "RESTARTS"), rows, stream)]
+    if status.accessories:
+        beside = [
+            (str(each["name"]), str(each["image"]), str(each["state"]), str(each["restarts"]))
+            for each in status.accessories
+        ]
+        lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), beside, stream)]
     steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
     return [*lines, "", *steps]
 

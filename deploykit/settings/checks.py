@@ -32,7 +32,35 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
         *_environments(settings),
         *_ports(settings),
         *_urls(settings),
+        *_accessories(settings),
     ]
+
+
+def _accessories(settings: Settings) -> Iterator[Mistake]:
+    for name, accessory in settings.accessories.items():
+        path: KeyPath = ("accessories", name)
+        for field, command in (("command", accessory.command), ("health", accessory.health)):
+            try:
+                shlex.split(command)
+            except ValueError as error:
+                yield Mistake(path=(*path, field), what=f"can't be split into words: {str(error).lower()}")
+        for variable in (*accessory.variables, *accessory.secrets):
+            if not _VARIABLE.fullmatch(variable):
+                where = "variables" if variable in accessory.variables else "secrets"
+                yield Mistake(
+                    path=(*path, where), what=f'"{variable}" is not a variable\'s name', allowed="letters, digits and _"
+                )
+        for both in sorted(set(accessory.variables) & set(accessory.secrets)):
+            yield Mistake(path=(*path, "secrets"), what=f"{both} is among the variables, too")
+        for environment in accessory.environments:
+            if environment not in settings.environments:
+                yield Mistake(
+                    path=(*path, "environments"),
+                    what=f"there is no environment {environment!r}",
+                    allowed=nearest(environment, settings.environments) or ", ".join(settings.environments),
+                )
+        if name == "web":
+            yield Mistake(path=path, what="is what the app's own instances are called", allowed="another name")
 
 
 def _command(settings: Settings) -> Iterator[Mistake]:

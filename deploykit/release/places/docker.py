@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import DeploykitError, UsageError
+from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
+from deploykit.release.gathering import accessories_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from ssl import SSLContext
 
     from deploykit.artifacts.image.build import Image
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from deploykit.release.places.interface import Remembered
     from deploykit.release.surroundings import Surroundings
     from deploykit.settings.models import Settings
-    from deploykit.targets.interface import Target
+    from deploykit.targets.docker import Accessory, DockerTarget
+    from deploykit.targets.interface import Problem, Target
 
 __all__ = ["DockerPlace", "ImageArtifact"]
 
@@ -74,6 +77,10 @@ def _trusted() -> SSLContext:
     return httpx2.create_ssl_context()
 
 
+def _secret(value: str | Secret) -> Secret:
+    return value if isinstance(value, Secret) else Secret(value)
+
+
 class DockerPlace:
     """Implements `Place`. `remembered` says where the engine is and how the edge was made."""
 
@@ -87,8 +94,12 @@ class DockerPlace:
         self._docker: Ahead[Docker] | None = None
         self._python: Ahead[Interpreter] | None = None
 
-    @cached_property
+    @property
     def target(self) -> Target:
+        return self._docker_target
+
+    @cached_property
+    def _docker_target(self) -> DockerTarget:
         from deploykit.targets.docker import DockerTarget, Limits
 
         limits = {}
@@ -98,6 +109,49 @@ class DockerPlace:
         return DockerTarget(
             self._around.app, self._around.name, self._engine, limits=limits, port=self._remembered.image_port
         )
+
+    def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:
+        return [self._docker_target.ensure_accessory(accessory, tell) for accessory in self._wanted(values)]
+
+    def accessories(self) -> Sequence[Mapping[str, Any]]:
+        return [asdict(state) for state in self._docker_target.accessories()]
+
+    def preflight(self) -> Sequence[Problem]:
+        """Accessories whose images are not on the engine."""
+        from deploykit.targets.interface import Problem
+
+        if not (wanted := self._wanted({})) or self._engine.problem() is not None:
+            return ()
+        return [
+            Problem(
+                f"the engine at {self._engine.host} does not have the image {image} of an accessory",
+                f"docker pull {image}",
+            )
+            for image in self._docker_target.missing_images(wanted)
+        ]
+
+    def _wanted(self, values: Mapping[str, str | Secret]) -> list[Accessory]:
+        """The accessories that the settings name for this environment; none where the sources are gone."""
+        from deploykit.targets.docker import Accessory, Limits
+
+        if self._around.loaded is None:
+            return []
+        return [
+            Accessory(
+                name=name,
+                image=wanted.image,
+                folder=wanted.folder,
+                argv=tuple(shlex.split(wanted.command)),
+                variables={
+                    **wanted.variables,
+                    **{each: _secret(values[each]) for each in wanted.secrets if each in values},
+                },
+                health=tuple(shlex.split(wanted.health)),
+                start_timeout=wanted.start_timeout,
+                limits=Limits(memory=wanted.memory_mb << 20, cpus=wanted.cpus),
+            )
+            for name, wanted in accessories_of(self._around.loaded.settings, self._around.name).items()
+        ]
 
     @property
     def edge(self) -> Edge:

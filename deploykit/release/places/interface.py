@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from deploykit.edge.interface import Edge
+    from deploykit.model import Secret
     from deploykit.release.build import Sources
     from deploykit.release.instances import RunnableArtifact
-    from deploykit.targets.interface import Target
+    from deploykit.targets.interface import Problem, Target
 
 __all__ = ["Place", "Remembered", "recall", "remember"]
 
@@ -61,6 +62,18 @@ class Place(Protocol):
 
     def load(self, digest: str) -> RunnableArtifact:
         """The artefact of that digest. Raises DeploykitError when it is gone."""
+
+    def preflight(self) -> Sequence[Problem]:
+        """What is missing there besides what target and edge miss; nothing is changed."""
+
+    def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:
+        """Start what the app needs beside it and wait until it is ready; the names. `values` hold the secrets that they want.
+
+        What was made by other settings is left alone, which `tell` hears of.
+        """
+
+    def accessories(self) -> Sequence[Mapping[str, Any]]:
+        """What the app needs beside it, as it is now: `name`, `image`, `state`, `restarts`."""
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         """Remove old artefacts that nobody can want any more, never one whose digest is `needed`; a sentence for each."""

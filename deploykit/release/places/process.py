@@ -11,14 +11,15 @@ from deploykit.artifacts.store import Store
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deploykit.artifacts.local import BuildStep
     from deploykit.edge.interface import Edge
+    from deploykit.model import Secret
     from deploykit.release.build import Sources
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.surroundings import Surroundings
-    from deploykit.targets.interface import Target
+    from deploykit.targets.interface import Problem, Target
 
 __all__ = ["ProcessPlace"]
 
@@ -99,6 +100,16 @@ class ProcessPlace:
         if not digest:
             raise UsageError("that release has no artefact", next_step=f"invoke history --env {self._around.name}")
         return Store(self._around.paths.artifacts).load(digest)
+
+    def preflight(self) -> Sequence[Problem]:
+        return ()
+
+    def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:  # noqa: ARG002
+        """Processes have none: an embedded PostgreSQL is the database's own setting."""
+        return ()
+
+    def accessories(self) -> Sequence[Mapping[str, Any]]:
+        return ()
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:  # noqa: ARG002 - the store is shared by all apps and environments
         return ()

@@ -1,55 +1,178 @@
 """What an app needs beside it, such as PostgreSQL or Redis: started once and then left alone.
 
 A release never stops, replaces or upgrades an accessory: its data would be down with it. A changed spec is a matter for
-a person.
+a person, and is said.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError
 from deploykit.process.docker import EngineError
-from deploykit.targets.docker.containers import LOG_CONFIG, secret_files, split_variables, with_secrets
+from deploykit.targets.docker.containers import LOG_CONFIG, Limits, secret_files, split_variables, with_secrets
 from deploykit.targets.docker.names import PREFIX, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.model import Secret
     from deploykit.process.docker import Engine
     from deploykit.targets.docker.names import Names
 
-__all__ = ["Accessory", "ensure_accessory"]
+__all__ = ["Accessory", "AccessoryState", "accessories", "ensure_accessory", "missing_image"]
+
+_SPEC = f"{PREFIX}spec"
+_POLL_SECONDS = 0.2
+_LINES = 20
+_RESTARTS = 4
+"""The engine starts it again, each time later; who ended so often will not be ready."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Accessory:
-    """One such container. Instances reach it by `name` on the app's network; `folder` is kept on a volume."""
+    """One such container. Instances reach it by `name` on the app's network; `folder` is kept on a volume.
+
+    `health` is a command that is run in the container until it answers 0, for `start_timeout` seconds at most; empty: it is
+    ready when it runs.
+    """
 
     name: str
     image: str
     folder: str = ""
     argv: tuple[str, ...] = ()
     variables: Mapping[str, str | Secret] = field(default_factory=dict)
+    health: tuple[str, ...] = ()
+    start_timeout: float = 60.0
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def digest(self) -> str:
+        """Of what would have to be made anew when it changes; values of secrets are not part of it."""
+        plain, secrets = split_variables(self.variables)
+        whole = [
+            self.image,
+            self.folder,
+            self.argv,
+            sorted(plain.items()),
+            sorted(secrets),
+            self.limits.as_host_config(),
+        ]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:20]
 
 
-def ensure_accessory(engine: Engine, names: Names, accessory: Accessory) -> str:
-    """Start it if it does not run. Raises DeploykitError when its image is not on the engine."""
+@dataclass(frozen=True, kw_only=True)
+class AccessoryState:
+    """One as the engine shows it: `state` is Docker's word (`running`, `exited` …)."""
+
+    name: str
+    image: str
+    state: str
+    restarts: int
+
+
+def accessories(engine: Engine, names: Names) -> list[AccessoryState]:
+    """Those that are there, by name."""
+    found = []
+    for each in engine.containers(names.labels(Kind.ACCESSORY)):
+        shown = engine.find("inspect_container", each["Id"])
+        if shown is not None:
+            found.append(
+                AccessoryState(
+                    name=shown["Config"]["Labels"].get(f"{PREFIX}name", ""),
+                    image=shown["Config"]["Image"],
+                    state=shown["State"]["Status"],
+                    restarts=shown["RestartCount"],
+                )
+            )
+    return sorted(found, key=lambda state: state.name)
+
+
+def missing_image(engine: Engine, names: Names, accessory: Accessory) -> bool:
+    """Whether it would have to be made, and its image is not on the engine."""
+    if engine.find("inspect_container", names.container(accessory.name)) is not None:
+        return False
+    return engine.find("inspect_image", accessory.image) is None
+
+
+def ensure_accessory(
+    engine: Engine,
+    names: Names,
+    accessory: Accessory,
+    *,
+    user: Callable[[str, str], tuple[int, int]],
+    tell: Callable[[str], None],
+) -> str:
+    """Start it if it does not run, and wait until it is ready. `user` gives the numbers of a container's user.
+
+    Raises DeploykitError when its image is not on the engine, or it does not become ready, with its last lines.
+    """
     container = names.container(accessory.name)
     found = engine.find("inspect_container", container)
     if found is None:
         try:
-            _create(engine, names, accessory, container)
+            _create(engine, names, accessory, container, user)
         except EngineError as error:
             if not error.conflict:  # else: somebody else was faster
                 raise
-    engine.call("start", container)
+    elif found["Config"]["Labels"].get(_SPEC, accessory.digest) != accessory.digest:
+        tell(
+            f"the accessory {accessory.name} was made by other settings, and is left as it is; to make it anew by these (its "
+            f"volume stays): docker rm --force {container}"
+        )
+    if found is None or found["State"]["Status"] != "running":
+        engine.call("start", container)
+    _wait(engine, container, accessory)
     return accessory.name
 
 
-def _create(engine: Engine, names: Names, accessory: Accessory, container: str) -> None:
+def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
+    deadline = time.monotonic() + accessory.start_timeout
+    said: Sequence[str] = ()
+    while True:
+        shown = engine.call("inspect_container", container)
+        if shown["State"]["Status"] == "running":
+            if not accessory.health:
+                return
+            code, said = _ask(engine, container, accessory.health)
+            if code == 0:
+                return
+        ended = shown["State"]["Status"] in {"exited", "dead"} or shown["RestartCount"] >= _RESTARTS
+        if ended or time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_SECONDS)
+    logs = engine.call("logs", container, tail=_LINES).decode("utf-8", "replace").splitlines()
+    state = shown["State"]
+    how = (
+        f"ends again and again, with exit code {state['ExitCode']}"
+        if ended
+        else f"is not ready after {accessory.start_timeout:g} s"
+    )
+    raise DeploykitError(
+        f"the accessory {accessory.name} {how}",
+        details=[*(f"health: {line}" for line in said[-3:]), *(f"| {line}" for line in logs)],
+        next_step=f"docker logs {container}",
+    )
+
+
+def _ask(engine: Engine, container: str, command: Sequence[str]) -> tuple[int, list[str]]:
+    """(exit code, output) of a command in the container; 1 when it ended before it could be asked."""
+    try:
+        made = engine.call("exec_create", container, list(command))
+        output = engine.call("exec_start", made["Id"]).decode("utf-8", "replace").splitlines()
+        code = engine.call("exec_inspect", made["Id"])["ExitCode"]
+    except EngineError as error:
+        return 1, [error.message]
+    return (1 if code is None else int(code)), output
+
+
+def _create(
+    engine: Engine, names: Names, accessory: Accessory, container: str, user: Callable[[str, str], tuple[int, int]]
+) -> None:
     image = engine.find("inspect_image", accessory.image)
     if image is None:
         raise DeploykitError(
@@ -65,14 +188,20 @@ def _create(engine: Engine, names: Names, accessory: Accessory, container: str) 
     if secrets:
         entrypoint, command = with_secrets(own.get("Entrypoint") or [], list(accessory.argv) or own.get("Cmd") or [])
     endpoint = engine.call("create_endpoint_config", aliases=[accessory.name])
+    options: dict[str, Any] = accessory.limits.as_host_config()
     made = engine.call(
         "create_container",
-        image["Id"],
+        accessory.image,
         command,
         name=container,
         entrypoint=entrypoint,
         environment=plain,
-        labels={**names.labels(Kind.ACCESSORY), f"{PREFIX}name": accessory.name, f"{PREFIX}stop": "60"},
+        labels={
+            **names.labels(Kind.ACCESSORY),
+            f"{PREFIX}name": accessory.name,
+            f"{PREFIX}stop": "60",
+            _SPEC: accessory.digest,
+        },
         host_config=engine.call(
             "create_host_config",
             network_mode=names.network,
@@ -80,8 +209,14 @@ def _create(engine: Engine, names: Names, accessory: Accessory, container: str) 
             restart_policy={"Name": "unless-stopped"},
             binds=[f"{volume}:{accessory.folder}"] if accessory.folder else None,
             log_config=LOG_CONFIG,
+            **options,
         ),
         networking_config=engine.call("create_networking_config", {names.network: endpoint}),
     )
     if secrets:
-        engine.call("put_archive", made["Id"], "/", secret_files(secrets, 0, 0))
+        try:
+            uid, gid = user(made["Id"], own.get("User") or "")
+            engine.call("put_archive", made["Id"], "/", secret_files(secrets, uid, gid))
+        except BaseException:
+            engine.find("remove_container", made["Id"], force=True)
+            raise

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process.docker import EngineError, LineReader
-from deploykit.targets.docker.accessories import ensure_accessory
+from deploykit.targets.docker.accessories import accessories, ensure_accessory, missing_image
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from deploykit.process.docker import Engine
-    from deploykit.targets.docker.accessories import Accessory
+    from deploykit.targets.docker.accessories import Accessory, AccessoryState
     from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff
 
 __all__ = ["DockerTarget"]
@@ -358,10 +358,19 @@ class DockerTarget:
 
     # ---- accessories
 
-    def ensure_accessory(self, accessory: Accessory) -> str:
-        """Start what the app needs beside it, once; returns the host name by which instances reach it."""
+    def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
+        """Start what the app needs beside it, once, and wait until it is ready; returns the host name by which instances reach
+        it. `tell` hears of one that was made by other settings.
+        """
         self._network.ensure()
-        return ensure_accessory(self._engine, self._names, accessory)
+        return ensure_accessory(self._engine, self._names, accessory, user=self._user, tell=tell)
+
+    def accessories(self) -> Sequence[AccessoryState]:
+        return accessories(self._engine, self._names)
+
+    def missing_images(self, wanted: Sequence[Accessory]) -> list[str]:
+        """Images of accessories that would have to be made, and which the engine does not have."""
+        return [each.image for each in wanted if missing_image(self._engine, self._names, each)]
 
     # ---- the lock
 

@@ -490,3 +490,160 @@ def test_a_foreign_repository_is_released_migrated_and_rolled_back(
         assert json.loads(shop.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[1]
     finally:
         sweep(engine, app)
+
+
+# What an app needs beside it ------------------------------------------------------------------------------------------
+
+POSTGRES = os.environ.get("DK_POSTGRES_IMAGE", "deploykit-test-postgresql:bookworm")
+_START_POSTGRES = r"""#!/bin/sh
+set -e
+if [ ! -s /data/PG_VERSION ]; then
+  install -d -o postgres -m 700 /data
+  printf %s "$POSTGRES_PASSWORD" > /tmp/password && chown postgres /tmp/password
+  runuser -u postgres -- $PG/initdb -D /data --auth-host=scram-sha-256 --pwfile=/tmp/password >/dev/null
+  rm /tmp/password
+  echo "host all all all scram-sha-256" >> /data/pg_hba.conf
+fi
+exec setpriv --reuid=postgres --regid=postgres --clear-groups $PG/postgres -D /data -c listen_addresses='*' -c unix_socket_directories=/tmp
+"""
+_POSTGRES = f"""
+FROM {BASE}
+RUN apt-get update && apt-get install -y --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/*
+ENV PG=/usr/lib/postgresql/15/bin
+COPY start.sh /start.sh
+STOPSIGNAL SIGINT
+ENTRYPOINT ["/bin/sh", "/start.sh"]
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A real PostgreSQL 15, as an image that starts as the official one does: a password, and data in a folder."""
+    if engine.find("inspect_image", POSTGRES) is None:
+        folder = tmp_path_factory.mktemp("postgres")
+        (folder / "Dockerfile").write_text(_POSTGRES)
+        (folder / "start.sh").write_text(_START_POSTGRES)
+        subprocess.run(
+            [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", POSTGRES, str(folder)],
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            check=True,
+            capture_output=True,
+            timeout=400,
+        )
+    return POSTGRES
+
+
+@pytest.fixture
+def parcels(
+    typed: Any, state: Path, foreign_repo: Any, engine: Engine, tmp_path: Path, postgres_image: str
+) -> Iterator[Shop]:
+    """A foreign repository with migrations, whose database is an accessory."""
+    repo = foreign_repo.make_foreign(tmp_path / "parcels")
+    app = f"parcels{os.getpid()}-{time.monotonic_ns() % 10**6}"
+    shop = Shop(typed, state, repo, foreign_repo, engine, app, free_port())
+    text = (repo / "pyproject.toml").read_text().replace('app = "parcels"', f'app = "{app}"')
+    text += f"""
+[tool.deploykit.image]
+base = "{BASE}"
+[tool.deploykit.docker]
+edge_image = "{EDGE}"
+[tool.deploykit.accessories.db]
+image = "{postgres_image}"
+folder = "/data"
+secrets = ["POSTGRES_PASSWORD"]
+variables = {{ LANG = "C.UTF-8" }}
+health = "/usr/lib/postgresql/15/bin/pg_isready --host 127.0.0.1"
+memory_mb = 512
+[tool.deploykit.environments.staging]
+target = "docker"
+port = {shop.port}
+evidence = []
+database = "env:DATABASE_URL"
+"""
+    (repo / "pyproject.toml").write_text(text)
+    (repo / ".gitignore").write_text(".env.staging\n")
+    word = "as-long-as-it-lasts"
+    url = f"postgresql+psycopg://postgres:{word}@db:5432/postgres"
+    (repo / ".env.staging").write_text(f"POSTGRES_PASSWORD={word}\nDATABASE_URL={url}\n")
+    foreign_repo.commit(repo, "To Docker, with its database")
+    yield shop
+    sweep(engine, app)
+
+
+def the_accessory(shop: Shop) -> dict[str, Any]:
+    (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "accessory"})
+    shown: dict[str, Any] = shop.engine.call("inspect_container", found["Id"])
+    return shown
+
+
+def test_a_database_beside_the_app_is_started_once_and_left_alone(parcels: Shop, foreign_repo: Any) -> None:
+    first = parcels("release", "--json").ok()
+    stages = {stage["name"]: stage["note"] for stage in first.json["stages"]}
+    assert stages["accessories"] == "db ready"
+    assert "1 applied" in stages["migrate"]
+    assert json.loads(parcels.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[1]
+    before = the_accessory(parcels)
+    assert before["HostConfig"]["Memory"] == 512 << 20
+    # Its password is nowhere that others can look.
+    assert "as-long-as-it-lasts" not in json.dumps(before) + first.both + parcels("logs").ok().both
+    foreign_repo.version_two(parcels.repo)
+    foreign_repo.commit(parcels.repo, "Two", tag="v2.0.0")
+    parcels("release").ok()
+    parcels("rollback").ok()
+    assert (the_accessory(parcels)["Id"], the_accessory(parcels)["State"]["StartedAt"]) == (
+        before["Id"],
+        before["State"]["StartedAt"],
+    )
+    status = parcels("status", "--json").ok().json
+    assert status["accessories"] == [{"name": "db", "image": POSTGRES, "state": "running", "restarts": 0}]
+    assert all(item["name"].startswith("r") for item in status["instances"])
+    assert POSTGRES in parcels("status").ok().out
+    # Everything is ended, the data stay, and the next release goes on with them.
+    parcels("down").ok()
+    assert parcels.engine.containers({"deploykit.app": parcels.app, "deploykit.kind": "accessory"}) == []
+    again = parcels("release", "--json").ok().json
+    assert "nothing pending" in next(stage["note"] for stage in again["stages"] if stage["name"] == "migrate")
+
+
+def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(parcels: Shop, foreign_repo: Any) -> None:
+    parcels("release").ok()
+    before = the_accessory(parcels)["Id"]
+    file = parcels.repo / "pyproject.toml"
+    file.write_text(file.read_text().replace("memory_mb = 512", "memory_mb = 600"))
+    foreign_repo.commit(parcels.repo, "More memory")
+    ran = parcels("release").ok()
+    assert "the accessory db was made by other settings, and is left as it is" in " ".join(ran.both.split())
+    assert the_accessory(parcels)["Id"] == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "says"),
+    [
+        ("deploykit-test-postgresql:bookworm", "no-such-image:1", 3, "does not have the image no-such-image:1"),
+        ('secrets = ["POSTGRES_PASSWORD"]', 'secrets = ["NO_SUCH_PASSWORD"]', 3, "NO_SUCH_PASSWORD"),
+        ('folder = "/data"', 'folder = "data"', 3, "folder"),
+        ("accessories.db]", "accessories.web]", 3, "another name"),
+        ('secrets = ["POSTGRES_PASSWORD"]', "", 1, "the accessory db ends again and again, with exit code 1"),
+        (
+            "bin/pg_isready --host 127.0.0.1",
+            'bin/pg_isready --host 127.0.0.1 --port 1"\nstart_timeout = 2\ncommand = "',
+            1,
+            "the accessory db is not ready",
+        ),
+    ],
+    ids=["no image", "no secret", "no folder", "a name that is taken", "a crash", "never ready"],
+)
+def test_what_is_wrong_with_an_accessory_is_said(
+    parcels: Shop, foreign_repo: Any, old: str, new: str, code: int, says: str
+) -> None:
+    file = parcels.repo / "pyproject.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    foreign_repo.commit(parcels.repo, "Wrong")
+    ran = parcels("release")
+    text = " ".join(ran.both.split())
+    assert ran.code == code, text
+    assert says in text
+    assert "next:" in text
+    assert "Traceback" not in text
+    assert parcels.engine.containers({"deploykit.app": parcels.app, "deploykit.kind": "instance"}) == []

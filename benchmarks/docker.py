@@ -27,7 +27,7 @@ from benchmarks.switch import Commands, stage_figures, state_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["measure"]
+__all__ = ["forget", "free_port", "measure", "registry", "settings"]
 
 ROUNDS = 5
 BOUND = 1.8
@@ -40,13 +40,13 @@ _SECONDS = 60.0
 def measure() -> Section:
     sys.path.insert(0, str(_FIXTURES))
     foreign_repo = importlib.import_module("foreign_repo")
-    with state_folder() as state, tempfile.TemporaryDirectory(prefix="dk-docker-") as folder, _registry() as registry:
+    with state_folder() as state, tempfile.TemporaryDirectory(prefix="dk-docker-") as folder, registry() as address:
         app = f"bench{os.getpid()}"
         repo = foreign_repo.make_tiny(Path(folder) / "tiny")
         (repo / "tasks.py").write_text("from deploykit.tasks import collection\n\nnamespace = collection()\n")
-        (repo / "pyproject.toml").write_text(_settings(app, registry, _free_port()))
+        (repo / "pyproject.toml").write_text(settings(app, address, free_port()))
         kit = Commands(repo, state)
-        hand = _ByHand(repo, app, registry, Path(folder))
+        hand = _ByHand(repo, app, address, Path(folder))
 
         def write(text: str) -> None:
             foreign_repo.behave(repo, VERSION_TEXT=text)
@@ -57,7 +57,7 @@ def measure() -> Section:
         finally:
             kit("down")
             hand.close()
-            _forget(hand.docker, app)
+            forget(app)
 
 
 def _measure(kit: Commands, hand: _ByHand, write: object) -> Section:
@@ -103,7 +103,7 @@ class _ByHand:
         self.docker = find_docker().program
         self._repo, self._registry, self._folder = repo, registry, folder
         self._name = f"{app}-hand"
-        self._port = _free_port()
+        self._port = free_port()
         self._count = 0
         self._env = environment(DOCKER_BUILDKIT="1")
         self._previous = self._present = ""
@@ -171,7 +171,7 @@ class _ByHand:
         subprocess.run([self.docker, "image", "rm", "--force", *tags], check=False, capture_output=True)
 
 
-def _settings(app: str, registry: str, port: int) -> str:
+def settings(app: str, address: str, port: int) -> str:
     return f"""[tool.deploykit]
 app = "{app}"
 [tool.deploykit.service]
@@ -180,7 +180,7 @@ health = "/health"
 smoke = ["/"]
 [tool.deploykit.image]
 base = "{BASE}"
-repository = "{registry}/team/app"
+repository = "{address}/team/app"
 insecure = true
 [tool.deploykit.docker]
 edge_image = "{EDGE}"
@@ -191,12 +191,12 @@ port = {port}
 
 
 @contextmanager
-def _registry() -> Iterator[str]:
+def registry() -> Iterator[str]:
     """`127.0.0.1:PORT` of a registry that lasts as long as the block."""
     program = shutil.which("docker-registry")
     if program is None:
         raise SystemExit("this benchmark needs a registry: apt-get install docker-registry")
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="dk-registry-") as folder:
         config = Path(folder, "config.yml")
         config.write_text(
@@ -212,7 +212,7 @@ def _registry() -> Iterator[str]:
             process.wait(10)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -243,8 +243,11 @@ def _first_answer(url: str, text: str) -> None:
     raise RuntimeError(f"{url} did not answer {text!r} within {_SECONDS:g} s")
 
 
-def _forget(docker: str, app: str) -> None:
+def forget(app: str) -> None:
     """Remove the images that the kit built."""
+    from deploykit.artifacts.image.engine import find_docker
+
+    docker = find_docker().program
     listed = subprocess.run(
         [docker, "image", "ls", "--quiet", "--filter", f"label=io.deploykit.app={app}"],
         check=False,

@@ -87,8 +87,8 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "NO_COLOR": "1", **extra}
 
 
-def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None) -> Ran:
-    """Run it to its end. Raises RuntimeError with its last words when its exit code is not 0."""
+def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None, code: int = 0) -> Ran:
+    """Run it to its end. Raises RuntimeError with its last words when its exit code is not `code`."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -99,7 +99,7 @@ def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None 
         out.seek(0)
         err.seek(0)
         output = out.read().decode(errors="replace")
-        if process.returncode != 0:
+        if process.returncode != code:
             words = (output + err.read().decode(errors="replace")).splitlines()[-25:]
             command = " ".join(str(word) for word in argv[1:])
             raise RuntimeError("\n".join([f"exit code {process.returncode}: {command}", *words]))

@@ -42,6 +42,10 @@ class Commands:
     def __call__(self, *words: str) -> Ran:
         return ran([self._invoke, *words, "--env", "local"], cwd=self.repo, env=self._env)
 
+    def fails(self, *words: str) -> Ran:
+        """The same of a command that is to fail. Raises RuntimeError when it does not."""
+        return ran([self._invoke, *words, "--env", "local"], cwd=self.repo, env=self._env, code=1)
+
     def told(self, *words: str) -> tuple[Ran, dict[str, Any]]:
         """The same with `--json`, and what it said."""
         done = self(*words, "--json")

@@ -29,6 +29,7 @@ from deploykit.release.progress import StageProgress
 from deploykit.release.reporter import ReleaseReport, Reporter, Stages
 from deploykit.release.rollout_plan import make_plan
 from deploykit.release.signals import Cancellation, cancellation
+from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
 from deploykit.release.values import read_values, secrets_in, store_values
 from deploykit.release.warm import reap
@@ -83,6 +84,7 @@ class Releaser:
                 note.append(f"{sources.version} over {self._live_version()}")
                 for warning in sources.warnings:
                     self.stages.warn(warning)
+            refuse_strangers(self.around)
             with self.stages.stage("preflight") as note:
                 note.append(preflight(self.around, sources))
             self.around.remember_root()
@@ -127,6 +129,7 @@ class Releaser:
                     if not to:
                         return self._undone(record)
                     self.reporter.note(f"{record.id} was undone; it had not ended")
+            refuse_strangers(self.around, unknown=False)
             wanted = rollback_target(self.around.ledger, self.around.name, to)
             self.signals.defer()
             record = self.around.ledger.begin(

@@ -302,9 +302,9 @@ class World:
         (self.repo / "pyproject.toml").write_text("\n".join(lines) + "\n")
         self._commit()
 
-    def release(self, text: str, **variables: object) -> Ran:
+    def release(self, text: str, *, env: Mapping[str, str] | None = None, **variables: object) -> Ran:
         self.behave(text, **variables)
-        return self.ok("release")
+        return self.ok("release", env=dict(env or {}))
 
     @property
     def paths(self) -> StatePaths:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import shutil
 import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import foreign_repo
 import pytest
-from harness import BASE_IMAGE, EDGE_IMAGE, KEPT_WARM, Load, World, docker_engine, eventually, get
+from harness import (
+    BASE_IMAGE,
+    EDGE_IMAGE,
+    KEPT_WARM,
+    Load,
+    Machine,
+    World,
+    docker_engine,
+    eventually,
+    free_port,
+    get,
+    new_state,
+)
 from test_cancel import (  # noqa: F401 - collected here as well
     Scene,
     test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_works,
@@ -203,3 +220,95 @@ def test_a_container_that_is_killed_comes_back_by_itself(tiny: World) -> None:
     eventually(lambda: tiny.serves(tiny.url) == "one")
     assert tiny.instances()[0]["address"] == instance["address"]
     assert tiny.problems() == []
+
+
+@pytest.fixture
+def over_ssh(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The variables of somebody who reaches the engine through a real sshd of this test's own."""
+    sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    assert sshd is not None, "the Docker tests need sshd: apt-get install openssh-server"
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    for key in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True, timeout=30)
+    shutil.copy(folder / "user.pub", folder / "authorized")
+    port = free_port()
+    Path("/run/sshd").mkdir(exist_ok=True)
+    (folder / "sshd_config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+        "StrictModes no\nUsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 50\n"
+    )
+    public = (folder / "host.pub").read_text().split()
+    (folder / "known").write_text(f"[127.0.0.1]:{port} {public[0]} {public[1]}\n")
+    (folder / "config").write_text(
+        f"Host vm\n HostName 127.0.0.1\n Port {port}\n User {getpass.getuser()}\n IdentityFile {folder}/user\n"
+        f" UserKnownHostsFile {folder}/known\n IdentitiesOnly yes\n"
+    )
+    ssh = folder / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/config "$@"\n')
+    ssh.chmod(0o755)
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([sshd, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
+    try:
+        eventually(lambda: "listening" in (folder / "log").read_text())
+        yield {"DOCKER_HOST": "ssh://vm", "PATH": f"{ssh.parent}:{os.environ['PATH']}"}
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+OTHER_RECORD = "was released by another record than this one"
+
+
+def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_told(
+    tiny: World, tmp_path: Path, over_ssh: dict[str, str]
+) -> None:
+    """Two people with a record of their own each: only the engine, which both reach by ssh, knows of both."""
+    tiny.release("one", env=over_ssh)
+    elsewhere = Machine(new_state())
+    clone = tmp_path / "clone"
+    foreign_repo.git(tmp_path, "clone", "--quiet", str(tiny.repo), str(clone))
+    robin = replace(tiny, repo=clone, machine=elsewhere, commits={})
+    slow = [{"where": "deploykit.release.checks:wait_healthy", "seconds": 4.0}]
+    try:
+        with Load(tiny.url) as load, ThreadPoolExecutor(1) as pool:
+            tiny.behave("two")
+            first = pool.submit(tiny, "release", pauses=slow, env=over_ssh)
+            eventually(tiny.lock_on_target, within=40, why="nobody took the lock")
+            robin.behave("three")
+            refused = robin("release", env=over_ssh)
+            won = first.result()
+            load.next_answers()
+        assert won.returncode == 0, won.output
+        load.assert_nothing_lost()
+        assert refused.returncode == 1
+        assert f"held on its target by {getpass.getuser()}@" in refused.text, refused.output
+        assert "next: wait until it is done" in refused.text
+        assert tiny.serves(tiny.url) == "two"
+        assert {item["state"] for item in tiny.instances()} == {"running"}
+        assert tiny.problems() == []
+        served = "two"
+        for number in range(3):
+            tiny.behave(f"here {number}")
+            robin.behave(f"there {number}")
+            with Load(tiny.url) as load, ThreadPoolExecutor(2) as pool:
+                both = [pool.submit(who, "release", env=over_ssh) for who in (tiny, robin)]
+                ran = [each.result() for each in both]
+                load.next_answers()
+            load.assert_nothing_lost()
+            here, there = ran
+            assert there.returncode in {1, 3}, there.output
+            assert "held on its target by" in there.text or OTHER_RECORD in there.text, there.output
+            assert here.returncode == 0 or "held on its target by" in here.text, here.output
+            assert tiny.serves(tiny.url) == (f"here {number}" if here.returncode == 0 else served)
+            served = tiny.serves(tiny.url)
+            assert tiny.problems() == []
+        alone = robin("release", env=over_ssh)
+        assert alone.returncode == 3
+        assert OTHER_RECORD in alone.text
+        assert "next: set ledger" in alone.text
+        assert tiny.serves(tiny.url) == served
+        assert tiny.problems() == []
+    finally:
+        elsewhere.close()

@@ -107,7 +107,13 @@ class DockerTarget:
         while time.monotonic() < deadline:
             found = self._started_by_others(spec.name)
             if found is not None and found["State"]["Status"] in _ALIVE:
-                return self._instance(found)
+                present = self._instance(found)
+                if present.labels.digest != spec.labels.digest:
+                    raise DeploykitError(
+                        f"{spec.name} runs already, and is another version: {present.labels.version}",
+                        next_step="see what is released there by whom: invoke status",
+                    )
+                return present
             if found is not None:
                 self._remove(found["Id"])
             try:

@@ -309,6 +309,14 @@ class Docker(Model):
     """0: no limit."""
     cpus: Annotated[float, Field(ge=0)] = 0
     """Processors, 0.5 is half of one; 0: no limit."""
+    pids: Annotated[int, Field(ge=0)] = 0
+    """Processes and threads; 0: no limit."""
+    volumes: dict[
+        Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")], Annotated[str, Field(pattern=r"^/\S+$")]
+    ] = Field(default_factory=dict)
+    """The engine's volumes by name, and where the service finds them; one that is not there is made."""
+    networks: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Networks of the engine that the service is in as well as in its own; they must be there."""
 
 
 class Board(Model):

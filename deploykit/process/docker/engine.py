@@ -147,7 +147,13 @@ class Engine:
             "timestamps": int(timestamps),
         }
         with self._translated():
-            response = api._get(api._url("/containers/{0}/logs", container), params=parameters, stream=True)
+            # A connection of its own: the stream ends its socket, which must not be found dead in the pool by somebody else.
+            response = api._get(
+                api._url("/containers/{0}/logs", container),
+                params=parameters,
+                headers={"Connection": "close"},
+                stream=True,
+            )
             try:
                 api._raise_for_status(response)
             except BaseException:

@@ -102,12 +102,13 @@ class DockerPlace:
     def _docker_target(self) -> DockerTarget:
         from deploykit.targets.docker import DockerTarget, Limits
 
-        limits = {}
+        options: dict[str, Any] = {}
         if self._around.loaded is not None:
             docker = self._around.loaded.settings.docker
-            limits = {"web": Limits(memory=docker.memory_mb << 20, cpus=docker.cpus)}
+            limits = Limits(memory=docker.memory_mb << 20, cpus=docker.cpus, pids=docker.pids)
+            options = {"limits": {"web": limits}, "volumes": docker.volumes, "networks": docker.networks}
         return DockerTarget(
-            self._around.app, self._around.name, self._engine, limits=limits, port=self._remembered.image_port
+            self._around.app, self._around.name, self._engine, port=self._remembered.image_port, **options
         )
 
     def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:

@@ -67,6 +67,7 @@ class DockerTarget:
 
     `limits` by process (`web`, `worker`). `publish`: whether instances publish a port on the engine's loopback; None:
     where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and `PORT`.
+    `volumes` are the engine's by name, with the folder of each in the containers; `networks` are those that they are in besides.
     """
 
     name = "docker"
@@ -81,6 +82,8 @@ class DockerTarget:
         limits: Mapping[str, Limits] | None = None,
         publish: bool | None = None,
         port: int = INNER_PORT,
+        volumes: Mapping[str, str] | None = None,
+        networks: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = Names(app, environment)
@@ -88,12 +91,19 @@ class DockerTarget:
         self._limits = dict(limits or {})
         self._publish = publish
         self._port = port
+        self._volumes = dict(volumes or {})
+        self._networks = tuple(networks)
         self._network = AppNetwork(engine, self._names)
         self._lock = EngineLock(engine, self._names, clock=clock)
 
     def preflight(self) -> Sequence[Problem]:
-        error = self._engine.problem()
-        return [] if error is None else [Problem(" ".join((error.message, *error.details)), error.next_step)]
+        if (error := self._engine.problem()) is not None:
+            return [Problem(" ".join((error.message, *error.details)), error.next_step)]
+        return [
+            Problem(f"the engine at {self._engine.host} has no network {name}", f"docker network create {name}")
+            for name in self._networks
+            if self._engine.find("inspect_network", name) is None
+        ]
 
     @property
     def network(self) -> str:
@@ -206,16 +216,24 @@ class DockerTarget:
             working_dir=working_dir(of.cwd),
             ports=[self._port] if "port_bindings" in host_config else None,
             stop_timeout=stop_timeout,
-            host_config=call("create_host_config", network_mode=self._network.name, **_DEFAULTS, **host_config),
+            host_config=call(
+                "create_host_config",
+                network_mode=self._network.name,
+                binds=[f"{volume}:{folder}" for volume, folder in self._volumes.items()] or None,
+                **_DEFAULTS,
+                **host_config,
+            ),
             networking_config=call("create_networking_config", {self._network.name: endpoint}),
         )
-        if secrets:
-            try:
+        try:
+            for network in self._networks:
+                call("connect_container_to_network", made["Id"], network)
+            if secrets:
                 uid, gid = self._user(made["Id"], image["Config"].get("User") or "")
                 call("put_archive", made["Id"], "/", secret_files(secrets, uid, gid))
-            except BaseException:
-                self._remove(made["Id"])
-                raise
+        except BaseException:
+            self._remove(made["Id"])
+            raise
         return str(made["Id"])
 
     def _image(self, of: InstanceSpec | OneOff) -> dict[str, Any]:

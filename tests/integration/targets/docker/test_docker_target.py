@@ -386,3 +386,51 @@ def test_the_lock_is_seen_by_another_engine_client_and_is_never_started(target, 
     other.close()
     (held,) = engine.containers({"deploykit.app": app, "deploykit.kind": "lock"})
     assert held["State"] == "created"
+
+
+def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, app, base, spec):
+    volume, network = f"{app}-uploads", f"{app}-others"
+    target = DockerTarget(
+        app, "test", engine, limits={"web": Limits(pids=64)}, volumes={volume: "/srv/uploads"}, networks=(network,)
+    )
+    (problem,) = target.preflight()
+    assert problem.next_step == f"docker network create {network}"
+    engine.call("create_network", network)
+    try:
+        assert list(target.preflight()) == []
+        target.start(spec("open('/srv/uploads/it', 'w').write('kept'); import time; time.sleep(600)"))
+        shown = container(engine, app, "r1-web-0")
+        assert set(shown["NetworkSettings"]["Networks"]) == {f"{app}.test", network}
+        assert shown["HostConfig"]["PidsLimit"] == 64
+        read = OneOff(labels=spec().labels, argv=("cat", "/srv/uploads/it"), cwd=Path("/"), image=base)
+        until(lambda: list(target.run(read).output) == ["kept"])
+    finally:
+        target.down()
+        engine.find("remove_network", network)
+        engine.find("remove_volume", volume, force=True)
+
+
+def test_a_log_that_was_read_to_its_end_leaves_no_dead_connection_to_others(engine, app, base):
+    """The stream ends its socket: where that was found in the pool again, every second request of other threads failed."""
+    made = engine.call("create_container", base, ["echo", "hello"], name=f"{app}-said", labels={"deploykit.app": app})
+    failed = []
+
+    def read():
+        for _ in range(20):
+            try:
+                assert b"".join(engine.log(made["Id"])) == b"hello\n"
+                engine.call("wait", made["Id"])
+            except Exception as error:  # noqa: BLE001 - each of them is the fault
+                failed.append(repr(error))
+
+    try:
+        engine.call("start", made["Id"])
+        engine.call("wait", made["Id"])
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(60)
+    finally:
+        engine.call("remove_container", made["Id"], force=True)
+    assert failed == []

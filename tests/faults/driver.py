@@ -8,7 +8,8 @@ Which steps and which methods there are is found at run time, so that a new one 
 
     kill   {"step": 3, "point": "during", "delay": 0.05, "victim": "command"}
            {"call": 7, "point": "before"}                      (or "after")
-    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   sleeps there, before the real function
+    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   sleeps there, before the real function;
+           "ready": a file that it makes when it does
     signal {"how": "ctrl-c", "times": 2, "pause": 0.1}         (or "SIGTERM", "hang-up"), sent at the first pause, or
            with "after": seconds, so long after the command began
 
@@ -177,7 +178,7 @@ def become(request: dict[str, Any], trace: Path, ready: Path) -> int:
     os.environ.update(request["env"])
     Watch(request["kill"] or {}, trace).install()
     for pause in request["pauses"]:
-        pause_at(pause["where"], pause["seconds"], ready)
+        pause_at(pause["where"], pause["seconds"], Path(pause.get("ready", ready)))
     from deploykit.tasks.program import main
 
     code = 0

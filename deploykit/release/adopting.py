@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger.check import ADOPT
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
+from deploykit.release.build import process_commands
 from deploykit.release.instances import SPEC_NOTE
 from deploykit.release.owner import actor
 from deploykit.release.spec import ReleaseSpec
@@ -183,7 +184,7 @@ def _present_spec(around: Surroundings, running: Running, assumed: list[str]) ->
     command = () if around.place.shared and not loaded.settings.service.command else loaded.require_command()
     assumed.append(f"{release} is run as the settings here say now")
     argv = around.place.argv(command)
-    return ReleaseSpec.from_settings(loaded.settings, around.name, around.environment, argv)
+    return ReleaseSpec.from_settings(loaded.settings, around.name, around.environment, argv, process_commands(around))
 
 
 def _spec(instance: Instance) -> ReleaseSpec | None:

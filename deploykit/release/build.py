@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.surroundings import Surroundings
 
-__all__ = ["Sources", "build_artifact", "load_artifact", "read_sources"]
+__all__ = ["Sources", "build_artifact", "load_artifact", "process_commands", "read_sources"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,17 @@ def read_sources(around: Surroundings, *, make: bool = True) -> Sources:
         )
     tree = read_tree(around.root)
     command = tuple(shlex.split(loaded.settings.service.command))
-    spec = ReleaseSpec.from_settings(loaded.settings, around.name, environment, around.place.argv(command))
+    spec = ReleaseSpec.from_settings(
+        loaded.settings, around.name, environment, around.place.argv(command), process_commands(around)
+    )
     values, warnings = gather_values(around, spec, make=make)
     return Sources(tree=tree, version=version_of(tree), spec=spec, values=values, warnings=(*tree.warnings, *warnings))
+
+
+def process_commands(around: Surroundings) -> dict[str, tuple[str, ...]]:
+    """The words that start what runs besides the service, by name."""
+    processes = around.loaded.settings.processes if around.loaded is not None else {}
+    return {name: tuple(shlex.split(process.command)) for name, process in processes.items()}
 
 
 def build_artifact(around: Surroundings, sources: Sources | None, note: list[str]) -> dict[str, Any]:

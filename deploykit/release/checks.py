@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,12 @@ if TYPE_CHECKING:
 
     from deploykit.edge.interface import Edge, Mark
     from deploykit.model import Secret
-    from deploykit.release.spec import ReleaseSpec
+    from deploykit.release.spec import ProcessSpec, ReleaseSpec
     from deploykit.targets.interface import Target
 
 __all__ = ["Checks"]
+
+_STEP = 0.1
 
 
 @dataclass(kw_only=True)
@@ -39,7 +42,12 @@ class Checks:
         self.redact = Redactor(self.secrets)
 
     def healthy(self, instance: Instance, spec: ReleaseSpec) -> float:
-        """Wait until the instance is healthy, then warm it up; seconds. Raises UnhealthyError with the whole cause."""
+        """Wait until the instance is healthy, then warm it up; seconds. Raises UnhealthyError with the whole cause.
+
+        One that takes no requests is healthy when it has stayed up for a while.
+        """
+        if (process := spec.process(instance.process)) is not None:
+            return self._settled(instance, process)
         base = f"http://{instance.host}:{instance.port}"
         healthy = wait_healthy(
             base + spec.health,
@@ -52,6 +60,20 @@ class Checks:
         )
         warm(base, [spec.health, *(check.path for check in spec.smoke)])
         return healthy.seconds
+
+    def _settled(self, instance: Instance, process: ProcessSpec) -> float:
+        """Watch it until it has run for `settle` seconds. Raises DeploykitError with its last lines when it ends before."""
+        began = time.monotonic()
+        while (ended := self._ended(instance.name)) is None and time.monotonic() - began < process.settle:
+            time.sleep(min(_STEP, process.settle))
+        if ended is not None:
+            how = "is gone" if ended.code is None else f"ended with exit code {ended.code}"
+            raise DeploykitError(
+                f"{instance.name} {how}: a {process.name} has to stay up",
+                details=[f"it ran: {shlex.join(process.argv)}", *self._lines(instance.name)],
+                next_step="mend it and release again",
+            )
+        return time.monotonic() - began
 
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
         """Run the smoke checks at the instance's own address; milliseconds in all. Raises SmokeFailedError."""

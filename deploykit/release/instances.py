@@ -15,9 +15,19 @@ if TYPE_CHECKING:
 
     from deploykit.release.spec import ReleaseSpec
 
-__all__ = ["SPEC_NOTE", "RunnableArtifact", "application_variables", "instance_names", "instance_specs", "one_off"]
+__all__ = [
+    "SPEC_NOTE",
+    "WEB",
+    "RunnableArtifact",
+    "application_variables",
+    "instance_names",
+    "instance_specs",
+    "one_off",
+]
 
 # What an application may inherit from the caller besides what its target gives it; everything else has to be declared.
+WEB = "web"
+"""The process that gets requests; every other one only has to stay up."""
 SPEC_NOTE = "spec"
 """How the version is run, kept beside what runs: with it a lost record can be made anew."""
 _INHERITED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
@@ -51,7 +61,10 @@ class RunnableArtifact(Protocol):
 
 
 def instance_names(release: str, spec: ReleaseSpec) -> tuple[str, ...]:
-    return tuple(f"{release}-web-{replica}" for replica in range(spec.replicas))
+    """All instances of a version: those of the service first, then what runs besides."""
+    web = [f"{release}-{WEB}-{replica}" for replica in range(spec.replicas)]
+    beside = [f"{release}-{each.name}-{replica}" for each in spec.processes for replica in range(each.replicas)]
+    return (*web, *beside)
 
 
 def application_variables(
@@ -75,19 +88,25 @@ def instance_specs(
 ) -> dict[str, InstanceSpec]:
     labels = _labels(spec, release, artifact, anchor)
     variables = application_variables(spec, release, artifact, values)
-    return {
-        name: InstanceSpec(
+    notes = {SPEC_NOTE: json.dumps(spec.as_json(), separators=(",", ":"))}
+    wanted = [(WEB, spec.argv, replica, spec.stop_timeout) for replica in range(spec.replicas)]
+    for each in spec.processes:
+        wanted += [(each.name, each.argv, replica, each.stop_timeout) for replica in range(each.replicas)]
+    made = [
+        InstanceSpec(
             labels=labels,
+            process=process,
             replica=replica,
-            argv=spec.argv,
+            argv=argv,
             cwd=artifact.tree,
             variables=variables,
-            stop_timeout=spec.stop_timeout,
+            stop_timeout=stop_timeout,
             image=artifact.image,
-            notes={SPEC_NOTE: json.dumps(spec.as_json(), separators=(",", ":"))},
+            notes=notes,
         )
-        for replica, name in enumerate(instance_names(release, spec))
-    }
+        for process, argv, replica, stop_timeout in wanted
+    ]
+    return {instance.name: instance for instance in made}
 
 
 def one_off(  # noqa: PLR0913 - what it is of, then by keyword

@@ -39,15 +39,17 @@ __all__ = [
 ]
 
 
-def read_logs(around: Surroundings, lines: int) -> list[tuple[str, str]]:
-    """(instance, line): the last lines of each instance of the live version, or of all where none is live."""
+def read_logs(around: Surroundings, lines: int, process: str = "") -> list[tuple[str, str]]:
+    """(instance, line): the last lines of each instance of the live version, or of all where none is live; `process`: only
+    of those.
+    """
     redact = _redactor(around)
-    return [(name, redact(line)) for name in _shown(around) for line in around.target.logs(name, lines=lines)]
+    return [(name, redact(line)) for name in _shown(around, process) for line in around.target.logs(name, lines=lines)]
 
 
-def follow_logs(around: Surroundings) -> Iterator[tuple[str, str]]:
+def follow_logs(around: Surroundings, process: str = "") -> Iterator[tuple[str, str]]:
     redact = _redactor(around)
-    return ((name, redact(line)) for name, line in around.target.follow(_shown(around)))
+    return ((name, redact(line)) for name, line in around.target.follow(_shown(around, process)))
 
 
 def _redactor(around: Surroundings) -> Redactor:
@@ -74,9 +76,16 @@ def _present_values(around: Surroundings) -> Mapping[str, str | Secret]:
         return {}  # a value that is missing can't be masked, and is no reason to show no logs
 
 
-def _shown(around: Surroundings) -> list[str]:
+def _shown(around: Surroundings, process: str) -> list[str]:
     live = around.ledger.live()
     instances = around.target.instances()
+    if process and process not in (known := {item.process for item in instances}):
+        raise UsageError(
+            f"no process {process!r} runs in {around.name}",
+            details=[f"there are: {', '.join(sorted(known)) or 'none'}"],
+            next_step=f"invoke status --env {around.name}",
+        )
+    instances = [item for item in instances if process in {"", item.process}]
     names = [item.name for item in instances if live is not None and item.labels.release == live.id]
     names = names or [item.name for item in instances]
     if not names:

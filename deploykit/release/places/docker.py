@@ -106,7 +106,8 @@ class DockerPlace:
         if self._around.loaded is not None:
             docker = self._around.loaded.settings.docker
             limits = Limits(memory=docker.memory_mb << 20, cpus=docker.cpus, pids=docker.pids)
-            options = {"limits": {"web": limits}, "volumes": docker.volumes, "networks": docker.networks}
+            names = ("web", *self._around.loaded.settings.processes)
+            options = {"limits": dict.fromkeys(names, limits), "volumes": docker.volumes, "networks": docker.networks}
         return DockerTarget(
             self._around.app, self._around.name, self._engine, port=self._remembered.image_port, **options
         )

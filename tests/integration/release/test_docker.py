@@ -492,6 +492,68 @@ def test_a_foreign_repository_is_released_migrated_and_rolled_back(
         sweep(engine, app)
 
 
+# Several processes of one app -----------------------------------------------------------------------------------------
+
+WORKER = """import os, signal, sys, time
+version = os.environ["DEPLOYKIT_VERSION"]
+signal.signal(signal.SIGTERM, lambda *_: (print(f"{version} ends in peace", flush=True), sys.exit(0)))
+print(f"{version} works", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+WITH_A_WORKER = '[tool.deploykit.processes.worker]\ncommand = "python worker.py"\nreplicas = 2\nsettle = 0.5\n'
+
+
+def processes(status: dict[str, Any]) -> dict[str, str]:
+    """`{instance: version}` of the workers that run."""
+    running = [item for item in status["instances"] if item["state"] == "running" and "-worker-" in item["name"]]
+    return {item["name"]: item["version"] for item in running}
+
+
+def test_workers_come_and_go_with_the_version_that_they_are_of(shop: Shop) -> None:
+    (shop.repo / "worker.py").write_text(WORKER)
+    shop.settings(more=WITH_A_WORKER)
+    first = shop.release("one")
+    status = shop("status", "--json").ok().json
+    assert processes(status) == {"r1-worker-0": first["version"], "r1-worker-1": first["version"]}
+    assert all(item["weight"] is None for item in status["instances"] if "-worker-" in item["name"])
+    assert f"{first['version']} works" in shop("logs", "--process", "worker").ok().out
+    assert "listens on" not in shop("logs", "--process", "worker").ok().out
+    refused = shop("logs", "--process", "clock")
+    assert refused.code == 3
+    assert "there are: web, worker" in refused.both
+    second = shop.release("two")
+    status = shop("status", "--json").ok().json
+    # The old version's service stays warm; its workers would go on working by the old code.
+    assert set(processes(status)) == {"r2-worker-0", "r2-worker-1"}
+    assert {item["name"] for item in status["instances"] if "-web-" in item["name"]} == {"r1-web-0", "r2-web-0"}
+    shop("history", "--check").ok()
+    assert shop("rollback", "--json").ok().json["version"] == first["version"]
+    status = shop("status", "--json").ok().json
+    assert set(processes(status)) == {"r1-worker-0", "r1-worker-1"}
+    assert shop.serves() == "one"
+    assert second["version"] != first["version"]
+    shop("history", "--check").ok()
+
+
+def test_a_worker_that_ends_at_once_fails_the_release_with_its_cause(shop: Shop) -> None:
+    (shop.repo / "worker.py").write_text(WORKER)
+    shop.settings(more=WITH_A_WORKER)
+    shop.release("one")
+    (shop.repo / "worker.py").write_text("import sys\nprint('no queue to work on')\nsys.exit(3)\n")
+    shop.fixtures.behave(shop.repo, VERSION_TEXT="two")
+    shop.fixtures.commit(shop.repo, "Two")
+    ran = shop("release")
+    text = " ".join(ran.both.split())
+    assert ran.code == 1
+    assert "ended with exit code 3: a worker has to stay up" in text
+    assert "no queue to work on" in text
+    status = shop("status", "--json").ok().json
+    assert set(processes(status)) == {"r1-worker-0", "r1-worker-1"}
+    assert {item["name"] for item in status["instances"]} == {"r1-web-0", "r1-worker-0", "r1-worker-1"}
+    assert shop.serves() == "one"
+
+
 # What an app needs beside it ------------------------------------------------------------------------------------------
 
 POSTGRES = os.environ.get("DK_POSTGRES_IMAGE", "deploykit-test-postgresql:bookworm")

@@ -154,3 +154,39 @@ def test_a_gate_is_a_task_with_the_gates_own_exit_code(here, tiny):
     assert told.code == 0, told.both
     assert told.json["outcome"] == "passed"
     assert "secrets: PASSED" in told.err
+
+
+WORKER = """import os, sys, time
+print(os.environ["DEPLOYKIT_VERSION"], "works", flush=True)
+if os.environ["DEPLOYKIT_VERSION"] == "3.0.0":
+    sys.exit(4)
+while True:
+    time.sleep(0.05)
+"""
+
+
+def test_a_worker_comes_and_goes_with_its_version(here, tiny, foreign_repo):
+    (tiny / "worker.py").write_text(WORKER)
+    file = tiny / "pyproject.toml"
+    file.write_text(
+        file.read_text() + '\n[tool.deploykit.processes.worker]\ncommand = "python worker.py"\nsettle = 0.3\n'
+    )
+    foreign_repo.commit(tiny, "A worker", tag="v1.1.0")
+    url = two_versions(here, tiny, foreign_repo)
+
+    def running() -> set[str]:
+        instances = here(tiny, "status", *LOCAL, "--json").ok().json["instances"]
+        return {item["name"] for item in instances if item["state"] == "running"}
+
+    assert running() == {"r1-web-0", "r2-web-0", "r2-worker-0"}
+    assert "2.0.0 works" in here(tiny, "logs", *LOCAL, "--process", "worker").ok().out
+    foreign_repo.behave(tiny, VERSION_TEXT="three")
+    foreign_repo.commit(tiny, "Three", tag="v3.0.0")
+    ran = here(tiny, "release", *LOCAL)
+    assert ran.code == 1
+    assert "r3-worker-0 ended with exit code 4: a worker has to stay up" in " ".join(ran.both.split())
+    assert running() == {"r1-web-0", "r2-web-0", "r2-worker-0"}
+    here(tiny, "rollback", *LOCAL).ok()
+    assert body(url) == "one"
+    assert running() == {"r1-web-0", "r1-worker-0", "r2-web-0"}
+    here(tiny, "history", *LOCAL, "--check").ok()

@@ -13,7 +13,8 @@ import threading
 import time
 import urllib.request
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,11 +103,11 @@ class Shop:
             state or self.state, repo or self.repo, "deploykit", *argv, "--env", "staging", env=self.env | env
         )
 
-    def settings(self, *environment: str, service: str = "", more: str = "") -> None:
+    def settings(self, *environment: str, service: str = "", image: str = "", more: str = "") -> None:
         service = service or 'command = "python server.py --host 127.0.0.1 --port {port}"\nhealth = "/health"\n'
         lines = [
             f'[tool.deploykit]\napp = "{self.app}"\n[tool.deploykit.service]\n{service}',
-            f'[tool.deploykit.image]\nbase = "{BASE}"\nkeep = 2',
+            f'[tool.deploykit.image]\nbase = "{BASE}"\nkeep = 2\n{image}',
             f'[tool.deploykit.docker]\nedge_image = "{EDGE}"\n{more}',
             f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {self.port}\nbranch = ""',
             'preflight = ["settings", "variables", "target", "migration-heads", "migration-safety"]',
@@ -377,6 +378,100 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Sh
     assert shop.release("two")["outcome"] == "done"
     assert shop("rollback", "--json").ok().json["outcome"] == "done"
     assert shop.serves() == "one"
+
+
+# What can't be built, pushed or started ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    """`127.0.0.1:PORT` of a registry that lets nobody in."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.send_header("WWW-Authenticate", 'Basic realm="here"')
+            self.end_headers()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = answer  # noqa: N815 - so named by http.server
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(10)
+
+
+def refused(shop: Shop, *, code: int, says: str, next_step: str, run: Any = None) -> None:
+    """One sentence and what to do next; users stay where they are, nothing is left behind, and the next release works."""
+    ran = (run or shop)("release")
+    text = " ".join(ran.both.split())
+    assert ran.code == code, ran.both
+    assert says in text, ran.both
+    assert next_step in text.partition("next:")[2], ran.both
+    assert "Traceback" not in ran.both
+    assert shop.serves() == "before"
+    status = shop("status", "--json").ok().json
+    assert not status["lock"]
+    assert not status["unfinished"]
+    assert len(shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})) == 1
+    (shop.repo / "Dockerfile").unlink(missing_ok=True)
+    shop.settings()
+    shop.release("after")
+    assert shop.serves() == "after"
+
+
+def test_a_registry_that_refuses_is_told(shop: Shop) -> None:
+    shop.release("before")
+    with refusing() as address:
+        shop.settings(image=f'repository = "{address}/team/app"\ninsecure = true')
+        refused(shop, code=1, says="does not let", next_step="docker login")
+
+
+def test_a_repository_name_that_no_registry_allows_is_told(shop: Shop) -> None:
+    shop.release("before")
+    shop.settings(image='repository = "registry.example.org/Team/The Shop"')
+    refused(shop, code=3, says="The Shop", next_step="image.repository")
+
+
+def test_a_disk_that_is_full_while_the_image_is_built_is_told(shop: Shop) -> None:
+    shop.release("before")
+    (shop.repo / "Dockerfile").write_text(f"FROM {BASE}\nRUN dd if=/dev/zero of=/dev/full count=1\n")
+    shop.settings()
+    refused(shop, code=1, says="the disk was full", next_step="docker system df")
+
+
+def test_a_docker_command_without_buildkit_is_told(shop: Shop, tmp_path: Path) -> None:
+    """The only clients on the machine are newer than 23.0 and have no plug-in: they lie where the machine's lay."""
+    shop.release("before")
+    real, weak = tmp_path / "real", tmp_path / "weak"
+    shutil.copy(os.environ.get("DOCKER", "/usr/bin/docker"), real)
+    weak.write_text(
+        f"#!/bin/sh\ncase $1 in\nbuildx) echo \"docker: 'buildx' is not a docker command.\" >&2; exit 1 ;;\n"
+        f'version) {real} "$@" | sed \'s/"Version":"[0-9.]*/"Version":"24.0.7/\' ;;\n*) exec {real} "$@" ;;\nesac\n'
+    )
+    weak.chmod(0o755)
+    clients = [place for place in ("/usr/bin/docker", "/usr/local/bin/docker") if Path(place).exists()]
+    hide = "".join(f"mount --bind {weak} {place} && " for place in clients)
+
+    def typed(*argv: str) -> Any:
+        hidden = replace(shop.kit, bin=tmp_path)
+        script = tmp_path / "deploykit"
+        script.write_text(
+            f'#!/bin/sh\nexec unshare --mount sh -c \'{hide}exec {shop.kit.bin}/deploykit "$@"\' - "$@"\n'
+        )
+        script.chmod(0o755)
+        return replace(shop, kit=hidden)(*argv)
+
+    refused(shop, code=3, says="no docker command here can build with BuildKit", next_step="docker-buildx", run=typed)
 
 
 # A repository that isn't ours, with migrations ------------------------------------------------------------------------

@@ -120,6 +120,18 @@ def test_a_mistake_says_what_is_allowed(repo):
         ("environments = 3", "3 is not allowed"),
         ("environments.local = 3", "3 is not allowed"),
         ("zzzzzz = 3", "there is no such setting;"),
+        ("processes.worker.command = 'work --port {port}'", "takes no requests, so there is no {port}"),
+        ('processes.worker.command = "work \'"', "can't be split into words"),
+        ("processes.web.command = 'work'", "is what the service's own instances are called"),
+        ("processes.worker = { replicas = 2 }", "command"),
+        ("accessories.db = { image = 'i', health = \"'\" }", "can't be split into words"),
+        ("accessories.db = { image = 'i', secrets = ['A B'] }", "is not a variable's name"),
+        ("accessories.db = { image = 'i', secrets = ['A'], variables = { A = 'x' } }", "A is among the variables, too"),
+        ("accessories.db = { image = 'i', environments = ['stagin'] }", "there is no environment 'stagin'"),
+        ("accessories.web.image = 'i'", "is what the app's own instances are called"),
+        ("accessories.db.folder = '/data'", "image"),
+        ("docker.volumes = { uploads = 'srv' }", "docker.volumes"),
+        ("security.audit.severity = 'medium'", "moderate"),
     ],
 )
 def test_what_types_cannot_say_is_a_mistake_too(repo, line, wanted):

@@ -64,9 +64,9 @@ def layers(docker: Docker, image: Image) -> list[str]:
     return json.loads(docker.run("image", "inspect", "--format", "{{json .RootFS.Layers}}", image.id).stdout)
 
 
-def contents(docker: Docker, image: Image) -> dict[str, list[str]]:
-    """What is in each layer but the base: names, modes, owners, times and digests, to see what differs where something does."""
-    found = {}
+def contents(docker: Docker, image: Image) -> list[list[str]]:
+    """What is in each layer but the base, in its order: all that a tar says of an entry, to see what differs where something does."""
+    found = []
     with tempfile.TemporaryDirectory() as folder:
         docker.run("save", "--output", f"{folder}/image.tar", image.id)
         with tarfile.open(f"{folder}/image.tar") as saved:
@@ -77,14 +77,10 @@ def contents(docker: Docker, image: Image) -> dict[str, list[str]]:
                         data = (
                             hashlib.sha256(tar.extractfile(each).read()).hexdigest() if each.isreg() else each.linkname
                         )
-                        owner = f"{each.uid}:{each.gid}"
-                        found[f"{number} {each.name}"] = [
-                            oct(each.mode),
-                            owner,
-                            str(each.mtime),
-                            data,
-                            *each.pax_headers,
-                        ]
+                        owner = f"{each.uid}:{each.gid} {each.uname}:{each.gname}"
+                        what = f"{each.type!r} {oct(each.mode)} {each.size} {each.devmajor}:{each.devminor}"
+                        headers = " ".join(f"{key}={value}" for key, value in sorted(each.pax_headers.items()))
+                        found.append([f"{number} {each.name}", what, owner, str(each.mtime), data, headers])
     return found
 
 

@@ -219,7 +219,13 @@ class _Job:
                     next_step="run the same again",
                 ) from None
         if done.returncode != 0:
-            raise build_failure(done.stdout + done.stderr, dockerfile=self.dockerfile.name, base=self.base)
+            raise build_failure(
+                done.stdout + done.stderr,
+                dockerfile=self.dockerfile.name,
+                base=self.base,
+                platform=self.recipe.platform or self.engine.platform,
+                present=_platform_of(self.engine, self.base),
+            )
         return answer.read_text(encoding="utf-8").strip()
 
     def _words(self, names: Sequence[str], *, cached: bool) -> list[str | Path]:
@@ -239,6 +245,14 @@ class _Job:
         for argument, value in self.arguments.items():
             words += ["--build-arg", f"{argument}={value}"]
         return words
+
+
+def _platform_of(docker: Docker, image: str) -> str:
+    """What the engine's copy of an image is for (`linux/arm64`); empty where it has none, or can't be asked."""
+    try:
+        return inspect_image(docker, image).platform
+    except DeploykitError:
+        return ""
 
 
 def _complete_here(docker: Docker, context: Path, base: str, kept: Path) -> bool:

@@ -35,11 +35,12 @@ class DiskFull(DeploykitError):
 
 
 def build_failure(  # noqa: PLR0911 - one return for each kind
-    said: str, *, dockerfile: str, base: str
+    said: str, *, dockerfile: str, base: str, platform: str = "", present: str = ""
 ) -> DeploykitError:
     """The error for what `docker build` printed (plain progress, standard output and error together).
 
-    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for.
+    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for. `platform` is what
+    is built for, and `present` what the engine's own copy of the base is for (`linux/arm64`); empty: not known, or none.
     """
     lines = cause_lines(said)
     where = dockerfile or "the Dockerfile that the kit writes"
@@ -63,6 +64,19 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
             next_step=f"git add {name}, or see what ignores it: git check-ignore -v {name}; cat .dockerignore",
         )
     failed_step = "did not complete successfully" in said or "executor failed running" in said
+    if not failed_step and platform and present and present != platform:
+        # BuildKit passes over such an image, and asks a registry for another one.
+        return UsageError(
+            f"the base image {base} is for {present}, and the image is built for {platform}",
+            details=lines,
+            next_step=f"docker pull --platform {platform} {base}; or set image.base to an image for {platform}",
+        )
+    if failed_step and "exec format error" in lower:
+        return UsageError(
+            f"a step of {where} can't be run: its image is for another processor than the engine's",
+            details=lines,
+            next_step="set image.base and image.platform to what the engine runs, or install emulation on its machine (binfmt)",
+        )
     if not failed_step and (match := _NO_BASE.search(said)):
         named = _BASE_NAMED.search(said)
         image = named[1].removeprefix("docker.io/library/") if named else base

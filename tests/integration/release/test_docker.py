@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import threading
 import time
@@ -265,6 +268,43 @@ def test_a_port_that_is_taken_is_said(shop: Shop) -> None:
         ran = shop("release")
     assert ran.code == 3
     assert str(shop.port) in ran.both
+    assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+
+
+def for_another_processor(name: str) -> None:
+    """The base, labelled as made for another processor: what an engine has of an image that was pulled for one."""
+    docker = os.environ.get("DOCKER", "/usr/bin/docker")
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([docker, "save", "-o", f"{folder}/is.tar", BASE], check=True, timeout=120)
+        with tarfile.open(f"{folder}/is.tar") as saved, tarfile.open(f"{folder}/was.tar", "w") as made:
+            (manifest,) = json.load(saved.extractfile("manifest.json"))  # type: ignore[arg-type]
+            config = json.load(saved.extractfile(manifest["Config"]))  # type: ignore[arg-type]
+            changed = json.dumps({**config, "architecture": "s390x"}).encode()
+            new = {**manifest, "Config": f"{hashlib.sha256(changed).hexdigest()}.json", "RepoTags": [name]}
+            for member in saved:
+                if member.name not in {manifest["Config"], "manifest.json", "repositories"}:
+                    made.addfile(member, saved.extractfile(member) if member.isreg() else None)
+            for file, data in ((new["Config"], changed), ("manifest.json", json.dumps([new]).encode())):
+                info = tarfile.TarInfo(file)
+                info.size = len(data)
+                made.addfile(info, io.BytesIO(data))
+        subprocess.run([docker, "load", "-i", f"{folder}/was.tar"], check=True, capture_output=True, timeout=120)
+
+
+def test_a_base_for_another_processor_is_said(shop: Shop) -> None:
+    name = f"{shop.app}-base:s390x"
+    for_another_processor(name)
+    try:
+        file = shop.repo / "pyproject.toml"
+        file.write_text(file.read_text().replace(f'base = "{BASE}"', f'base = "{name}"'))
+        shop.fixtures.commit(shop.repo, "Another base")
+        ran = shop("release")
+    finally:
+        shop.engine.find("remove_image", name, force=True)
+    text = " ".join(ran.both.split())
+    assert ran.code == 3, text
+    assert f"the base image {name} is for linux/s390x, and the image is built for linux/amd64" in text
+    assert f"next: docker pull --platform linux/amd64 {name}" in text
     assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
 
 

@@ -124,3 +124,37 @@ def test_pauses_grow_up_to_a_limit():
     backoff = Backoff(first=1, longest=5)
     assert [backoff.pause(attempt, 0) for attempt in (1, 2, 3, 4, 5)] == [1, 2, 4, 5, 5]
     assert backoff.pause(3, 1) == 2
+
+
+NO_BASE_HERE = """\
+#3 [internal] load metadata for docker.io/library/base:1
+#3 ERROR: failed to do request: Head "https://registry-1.docker.io/v2/library/base/manifests/1": no such host
+------
+ > [internal] load metadata for docker.io/library/base:1:
+------
+failed to solve with frontend dockerfile.v0: failed to create LLB definition: failed to do request: Head "https://registry-1.docker.io/v2/library/base/manifests/1": no such host
+"""
+
+
+@pytest.mark.parametrize(
+    ("platform", "present", "says"),
+    [
+        (
+            "linux/amd64",
+            "linux/arm64",
+            "the base image base:1 is for linux/arm64, and the image is built for linux/amd64",
+        ),
+        ("linux/amd64", "linux/amd64", "the base image base:1 can't be had"),
+        ("linux/amd64", "", "the base image base:1 can't be had"),
+    ],
+)
+def test_a_base_for_another_processor_is_told_from_one_that_is_not_there(platform, present, says):
+    error = build_failure(NO_BASE_HERE, dockerfile="", base="base:1", platform=platform, present=present)
+    assert error.message == says
+
+
+def test_a_step_that_another_processor_would_have_to_run_says_so():
+    said = OLD_STEP.replace("gcc: not found", "exec /bin/sh: exec format error")
+    error = build_failure(said, dockerfile="Dockerfile", base="base:1", platform="linux/arm64", present="linux/arm64")
+    assert "for another processor" in error.message
+    assert "image.platform" in error.next_step

@@ -324,7 +324,8 @@ class Releaser:
                     self.token = held.token
                     try:
                         signals.hear()
-                        if is_lost(around):
+                        # In an incident nothing stands in the way; a release is refused, since the record may be somebody else's.
+                        if reason == "rollback" and is_lost(around):
                             for line in adopt_lines(adopt(around, token=held.token), around.name):
                                 self.reporter.note(line)
                         for sentence in reap(around).problems:

@@ -26,6 +26,13 @@ def refuse_strangers(around: Surroundings, *, unknown: bool = True) -> None:
         record = around.ledger.release(instance.labels.release)
         if unknown if record is None else record.digest not in {"", instance.labels.digest}:
             found.append(f"{instance.name}: version {instance.labels.version}")
+    if found and not around.ledger.releases(limit=1):
+        raise UsageError(
+            f"what runs in {around.name} was released by another record than this one, which is empty",
+            details=found,
+            next_step=f"if the record was lost: invoke ledger.adopt --env {around.name}; if others release there from theirs: set "
+            f'ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{around.name}], so that all have one',
+        )
     if found:
         raise UsageError(
             f"what runs in {around.name} was released by another record than this one",

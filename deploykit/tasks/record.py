@@ -22,7 +22,7 @@ NAME = "ledger"
     }
 )
 def adopt(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """Make a lost record anew from what runs; release and rollback do so too.
+    """Make a lost record anew from what runs; a rollback does so by itself.
 
     What runs says which release it is; the edge says who has the traffic.
     """

@@ -113,7 +113,17 @@ class DockerPlace:
         )
 
     def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:
-        return [self._docker_target.ensure_accessory(accessory, tell) for accessory in self._wanted(values)]
+        from deploykit.credentials import Redactor
+
+        wanted = self._wanted(values)
+        given = [value for accessory in wanted for value in accessory.variables.values() if isinstance(value, Secret)]
+        try:
+            return [self._docker_target.ensure_accessory(accessory, tell) for accessory in wanted]
+        except DeploykitError as error:
+            # It may print what it was given, and its last lines are among the details.
+            redact = Redactor(given)
+            error.details = tuple(redact(line) for line in error.details)
+            raise
 
     def accessories(self) -> Sequence[Mapping[str, Any]]:
         return [asdict(state) for state in self._docker_target.accessories()]

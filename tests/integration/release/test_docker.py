@@ -344,6 +344,9 @@ def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(s
     third = shop.release("three")  # r4: ids go on where the lost record was, not where an empty one would begin
     before = shop("status", "--json").ok().json
     lose_the_record(shop)
+    refused = shop("release")
+    assert refused.code == 3
+    assert "if the record was lost: invoke ledger.adopt --env staging" in " ".join(refused.both.split())
     with asked_all_along(shop) as answers:
         status = shop("status", "--json").ok().json
         assert status["read_from_target"] is True
@@ -844,3 +847,15 @@ def test_what_is_wrong_with_an_accessory_is_said(
     assert "next:" in text
     assert "Traceback" not in text
     assert parcels.engine.containers({"deploykit.app": parcels.app, "deploykit.kind": "instance"}) == []
+
+
+def test_what_an_accessory_prints_of_its_secrets_is_masked(parcels: Shop, foreign_repo: Any) -> None:
+    file = parcels.repo / "pyproject.toml"
+    text = file.read_text().replace(f'image = "{POSTGRES}"', f'image = "{BASE}"')
+    command = "sh -c 'echo it is $POSTGRES_PASSWORD; exit 5'"
+    file.write_text(text.replace('folder = "/data"', f'folder = "/data"\ncommand = "{command}"'))
+    foreign_repo.commit(parcels.repo, "It tells")
+    ran = parcels("release", "--json")
+    assert ran.code == 1
+    assert any("it is ***" in line for line in ran.json["details"]), ran.both
+    assert "as-long-as-it-lasts" not in ran.both

@@ -77,19 +77,22 @@ class HAProxyEdge(WeightedProxy):
 
     def ensure(self) -> str:
         with self._changing():
-            state = self._state()
-            status = self._process.status()
-            if status is not None and status.alive and status.labels.get("listen") != self._listen(state):
-                # The settings name another port: nobody can keep the old one and have the new one.
-                self._process.stop()
-                status = None
-            if status is not None and status.alive:
-                self._process.await_ready(status)
-                if render(self._as_running(state), self._options()) != self._file.read_text(encoding="utf-8"):
-                    self._replace(status)
-            else:
-                self._start(state, fresh=status is None)
-            return self._url(self._state())
+            return self._outlive(self._ensure)
+
+    def _ensure(self) -> str:
+        state = self._state()
+        status = self._process.status()
+        if status is not None and status.alive and status.labels.get("listen") != self._listen(state):
+            # The settings name another port: nobody can keep the old one and have the new one.
+            self._process.stop()
+            status = None
+        if status is not None and status.alive:
+            self._process.await_ready(status)
+            if render(self._as_running(state), self._options()) != self._file.read_text(encoding="utf-8"):
+                self._replace(status)
+        else:
+            self._start(state, fresh=status is None)
+        return self._url(self._state())
 
     def preflight(self) -> Sequence[Problem]:
         try:
@@ -111,12 +114,15 @@ class HAProxyEdge(WeightedProxy):
 
     def reload(self) -> None:
         with self._changing():
-            status = self._process.status()
-            if status is None or not status.alive:
-                self._start(self._state(), fresh=status is None)
-            else:
-                self._process.await_ready(status)
-                self._replace(status)
+            self._outlive(self._reload)
+
+    def _reload(self) -> None:
+        status = self._process.status()
+        if status is None or not status.alive:
+            self._start(self._state(), fresh=status is None)
+        else:
+            self._process.await_ready(status)
+            self._replace(status)
 
     def down(self) -> None:
         with self._changing():
@@ -156,6 +162,10 @@ class HAProxyEdge(WeightedProxy):
 
     def _settle(self) -> None:
         self._process.settle()
+
+    def _kept(self) -> bool:
+        status = self._process.status()
+        return status is not None and status.keep_alive
 
     def _lingering(self) -> Collection[str]:
         return self._process.lingering()

@@ -139,10 +139,10 @@ class RuntimeAPI:
                     raise EdgeError(f"HAProxy did not let go of the server {name}", details=said.split("\n"))
                 time.sleep(0.005)
 
-    def set_weights(self, weights: Mapping[str, int]) -> None:
-        """Set and read back. Raises EdgeError when a weight did not become what was asked for."""
+    def set_weights(self, weights: Mapping[str, int]) -> dict[str, RuntimeServer]:
+        """Set and read back, all servers. Raises EdgeError when a weight did not become what was asked for."""
         if not weights:
-            return
+            return self.servers()
         said = self.ask(*(f"set server {APP}/{name} weight {weight}" for name, weight in weights.items()))
         read = self.servers()
         wrong = [
@@ -152,6 +152,7 @@ class RuntimeAPI:
         ]
         if wrong:
             raise EdgeError("HAProxy did not take a weight", details=[*wrong, *filter(None, said.split("\n"))])
+        return read
 
 
 @contextmanager

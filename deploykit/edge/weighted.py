@@ -13,20 +13,24 @@ ahead: a weight that the proxy refused is not written. `attach` writes first (a 
 harm, one in the proxy that the file does not know could be given weight and be forgotten), `detach` too (a server of
 weight 0 that is left in the proxy is taken out by the next call). `reload` first writes what runs into the file, so a
 step that was cut short is not undone by it.
+
+A proxy that dies in the middle of a call is started again by who keeps it alive, with the file's weights. The call waits
+for it and does its work once more from the beginning: half of it may have been forgotten.
 """
 
 from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from deploykit.edge.config import PROBE_HEADER, check_server
-from deploykit.edge.errors import EdgeError
+from deploykit.edge.errors import EdgeError, RuntimeUnreachable
 from deploykit.edge.interface import Server, ServerState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from deploykit.edge.runtime import RuntimeAPI
@@ -34,8 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightedProxy"]
 
+_Result = TypeVar("_Result")
+
 _UP_SECONDS = 3.0
+_DEATHS = 3
+"""So often a proxy may die under one call, which is then done anew; after that it is said that it does not answer."""
 _MAX_WEIGHT = 256
+_PROBED_SECONDS = 0.5
+"""So long the servers of a release that is probed are taken for what they were; fifty probes take a tenth of that."""
 
 
 class WeightedProxy(ABC):
@@ -43,6 +53,7 @@ class WeightedProxy(ABC):
 
     _runtime: RuntimeAPI
     _turn: int = 0
+    _probed: tuple[str, float, str, list[str]] = ("", 0.0, "", [])
 
     @abstractmethod
     def running(self) -> bool: ...
@@ -64,6 +75,10 @@ class WeightedProxy(ABC):
         """See to it that one process alone decides where requests go, and that it is the one that is talked to."""
 
     @abstractmethod
+    def _kept(self) -> bool:
+        """Whether somebody starts the proxy again should it have died just now."""
+
+    @abstractmethod
     def _lingering(self) -> Collection[str]:
         """Servers that a replaced process may still send one more request of each of its connections to."""
 
@@ -81,6 +96,9 @@ class WeightedProxy(ABC):
     # -- servers -------------------------------------------------------------------------------------------------
 
     def servers(self) -> Sequence[ServerState]:
+        return self._outlive(self._servers, locked=False)
+
+    def _servers(self) -> Sequence[ServerState]:
         state, running = self._state(), self._runtime.servers()
         # A replaced process may still send one more request of each of its connections to what had weight in it.
         lingering = self._lingering()
@@ -97,59 +115,92 @@ class WeightedProxy(ABC):
 
     def attach(self, server: Server) -> None:
         check_server(server)
+        self._probed = ("", 0.0, "", [])
         with self._changing():
-            state = self._state()
-            known = state.servers.get(server.name)
-            if known is None or known.server != server:
-                self._write(state.with_server(server, known.weight if known is not None else 0))
-            self._settle()
-            self._runtime.add(server)
+            self._outlive(lambda: self._attach(server))
+
+    def _attach(self, server: Server) -> None:
+        state = self._state()
+        known = state.servers.get(server.name)
+        if known is None or known.server != server:
+            self._write(state.with_server(server, known.weight if known is not None else 0))
+        self._settle()
+        self._runtime.add(server)
 
     def detach(self, name: str, *, force: bool = False) -> None:
+        self._probed = ("", 0.0, "", [])
         with self._changing():
-            state = self._state()
-            running = self._runtime.servers() if self.running() else {}
-            if (found := running.get(name)) is not None:
-                if found.weight:
-                    raise EdgeError(f"{name} still has weight {found.weight}, so it is not taken from the edge")
-                if found.in_flight and not force:
-                    raise EdgeError(f"{name} still has {found.in_flight} requests in flight")
-            elif (entry := state.servers.get(name)) is not None and entry.weight:
-                raise EdgeError(f"{name} still has weight {entry.weight}, so it is not taken from the edge")
-            if name in state.servers:
-                self._write(state.without([name]))
-            if found is not None:
-                self._runtime.remove(name)
+            self._outlive(lambda: self._detach(name, force=force))
+
+    def _detach(self, name: str, *, force: bool) -> None:
+        state = self._state()
+        running = self._runtime.servers() if self.running() else {}
+        if (found := running.get(name)) is not None:
+            if found.weight:
+                raise EdgeError(f"{name} still has weight {found.weight}, so it is not taken from the edge")
+            if found.in_flight and not force:
+                raise EdgeError(f"{name} still has {found.in_flight} requests in flight")
+        elif (entry := state.servers.get(name)) is not None and entry.weight:
+            raise EdgeError(f"{name} still has weight {entry.weight}, so it is not taken from the edge")
+        if name in state.servers:
+            self._write(state.without([name]))
+        if found is not None:
+            self._runtime.remove(name)
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
             msg = f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}"
             raise ValueError(msg)
         with self._changing():
-            state = self._state()
-            if unknown := sorted(set(weights) - set(state.servers)):
-                raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
-            self._settle()
-            for name in set(weights) - set(self._runtime.servers()):
-                self._runtime.add(state.servers[name].server)
-            before = {name: server.weight for name, server in self._runtime.servers().items()}
-            after = {**before, **weights}
-            if not any(after.values()):
-                msg = "the total weight would be 0: nobody would get an answer"
-                raise ValueError(msg)
-            self._await_up(after)
-            self._runtime.set_weights({n: w for n, w in weights.items() if w > before[n]})
-            self._runtime.set_weights({n: w for n, w in weights.items() if w < before[n]})
-            self._write(state.with_weights(after))
+            self._outlive(lambda: self._set_weights(weights))
+
+    def _set_weights(self, weights: Mapping[str, int]) -> None:
+        state = self._state()
+        if unknown := sorted(set(weights) - set(state.servers)):
+            raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
+        self._settle()
+        for name in set(weights) - set(self._runtime.servers()):
+            self._runtime.add(state.servers[name].server)
+        before = {name: server.weight for name, server in self._runtime.servers().items()}
+        after = {**before, **weights}
+        if not any(after.values()):
+            msg = "the total weight would be 0: nobody would get an answer"
+            raise ValueError(msg)
+        self._await_up(after)
+        self._runtime.set_weights({n: w for n, w in weights.items() if w > before[n]})
+        read = self._runtime.set_weights({n: w for n, w in weights.items() if w < before[n]})
+        if any(name not in read or read[name].weight != weight for name, weight in after.items()):
+            # Started again between the two, so what was raised is forgotten.
+            raise RuntimeUnreachable("HAProxy ended while its weights were set")
+        self._write(state.with_weights(after))
 
     def probe_headers(self, release: str) -> Mapping[str, str]:
         """Names one server of the release; the next call names its next one, so ask once for each probe."""
-        state = self._state()
-        names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
-        if not names:
-            raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
+        of, until, token, names = self._probed
+        if of != release or time.monotonic() > until:
+            state = self._state()
+            token = state.token
+            names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
+            if not names:
+                raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
+            self._probed = (release, time.monotonic() + _PROBED_SECONDS, token, names)
         self._turn += 1
-        return {PROBE_HEADER: f"{state.token}:{names[self._turn % len(names)]}"}
+        return {PROBE_HEADER: f"{token}:{names[self._turn % len(names)]}"}
+
+    def _outlive(self, work: Callable[[], _Result], *, locked: bool = True) -> _Result:
+        """Do the work, and do it anew when the proxy ended meanwhile and is started again by who keeps it alive.
+
+        `locked` False: the caller does not hold `_changing`, which is needed to settle.
+        """
+        for _ in range(_DEATHS):
+            try:
+                return work()
+            except RuntimeUnreachable:
+                if not self._kept():
+                    raise
+            with nullcontext() if locked else self._changing():
+                self._settle()
+        return work()
 
     def _as_running(self, state: EdgeState) -> EdgeState:
         """The state with the weights that the running proxy has, unless they would leave nobody with traffic."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExitInfo", "Healthy", "UnhealthyError", "wait_healthy"]
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.1
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 _REQUEST_LIMIT = 10.0
 _LOG_LINES = 20
 _NOT_YET = 503
@@ -76,7 +76,7 @@ def wait_healthy(  # noqa: PLR0913 - an address, limits, and what is passed in f
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Healthy:
-    """Ask `url` at once and then every 20 to 100 ms until it answers 2xx; with `version`, a JSON answer that names
+    """Ask `url` at once and then every 5 to 100 ms until it answers 2xx; with `version`, a JSON answer that names
     another version is not it.
 
     Gives up as soon as `ended()` says how the process ended; after `timeout` seconds; and after `grace` seconds of
@@ -109,7 +109,7 @@ def wait_healthy(  # noqa: PLR0913 - an address, limits, and what is passed in f
                 f"was not healthy within {timeout:g} s: {seen.problem}", url, seen, None, logs, redact, next_step
             )
         sleep(pause)
-        pause = min(pause * 1.25, _LONGEST_PAUSE)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def _ask(

@@ -95,24 +95,27 @@ class DockerEdge(WeightedProxy):
 
     def ensure(self) -> str:
         with self._changing():
-            if (missing := self._containers.missing_network()) is not None:
-                raise missing
-            state = self._state()
-            published = self._containers.published()
-            if published is not None and published != (self._bind, state.port):
-                # The settings name another port: nobody can keep the old one and have the new one.
-                self._down()
-                published = None
-            if published is None:
-                state = self._start(state)
-            elif not any(proxy.running for proxy in self._containers.proxies()):
-                self._start_proxy(state)
-            else:
-                current = self._await_ready()
-                wanted = render(self._as_running(state), self._options(), bind=BIND)
-                if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id():
-                    self._replace()
-            return self._url(state)
+            return self._outlive(self._ensure)
+
+    def _ensure(self) -> str:
+        if (missing := self._containers.missing_network()) is not None:
+            raise missing
+        state = self._state()
+        published = self._containers.published()
+        if published is not None and published != (self._bind, state.port):
+            # The settings name another port: nobody can keep the old one and have the new one.
+            self._down()
+            published = None
+        if published is None:
+            state = self._start(state)
+        elif not any(proxy.running for proxy in self._containers.proxies()):
+            self._start_proxy(state)
+        else:
+            current = self._await_ready()
+            wanted = render(self._as_running(state), self._options(), bind=BIND)
+            if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id():
+                self._replace()
+        return self._url(state)
 
     def preflight(self) -> Sequence[Problem]:
         if (error := self._engine.problem()) is not None:
@@ -134,13 +137,16 @@ class DockerEdge(WeightedProxy):
 
     def reload(self) -> None:
         with self._changing():
-            if not self._holder_runs():
-                self._start(self._state())
-            elif not any(proxy.running for proxy in self._containers.proxies()):
-                self._start_proxy(self._state())
-            else:
-                self._await_ready()
-                self._replace()
+            self._outlive(self._reload)
+
+    def _reload(self) -> None:
+        if not self._holder_runs():
+            self._start(self._state())
+        elif not any(proxy.running for proxy in self._containers.proxies()):
+            self._start_proxy(self._state())
+        else:
+            self._await_ready()
+            self._replace()
 
     def down(self) -> None:
         with self._changing():
@@ -295,12 +301,16 @@ class DockerEdge(WeightedProxy):
             raise EdgeError("the edge does not run", next_step="release again: it is started then")
         self._await_ready()
 
+    def _kept(self) -> bool:
+        return self._holder_runs() and any(proxy.running for proxy in self._containers.proxies())
+
     def _await_ready(self, wanted: Proxy | None = None) -> Proxy:
         """Wait until the newest proxy answers, then ask all others to finish and end.
 
         Raises EdgeError when it does not come up; one that was not `wanted` by the caller is removed for an older one.
         """
         deadline = time.monotonic() + _READY_SECONDS
+        before: dict[str, int] = {}
         while True:
             running = [proxy for proxy in self._containers.proxies() if proxy.running]
             newest = running[-1] if running else None
@@ -309,7 +319,7 @@ class DockerEdge(WeightedProxy):
                     self._dismiss(proxy)
                 return newest
             gone = newest is None or (wanted is not None and newest.id != wanted.id)
-            if gone or time.monotonic() > deadline or (newest is not None and self._crashes(newest)):
+            if gone or time.monotonic() > deadline or (newest is not None and self._crashes(newest, before)):
                 if newest is None or wanted is not None or len(running) == 1:
                     failed = wanted or newest
                     break
@@ -324,10 +334,13 @@ class DockerEdge(WeightedProxy):
             next_step=f"docker logs {failed_id[:12] if failed is not None else failed_id}",
         )
 
-    def _crashes(self, proxy: Proxy) -> bool:
-        """Whether the engine had to start it again twice: it will not come up."""
+    def _crashes(self, proxy: Proxy, before: dict[str, int]) -> bool:
+        """Whether the engine had to start it again twice while it was waited for: it will not come up.
+
+        `before` has the count at the first look: in the months that a proxy lives it may have been killed now and then.
+        """
         found = self._engine.find("inspect_container", proxy.id)
-        return found is None or found["RestartCount"] >= 2
+        return found is None or found["RestartCount"] >= before.setdefault(proxy.id, found["RestartCount"]) + 2
 
     def _dismiss(self, proxy: Proxy) -> None:
         found = self._engine.find("inspect_container", proxy.id)

@@ -1,5 +1,5 @@
 """What every edge must do. A test module subclasses `EdgeContract` and gives the fixtures `edge` (not started),
-`again` (the same edge as a new command would make it), `app`, `client`, `load` and `eventually`
+`again` (the same edge as a new command would make it), `pid` (that of its proxy, by the edge), `app`, `client`, `load` and `eventually`
 (see tests/integration/edge/conftest.py).
 """
 
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from urllib.request import urlopen
@@ -288,7 +290,10 @@ class EdgeContract:
 
     def test_users_requests_are_counted_per_release(self, two, client, eventually):
         here = client(two.url())
+        start = two.mark()
         here.get()
+        # Its line may still be on the way: it has to stand before the mark.
+        eventually(lambda: two.traffic("r1", start).requests == 1)
         mark = two.mark()
         for path in ("/", "/slow/0.1", "/status/404", "/status/500", "/database"):
             here.get(path)
@@ -386,6 +391,52 @@ class EdgeContract:
         here = client(two.url())
         assert here.get("/database")[0] == 500
         assert not [name for name in here.answered if "deploykit" in name]
+
+    # -- a proxy that dies while it is talked to
+
+    @pytest.mark.parametrize(
+        ("what", "ask"),
+        [
+            *(("weights", number) for number in range(8)),
+            *(("attach", number) for number in (0, 3, 5)),
+            *(("detach", number) for number in (0, 3, 5)),
+            *(("ensure", number) for number in (0, 1)),
+            ("look", 0),
+        ],
+    )
+    def test_a_proxy_that_is_killed_in_the_middle_of_a_change_is_waited_for(
+        self, two, app, client, pid, eventually, monkeypatch, what, ask
+    ):
+        """At each question that the change asks of it: it comes back with the file's weights, and the change is made."""
+        third = app("r3-web-0")
+        changes = {
+            "weights": lambda: two.set_weights({"r2-web-0": 100, "r1-web-0": 0}),
+            "attach": lambda: two.attach(third),
+            "detach": lambda: two.detach("r2-web-0", force=True),
+            "look": two.servers,
+            "ensure": two.ensure,
+        }
+        real, asked = two._runtime.ask, []
+
+        def dying(*commands):
+            asked.append(commands)
+            if len(asked) == ask + 1:
+                before = pid(two)
+                os.kill(before, signal.SIGKILL)
+                eventually(lambda: pid(two) != before)
+            return real(*commands)
+
+        monkeypatch.setattr(two._runtime, "ask", dying)
+        changes[what]()
+        monkeypatch.setattr(two._runtime, "ask", real)
+        assert len(asked) > ask, "it was not killed"
+        expected = {"r1-web-0": 100, "r2-web-0": 0}
+        expected |= {"r1-web-0": 0, "r2-web-0": 100} if what == "weights" else {}
+        expected |= {"r3-web-0": 0} if what == "attach" else {}
+        if what == "detach":
+            del expected["r2-web-0"]
+        assert weights(two) == expected
+        assert client(two.url()).get() == (200, "r2" if what == "weights" else "r1")
 
     # -- what passes through
 

@@ -18,3 +18,11 @@ class TestDockerEdge(EdgeContract):
     @pytest.fixture
     def client_address(self, app_host):
         return app_host  # a client on the engine's own machine comes by its proxy
+
+    @pytest.fixture
+    def pid(self, engine):
+        def pid(edge):
+            (proxy,) = [proxy for proxy in edge._containers.proxies() if proxy.running]
+            return engine.call("inspect_container", proxy.id)["State"]["Pid"]
+
+        return pid

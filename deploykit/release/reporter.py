@@ -111,11 +111,11 @@ class Stages:
         """Time one stage; what is put into the list becomes its note."""
         from deploykit.rollout import Cancelled
 
-        self.reporter.stage_started(name)
         started = self.clock()
         note: list[str] = []
         outcome = "failed"
         try:
+            self.reporter.stage_started(name)
             yield note
             outcome = "done"
         except Cancelled:

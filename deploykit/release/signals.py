@@ -54,7 +54,8 @@ class Cancellation:
     def handle(self, number: int, _frame: FrameType | None) -> None:
         name = _NAMES.get(signal.Signals(number), signal.Signals(number).name)
         if self._shielded:
-            self._tell(f"{name}: the traffic is being made safe first; this ends by itself")
+            # Later, where something is being printed at this very moment.
+            interrupt(lambda: self._tell(f"{name}: the traffic is being made safe first; this ends by itself"))
             return
         if self._deferring:
             self._deferred = name

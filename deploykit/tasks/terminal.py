@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
+from deploykit.process import uninterrupted
 from deploykit.release.text import filled, width
 from deploykit.tasks.command import hang_up, say
+from deploykit.tasks.spinner import Spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from rich.status import Status
+    from collections.abc import Sequence
 
     from deploykit.release.reporter import ReleaseReport, Stage
 
@@ -104,53 +103,29 @@ def _painted(text: str, colour: str, stream: TextIO) -> list[str]:
     return [paint(line, colour, stream) for line in filled(text, width(stream))]
 
 
-class _Lasting:
-    """A terminal as rich's spinner writes to it. When it goes away, what is still drawn is lost and nothing breaks: the
-    release has to come to its end all the same.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with _lost_when_gone():
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with _lost_when_gone():
-            self._stream.flush()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _lost_when_gone() -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        hang_up()
-
-
 @dataclass
 class TerminalReporter:
     """Prints each stage as it ends, with its time; on a terminal a spinner shows the one that runs."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
-    _status: Status | None = None
+    _spinner: Spinner | None = None
 
     def stage_started(self, name: str) -> None:
-        if not self.stream.isatty() or os.environ.get("CI"):
+        if not self.stream.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
             return
-        from rich.console import Console
-
-        self._stop()
-        self._status = Console(file=cast("IO[str]", _Lasting(self.stream))).status(f"{name} …", spinner="dots")
-        self._status.start()
+        with uninterrupted():
+            if self._spinner is None:
+                shown = coloured(self.stream)
+                self._spinner = Spinner(self._put, encoding=self.stream.encoding or "utf-8", coloured=shown)
+            self._spinner.start(name)
 
     def stage_ended(self, stage: Stage) -> None:
-        self._stop()
+        with uninterrupted():
+            if self._spinner is not None:
+                self._spinner.stop()
+            self._tell_of(stage)
+
+    def _tell_of(self, stage: Stage) -> None:
         colour = {"done": "green", "cancelled": "yellow"}.get(stage.outcome, "red")
         plain = f"  {stage.outcome:<9} {stage.name:<10} {stage.seconds:6.2f} s"
         head = plain.replace(stage.outcome, paint(stage.outcome, colour, self.stream), 1)
@@ -174,15 +149,18 @@ class TerminalReporter:
         self._print([paint(line, colour, self.stream) for line in lines])
 
     def _print(self, lines: Sequence[str]) -> None:
-        if self._status is not None:
-            from rich.text import Text
+        with uninterrupted():
+            if self._spinner is not None:
+                self._spinner.say("\n".join(lines))
+            else:
+                say(lines, self.stream)
 
-            # The spinner draws in a thread of its own: what is printed goes above it.
-            self._status.console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
-        else:
-            say(lines, self.stream)
-
-    def _stop(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+    def _put(self, text: str) -> None:
+        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end all
+        the same.
+        """
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            hang_up()

@@ -8,13 +8,48 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Ahead"]
+__all__ = ["Ahead", "Gate", "Unwanted"]
 
 Answer = TypeVar("Answer")
 
 
+class Unwanted(Exception):
+    """Nobody wants it any more."""
+
+
+class Gate:
+    """Where work that was begun ahead waits until it may change something, and hears that nobody wants it any more."""
+
+    def __init__(self) -> None:
+        self._decided = threading.Event()
+        self._elsewhere = threading.Event()
+        self.closed = False
+
+    def open(self) -> None:
+        self._decided.set()
+
+    def close(self) -> None:
+        """It was refused, or is over: whoever waits here, or looks at `closed`, ends."""
+        self.closed = True
+        self._decided.set()
+
+    def leave(self) -> None:
+        """From here on it is another program that works, or nobody: this process is idle."""
+        self._elsewhere.set()
+
+    def left(self, seconds: float) -> bool:
+        """Wait so long for that; whether it came to it."""
+        return self._elsewhere.wait(seconds)
+
+    def wait(self) -> None:
+        """Raises Unwanted."""
+        self._decided.wait()
+        if self.closed:
+            raise Unwanted
+
+
 class Ahead(Generic[Answer]):
-    """`act` in a thread of its own, from now on. It must change nothing: nobody may ask for its answer.
+    """`act` in a thread of its own, from now on. It must change nothing that counts: nobody may ask for its answer.
 
     A command that ends sooner does not wait for it.
     """
@@ -31,6 +66,11 @@ class Ahead(Generic[Answer]):
             self._answer = self._act()
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
             self._error = error
+
+    def left(self, seconds: float) -> bool:
+        """Wait so long for its end; whether it goes on all the same."""
+        self._thread.join(seconds)
+        return self._thread.is_alive()
 
     def get(self) -> Answer:
         """Wait for it; what it raised is raised here."""

@@ -33,7 +33,6 @@ class Sources:
 
 def read_sources(around: Surroundings, *, make: bool = True) -> Sources:
     """Read the repository; `make` False: not even a generated value is made. Raises UsageError where it can't be released: no git, no command, values that are missing."""
-    from deploykit.artifacts.git import read_tree
     from deploykit.artifacts.version import version_of
     from deploykit.release.gathering import gather_values
 
@@ -43,7 +42,7 @@ def read_sources(around: Surroundings, *, make: bool = True) -> Sources:
             f"there is no repository in {around.root} to release",
             next_step="go to the repository of your service, and type the same there",
         )
-    tree = read_tree(around.root)
+    tree = around.place.tree()
     command = tuple(shlex.split(loaded.settings.service.command))
     spec = ReleaseSpec.from_settings(
         loaded.settings, around.name, environment, around.place.argv(command), process_commands(around)

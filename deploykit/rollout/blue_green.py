@@ -189,6 +189,9 @@ def _fail(state: State, reason: str) -> State:
 def _abort(state: State, reason: str) -> State:
     state = replace(state, reason=reason)
     if state.phase not in SEEN_BY_USERS:
+        if not state.plan.stable and _position(state.phase) >= _position(Phase.EDGE):
+            # Nobody is behind the proxy: half started, it would take connections and let them wait.
+            return _enter(state, Phase.CLOSE)
         return _enter(state, Phase.DETACH_NEW if _position(state.phase) >= _position(Phase.ATTACH) else Phase.STOP_NEW)
     return _enter(state, Phase.RESTORE if state.plan.stable else Phase.CLOSE)
 

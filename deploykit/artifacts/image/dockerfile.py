@@ -43,8 +43,8 @@ FROM ${BASE_IMAGE}
 ENV PATH=/opt/site/bin:/opt/venv/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin} \\
     PYTHONPATH=@pythonpath@ VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp PORT=@port@
 COPY --from=dependencies /installed/ /
-@copied@
 WORKDIR /app
+@copied@
 USER 10001:10001
 EXPOSE @port@
 STOPSIGNAL SIGTERM

@@ -20,6 +20,7 @@ from deploykit.process import Completed, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from deploykit.process.ahead import Gate
     from deploykit.process.docker import Engine
 
 __all__ = ["Docker", "EngineUnreachable", "NoBuildKit", "find_docker"]
@@ -86,6 +87,7 @@ class Docker:
         stdin: str = "",
         redact: Callable[[str], str] = str,
         on_line: Callable[[str, str], None] | None = None,
+        gate: Gate | None = None,
     ) -> Completed:
         """Run a docker command; raises EngineUnreachable where that is why it failed, else as `process.run`."""
         done = run(
@@ -96,6 +98,7 @@ class Docker:
             check=False,
             redact=redact,
             on_line=on_line,
+            gate=gate,
         )
         if done.returncode != 0:
             raise_if_unreachable(done.stderr, self.environ)

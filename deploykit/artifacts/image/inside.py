@@ -29,6 +29,10 @@ def dependencies(given: Path, venv: Path, tools: Path, made: Path) -> int:
     made.parent.mkdir(parents=True)
     shutil.move(str(venv), str(made))
     seal(made.parent)
+    # The working directory: named before the sources come, it is no layer above them that is made anew each time.
+    app = made.parents[1] / "app"
+    app.mkdir()
+    os.utime(app, (EPOCH, EPOCH))
     return code
 
 

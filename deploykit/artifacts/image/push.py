@@ -6,6 +6,7 @@ there, one request each, so that all of them have the same digest. What is trans
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import time
@@ -52,13 +53,15 @@ class TagTaken(UsageError):
 class Backoff:
     """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each time.
 
-    `jitter` shortens each pause by up to that share, so that many don't come back at once.
+    `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than `patience`
+    seconds so far is not tried again: docker itself tries a layer five times, which takes it almost a minute.
     """
 
     attempts: int = 5
     first: float = 0.5
     longest: float = 15.0
     jitter: float = 0.5
+    patience: float = 40.0
 
     def pause(self, attempt: int, chance: float) -> float:
         """After the attempt of that number (1 for the first); `chance` is between 0 and 1."""
@@ -111,6 +114,8 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
+        with contextlib.suppress(Refused):  # whether one may push is for docker to say
+            tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, docker after a minute
         docker.tag(image_id, repository.tagged(first))
         said = tries.call(lambda: _docker_push(docker, repository, first, timeout))
         there = tries.call(lambda: registry.manifest(first))
@@ -135,7 +140,14 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
 class _Tries:
     """Calls again what is transient; `most` is the highest number of attempts that anything took."""
 
-    def __init__(self, backoff: Backoff, sleep: Callable[[float], None], note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        backoff: Backoff,
+        sleep: Callable[[float], None],
+        note: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self.most = 1
         self.notes: list[str] = []
         self._backoff = backoff
@@ -143,14 +155,16 @@ class _Tries:
         self._note = note
 
     def call(self, act: Callable[[], Answer]) -> Answer:
+        began = self._clock()
         for attempt in range(1, self._backoff.attempts + 1):
             self.most = max(self.most, attempt)
             try:
                 return act()
             except Unavailable as error:
-                if attempt == self._backoff.attempts:
+                if attempt == self._backoff.attempts or self._clock() - began > self._backoff.patience:
+                    often = f", {attempt} times in a row" if attempt > 1 else ""
                     raise Unavailable(
-                        f"{error.message}, {attempt} times in a row", details=error.details, next_step=error.next_step
+                        f"{error.message}{often}", details=error.details, next_step=error.next_step
                     ) from None
                 pause = self._backoff.pause(attempt, random.random())  # noqa: S311  # nosec B311 - jitter, nothing secret
                 self._say(f"{error.message}; trying again in {pause:.1f} s ({attempt} of {self._backoff.attempts})")

@@ -1,7 +1,7 @@
 """The client of one Docker Engine.
 
-The SDK costs 0.2 s to import, so it is imported with the first call. Every error of the SDK becomes an `EngineError`,
-which says what the engine said. An engine behind ssh is reached through a tunnel (see `tunnel.py`), not by the SDK's
+Most of what a release asks is asked without Docker's SDK, which costs a tenth of a second to import (see `direct.py`);
+the rest, and engines elsewhere, are asked through it. Every error becomes an `EngineError`, which says what the engine said. An engine behind ssh is reached through a tunnel (see `tunnel.py`), not by the SDK's
 own ssh transport: that one needs paramiko even where it runs the ssh command, has no time limits, and can't forward
 the port on which an instance answers.
 """
@@ -11,15 +11,20 @@ the port on which an instance answers.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib
+import importlib.util
+import inspect
 import os
 import socket
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deploykit.model import DeploykitError, UsageError
+from deploykit.process.docker.direct import DirectEngine, RefusedError, configuration
 from deploykit.process.docker.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ __all__ = ["Engine", "EngineError", "EngineUnreachable", "Stream"]
 _DEFAULT = "unix:///var/run/docker.sock"
 _OLDEST = (1, 41)
 _SECONDS = 60.0
+_ASKED_AGAIN = 0.2
 _CONFLICT, _NOT_FOUND = 409, 404
 
 
@@ -71,6 +77,9 @@ class Engine:
         self._ssh = tuple(ssh)
         self._timeout = timeout
         self._api: Any = None
+        self._direct: DirectEngine | None = None
+        self._base = ""
+        self._answered = float("-inf")
         self._tunnel: Tunnel | None = None
         self._turn = threading.Lock()
 
@@ -113,6 +122,12 @@ class Engine:
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """A method of the SDK's `APIClient`. Raises EngineError (`not_found`, `conflict`), EngineUnreachable."""
+        with self._translated():
+            act = getattr(self._near(), method, None)
+            if act is not None and _takes(act, arguments, options):
+                answer = act(*arguments, **options)
+                if answer is not NotImplemented:
+                    return answer
         api = self._connected()
         with self._translated():
             return getattr(api, method)(*arguments, **options)
@@ -163,7 +178,11 @@ class Engine:
 
     def problem(self) -> DeploykitError | None:
         """Why nothing can be done here; None when something can."""
+        if time.monotonic() - self._answered < _ASKED_AGAIN:
+            return None  # target, edge and accessories ask, one after the other
         try:
+            if importlib.util.find_spec("docker") is None:
+                raise _no_sdk()
             found = self.call("version")
         except DeploykitError as error:
             return error
@@ -178,25 +197,50 @@ class Engine:
                 f"the Docker Engine at {self.host} runs {found.get('Os')} containers",
                 next_step="switch it to Linux containers",
             )
+        self._answered = time.monotonic()
         return None
 
     def close(self) -> None:
         if self._api is not None:
             self._api.close()
             self._api = None
+        if self._direct is not None:
+            self._direct.close()
+            self._direct = None
         if self._tunnel is not None:
             self._tunnel.close()
             self._tunnel = None
+        self._base = ""
 
     # ---- the connection
 
     def _context(self) -> dict[str, Any]:
         """Docker's current context: Docker Desktop, colima and others are found by it alone."""
+        named = self._environ.get("DOCKER_CONTEXT") or configuration(self._environ).get("currentContext")
+        if not named or named == "default":
+            return {}
         with contextlib.suppress(Exception):  # a context that can't be read is none
             context = _sdk("docker.context").ContextAPI.get_current_context()
             if context is not None and context.name != "default":
                 return {"host": context.Host, "tls": context.TLSConfig}
         return {}
+
+    def _near(self) -> DirectEngine | None:
+        """Who asks an engine on a Unix socket, which may be the near end of an ssh tunnel; None: it is elsewhere."""
+        with self._turn:
+            if self._direct is None and (path := self._located().partition("unix://")[2]):
+                self._direct = DirectEngine("/" + path.lstrip("/"), self._timeout, self._environ)
+            return self._direct
+
+    def _located(self) -> str:
+        """The address to connect to; the tunnel is opened where one is needed."""
+        if not self._base:
+            base = self.host
+            if urlsplit(base).scheme == "ssh":
+                self._tunnel = Tunnel(base, ssh=self._ssh)
+                base = f"unix://{self._tunnel.open()}"
+            self._base = base
+        return self._base
 
     def _connected(self) -> Any:
         with self._turn:
@@ -216,9 +260,8 @@ class Engine:
             options["base_url"] = context.get("host") or _DEFAULT
             if context.get("tls"):
                 options["tls"] = context["tls"]
-        if urlsplit(options["base_url"]).scheme == "ssh":
-            self._tunnel = Tunnel(options["base_url"], ssh=self._ssh)
-            options["base_url"] = f"unix://{self._tunnel.open()}"
+        if self._located().startswith("unix://"):
+            options["base_url"] = self._located()
         with self._translated():
             if (path := options["base_url"].partition("unix://")[2]) and not path.startswith("//"):
                 with socket.socket(socket.AF_UNIX) as probe:  # the SDK leaves a socket open when nobody answers
@@ -228,24 +271,33 @@ class Engine:
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
-        errors = _sdk("docker.errors")
-        requests = _sdk("requests.exceptions")
         try:
             yield
-        except errors.APIError as error:
-            said = EngineError(_first_line(str(error.explanation or error)))
-            said.status = int(error.status_code or 0)
-            raise said from None
-        except requests.ReadTimeout:
-            raise EngineError(
+        except RefusedError as error:
+            raise _refused(str(error), error.status) from None
+        except (
+            OSError,
+            http.client.HTTPException,
+        ) as error:  # the SDK's and those of requests are OSErrors, most of them
+            raise self._error(error) from None
+        except Exception as error:
+            if not _is_sdks(error):
+                raise
+            raise self._error(error) from None
+
+    def _error(self, error: Exception) -> EngineError:
+        if _is_sdks(error) and hasattr(error, "explanation"):
+            status = getattr(error, "status_code", 0)
+            return _refused(str(error.explanation or error), int(status or 0))
+        if isinstance(error, TimeoutError) or type(error).__name__ == "ReadTimeout":
+            return EngineError(
                 f"the Docker Engine at {self.host} did not answer within {self._timeout:g} s", next_step="docker info"
-            ) from None
-        except (errors.DockerException, requests.RequestException, OSError) as error:
-            raise EngineUnreachable(
-                f"no Docker Engine answers at {self.host}",
-                details=(_first_line(str(error)),),
-                next_step="start Docker (`systemctl start docker`, or Docker Desktop), or set DOCKER_HOST",
-            ) from None
+            )
+        return EngineUnreachable(
+            f"no Docker Engine answers at {self.host}",
+            details=(_first_line(str(error)),),
+            next_step="start Docker (`systemctl start docker`, or Docker Desktop), or set DOCKER_HOST",
+        )
 
 
 def _client_class(docker: Any) -> Any:
@@ -291,4 +343,27 @@ def _sdk(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UsageError("Docker's Python SDK is not installed", next_step="pip install 'deploykit[docker]'") from None
+        raise _no_sdk() from None
+
+
+def _no_sdk() -> UsageError:
+    return UsageError("Docker's Python SDK is not installed", next_step="pip install 'deploykit[docker]'")
+
+
+def _takes(act: Any, arguments: Sequence[Any], options: Mapping[str, Any]) -> bool:
+    try:
+        inspect.signature(act).bind(*arguments, **options)
+    except TypeError:
+        return False
+    return True
+
+
+def _is_sdks(error: Exception) -> bool:
+    """Whether it is one of the SDK's errors; they can't be named before it is imported."""
+    return type(error).__module__.partition(".")[0] in {"docker", "requests", "urllib3"}
+
+
+def _refused(said: str, status: int) -> EngineError:
+    error = EngineError(_first_line(said))
+    error.status = status
+    return error

@@ -14,17 +14,21 @@ from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
 from deploykit.release.gathering import accessories_of
+from deploykit.release.places.image_ahead import ImageAhead
+from deploykit.release.places.interface import recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from ssl import SSLContext
 
+    from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.tags import Tag
     from deploykit.artifacts.interpreter import Interpreter
     from deploykit.edge.docker import DockerEdge
     from deploykit.edge.interface import Edge
+    from deploykit.process.ahead import Gate
     from deploykit.release.build import Sources
     from deploykit.release.places.interface import Remembered
     from deploykit.release.surroundings import Surroundings
@@ -36,6 +40,8 @@ __all__ = ["DockerPlace", "ImageArtifact"]
 
 _KEPT = "deploykit-kept"
 """Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be started."""
+_UNDERWAY = 0.5
+"""Seconds that a command waits at most until the engine builds, before it goes on with what it has to import itself."""
 _VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -62,12 +68,6 @@ def _digests(image: Mapping[str, Any]) -> set[str]:
     return {name.rpartition("@")[2] for name in image.get("RepoDigests") or ()}
 
 
-def _inspect_python() -> Interpreter:
-    from deploykit.artifacts.interpreter import inspect
-
-    return inspect()
-
-
 def _trusted() -> SSLContext:
     """The certificates that the system trusts, as the push wants them; read beside the build, which is waited for."""
     import httpx2
@@ -91,8 +91,9 @@ class DockerPlace:
         self._around = around
         self._remembered = remembered
         self._engine = Engine(remembered.host)
-        self._docker: Ahead[Docker] | None = None
-        self._python: Ahead[Interpreter] | None = None
+        self._begun: ImageAhead | None = None
+        self._connecting: Ahead[None] | None = None
+        self._trusted: Ahead[SSLContext] | None = None
 
     @property
     def target(self) -> Target:
@@ -207,10 +208,36 @@ class DockerPlace:
     # ---- the image
 
     def ahead(self, *, building: bool) -> None:
-        if building:
-            self._docker = Ahead(self._find_docker)
-            self._python = Ahead(_inspect_python)
-        Ahead(self._edge.ahead)
+        if building and self._begun is None and self._around.loaded is not None:
+            # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
+            early = recall(self._around.paths.root) == self._around.noted
+            self._begun = ImageAhead(self._around.root, self._find_docker, self._build_image, early=early)
+            if early:
+                self._begun.underway(_UNDERWAY)
+        if self._connecting is None:
+            self._connecting = Ahead(self._edge.ahead)
+
+    def may_build(self) -> None:
+        if self._begun is not None:
+            self._begun.open()
+            self._trust()
+
+    def _trust(self) -> Ahead[SSLContext] | None:
+        """What the push needs, while the engine builds; None where no registry is set."""
+        loaded = self._around.loaded
+        if self._trusted is None and loaded is not None and loaded.settings.image.repository:
+            self._trusted = Ahead(_trusted)
+        return self._trusted
+
+    def enough(self) -> None:
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
+
+    def tree(self) -> GitTree:
+        from deploykit.artifacts.git import read_tree
+
+        return self._begun.tree() if self._begun is not None else read_tree(self._around.root)
 
     def _find_docker(self) -> Docker:
         from deploykit.artifacts.image.engine import find_docker
@@ -219,25 +246,18 @@ class DockerPlace:
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
-        from deploykit.artifacts.image.build import build_image
-        from deploykit.artifacts.image.plan import recipe_of, tags_of
-        from deploykit.artifacts.store import Store
+        from deploykit.artifacts.image.plan import tags_of
 
         loaded = self._around.loaded
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
         settings, started = loaded.settings, time.monotonic()
-        docker = self._docker.get() if self._docker is not None else self._find_docker()
-        trusted = Ahead(_trusted) if settings.image.repository else None
+        trusted = self._trust()
+        docker = self._begun.docker() if self._begun is not None else self._find_docker()
+        image = self._begun.image(sources.tree) if self._begun is not None else None
+        if image is None:
+            image = self._build_image(sources.tree, docker)
         plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
-        image = build_image(
-            sources.tree,
-            recipe_of(settings),
-            kept=Store(self._around.paths.artifacts).resolutions,
-            docker=docker,
-            interpreter=self._python.get() if self._python is not None else None,
-            local_tags=plan.names,
-        )
         built = time.monotonic() - started
         self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"
@@ -253,6 +273,26 @@ class DockerPlace:
             "note": f"image {'found' if image.reused else 'built'}, {said}",
             "notes": list(image.warnings),
         }
+
+    def _build_image(
+        self, tree: GitTree, docker: Docker, interpreter: Interpreter | None = None, gate: Gate | None = None
+    ) -> Image:
+        from deploykit.artifacts.image.build import build_image
+        from deploykit.artifacts.image.plan import recipe_of, tags_of
+        from deploykit.artifacts.store import Store
+
+        assert self._around.loaded is not None  # noqa: S101 - whoever asks has looked
+        settings = self._around.loaded.settings
+        plan = tags_of(tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
+        return build_image(
+            tree,
+            recipe_of(settings),
+            kept=Store(self._around.paths.artifacts).resolutions,
+            docker=docker,
+            interpreter=interpreter,
+            local_tags=plan.names,
+            gate=gate,
+        )
 
     def _push(
         self,

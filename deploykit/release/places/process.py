@@ -13,6 +13,7 @@ from deploykit.model import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
+    from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.local import BuildStep
     from deploykit.edge.interface import Edge
     from deploykit.model import Secret
@@ -71,6 +72,15 @@ class ProcessPlace:
 
     def ahead(self, *, building: bool) -> None:
         """Nothing here takes that long."""
+
+    def may_build(self) -> None: ...
+
+    def enough(self) -> None: ...
+
+    def tree(self) -> GitTree:
+        from deploykit.artifacts.git import read_tree
+
+        return read_tree(self._around.root)
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry

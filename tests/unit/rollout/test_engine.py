@@ -244,6 +244,16 @@ def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_la
         assert is_old(plan, world)
 
 
+@pytest.mark.parametrize(("name", "closed"), [("smoke", False), ("trust", False), ("edge", True), ("attach", True)])
+def test_where_nothing_else_has_the_traffic_a_proxy_that_was_begun_is_ended(name, closed):
+    """Half started it would take connections, and let them wait for ever."""
+    plan = next(plan for plan in PLANS.values() if not plan.stable)
+    world = World.of(plan, fail=frozenset({name}))
+    run(plan, Memory(), world).drive()
+    assert ("close" in world.performed) is closed
+    assert world.performed[-1] == "stop-new"
+
+
 def test_a_cancelled_rollout_that_is_killed_while_it_undoes_itself_goes_on_undoing():
     plan = PLANS["over another"]
     journal, world = Memory(), World.of(plan, cancel=frozenset({"verify"}), die="withdraw", halfway=True)

@@ -357,10 +357,7 @@ def test_an_engine_that_does_not_run_is_said_to_be_so(tmp_path):
 
 
 def test_a_missing_sdk_is_named_with_the_line_that_installs_it(monkeypatch):
-    def missing(name):
-        raise ImportError(name)
-
-    monkeypatch.setattr(engine_module.importlib, "import_module", missing)
+    monkeypatch.setattr(engine_module.importlib.util, "find_spec", lambda _name: None)
     (problem,) = DockerTarget("shop", "test", Engine("unix:///x")).preflight()
     assert problem.next_step == "pip install 'deploykit[docker]'"
 

@@ -90,7 +90,7 @@ def test_a_tree_that_is_no_package_is_only_compiled(tmp_path: Path, app: Path, t
 
 
 def test_dependencies_are_installed_with_hashes_and_moved(tmp_path: Path, tools):
-    given, venv, made = tmp_path / "given", tmp_path / "venv", tmp_path / "installed" / "venv"
+    given, venv, made = tmp_path / "given", tmp_path / "venv", tmp_path / "installed" / "opt" / "venv"
     (venv / "lib").mkdir(parents=True)
     (venv / "lib64").symlink_to("lib")
     (venv / "lib" / "module.py").write_text("A = 1\n")
@@ -105,6 +105,7 @@ def test_dependencies_are_installed_with_hashes_and_moved(tmp_path: Path, tools)
     pyc = next(made.rglob("*.pyc")).read_bytes()
     assert pyc[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, and never checked
     assert marshal.loads(pyc[16:]).co_filename.endswith("module.py")
+    assert (tmp_path / "installed" / "app").stat().st_mtime == inside.EPOCH
 
 
 def test_nothing_to_install_calls_no_pip(tmp_path: Path, tools):
@@ -113,5 +114,5 @@ def test_nothing_to_install_calls_no_pip(tmp_path: Path, tools):
     given.mkdir()
     (given / "requirements.txt").write_text("")
     (given / "build.txt").write_text("")
-    assert inside.dependencies(given, venv, tools(), tmp_path / "installed" / "venv") == 0
+    assert inside.dependencies(given, venv, tools(), tmp_path / "installed" / "opt" / "venv") == 0
     assert log(tmp_path) == []

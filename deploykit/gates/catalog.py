@@ -57,9 +57,12 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
     if name == "coverage":
         return coverage_gate(settings)
     if name == "sast":
+        from deploykit.gates.sast import Accepted as AcceptedFinding
         from deploykit.gates.sast import SastGate
 
-        return SastGate(exclude=settings.security.sast_exclude)
+        security = settings.security
+        accept = tuple(AcceptedFinding(**item.model_dump()) for item in security.sast_accept)
+        return SastGate(exclude=security.sast_exclude, accept=accept)
     if name == "audit":
         from packaging.utils import canonicalize_name
 

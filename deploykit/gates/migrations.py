@@ -35,7 +35,8 @@ class Allowed:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationsGate:
-    """`server_version` 0 is not said; `ask`: the database in `variable` is asked. `driver` is SQLAlchemy's, empty: not said.
+    """`server_version` 0 is not said; `ask`: the database in `variable` is asked. `driver` is SQLAlchemy's, empty: not said;
+    on another database than PostgreSQL the rules that hold on any are asked, and that is said.
 
     `since` are revisions that are applied everywhere: they and those before them are not judged.
     """
@@ -56,13 +57,16 @@ class MigrationsGate:
         revs, files = _narrowed(context.arguments)
         if not files:
             self._need_migrations()
+        dialect = self.driver.partition("+")[0]
+        dialect = "" if dialect.startswith("postgres") else dialect
         options: dict[str, Any] = {
             "root": str(context.root),
             "reader": str(context.toolbox.tool_python("pglast")),
             "server_version": self.server_version,
             "enable": self.enable,
             "allow": [asdict(item) for item in self.allow],
-            "squawk": context.toolbox.tool("squawk")[0] if self.squawk else "",
+            "squawk": context.toolbox.tool("squawk")[0] if self.squawk and not dialect else "",
+            "dialect": dialect,
         }
         if files:
             options["sql"] = files
@@ -71,7 +75,7 @@ class MigrationsGate:
                 "python": str(context.toolbox.application_python()),
                 "migrations": self.migrations,
                 "variable": self.variable,
-                "ask": self.ask,
+                "ask": self.ask and not dialect,
                 "since": self.since,
                 "metadata": self.metadata,
                 "revs": revs,
@@ -102,11 +106,6 @@ class MigrationsGate:
             raise InconclusiveError(
                 "there are no migrations to look at",
                 next_step='say where they are: migrations = "FOLDER" under [tool.deploykit.database]',
-            )
-        if self.driver and not self.driver.startswith("postgres"):
-            raise InconclusiveError(
-                f"the database is reached by {self.driver}, and the rules are PostgreSQL's",
-                next_step="leave this gate out for this repository",
             )
 
     def _settings(self, revs: str, files: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from deploykit.model import Verdict
     from deploykit.process.run import Completed
 
-__all__ = ["SastGate"]
+__all__ = ["Accepted", "SastGate"]
 
 _DRIVER = Path(__file__).parent / "drivers" / "scan_code.py"
 _UNREADABLE = frozenset({"E902", "syntax"})
@@ -43,10 +43,23 @@ _RULES = [
 
 
 @dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """Findings of bandit's `rule` in the file `path`, or below the folder, that a person has looked at."""
+
+    rule: str
+    path: str
+    reason: str
+
+    def covers(self, found: Found) -> bool:
+        return found.rule == self.rule and excluded(found.path, (self.path,))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SastGate:
     """`exclude`: files and folders (or shell patterns) whose code never runs in production, such as tests."""
 
     exclude: tuple[str, ...] = ("tests",)
+    accept: tuple[Accepted, ...] = ()
     name: str = "sast"
 
     def run(self, context: GateContext) -> Verdict:
@@ -63,10 +76,12 @@ class SastGate:
         if not configuration.only_bandit:
             fast = _Fast(context, files, configuration)
             if not fast.only_bandit:
-                return fast.verdict(settings, notes)
+                return fast.verdict(settings, notes, self.accept)
             configured = fast.only_bandit
         else:
             configured = configuration.only_bandit
+        if self.accept:
+            notes.append("security.sast_accept does not hold where bandit judges alone")
         notes.append(f"the whole of bandit judged alone, since it is configured with {', '.join(configured)}")
         return run_plain(context, files, configuration, settings=settings, notes=notes)
 
@@ -100,7 +115,7 @@ class _Fast:
         if again:
             self._bandit["files"] |= self._ask_bandit(python, again, whole=again)["files"]
 
-    def verdict(self, settings: Mapping[str, Any], notes: Sequence[str]) -> Verdict:
+    def verdict(self, settings: Mapping[str, Any], notes: Sequence[str], accept: Sequence[Accepted]) -> Verdict:
         answers: Mapping[str, Mapping[str, Any]] = self._bandit["files"]
         rules = Rules(
             tests=frozenset(self._bandit["tests"]),
@@ -123,6 +138,13 @@ class _Fast:
         ]
         merged, by_nosec = merge(by_ruff, seen, self._from_bandit("hidden"))
         found = [item for item in merged if rules.want(item) and not (item.rule == "B101" and in_tests(item.path))]
+        accepted = [
+            f"accepted: {count} findings of {item.rule} in {item.path}, because {item.reason}"
+            if (count := sum(item.covers(one) for one in found))
+            else f"accepted, and not there: {item.rule} in {item.path}"
+            for item in accept
+        ]
+        found = [one for one in found if not any(item.covers(one) for item in accept)]
         details = {
             "files in which bandit's own rules looked too": sum(a["fate"] == "judged" for a in answers.values()),
             "findings hidden by nosec": by_nosec,
@@ -133,7 +155,7 @@ class _Fast:
             looked,
             version=f"{self._version} and {self._bandit['version']}",
             settings={**settings, "python": self._bandit["python"]},
-            notes=[*notes, *(f"{what}: {count}" for what, count in details.items() if count)],
+            notes=[*notes, *accepted, *(f"{what}: {count}" for what, count in details.items() if count)],
         )
 
     def _ruff(self, ruff: Sequence[str], names: Path) -> tuple[frozenset[str], list[dict[str, Any]]]:

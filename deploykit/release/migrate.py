@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["migrate"]
 
 _INSPECT_SECONDS = 60.0
-_IN_CONTAINERS = "/run/deploykit-schema"
 _MENDING = {"database": "see that the database is up and its URL right", "revisions": "mend the migration"}
 """What to do first, by the kind of an inspection's error."""
 
 
-def migrate(
+def migrate(  # noqa: PLR0913 - by keyword
     around: Surroundings,
     spec: ReleaseSpec,
     release: str,
@@ -34,45 +33,72 @@ def migrate(
     values: Mapping[str, str | Secret],
     *,
     tell: Callable[[str], None],
+    released: bool = True,
 ) -> dict[str, Any]:
     """Bring the database to the new version's heads, in that version's own environment; what was done, for the journal.
 
+    `released` False: the version is not going to run (`db.expand`).
     Raises DeploykitError with the cause when the database can't be reached, a migration fails, or, where the settings want
     it, a branch has several heads or the running version would not survive what is pending. Then nothing was migrated.
     """
     if not spec.database.migrations:
         return {"note": "no migrations"}
+    from deploykit.release.changing import IN_CONTAINERS, change_options, facts
     from deploykit.schema.runner import INSIDE, inspect_command, parse, parse_upgrade, upgrade_command
 
     redact = Redactor(secrets_in(values))
     # A container does not see this machine's disk: the kit's part is put into it.
-    inside = _IN_CONTAINERS if artifact.image else str(INSIDE)
+    inside = IN_CONTAINERS if artifact.image else str(INSIDE)
     files = {inside: INSIDE} if artifact.image else {}
 
-    def run(argv: Sequence[str], timeout: float) -> Sequence[str]:
+    def hand_on(line: str) -> None:
+        if line.strip() and not line.startswith(("@deploykit ", "ran ")):
+            tell(redact(line))
+
+    def run(argv: Sequence[str], timeout: float, *, aloud: bool = False) -> Sequence[str]:
         command = one_off(spec, release, artifact, values, argv, timeout=timeout, files=files)
-        result = around.target.run(command)
+        result = around.target.run(command, on_line=hand_on if aloud else None)
         return [redact(line) for line in result.output]
 
     place = (str(artifact.python), spec.database.migrations, str(artifact.tree))
     inspection = parse(run(inspect_command(*place, variable=spec.database.variable, inside=inside), _INSPECT_SECONDS))
     _refuse(around, inspection)
-    if not inspection.pending:
+    if not inspection.pending and not inspection.changes:
         return {"note": "nothing pending", "applied": [], "heads": [head.revision for head in inspection.heads]}
-    revisions = [item.revision for item in inspection.pending]
-    tell(f"pending migrations: {', '.join(revisions)}" if len(revisions) > 1 else f"pending migration: {revisions[0]}")
-    command = upgrade_command(*place, variable=spec.database.variable, inside=inside)
-    upgrade = parse_upgrade(run(command, spec.database.timeout))
+    revisions = [item.revision for item in inspection.pending or ()]
+    if revisions:
+        tell(
+            f"pending migrations: {', '.join(revisions)}"
+            if len(revisions) > 1
+            else f"pending migration: {revisions[0]}"
+        )
+    declares = inspection.changes or any(
+        item.kind == "expand" for each in inspection.pending or () for item in each.operations
+    )
+    options = (
+        {**change_options(around), "facts": facts(around, release, artifact.version) if released else facts(around)}
+        if declares
+        else None
+    )
+    command = upgrade_command(*place, variable=spec.database.variable, inside=inside, options=options)
+    timeout = spec.database.timeout
+    if declares and around.loaded is not None:
+        timeout = max(timeout, around.loaded.settings.migrations.backfill.timeout)
+    upgrade = parse_upgrade(run(command, timeout, aloud=declares))
     if upgrade.error:
         raise DeploykitError(
             redact(upgrade.error),
             details=[redact(line) for line in upgrade.details],
-            next_step="mend the migration and release again; the running version still has the traffic",
+            next_step=f"{upgrade.next_step} --env {around.name}"
+            if upgrade.next_step.startswith("invoke ")
+            else "mend the migration and release again; the running version still has the traffic",
         )
+    note = f"{len(upgrade.applied)} applied: {', '.join(upgrade.applied)}" if upgrade.applied else "nothing pending"
     return {
-        "note": f"{len(upgrade.applied)} applied: {', '.join(upgrade.applied)}",
+        "note": note + (f"; rows filled: {', '.join(upgrade.filled)}" if upgrade.filled else ""),
         "applied": list(upgrade.applied),
         "heads": [head.revision for head in inspection.heads],
+        "changes": list(upgrade.changes),
     }
 
 

@@ -15,6 +15,7 @@ from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
 from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
+from deploykit.release.changing import refuse_past_contract
 from deploykit.release.checks import Checks
 from deploykit.release.events import report_start, report_to_board
 from deploykit.release.gathering import accessories_of
@@ -131,6 +132,7 @@ class Releaser:
                     self.reporter.note(f"{record.id} was undone; it had not ended")
             refuse_strangers(self.around, unknown=False)
             wanted = rollback_target(self.around.ledger, self.around.name, to)
+            refuse_past_contract(self.around, wanted, tell=self.stages.warn)
             self.signals.defer()
             record = self.around.ledger.begin(
                 version=wanted.version,
@@ -319,7 +321,12 @@ class Releaser:
             signals.defer()
             try:
                 with environment_lock(
-                    around.ledger, around.target, reason, tell=self.stages.warn, lost=self._lock_lost
+                    around.ledger,
+                    around.target,
+                    reason,
+                    tell=self.stages.warn,
+                    lost=self._lock_lost,
+                    ours=around.place.may_build,
                 ) as held:
                     self.token = held.token
                     try:
@@ -333,11 +340,14 @@ class Releaser:
                         yield
                     finally:
                         signals.shield()
+                        around.place.enough()
             except Cancelled as cancelled:
                 raise DeploykitError(
                     f"{cancelled.reason}, before anything was begun",
                     next_step=f"invoke status --env {around.name}",
                 ) from None
+            finally:
+                around.place.enough()  # the lock may not have been had
 
     def _lock_lost(self, error: DeploykitError) -> None:
         """From the heartbeat's thread: this process must not act any more. Its writes are refused by the token already."""

@@ -72,6 +72,8 @@ class Inspection:
     current: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
     pending: tuple[Revision, ...] | None = None
+    changes: bool = False
+    """Whether declared changes are on record in the database."""
     error: str = ""
     error_kind: str = ""
 
@@ -99,6 +101,7 @@ class Inspection:
             current=None if current is None else tuple(current),
             missing=tuple(value.get("missing", ())),
             pending=None if pending is None else tuple(_revision(item) for item in pending),
+            changes=bool(value.get("changes", False)),
             error=error.get("message", ""),
             error_kind=error.get("kind", ""),
         )

@@ -13,7 +13,19 @@ from deploykit.schema.inspection import Inspection
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["INSIDE", "Upgrade", "inspect_command", "parse", "parse_upgrade", "render_command", "upgrade_command"]
+__all__ = [
+    "INSIDE",
+    "Upgrade",
+    "change_command",
+    "inspect_command",
+    "parse",
+    "parse_change",
+    "parse_upgrade",
+    "render_command",
+    "revise_command",
+    "try_command",
+    "upgrade_command",
+]
 
 INSIDE = Path(__file__).parent / "inside"
 _MARK = "@deploykit "
@@ -31,6 +43,10 @@ class Upgrade:
     error: str = ""
     details: tuple[str, ...] = ()
     revision: str = ""
+    next_step: str = ""
+    filled: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    """The declared changes whose rows were filled, and all that this version knows."""
 
 
 def inspect_command(
@@ -58,16 +74,20 @@ def upgrade_command(  # noqa: PLR0913 - by keyword
     inside: Path | str = INSIDE,
     wait: float = 60.0,
     lock_timeout: float = 10.0,
+    options: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """The argv that upgrades to all heads and prints what `parse_upgrade` reads; exit code 0, 1 failed, 3 can't be run.
+    """The argv that upgrades to all heads but the contract branch's, and prints what `parse_upgrade` reads; exit code 0, 1 failed, 3 can't be run.
 
     `wait` is for another migration on the same database, `lock_timeout` for each lock a statement needs; seconds.
+    With `options` declared changes are filled and compared, too.
     """
-    limits = ("--wait", f"{wait:g}", "--lock-timeout", f"{lock_timeout:g}")
+    limits: tuple[str, ...] = ("--wait", f"{wait:g}", "--lock-timeout", f"{lock_timeout:g}")
+    if options is not None:
+        limits += ("--options", json.dumps(options))
     return (*_command("upgrade", python, migrations, tree, variable, inside), *limits)
 
 
-def render_command(
+def render_command(  # noqa: PLR0913 - by keyword
     python: Path | str,
     migrations: str,
     tree: Path | str,
@@ -75,13 +95,49 @@ def render_command(
     variable: str = "DATABASE_URL",
     ask: bool = False,
     metadata: str = "",
+    elsewhere: bool = False,
 ) -> tuple[str, ...]:
     """The argv that prints every revision with its SQL, for `lint.rendered`. `ask`: also ask the database for its version.
 
-    `metadata` is `module:attribute` of the application's tables, which are then rendered, too.
+    `metadata` is `module:attribute` of the application's tables, which are then rendered, too. `elsewhere`: the application's
+    database is not PostgreSQL, so it may have types that PostgreSQL does not.
     """
     more = (*(("--ask",) if ask else ()), *(("--metadata", metadata) if metadata else ()))
+    more += ("--elsewhere",) if elsewhere else ()
     return (*_command("render", python, migrations, tree, variable, INSIDE), *more)
+
+
+def change_command(  # noqa: PLR0913 - by keyword
+    action: str,
+    python: Path | str,
+    migrations: str,
+    tree: Path | str,
+    *,
+    options: Mapping[str, Any],
+    variable: str = "DATABASE_URL",
+    inside: Path | str = INSIDE,
+) -> tuple[str, ...]:
+    """The argv that looks after declared changes and prints what `parse_change` reads.
+
+    `action` is status, plan, backfill, verify, contract, undo or control; `options`: see `inside.changing`.
+    """
+    words = _command("change", python, migrations, tree, variable, inside)
+    return (*words, action, "--options", json.dumps(options))
+
+
+def revise_command(
+    python: Path | str, migrations: str, tree: Path | str, *, message: str, mode: str, variable: str = "DATABASE_URL"
+) -> tuple[str, ...]:
+    """The argv that writes revisions into the tree and prints what `parse_change` reads. `mode`: empty, autogenerate, contract."""
+    words = _command("revise", python, migrations, tree, variable, INSIDE)
+    return (*words, "--message", message, "--mode", mode)
+
+
+def try_command(
+    action: str, python: Path | str, migrations: str, tree: Path | str, *, variable: str = "DATABASE_URL"
+) -> tuple[str, ...]:
+    """The argv of `compare` (models with revisions) or `roundtrip` (up, down, up) on a database of no worth; `parse_change` reads it."""
+    return _command(action, python, migrations, tree, variable, INSIDE)
 
 
 def _command(
@@ -110,9 +166,28 @@ def parse_upgrade(output: str | Sequence[str]) -> Upgrade:
         applied=tuple(answer.get("applied", ())),
         seconds=float(answer.get("seconds", 0.0)),
         error=message,
-        details=(*details, *error.get("blockers", ())),
+        details=(*details, *error.get("blockers", ()), *error.get("lines", ()), *_rows(answer)),
         revision=str(revision or ""),
+        next_step=str(error.get("next_step", "")),
+        filled=tuple(answer.get("filled") or ()),
+        changes=tuple(answer.get("changes") or ()),
     )
+
+
+def parse_change(output: str | Sequence[str]) -> Mapping[str, Any]:
+    """What `change_command` printed. Raises DeploykitError with the cause when it was refused or failed."""
+    answer = _answer(output, "the declared changes could not be worked on")
+    if error := answer.get("error"):
+        raise DeploykitError(
+            str(error["message"]),
+            details=[*error.get("lines", ())[1:], *_rows(answer)],
+            next_step=str(error.get("next_step", "")),
+        )
+    return answer
+
+
+def _rows(answer: Mapping[str, Any]) -> list[str]:
+    return [f"row {key}: {old} and {new}" for key, old, new in answer.get("mismatches", ())]
 
 
 def _answer(output: str | Sequence[str], failure: str) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""`invoke db.lint`: the gate `migrations` on this tree, on a range of its revisions, or on files of SQL."""
+"""`invoke db.lint`: the gate `migrations` on this tree, on a range of its revisions, or on files of SQL. The others: `changes`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from deploykit.tasks import changes
 from deploykit.tasks.command import command, print_json, repository
 
 if TYPE_CHECKING:
@@ -51,4 +52,4 @@ def lint(
     return verdict.outcome.exit_code
 
 
-TASKS = (lint,)
+TASKS = (lint, *changes.TASKS)

@@ -10,6 +10,8 @@ from .recording import record
 from .surroundings import Trouble, configuration, database_url, version_table, with_connection
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from alembic.script import Script, ScriptDirectory
     from sqlalchemy.engine import URL, Connection
 
@@ -31,6 +33,7 @@ def inspect_migrations(migrations: str, variable: str) -> dict[str, Any]:
         "current": None,
         "missing": [],
         "pending": None,
+        "changes": False,
         "error": None,
     }
     try:
@@ -39,6 +42,7 @@ def inspect_migrations(migrations: str, variable: str) -> dict[str, Any]:
             return answer
         answer["dialect"] = url.get_backend_name()
         current = read_current(url, *version_table(configuration(migrations), script.dir))
+        answer["changes"] = _has_changes(url)
     except Trouble as trouble:
         answer["error"] = trouble.as_json()
         return answer
@@ -105,13 +109,61 @@ def read_current(url: URL, table: str, schema: str | None) -> list[str]:
     return found
 
 
+_RECORDS = {
+    "postgresql": "SELECT to_regclass('deploykit.change')",
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE name = 'deploykit_change'",
+}
+
+
+def _has_changes(url: URL) -> bool:
+    """Whether declared changes are on record in the database."""
+    name = url.get_backend_name()
+    if name not in _RECORDS or (name == "sqlite" and _file_is_missing(url.database)):
+        return False
+    from sqlalchemy import text
+
+    return bool(with_connection(url, lambda connection: connection.execute(text(_RECORDS[name])).scalar()))
+
+
 def _file_is_missing(database: str | None) -> bool:
     return not database or database == ":memory:" or not Path(database.removeprefix("file:").partition("?")[0]).exists()
 
 
-def pending_revisions(script: ScriptDirectory, current: list[str]) -> list[Script]:
-    """What `upgrade heads` would run, in its order."""
-    revisions = script.iterate_revisions("heads", tuple(current), implicit_base=True)
+CONTRACT = "contract"
+"""The label of the branch that ends old shapes: a release leaves it alone, `invoke db.contract` runs it."""
+
+
+def is_contract(script: ScriptDirectory, revision: str) -> bool:
+    found = script.get_revision(revision)
+    return found is not None and CONTRACT in found.branch_labels
+
+
+def release_heads(script: ScriptDirectory) -> tuple[str, ...]:
+    """Where a release migrates to: every head but those of the contract branch, and those that another depends on."""
+    wanted = [head for head in script.get_heads() if not is_contract(script, head)]
+    behind = {name for head in wanted for name in _behind(script, head)}
+    return tuple(head for head in wanted if head not in behind)
+
+
+def _behind(script: ScriptDirectory, head: str) -> set[str]:
+    """What comes before the revision, by its line or by what it depends on."""
+    found: set[str] = set()
+    waiting = [head]
+    while waiting:
+        revision = script.get_revision(waiting.pop())
+        for name in revision._all_down_revisions if revision is not None else ():  # noqa: SLF001 - there is no other way to both
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def pending_revisions(script: ScriptDirectory, current: list[str], heads: Sequence[str] | None = None) -> list[Script]:
+    """What an upgrade to the heads (of a release, when none are given) would run, in its order."""
+    wanted = release_heads(script) if heads is None else tuple(heads)
+    if not wanted:
+        return []
+    revisions = script.iterate_revisions(wanted, tuple(current), implicit_base=True)
     return list(reversed(list(revisions)))
 
 

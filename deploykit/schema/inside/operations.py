@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ def describe(operation: Any, dialect: Dialect) -> list[dict[str, Any]] | None:
     """
     from alembic.operations import ops
 
+    if (ours := _declared(operation)) is not None:
+        return ours
     table = {"table": getattr(operation, "table_name", None), "schema": getattr(operation, "schema", None)}
     rules: tuple[tuple[type[Any], Callable[[Any], list[dict[str, Any]]]], ...] = (
         (ops.ExecuteSQLOp, lambda op: [{"statement": op.sqltext}]),
@@ -36,6 +39,18 @@ def describe(operation: Any, dialect: Dialect) -> list[dict[str, Any]] | None:
         (ops.DropTableCommentOp, lambda _: [{"kind": "comment", **table}]),
     )
     return next((rule(operation) for cls, rule in rules if isinstance(operation, cls)), None)
+
+
+def _declared(operation: Any) -> list[dict[str, Any]] | None:
+    """The kit's own operations: what expand does, the running version survives; contract has a gate of its own."""
+    change, key, name = getattr(operation, "change", None), getattr(operation, "key", None), type(operation).__name__
+    if name == "ExpandOp" and change is not None:
+        return [
+            {"kind": "expand", "table": change.table, "schema": change.schema, "change": dataclasses.asdict(change)}
+        ]
+    if name in {"ContractOp", "UndoOp", "ReopenOp"} and isinstance(key, str):
+        return [{"kind": name.removesuffix("Op").lower(), "table": None, "schema": None, "key": key}]
+    return None
 
 
 def _guarded(operation: Any) -> bool:

@@ -27,19 +27,29 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 
+_OTHER_TABLES = {
+    "rename_table": "to",
+    "split_table": "to",
+    "move_column": "to",
+    "attach_partition": "partition",
+    "detach_partition": "partition",
+}
+"""The option of a declared change that names a second table."""
+
+
 class Renderer(Recorder):
     """What one upgrade or downgrade sends: steps of SQL, each with the line that asked for it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, elsewhere: bool = False) -> None:
         from alembic.operations import Operations
         from alembic.runtime.migration import MigrationContext
-        from sqlalchemy.dialects import postgresql
 
         # `$1` for what has no value offline: PostgreSQL's grammar reads that, and not a driver's `%(name)s`.
-        dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+        dialect = _dialect(elsewhere=elsewhere, paramstyle="numeric_dollar")
         super().__init__(dialect)
         self.path = path
         self.steps: list[dict[str, Any]] = []
+        self.declared: list[dict[str, Any]] = []
         self._buffer = io.StringIO()
         options = {"as_sql": True, "output_buffer": self._buffer}
         self._offline = Operations(MigrationContext.configure(dialect=dialect, opts=options))
@@ -49,6 +59,14 @@ class Renderer(Recorder):
 
         if isinstance(operation, ops.ExecuteSQLOp):
             return  # it comes again as a statement
+        kind = type(operation).__name__.removesuffix("Op").lower()
+        if kind in {"expand", "contract", "undo", "reopen"}:
+            # What these come to depends on the database, and is safe by construction.
+            change = getattr(operation, "change", None)
+            others = _OTHER_TABLES.get(change.kind, "") if change else ""
+            tables = [change.table, *([change.options[others]] if others else [])] if change else []
+            self.declared.append({"kind": kind, "tables": tables, "line": self._line()})
+            return
         if isinstance(operation, ops.BulkInsertOp):
             # The rows say nothing about safety, and their values may have no literal form.
             self._add(f"INSERT INTO {self._name(operation.table)} DEFAULT VALUES")
@@ -104,7 +122,27 @@ class Renderer(Recorder):
         return 0
 
 
-def render_migrations(migrations: str, variable: str, *, ask: bool = False, metadata: str = "") -> dict[str, Any]:
+def _dialect(*, elsewhere: bool, **options: Any) -> Any:
+    """PostgreSQL's. `elsewhere`: a type that it does not have, TINYINT say, is a text there: what counts is that the column has one."""
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
+
+    dialect = postgresql.dialect(**options)  # type: ignore[no-untyped-call]
+    if elsewhere:
+
+        class Lenient(PGTypeCompiler):
+            def visit_unsupported_compilation(self, *_: Any, **__: Any) -> str:  # type: ignore[override]  # SQLAlchemy's raises
+                return "text"
+
+            visit_ENUM = visit_enum = visit_unsupported_compilation  # noqa: N815 - SQLAlchemy's names
+
+        dialect.type_compiler_instance = dialect.type_compiler = Lenient(dialect)
+    return dialect
+
+
+def render_migrations(
+    migrations: str, variable: str, *, ask: bool = False, metadata: str = "", elsewhere: bool = False
+) -> dict[str, Any]:
     """Heads, and every revision in the order in which they are applied, as a JSON object.
 
     With `ask` the database is asked for its version. `metadata` is `module:attribute` of the
@@ -123,11 +161,11 @@ def render_migrations(migrations: str, variable: str, *, ask: bool = False, meta
         answer["server_version"] = _asked_version(variable)
     # Migrations must not find the database by themselves while they are only looked at.
     url = os.environ.pop(variable, None)
-    answer["revisions"] = [_rendered(step) for step in reversed(list(script.walk_revisions()))]
+    answer["revisions"] = [_rendered(step, elsewhere=elsewhere) for step in reversed(list(script.walk_revisions()))]
     if url is not None:
         os.environ[variable] = url  # the application may want to be configured when its tables are imported
     if metadata:
-        answer["models"] = _models(metadata)
+        answer["models"] = _models(metadata, elsewhere=elsewhere)
     return answer
 
 
@@ -145,7 +183,7 @@ def _asked_version(variable: str) -> int:
     return found
 
 
-def _rendered(step: Script) -> dict[str, Any]:
+def _rendered(step: Script, *, elsewhere: bool) -> dict[str, Any]:
     module = step.module
     return {
         "revision": step.revision,
@@ -153,8 +191,8 @@ def _rendered(step: Script) -> dict[str, Any]:
         "message": step.doc or "",
         "path": os.path.relpath(step.path),
         "labels": sorted(step.branch_labels),
-        "upgrade": _direction(module, "upgrade"),
-        "downgrade": _direction(module, "downgrade"),
+        "upgrade": _direction(module, "upgrade", elsewhere=elsewhere),
+        "downgrade": _direction(module, "downgrade", elsewhere=elsewhere),
     }
 
 
@@ -162,12 +200,12 @@ def _listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _direction(module: ModuleType, name: str) -> dict[str, Any]:
+def _direction(module: ModuleType, name: str, *, elsewhere: bool) -> dict[str, Any]:
     work = getattr(module, name, None)
     if work is None:
         missing = "it has no upgrade()" if name == "upgrade" else None
         return {"steps": [], "unknown": missing, "irreversible": True}
-    renderer = Renderer(str(module.__file__))
+    renderer = Renderer(str(module.__file__), elsewhere=elsewhere)
     irreversible = False
     with contextlib.suppress(NeedsDatabase), recording(renderer):
         try:
@@ -180,12 +218,16 @@ def _direction(module: ModuleType, name: str) -> dict[str, Any]:
                 renderer.doubt("it is not implemented")
         except Exception as error:  # noqa: BLE001 - the application's code may raise anything
             renderer.doubt(f"it can't be run without a database: {type(error).__name__}: {error}")
-    return {"steps": renderer.steps, "unknown": renderer.unknown or None, "irreversible": irreversible}
+    return {
+        "steps": renderer.steps,
+        "declared": renderer.declared,
+        "unknown": renderer.unknown or None,
+        "irreversible": irreversible,
+    }
 
 
-def _models(place: str) -> list[str]:
+def _models(place: str, *, elsewhere: bool) -> list[str]:
     """The statements that make the application's tables and indexes."""
-    from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateIndex, CreateTable
 
     module_name, _, attributes = place.partition(":")
@@ -194,7 +236,7 @@ def _models(place: str) -> list[str]:
         for attribute in filter(None, attributes.split(".")):
             found = getattr(found, attribute)
         found = getattr(found, "metadata", found)
-        dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+        dialect = _dialect(elsewhere=elsewhere)
         made = [str(CreateTable(table).compile(dialect=dialect)) for table in found.sorted_tables]
         made += [
             str(CreateIndex(index).compile(dialect=dialect))

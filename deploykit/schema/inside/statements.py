@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""
       (?P<space>\s+|--[^\n]*)
     | (?P<comment>/\*)
@@ -130,7 +130,7 @@ def tokens(sql: str) -> list[Token]:
     found: list[Token] = []
     at = 0
     while at < len(sql):
-        match = _TOKEN.match(sql, at)
+        match = TOKEN.match(sql, at)
         if match is None:  # the last alternative takes any character
             break
         kind, at = str(match.lastgroup), match.end()

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
@@ -32,6 +33,10 @@ class Trouble(Exception):
         return {"kind": self.kind, "message": str(self), **self.more}
 
 
+# PostgreSQL (server, database or role; reserved ones), MySQL. A connection that is refused tells no code to all drivers.
+_FULL = ("too many connections", "too many clients", "remaining connection slots", "Too many connections")
+
+
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -42,13 +47,19 @@ def complain(line: str) -> None:
     sys.stderr.flush()
 
 
-def configuration(migrations: str) -> Config:
-    """Alembic's configuration for an `alembic.ini`, or for a folder with `env.py` that may hold an ini or none."""
-    for module in ("sqlalchemy", "alembic"):
+def _need(*modules: str) -> None:
+    for module in modules:
         if importlib.util.find_spec(module) is None:
             raise Trouble(
-                "alembic", f"{module} is not installed in the application's environment: add it to its requirements"
+                "alembic",
+                f"{module} is not installed in the application's environment: add it to its requirements",
+                next_step="add it, commit, and type it again",
             )
+
+
+def configuration(migrations: str) -> Config:
+    """Alembic's configuration for an `alembic.ini`, or for a folder with `env.py` that may hold an ini or none."""
+    _need("sqlalchemy", "alembic")
     from alembic.config import Config
 
     path = Path(migrations).absolute()
@@ -92,12 +103,13 @@ def version_table(config: Config, folder: str) -> tuple[str, str | None]:
 
 def database_url(variable: str) -> URL | None:
     """The URL in the variable, with a driver that is installed; None when the variable is not set."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
+    _need("sqlalchemy")
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         url = make_url(re.sub(r"^postgres://", "postgresql://", text))
     except (ArgumentError, ValueError):
@@ -115,7 +127,36 @@ def database_url(variable: str) -> URL | None:
 
 
 def with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: bool = False) -> Any:
-    """Do `work` on a connection of its own; with an asynchronous driver too. Raises Trouble when there is no connection."""
+    """Do `work` on a connection of its own; with an asynchronous driver too. Raises Trouble when there is no connection.
+
+    A server whose connections are all taken is asked again for `CONNECT_SECONDS`: a busy pool gives one back in a moment.
+    """
+    deadline, opened, told = time.monotonic() + CONNECT_SECONDS, False, False
+
+    def noted(connection: Connection) -> Any:
+        nonlocal opened
+        opened = True
+        return work(connection)
+
+    while True:
+        try:
+            return _with_connection(url, noted, autocommit=autocommit)
+        except Trouble as trouble:
+            if opened or not any(words in str(trouble) for words in _FULL):
+                raise
+            if time.monotonic() > deadline:
+                raise Trouble(
+                    "database",
+                    str(trouble),
+                    next_step="let the application's pools be smaller, or the server's max_connections larger; then type it again",
+                ) from None
+            if not told:
+                say("waiting: all connections of the database are taken")
+                told = True
+            time.sleep(0.5)  # a server tells nobody when a connection is free again
+
+
+def _with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: bool) -> Any:
     from sqlalchemy import exc, pool
 
     options: dict[str, Any] = {"poolclass": pool.NullPool}

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .inspecting import load_scripts, read_current
+from .inspecting import load_scripts, read_current, release_heads
 from .surroundings import (
     Trouble,
     complain,
@@ -33,8 +33,12 @@ LOCK = int.from_bytes(b"deployki", "big")
 _POLL_SECONDS = 0.1
 
 
-def upgrade(migrations: str, variable: str, *, wait: float, lock_timeout: float) -> dict[str, Any]:
-    """Upgrade to all heads. `applied` are the revisions done, `error` is null or what failed, in which revision.
+def upgrade(
+    migrations: str, variable: str, *, wait: float, lock_timeout: float, options: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Upgrade to all heads but those of the contract branch. `applied` are the revisions done, `error` is null or what failed.
+
+    With `options`, what is declared is also filled and compared (unless they say `fill: false`), and their facts are recorded.
 
     `wait` is for another migration on the same database, `lock_timeout` for each lock that a statement needs
     (so that a migration that waits behind a long transaction does not hold up all others); both are seconds.
@@ -44,28 +48,41 @@ def upgrade(migrations: str, variable: str, *, wait: float, lock_timeout: float)
         raise Trouble("variable", f"the variable {variable} is not set, so there is no database to migrate")
     if url.get_backend_name() == "postgresql":
         # As start-up options, since env.py makes the connection; libpq reads them, asyncpg and pg8000 don't.
-        options = os.environ.get("PGOPTIONS", "")
-        if "lock_timeout" not in options:
-            os.environ["PGOPTIONS"] = f"-c lock_timeout={int(lock_timeout * 1000)} {options}".strip()
+        given = os.environ.get("PGOPTIONS", "")
+        if "lock_timeout" not in given:
+            os.environ["PGOPTIONS"] = f"-c lock_timeout={int(lock_timeout * 1000)} {given}".strip()
     started = time.monotonic()
-    run = _Run(migrations, url)
+    answer: dict[str, Any] = run_to(migrations, url, None, wait=wait)
+    if answer["error"] is None and options is not None and url.get_backend_name() in {"postgresql", "sqlite"}:
+        from .changing import finish
+
+        answer.update(finish(url, migrations, options))
+        if error := answer.get("error"):
+            complain(f"the rows of a declared change: {error['message']}")
+    return {**answer, "seconds": round(time.monotonic() - started, 3)}
+
+
+def run_to(migrations: str, url: URL, heads: tuple[str, ...] | str | None, *, wait: float) -> dict[str, Any]:
+    """Upgrade to these heads (None: those of a release; `heads`: all), one at a time on the database; `applied` and `error`."""
+    run = _Run(migrations, url, heads)
     with _only_one(url, wait):
         error = run.upgrade()
         if error is not None and error.pop("locked", False):
             error["blockers"] = _blockers(url)
     if error is not None:
         _tell(error)
-    return {"applied": run.applied, "seconds": round(time.monotonic() - started, 3), "error": error}
+    return {"applied": run.applied, "error": error}
 
 
 class _Run:
     """One run of the environment's env.py, which decides on connections and transactions as it always does."""
 
-    def __init__(self, migrations: str, url: URL) -> None:
+    def __init__(self, migrations: str, url: URL, heads: tuple[str, ...] | str | None = None) -> None:
         self.config = configuration(migrations)
         # For an env.py that reads the URL from the configuration, as Alembic's own template does.
         self.config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
         self.script = load_scripts(migrations)
+        self.heads = release_heads(self.script) if heads is None else heads
         self.url = url
         self.applied: list[str] = []
         self.running: Any = None
@@ -92,7 +109,8 @@ class _Run:
         return [revision for revision in self.applied if revision in done]
 
     def _steps(self, current: Any, _: Any) -> Iterator[Any]:
-        for step in self.script._upgrade_revs("heads", current):  # noqa: SLF001 - what Alembic's own command calls
+        # What Alembic's own command calls, which also takes several heads.
+        for step in self.script._upgrade_revs(self.heads, current) if self.heads else ():  # type: ignore[arg-type]  # noqa: SLF001
             self.running = step.revision
             began = time.monotonic()
             yield step  # Alembic runs it and stamps it before it asks for the next

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["drift"]
 
 
-def drift(models: Sequence[Text], made: Catalog, folder: str, *, version_tables: frozenset[str]) -> list[Found]:
+def drift(models: Sequence[Text], made: Catalog, folder: str, *, left_out: frozenset[str]) -> list[Found]:
     """Where the two differ: tables, columns, types, NOT NULL and foreign keys. Both were read by the same grammar.
+
+    `left_out` are tables that are not compared, by name: Alembic's own, and those of declared changes, whose SQL a database decides.
 
     A table that is only in the database is none of the application's, and no finding.
     """
@@ -35,7 +37,7 @@ def drift(models: Sequence[Text], made: Catalog, folder: str, *, version_tables:
     rule = RULES["model-drift"]
     messages: list[str] = []
     for table, wanted in declared.tables.items():
-        if table[1] in version_tables:
+        if table[1] in left_out:
             continue
         there = made.tables.get(table)
         if there is None or not there.of_revisions:

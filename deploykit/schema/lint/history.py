@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.schema.lint.found import Found
+    from deploykit.schema.lint.rendered import Revision
     from deploykit.schema.lint.values import Action
 
-__all__ = ["downgrades", "edits", "heads"]
+__all__ = ["downgrades", "edits", "heads", "phases"]
 
 _GIT_SECONDS = 60.0
 
@@ -31,6 +32,24 @@ def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Found]:
         for label, found in branches.items()
         if len(found) > 1
     ]  # fmt: skip
+
+
+def phases(revisions: Iterable[Revision]) -> list[Found]:
+    """Expands in the contract branch, and contracts outside of it: a release would run them, or never would."""
+    found = []
+    for item in revisions:
+        script, ends = Script(revision=item.revision, path=item.path), "contract" in item.labels
+        for operation in item.upgrade.declared:
+            if (operation.kind == "contract") != ends:
+                where = (
+                    "in the branch contract, which a release leaves alone"
+                    if ends
+                    else "outside the branch contract, so a release runs it"
+                )
+                found.append(
+                    at(RULES["phase-forbidden"], f"op.{operation.kind} stands {where}", script, line=operation.line)
+                )
+    return found
 
 
 def downgrades(script: Script, names: Iterable[str]) -> list[Found]:

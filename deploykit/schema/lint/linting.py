@@ -12,8 +12,9 @@ from deploykit.model.errors import InconclusiveError, UsageError
 from deploykit.process.run import run
 from deploykit.schema.lint.acknowledge import Allowance, Remarks, read_remarks, sort_out
 from deploykit.schema.lint.drift import drift
+from deploykit.schema.lint.elsewhere import ANY_DATABASE, note, plain, readable, unread
 from deploykit.schema.lint.engine import Engine, Script, statements_of
-from deploykit.schema.lint.history import downgrades, edits, heads
+from deploykit.schema.lint.history import downgrades, edits, heads, phases
 from deploykit.schema.lint.reading import read_texts
 from deploykit.schema.lint.rendered import Rendered, Revision, Step, chosen, parse_rendering
 from deploykit.schema.lint.rules import RULES
@@ -43,6 +44,7 @@ class Options:
     """What is asked. `root` is the tree; `reader` a Python with pglast; `python` the application's, unless `sql` is given.
 
     `revs` are the ends of a range, `A:B`; `since` what is applied everywhere. `server_version` 0: not said, `ask`: ask the database.
+    `dialect`: another database than PostgreSQL (`mysql`), see `elsewhere`.
     """
 
     root: str
@@ -59,6 +61,7 @@ class Options:
     enable: tuple[str, ...] = ()
     allow: tuple[Allowance, ...] = ()
     squawk: str = ""
+    dialect: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,17 +113,21 @@ def _check_names(options: Options) -> None:
             )
 
 
-def _rules(enable: Sequence[str]) -> list[str]:
-    return [rule.id for rule in RULES.values() if rule.on or rule.id in enable]
+def _rules(options: Options, *more: str) -> list[str]:
+    return [
+        rule.id
+        for rule in RULES.values()
+        if (rule.on or rule.id in options.enable or rule.id in more)
+        and (not options.dialect or rule.id in ANY_DATABASE)
+    ]
 
 
 def _lint_sql(options: Options, read_all: Reader) -> Report:
     root = Path(options.root)
     texts = [_read_file(root / name) for name in options.sql]
-    read, grammar = read_all(texts, options.reader)
+    read, grammar = read_all(_readable(options, texts), options.reader)
     version = options.server_version or OLDEST_SERVER
-    enable = (*options.enable, *_OF_SQL)
-    engine = Engine(version=version, rules=_rules(enable))
+    engine = Engine(version=version, rules=_rules(options, *_OF_SQL))
     scripts, unknown, remarks = [], [], []
     for name, text, parsed in zip(options.sql, texts, read, strict=True):
         if parsed.error:
@@ -132,6 +139,8 @@ def _lint_sql(options: Options, read_all: Reader) -> Report:
         scripts.append(Script(revision=name, path=name, statements=statements, phase=phase, transactional=False))
     found = engine.change(scripts)
     notes = [f"PostgreSQL {version} {'is assumed' if not options.server_version else 'by the settings'}"]
+    if options.dialect:
+        notes = [note(options.dialect)]
     return _report(
         options, engine, scripts, found, remarks, unknown=unknown, looked_at=len(scripts), grammar=grammar, notes=notes
     )
@@ -155,24 +164,29 @@ def _lint_revisions(options: Options, rendered: Rendered, read_all: Reader) -> R
     steps = [step for item in rendered.revisions for step in item.upgrade.steps]
     steps += [step for each in down for step in each]
     models = rendered.models or ()
-    read, grammar = read_all([*(step.sql for step in steps), *models], options.reader)
+    declared = sorted({name for item in rendered.revisions for each in item.upgrade.declared for name in each.tables})
+    read, grammar = read_all(_readable(options, [*(step.sql for step in steps), *models]), options.reader)
     scripts, unknown, remarks, skipped = _scripts(options, rendered, read, judged)
     known = [name for name in ("lock_timeout", "statement_timeout") if name in rendered.env]
-    engine = Engine(version=version, rules=_rules(options.enable), known=known)
+    engine = Engine(version=version, rules=_rules(options), known=known)
     found: list[Found] = heads(rendered.branches, rendered.folder)
     for change in _changes(scripts, together=bool(options.revs)):
         found += engine.change(change)
     for script in scripts:
         if script.judged:
-            found += downgrades(script, _rules(options.enable))
+            found += downgrades(script, _rules(options))
+    if options.dialect:
+        found += _unread(rendered, read, scripts)
     by_path = {item.path: item.revision for item in rendered.revisions}
-    edited, note = edits(Path(options.root), rendered.folder, by_path)
+    edited, git = edits(Path(options.root), rendered.folder, by_path)
     found += edited
     if rendered.models is not None:
         tail = read[len(steps) :]
-        found += drift(tail, engine.catalog, rendered.folder, version_tables=frozenset({"alembic_version"}))
-    notes = [f"PostgreSQL {version} {source}", note]
-    notes += [f"the application's tables, {options.metadata}, were compared"] if options.metadata else []
+        found += drift(tail, engine.catalog, rendered.folder, left_out=frozenset({"alembic_version", *declared}))
+    found += phases([item for item in rendered.revisions if item.revision in judged])
+    notes = [note(options.dialect) if options.dialect else f"PostgreSQL {version} {source}", git]
+    if options.metadata:
+        notes += _compared(options.metadata, declared)
     if len(judged) < len(rendered.revisions):
         notes.append(f"judged: {len(judged)}; the others only say what is there")
     if skipped:
@@ -180,6 +194,15 @@ def _lint_revisions(options: Options, rendered: Rendered, read_all: Reader) -> R
     return _report(
         options, engine, scripts, found, remarks, unknown=unknown, looked_at=len(scripts), grammar=grammar, notes=notes
     )
+
+
+def _compared(metadata: str, declared: Sequence[str]) -> list[str]:
+    notes = [f"the application's tables, {metadata}, were compared"]
+    if declared:
+        notes.append(
+            f"not compared, since their changes are declared: {', '.join(declared)}; invoke db.revision --autogenerate compares them"
+        )
+    return notes
 
 
 def render_revisions(options: Options) -> Rendered:
@@ -191,6 +214,7 @@ def render_revisions(options: Options) -> Rendered:
         variable=options.variable,
         ask=options.ask,
         metadata=options.metadata,
+        elsewhere=bool(options.dialect),
     )
     done = run(argv, cwd=options.root, timeout=_RENDER_SECONDS, check=False)
     # What went wrong before it could answer stands on standard error.
@@ -236,6 +260,8 @@ def _scripts(
         down = read[at : at + size]
         at += size
         reasons = [*_doubts(item, up, "upgrade"), *(_doubts(item, down, "downgrade") if is_judged else ())]
+        if options.dialect:  # what can't be read is a finding there
+            reasons = [*_doubts(item, (), "upgrade"), *(_doubts(item, (), "downgrade") if is_judged else ())]
         remark = Remarks()
         if is_judged:
             text = (Path(options.root) / item.path).read_text(encoding="utf-8", errors="replace")
@@ -264,6 +290,20 @@ def _doubts(item: Revision, texts: Sequence[Text], name: str) -> list[str]:
     return doubts
 
 
+def _readable(options: Options, texts: Sequence[str]) -> list[str]:
+    return [readable(text) for text in texts] if options.dialect else list(texts)
+
+
+def _unread(rendered: Rendered, read: Sequence[Text], scripts: Sequence[Script]) -> list[Found]:
+    found: list[Found] = []
+    at = 0
+    for item, script in zip(rendered.revisions, scripts, strict=True):
+        texts = read[at : at + len(item.upgrade.steps)]
+        at += len(item.upgrade.steps)
+        found += unread(item.upgrade.steps, texts, script) if script.judged else ()
+    return found
+
+
 def _changes(scripts: Sequence[Script], *, together: bool) -> list[list[Script]]:
     """What is applied together. Without a range each revision is a change of its own: the safe assumption."""
     if not together:
@@ -285,7 +325,9 @@ def _report(  # noqa: PLR0913 - by keyword
     notes: list[str],
 ) -> Report:
     judged = [script for script in scripts if script.judged]
-    if options.squawk:
+    if options.dialect:
+        found = [plain(item, options.dialect) for item in found]
+    elif options.squawk:
         theirs = ask_squawk(options.squawk, judged, version=engine.version, enabled=options.enable)
         found, counts = merged(found, theirs, engine.free)
         notes.append(f"squawk: {counts['both']} findings that the kit has too, {counts['added']} more, {counts['free']} that other revisions or the same change make free")  # fmt: skip
@@ -305,7 +347,7 @@ def _report(  # noqa: PLR0913 - by keyword
         looked_at=looked_at,
         judged=len(judged),
         statements=sum(len(script.statements) + len(script.downgrade) for script in judged),
-        server_version=engine.version,
+        server_version=0 if options.dialect else engine.version,
         grammar=grammar,
         notes=tuple(notes),
     )

@@ -11,7 +11,7 @@ from deploykit.model.errors import InconclusiveError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Direction", "Rendered", "Revision", "Step", "chosen", "parse_rendering"]
+__all__ = ["Declared", "Direction", "Rendered", "Revision", "Step", "chosen", "parse_rendering"]
 
 _MARK = "@deploykit "
 
@@ -27,10 +27,20 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Declared:
+    """An operation on a declared change (expand, contract, undo, reopen) and the tables that an expand is about."""
+
+    kind: str
+    tables: tuple[str, ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Direction:
     """An upgrade or a downgrade. `unknown`: why its steps may not be all; empty when they are."""
 
     steps: tuple[Step, ...] = ()
+    declared: tuple[Declared, ...] = ()
     unknown: str = ""
     irreversible: bool = False
 
@@ -99,6 +109,10 @@ def _revision(item: Mapping[str, Any]) -> Revision:
 def _direction(item: Mapping[str, Any]) -> Direction:
     return Direction(
         steps=tuple(Step(**step) for step in item["steps"]),
+        declared=tuple(
+            Declared(kind=each["kind"], tables=tuple(each["tables"]), line=each["line"])
+            for each in item.get("declared", ())
+        ),
         unknown=item["unknown"] or "",
         irreversible=bool(item["irreversible"]),
     )

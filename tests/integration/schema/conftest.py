@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 import uuid
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from schema_shop import EXPAND, declared, write
 
 ENV = """
 import os
@@ -46,12 +52,30 @@ def tree(tmp_path, monkeypatch):
     return found
 
 
+@pytest.fixture
+def shop(tree):
+    """A trunk of two revisions, the second of which declares a change, and its contract."""
+    tree.ini = tree.root / "alembic.ini"
+    tree.ini.write_text("[alembic]\nscript_location = migrations\npath_separator = os\n")
+    tree.env(
+        tree.migrations.joinpath("env.py")
+        .read_text()
+        .replace(
+            "engine =",
+            "if context.is_offline_mode():\n    context.configure(url='postgresql://', literal_binds=True)\n    context.run_migrations()\n    raise SystemExit\nengine =",
+        )
+    )
+    table = "op.create_table('items', sa.Column('id', sa.Integer, primary_key=True), sa.Column('price', sa.Integer, nullable=False))"
+    write(tree, "a", None, None, None, table, "op.drop_table('items')")
+    declared(tree, EXPAND)
+    return tree
+
+
 @pytest.fixture(scope="session")
 def server():
     """A PostgreSQL of this test run's own, reached by a socket in a short folder."""
     import tempfile
     import warnings
-    from pathlib import Path
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the wheel's, on machines without XDG_RUNTIME_DIR

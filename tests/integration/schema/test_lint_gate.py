@@ -92,14 +92,53 @@ def test_a_revision_that_cannot_be_read_is_never_green(tree, ask, body, words):
     assert any(words in note for note in verdict.evidence.notes)
 
 
-def test_no_migrations_a_broken_script_and_another_database_are_never_green(tree, ask):
+def test_no_migrations_and_a_broken_script_are_never_green(tree, ask):
     assert ask(migrations="").outcome is Outcome.INCONCLUSIVE
     assert "no revision" in ask().reason
     tree("a", None, head="import nothing_of_that_name")
     broken = ask()
     assert broken.outcome is Outcome.INCONCLUSIVE
     assert "nothing_of_that_name" in broken.reason
-    assert "PostgreSQL" in ask(driver="mysql+pymysql").reason
+    assert ask(driver="mysql+pymysql").outcome is Outcome.INCONCLUSIVE
+
+
+MYSQL = (
+    'op.create_table("orders", sa.Column("id", mysql.BIGINT(unsigned=True), primary_key=True), sa.Column("a", mysql.TINYINT(1)), '
+    'sa.Column("kind", mysql.ENUM("x", "y")), mysql_engine="InnoDB")'
+)
+
+
+@pytest.mark.parametrize("driver", ["mysql+pymysql", "mariadb+mariadbconnector"])
+def test_on_another_database_the_rules_count_that_hold_on_any(tree, ask, driver):
+    tree("a", None, MYSQL, head="from sqlalchemy.dialects import mysql")
+    tree(
+        "b",
+        "a",
+        'op.add_column("orders", sa.Column("n", sa.Integer, nullable=False))\nop.create_index("ix", "orders", ["a"])',
+    )
+    tree("c", "b", 'op.execute("UPDATE `orders` SET `a` = 1 -- of `all`")')
+    tree("d", "c", DROP)
+    verdict = ask(driver=driver, squawk=True, ask=True)
+    assert verdict.outcome is Outcome.FINDINGS
+    # No word of the index: that it needs CONCURRENTLY is PostgreSQL's.
+    assert rules(verdict) == ["adding-required-field", "unbatched-data-change", "ban-drop-column"]
+    assert not any("Lock" in finding.message for finding in verdict.findings)
+    assert "ORDER BY id LIMIT 1000" in str(verdict.findings[1])
+    assert "IN (SELECT" not in str(verdict.findings[1])
+    assert any("rules that hold on any database" in note for note in verdict.evidence.notes)
+    assert not any(note.startswith("PostgreSQL") for note in verdict.evidence.notes)
+
+
+def test_a_statement_of_another_database_that_nobody_can_read_is_a_finding_until_it_is_acknowledged(tree, ask):
+    body = 'op.execute("ALTER TABLE orders MODIFY a INT AFTER id")'
+    tree("a", None, TABLE)("b", "a", body)
+    verdict = ask(driver="mysql+pymysql")
+    assert rules(verdict) == ["unread-statement"]
+    assert "ALTER TABLE orders MODIFY" in verdict.findings[0].message
+    tree("b", "a", f"# deploykit: allow unread-statement because it only moves a column of 40 rows\n{body}")
+    assert ask(driver="mysql+pymysql").outcome is Outcome.PASSED
+    # On PostgreSQL it is an error, and never green.
+    assert ask().outcome is Outcome.INCONCLUSIVE
 
 
 def test_findings_are_told_even_if_another_revision_cannot_be_read(tree, ask):
@@ -152,6 +191,22 @@ def test_two_heads_and_drift_of_the_models_are_findings(tree, ask):
         "the application declares lines, and no revision makes it",
     }
     assert ask(metadata="shop:nothing").outcome is Outcome.INCONCLUSIVE
+
+
+def test_declared_changes_are_judged_by_their_phase_and_their_tables_are_not_compared(tree, ask):
+    tree("a", None, TABLE)
+    tree("b", "a", 'op.expand_rename_column("orders", "a", "c", change="c")')
+    (tree.root / "shop.py").write_text(
+        "import sqlalchemy as sa\nmetadata = sa.MetaData()\n"
+        'sa.Table("orders", metadata, sa.Column("id", sa.BigInteger, primary_key=True), sa.Column("c", sa.Text))\n'
+    )
+    verdict = ask(metadata="shop:metadata")
+    assert verdict.outcome is Outcome.PASSED, verdict.findings
+    assert any("not compared, since their changes are declared: orders" in note for note in verdict.evidence.notes)
+    tree("k", "b", 'op.contract("c")')
+    assert rules(ask()) == ["phase-forbidden"]
+    tree("k", None, 'op.contract("c")\nop.expand_drop_column("orders", "c", change="d")', labels=("contract",))
+    assert [(one.rule, one.line > 0) for one in ask().findings] == [("phase-forbidden", True)]
 
 
 def test_a_revision_that_was_released_may_only_change_its_comments(tree, ask):

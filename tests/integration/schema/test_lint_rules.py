@@ -22,7 +22,14 @@ __import__("sys").modules["lint_examples"] = lint_examples
 _SPEC.loader.exec_module(lint_examples)
 EXAMPLES = lint_examples.EXAMPLES
 
-ELSEWHERE = {"multiple-heads", "edited-revision", "model-drift", "ban-uncommitted-transaction"}
+ELSEWHERE = {
+    "multiple-heads",
+    "edited-revision",
+    "model-drift",
+    "phase-forbidden",
+    "ban-uncommitted-transaction",
+    "unread-statement",
+}
 """About more than revisions of one tree: test_lint_gate.py has their examples."""
 
 REVISION = '''"""about {revision}"""

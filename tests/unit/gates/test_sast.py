@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from deploykit.gates.sast import SastGate
+from deploykit.gates.sast import Accepted, SastGate
 from deploykit.gates.sastscan.configuration import read_configuration
 from deploykit.gates.sastscan.judge import Looked, Rules, in_tests, merge, verdict_on
 from deploykit.gates.sastscan.noqa import hidden_by_noqa
@@ -252,3 +252,16 @@ def test_a_configuration_that_bandit_refuses_is_a_usage_error(context, toolbox, 
     toolbox.says = {**RUFF, "check": ("", 0), "*": ('{"refused": "Unknown test found in profile: B999"}', 0)}
     with pytest.raises(UsageError, match="B999"):
         SastGate().run(context)
+
+
+def test_an_acknowledged_finding_is_one_of_its_rule_below_its_path():
+    accepted = Accepted(rule="B608", path="pkg/sql", reason="made by quote()")
+
+    def found(rule: str, path: str) -> Found:
+        return Found(
+            path=path, line=3, rule=rule, message="m", severity=Severity.MODERATE, confidence="LOW", first=3, last=3
+        )
+
+    assert accepted.covers(found("B608", "pkg/sql/a.py"))
+    assert not accepted.covers(found("B608", "pkg/other.py"))
+    assert not accepted.covers(found("B602", "pkg/sql/a.py"))

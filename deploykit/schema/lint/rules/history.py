@@ -34,6 +34,16 @@ RULES = (
         rewrite="alembic revision --autogenerate -m 'What the models say'",
     ),
     Rule(
+        id="unread-statement",
+        why="on another database than PostgreSQL: a statement that its grammar does not know, so nobody looked at what it does",
+        rewrite="# one of Alembic's operations, or SQL that both know; else say what it does:\n# deploykit: allow unread-statement because …",
+    ),
+    Rule(
+        id="phase-forbidden",
+        why="a release runs every branch but `contract`: an old shape would be dropped under the version that reads it, or a new one never made",
+        rewrite="invoke db.revision -m 'What it ends' --contract",
+    ),
+    Rule(
         id="acknowledgement-without-reason",
         why="whoever reads it later has to know why it was right",
         rewrite="# deploykit: allow RULE because the table has 40 rows and is written once a day",

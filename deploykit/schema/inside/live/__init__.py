@@ -1,0 +1,1 @@
+"""Performing declared changes on a database: the record of them, short locks, backfill, comparison, the gate before contract."""

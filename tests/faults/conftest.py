@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "fixtures")]
 
-COUNTS = pytest.StashKey[dict[str, str]]()
+CASES = "fault cases"
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[COUNTS] = {}
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With two workers (`-n 2 --dist loadfile`) what takes longest is begun first. All that builds on the machine's engine is in
+    one file: its builds are to come from one process.
+    """
+    items.sort(key=lambda item: (not item.path.name.startswith("test_docker"), item.path.name != "test_kill.py"))
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How many cases there were: they are found at run time, so their number is part of the result."""
-    counts = config.stash[COUNTS]
+    counts = {
+        report.nodeid.rpartition("::")[2]: text
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, text in getattr(report, "user_properties", ())
+        if name == CASES
+    }
     if counts:
         terminalreporter.section("fault cases")
         for name, text in counts.items():
@@ -35,7 +44,7 @@ def counted(request: pytest.FixtureRequest) -> Any:
     """`counted(text)` puts a line about this test into the summary."""
 
     def note(text: str) -> None:
-        request.config.stash[COUNTS][request.node.name] = text
+        request.node.user_properties.append((CASES, text))
 
     return note
 

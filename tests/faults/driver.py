@@ -334,8 +334,6 @@ def warm_up(folder: Path) -> None:
         "deploykit.tasks.terminal",
         "encodings.idna",
         "encodings.utf_8_sig",
-        "rich.console",
-        "rich.status",
     ):
         importlib.import_module(name)
     from deploykit.ledger import open_ledger

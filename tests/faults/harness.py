@@ -282,7 +282,8 @@ class World:
             self.commits[content] = foreign_repo.commit(self.repo, "Another behaviour")
 
     def settings(self, **service: object) -> None:
-        """The service's settings; `thresholds` is a table of the environment's."""
+        """The service's settings; `thresholds` is a table of the environment's, `repository` where images are pushed."""
+        repository = service.pop("repository", "")
         thresholds = service.pop("thresholds", {})
         words = {
             "command": "python server.py --host 127.0.0.1 --port {port}",
@@ -293,6 +294,7 @@ class World:
         lines = ["[tool.deploykit]", f'app = "{self.app}"', "[tool.deploykit.service]"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in words.items()]
         lines += ["[tool.deploykit.image]", f'base = "{BASE_IMAGE}"']
+        lines += [f'repository = "{repository}"', "insecure = true"] if repository else []
         lines += ["[tool.deploykit.docker]", f'edge_image = "{EDGE_IMAGE}"']
         lines += ["[tool.deploykit.environments.local]", f'target = "{self.target}"', f"port = {self.port}"]
         lines += ['preflight = ["settings", "variables", "target"]']

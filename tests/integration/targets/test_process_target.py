@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,13 +30,11 @@ class TestProcessTarget(TargetContract):
     def python(self):
         return (sys.executable, "-S", "-u")
 
-    def test_a_crash_is_seen_long_before_two_seconds(self, target, spec, supervisor):
-        target.start(spec())  # the supervisor is up
-        began = time.monotonic()
+    def test_a_crash_is_seen_beside_what_runs(self, target, spec, supervisor):
+        target.start(spec())
         target.start(spec("raise SystemExit('boom')", replica=1))
-        until(lambda: one(target, "r1-web-1").state is InstanceState.EXITED, 2)
+        until(lambda: one(target, "r1-web-1").state is InstanceState.EXITED)
         assert list(target.logs("r1-web-1")) == ["boom"]
-        assert time.monotonic() - began < 1.5  # 0.03 s on an idle machine, most of it Python's own start
 
     def test_an_instance_does_not_depend_on_the_callers_surroundings(self, target, spec, monkeypatch):
         monkeypatch.setenv("PGPASSWORD", "of the caller")

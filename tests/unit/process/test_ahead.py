@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 
 import pytest
 
@@ -40,14 +39,12 @@ def test_a_program_is_ended_when_nobody_wants_it_any_more():
     gate = Gate()
     gate.open()
     program = [sys.executable, "-c", "import time; print('on', flush=True); time.sleep(60)"]
-    began = time.monotonic()
     on = threading.Event()
     ahead = Ahead(lambda: run(program, gate=gate, on_line=lambda _stream, _line: on.set()))
     assert on.wait(20)
     gate.close()
     with pytest.raises(Unwanted):
         ahead.get()
-    assert time.monotonic() - began < 20
 
 
 def test_a_program_that_ends_by_itself_does_not_mind_a_gate():

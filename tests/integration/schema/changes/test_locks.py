@@ -6,14 +6,15 @@ import contextlib
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from schema_cases import CASES
 from schema_world import world
 
-from deploykit.schema.inside.changes.parts import Refused
-from deploykit.schema.inside.live.ddl import Blocked, Limits
+from deploykit.schema.inside.changes.parts import Block, Refused, Table
+from deploykit.schema.inside.live.ddl import Blocked, Limits, perform
 from deploykit.schema.inside.live.runner import only_one
 from deploykit.schema.inside.live.session import state_of
 
@@ -313,27 +314,71 @@ def eager_autovacuum(database):
     tell("ALTER SYSTEM RESET autovacuum_naptime")
 
 
+AT_T = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: %public.t%'"
+
+
+def send_autovacuum(connection: psycopg.Connection) -> set[tuple[int, ...]]:
+    """To the table t, where it would be for a minute; the worker that came."""
+    connection.execute(
+        "ALTER TABLE t SET (autovacuum_vacuum_cost_delay = 50, autovacuum_vacuum_cost_limit = 1, "
+        "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)"
+    )
+    connection.execute("INSERT INTO t (note, price) SELECT repeat('x', 200), g FROM generate_series(1, 60000) g")
+    connection.execute("DELETE FROM t WHERE id % 2 = 0 AND length(note) > 100")
+    deadline = time.monotonic() + 60
+    while not (workers := connection.execute(AT_T).fetchall()):
+        assert time.monotonic() < deadline, "no autovacuum came"
+        time.sleep(0.05)
+    return set(workers)
+
+
 def test_an_autovacuum_makes_way(database, eager_autovacuum):
-    """A worker that is at the table and would be for a minute: it gives way to who waits for it, and to nobody with a short limit."""
+    """A worker gives way to who waits for it, and to nobody with a short limit."""
     case = BY_NAME["change_type"]
-    at_it = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: %public.t%'"
     with world(database, case) as found, psycopg.connect(database, autocommit=True) as connection:
-        connection.execute(
-            "ALTER TABLE t SET (autovacuum_vacuum_cost_delay = 50, autovacuum_vacuum_cost_limit = 1, "
-            "autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)"
-        )
-        connection.execute("INSERT INTO t (note, price) SELECT repeat('x', 200), g FROM generate_series(1, 60000) g")
-        connection.execute("DELETE FROM t WHERE id % 2 = 0 AND length(note) > 100")
-        deadline = time.monotonic() + 60
-        while not (workers := connection.execute(at_it).fetchall()):
-            assert time.monotonic() < deadline, "no autovacuum came"
-            time.sleep(0.05)
+        workers = send_autovacuum(connection)
         change = case.declare()
         found.start_old()
         found.runner.expand(change)
         assert found.runner.known(change.key).phase == "expanded"
-        assert not set(workers) & set(connection.execute(at_it).fetchall()), "it is still there: it was not met"
+        assert not workers & set(connection.execute(AT_T).fetchall()), "it is still there: it was not met"
         found.runner.fill(change.key)
         found.stop_old()
         found.runner.contract(change.key, "the test")
         assert found.runner.known(change.key).phase == "contracted"
+
+
+def test_an_autovacuum_is_not_waited_for_with_another_lock_held(database, eager_autovacuum):
+    """Its time would be long enough for a writer, who has the one table and wants the other, to find a deadlock and be ended."""
+    theirs = (
+        "SELECT count(*) FROM pg_locks WHERE relation = 'p'::regclass AND mode = 'AccessExclusiveLock' AND granted "
+        "AND pid <> pg_backend_pid()"
+    )
+    block = Block(("ALTER TABLE p ADD COLUMN one integer", "ALTER TABLE t ADD COLUMN two integer"))
+    limits = Limits(total=30.0)
+    with (
+        world(database, BY_NAME["add_foreign_key"]) as found,
+        psycopg.connect(database, autocommit=True) as connection,
+        psycopg.connect(database) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        workers = send_autovacuum(connection)
+        writer.execute("INSERT INTO t (note, price) VALUES ('x', 1)")
+        changed = pool.submit(
+            perform,
+            found.runner.session,
+            block,
+            (Table("p"), Table("t")),
+            limits=limits,
+            after=lambda _held, _tries: (),
+            tell=found.said.append,
+        )
+        deadline = time.monotonic() + 20
+        while writer.execute(theirs).fetchone() != (1,):
+            assert time.monotonic() < deadline, "the change never had the first table"
+            time.sleep(0.005)
+        writer.execute("INSERT INTO p DEFAULT VALUES")
+        writer.commit()
+        changed.result(60)
+        assert not workers & set(connection.execute(AT_T).fetchall()), "it is still there: it was not met"
+        assert connection.execute("SELECT one FROM p LIMIT 1").fetchall() == [(None,)]

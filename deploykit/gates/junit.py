@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,14 @@ __all__ = ["Counts", "read_counts"]
 class Counts:
     """What became of the tests. `ran` are those whose body was executed: passed, failed, or failed as expected.
 
-    `skipped` are names with their reasons; `failures` are findings, one for each failure or error.
+    `skipped` are names with their reasons; `failures` are findings, one for each failure or error. `repeated` are the names that
+    the report has more than once (a test that was tried again, or one with subtests); each counts once.
     """
 
     ran: int
     skipped: tuple[str, ...]
     failures: tuple[Finding, ...]
+    repeated: tuple[str, ...] = ()
 
 
 def read_counts(report: Path) -> Counts:
@@ -35,7 +38,8 @@ def read_counts(report: Path) -> Counts:
         raise InconclusiveError(
             "pytest left no readable report of what it ran", details=[str(error)], next_step="look at pytest's output"
         ) from error
-    ran, skipped, failures = 0, [], []
+    ran: Counter[str] = Counter()
+    skipped, failures = [], []
     for case in root.iter("testcase"):
         name = f"{case.get('classname', '')}::{case.get('name', '')}".strip(":")
         problems = [child for child in case if child.tag in {"failure", "error"}]
@@ -45,13 +49,14 @@ def read_counts(report: Path) -> Counts:
         if skip is not None and skip.get("type") != "pytest.xfail":
             skipped.append(f"{name} ({skip.get('message', '')})")
         else:
-            ran += 1
+            ran[name] += 1
     announced = sum(int(suite.get("tests", "0")) for suite in root.iter("testsuite"))
     if announced and not ran and not skipped:
         raise InconclusiveError(
             f"pytest's report announces {announced} tests and lists none", next_step="look at pytest's output"
         )
-    return Counts(ran=ran, skipped=tuple(skipped), failures=tuple(failures))
+    repeated = tuple(name for name, times in ran.items() if times > 1)
+    return Counts(ran=len(ran), skipped=tuple(skipped), failures=tuple(failures), repeated=repeated)
 
 
 def _finding(name: str, case: ET.Element, problem: ET.Element) -> Finding:

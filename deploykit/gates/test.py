@@ -152,6 +152,7 @@ def interpret(
         settings=settings,
         notes=(
             *((f"deselected by pytest's own configuration: {deselected[1]}",) if deselected else ()),
+            *_tried_again(completed, counts),
             *(f"skipped: {name}" for name in counts.skipped[:20]),
         ),
     )
@@ -182,6 +183,15 @@ def interpret(
             next_step="make them run, or say in the open how many may be skipped: tests.allowed_skips",
         )
     return Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence)
+
+
+def _tried_again(completed: Completed, counts: Counts) -> list[str]:
+    """What pytest-rerunfailures did: a test that passed only then is no failure, and nothing to be silent about."""
+    found = re.search(r"(\d+) rerun\b", completed.stdout)
+    if not found:
+        return []
+    passed = [name for name in counts.repeated if not any(name in finding.message for finding in counts.failures)]
+    return [f"tried again after a failure: {found[1]}", *(f"passed only when tried again: {name}" for name in passed)]
 
 
 def _rerun(counts: Counts) -> str:

@@ -18,10 +18,9 @@ CASES = "fault cases"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With two workers (`-n 2 --dist loadfile`) what takes longest is begun first. All that builds on the machine's engine is in
-    one file: its builds are to come from one process.
-    """
-    items.sort(key=lambda item: (not item.path.name.startswith("test_docker"), item.path.name != "test_kill.py"))
+    """With two workers (`-n 2 --dist loadfile`) what takes longest is begun first."""
+    longest = ["test_docker_kills.py", "test_docker.py", "test_kill.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

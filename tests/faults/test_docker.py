@@ -10,12 +10,12 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import foreign_repo
 import pytest
+from docker_images import images  # noqa: F401 - for each test
 from harness import (
-    BASE_IMAGE,
     EDGE_IMAGE,
     KEPT_WARM,
     Load,
@@ -38,14 +38,6 @@ from test_cancel import (  # noqa: F401 - collected here as well
     test_a_migration_or_a_slow_start_is_really_interrupted,
     test_what_is_past_its_verdict_is_finished_whatever_comes,
 )
-from test_kill import (  # noqa: F401
-    test_a_first_release_that_was_killed_goes_on_or_leaves_nothing,
-    test_a_release_that_was_killed_beside_its_journal_goes_on_or_back,
-    test_a_release_that_was_killed_goes_on_or_back,
-    test_a_release_that_was_killed_while_it_undid_itself_is_undone,
-    test_a_rollback_that_was_killed_is_finished,
-    trials,
-)
 from test_ten_releases import (  # noqa: F401
     test_a_crash_at_start_is_given_up_and_says_why,
     test_a_health_path_that_answers_500_is_given_up_and_says_why,
@@ -54,7 +46,7 @@ from test_ten_releases import (  # noqa: F401
     test_ten_releases_in_a_row_lose_no_request,
 )
 from test_two_at_once import (  # noqa: F401
-    other,
+    somebody,
     test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away,
     test_a_lock_that_a_killed_process_left_behind_is_taken_over_and_that_is_said,
     test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it,
@@ -64,29 +56,8 @@ from test_two_at_once import (  # noqa: F401
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from test_kill import Case
-
 EVERY = bool(os.environ.get("DK_EVERY_CASE"))
-"""Kill at every point of every step. Otherwise each step is met at one of its points, by turns: builds take their time."""
-_EDGE = f"""
-FROM {BASE_IMAGE}
-RUN apt-get update && apt-get install -y --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
-STOPSIGNAL SIGUSR1
-"""
-
-
-@pytest.fixture(scope="session", autouse=True)
-def images() -> None:
-    """The base image is there (see .ci/run); that of the edge is made of it, like the official one."""
-    if docker_engine().find("inspect_image", EDGE_IMAGE) is None:
-        subprocess.run(
-            [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", EDGE_IMAGE, "-"],
-            input=_EDGE.encode(),
-            env={**os.environ, "DOCKER_BUILDKIT": "1"},
-            check=True,
-            capture_output=True,
-            timeout=300,
-        )
+"""Each way to cancel, and each pair of clones. Otherwise one of each: all of them are met on the machine's own processes."""
 
 
 @pytest.fixture
@@ -94,7 +65,7 @@ def target() -> str:
     return "docker"
 
 
-@pytest.fixture(params=["Ctrl-C", "SIGTERM"])
+@pytest.fixture(params=["Ctrl-C", "SIGTERM"] if EVERY else ["Ctrl-C"])
 def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)
     made = Scene(tiny, request.param)
@@ -103,20 +74,9 @@ def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
     return made
 
 
-@pytest.fixture
-def share() -> Callable[[list[Case]], list[Case]]:
-    """Each step once, its points and the ways on by turns."""
-
-    def pick(cases: list[Case]) -> list[Case]:
-        if EVERY:
-            return cases
-        steps: dict[Any, list[Case]] = {}
-        for case in cases:
-            # Beside the journal it is the calls of the ledger that are counted.
-            steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
-        return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
-
-    return pick
+@pytest.fixture(params=["another clone", "the same clone"] if EVERY else ["another clone"])
+def other(tiny: World, request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return somebody(tiny, tmp_path, request.param)
 
 
 def kill_proxy(world: World) -> None:

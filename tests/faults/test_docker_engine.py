@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from docker_images import images  # noqa: F401 - they are copied from the engine that others use
 from harness import BASE_IMAGE, EDGE_IMAGE, KEPT_WARM, Load, Machine, docker_engine, eventually, get, new_state
-from test_docker import images  # noqa: F401 - they are copied from the engine that others use
 
 from deploykit.process.docker import Engine
 

@@ -21,11 +21,15 @@ SLOW_LOWER = "deploykit.release.performer:ReleasePerformer._lower"
 @pytest.fixture(params=["the same clone", "another clone"])
 def other(tiny: World, request: pytest.FixtureRequest, tmp_path: Path) -> World:
     """Somebody else who releases the same app on the same machine."""
-    repo = tiny.repo
-    if request.param == "another clone":
-        repo = tmp_path / "clone"
-        foreign_repo.git(tmp_path, "clone", "--quiet", str(tiny.repo), str(repo))
-    made = replace(tiny, repo=repo, commits={})
+    return somebody(tiny, tmp_path, request.param)
+
+
+def somebody(world: World, folder: Path, where: str) -> World:
+    repo = world.repo
+    if where == "another clone":
+        repo = folder / "clone"
+        foreign_repo.git(folder, "clone", "--quiet", str(world.repo), str(repo))
+    made = replace(world, repo=repo, commits={})
     made.settings()
     return made
 

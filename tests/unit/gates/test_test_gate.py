@@ -133,3 +133,24 @@ def test_a_report_that_is_cut_off_is_inconclusive(counts_of, text):
 def test_a_report_that_announces_tests_and_lists_none_is_inconclusive(counts_of):
     with pytest.raises(InconclusiveError, match="lists none"):
         counts_of('<testsuites><testsuite tests="3" /></testsuites>')
+
+
+def test_a_test_that_passed_only_when_tried_again_counts_once_and_is_named(counts_of):
+    counts = counts_of(suite(case("shaky"), case("good"), case("shaky")))
+    verdict = judged(counts, 0, stdout="2 passed, 1 rerun in 0.1s\n")
+    assert (verdict.outcome, verdict.evidence.looked_at) == (Outcome.PASSED, 2)
+    assert "tried again after a failure: 1" in verdict.evidence.notes
+    assert "passed only when tried again: tests.test_a::shaky" in verdict.evidence.notes
+
+
+def test_a_test_that_failed_each_time_is_a_failure_and_no_more(counts_of):
+    counts = counts_of(suite(case("bad"), case("bad", '<failure message="assert 0" />')))
+    verdict = judged(counts, 1, stdout="1 failed, 1 rerun in 0.1s\n")
+    assert verdict.reason == "1 of 1 tests failed"
+    assert verdict.evidence.notes == ("tried again after a failure: 1",)
+
+
+def test_subtests_are_not_taken_for_tries(counts_of):
+    verdict = judged(counts_of(suite(case("many"), case("many"))), 0, stdout="1 passed, 2 subtests passed in 0.1s\n")
+    assert verdict.evidence.looked_at == 1
+    assert not [note for note in verdict.evidence.notes if "again" in note]

@@ -314,7 +314,9 @@ def eager_autovacuum(database):
     tell("ALTER SYSTEM RESET autovacuum_naptime")
 
 
-AT_T = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: %public.t%'"
+AT_T = (
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE 'autovacuum: %public.t%'"
+)
 
 
 def send_autovacuum(connection: psycopg.Connection) -> set[tuple[int, ...]]:

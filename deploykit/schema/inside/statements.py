@@ -6,27 +6,12 @@ merely because it was not understood.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from .tokens import Token, split, tokens, top_level, type_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-TOKEN = re.compile(
-    r"""
-      (?P<space>\s+|--[^\n]*)
-    | (?P<comment>/\*)
-    | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][\w]*)?\$)
-    | (?P<escaped>[eE]'(?:[^'\\]|\\.|'')*')
-    | (?P<string>(?:[nNbBxX]|[uU]&)?'(?:[^']|'')*')
-    | (?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`)
-    | (?P<word>[A-Za-z_\x80-\U0010ffff][\w$]*)
-    | (?P<number>\d[\w.]*)
-    | (?P<sign>.)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 _HARMLESS = frozenset(
     {
@@ -112,47 +97,6 @@ _PURE_FUNCTIONS = frozenset(
 _TABLE_ATTRIBUTES = frozenset(
     {"VALIDATE", "OWNER", "ENABLE", "DISABLE", "SET", "RESET", "CLUSTER", "REPLICA", "INHERIT", "ATTACH", "FORCE", "NO"}
 )
-
-
-class Token:
-    """`text` in upper case for a bare word, as it stands for all else; `name` is the identifier it would be."""
-
-    __slots__ = ("kind", "name", "text")
-
-    def __init__(self, kind: str, text: str) -> None:
-        self.kind = kind
-        self.text = text.upper() if kind == "word" else text
-        self.name = text[1:-1].replace(text[0] * 2, text[0]) if kind == "quoted" else text.lower()
-
-
-def tokens(sql: str) -> list[Token]:
-    """The words of the text, without space and comments. A dollar-quoted body is one token of kind `body`."""
-    found: list[Token] = []
-    at = 0
-    while at < len(sql):
-        match = TOKEN.match(sql, at)
-        if match is None:  # the last alternative takes any character
-            break
-        kind, at = str(match.lastgroup), match.end()
-        if kind == "comment":
-            at = _comment_end(sql, at)
-        elif kind == "dollar":
-            end = sql.find(match.group(), at)
-            end = len(sql) if end < 0 else end
-            found.append(Token("body", sql[at:end]))
-            at = end + len(match.group())
-        elif kind != "space":
-            found.append(Token(kind, match.group()))
-    return found
-
-
-def _comment_end(sql: str, at: int) -> int:
-    depth = 1
-    for edge in _COMMENT_EDGE.finditer(sql, at):
-        depth += 1 if edge.group() == "/*" else -1
-        if depth == 0:
-            return edge.end()
-    return len(sql)
 
 
 def classify(sql: str) -> list[dict[str, Any]]:
@@ -375,7 +319,7 @@ class _Statement:
         if table["table"] is None:
             return []
         found: list[dict[str, Any]] = []
-        for action in _split(self.rest()):
+        for action in split(self.rest()):
             described = _Statement(action).action(table) if action else []
             if not described:
                 return []
@@ -424,7 +368,7 @@ class _Statement:
             return [{"kind": "add_constraint", **table}]
         self.take("IF", "NOT", "EXISTS")
         column = self.identifier()
-        words = [word.text for word in _top_level(self.rest()) if word.kind in {"word", "sign"}]
+        words = [word.text for word in top_level(self.rest()) if word.kind in {"word", "sign"}]
         text = f" {' '.join(words)} "
         serial = words[:1] and words[0] in {"SERIAL", "BIGSERIAL", "SMALLSERIAL", "SERIAL4", "SERIAL8"}
         default = " DEFAULT " in text.replace(" BY DEFAULT ", " ") and " DEFAULT NULL " not in text
@@ -459,7 +403,7 @@ class _Statement:
                 return [{"kind": kind, **column, "nullable": None} if "default" in kind else {"kind": kind, **column}]
         self.take("SET", "DATA")
         if self.take("TYPE"):
-            return [{"kind": "alter_type", **column, "type": _type(self.rest()), "existing_type": None}]
+            return [{"kind": "alter_type", **column, "type": type_of(self.rest()), "existing_type": None}]
         return [{"kind": "other", **column}] if self.peek() in {"SET", "RESET", "ADD", "RESTART", "DROP"} else []
 
     def rename(self, table: dict[str, Any]) -> list[dict[str, Any]]:
@@ -500,36 +444,3 @@ _KEYWORDS_BEFORE_BRACKET = frozenset(
         "WITH",
     }
 )
-
-
-def _split(words: list[Token]) -> list[list[Token]]:
-    """At the commas that are not within brackets."""
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for word in words:
-        if word.kind == "sign":
-            depth += {"(": 1, ")": -1, "[": 1, "]": -1}.get(word.text, 0)
-            if word.text == "," and depth == 0:
-                parts.append([])
-                continue
-        parts[-1].append(word)
-    return parts
-
-
-def _top_level(words: list[Token]) -> list[Token]:
-    found, depth = [], 0
-    for word in words:
-        if word.kind == "sign" and word.text in "()":
-            depth += 1 if word.text == "(" else -1
-        elif depth == 0:
-            found.append(word)
-    return found
-
-
-def _type(words: list[Token]) -> str:
-    text = ""
-    for word in words:
-        if word.text in {"USING", "COLLATE"} and word.kind == "word":
-            break
-        text += (" " if text and word.kind == "word" else "") + word.text
-    return text

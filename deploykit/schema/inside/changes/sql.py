@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..statements import TOKEN
+from ..tokens import TOKEN
 from .parts import Refused, Table
 
 if TYPE_CHECKING:

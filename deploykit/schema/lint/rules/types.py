@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploykit.schema.inside.statements import tokens
+from deploykit.schema.inside.tokens import tokens
 from deploykit.schema.lint.rules.rule import Rule
 
 if TYPE_CHECKING:

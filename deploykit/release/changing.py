@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor
+from deploykit.ledger.check import ADOPT
 from deploykit.model import DeploykitError, UsageError
 from deploykit.release.build import build_artifact, load_artifact, read_sources
 from deploykit.release.instances import one_off
@@ -222,12 +223,10 @@ def take_restore_point(around: Surroundings) -> dict[str, Any] | None:
 def refuse_past_contract(around: Surroundings, wanted: ReleaseRecord, *, tell: Callable[[str], None]) -> None:
     """Raise DeploykitError when the version needs a shape of the schema that was dropped since.
 
-    Asked only where a release has noted declared changes. Whether the database can be asked or not, an incident goes on: then it is said.
+    Asked only where it can be so by the record. Whether the database can be asked or not, an incident goes on: then it is said.
     """
-    if not _has_changes(around):
-        return
     live = around.ledger.live()
-    if live is None:
+    if live is None or not _can_be_past(around, wanted):
         return
     try:
         answer = _run(around, "status", {}, _live(around, live), lambda _line: None)
@@ -255,11 +254,17 @@ def refuse_past_contract(around: Surroundings, wanted: ReleaseRecord, *, tell: C
         )
 
 
-def _has_changes(around: Surroundings) -> bool:
+def _can_be_past(around: Surroundings, wanted: ReleaseRecord) -> bool:
+    """Whether a declared change may have been contracted since: a release has noted one, or the record does not say what
+    releases did (it was made anew from what runs, or the version is older than those that are looked at).
+    """
+    if not spec_of(around.ledger, wanted, around.name).database.migrations:
+        return False
     records = [record for record in around.ledger.releases(limit=_LOOKED_AT) if record.kind == "release"]
+    if wanted.id not in {record.id for record in records}:
+        return True
     return any(
-        step.result.get("changes")
+        step.name == ADOPT or (step.name == "migrate" and step.result.get("changes"))
         for record in records
         for step in around.ledger.steps(record.id)
-        if step.name == "migrate"
     )

@@ -93,7 +93,9 @@ def test_silent_connections_hold_it_no_longer_than_it_lingers(start_board, migra
     idle.request("GET", "/health")
     assert idle.getresponse().read()
     unused = socket.create_connection(("127.0.0.1", board.port))
+    began = time.monotonic()
     assert board.terminate() == 0
+    assert time.monotonic() - began < 5
     unused.close()
     idle.close()
 

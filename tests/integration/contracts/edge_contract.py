@@ -301,8 +301,8 @@ class EdgeContract:
         traffic = two.traffic("r1", mark)
         assert (traffic.errors, traffic.database_errors) == (2, 1)
         assert len(traffic.latencies_ms) == 5
-        assert max(traffic.latencies_ms) >= 100
-        assert sorted(traffic.latencies_ms)[1] < max(traffic.latencies_ms)
+        assert 100 <= max(traffic.latencies_ms) < 2000
+        assert min(traffic.latencies_ms) < 100
         assert two.traffic("r2", mark).requests == 0
         assert two.traffic("r1", two.mark()).requests == 0
 

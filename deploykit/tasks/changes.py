@@ -134,6 +134,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
     """
     from deploykit.tasks.changes_shown import plan_sql
 
+    _check_pace(speed, batch, workers)
     if sql:
         answer, _ = _act("plan", env, {"keys": change or []}, json=True, sources=True)
         for line in plan_sql(answer, programs=("fill",)):
@@ -155,6 +156,23 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
     else:
         print(said)
     return None
+
+
+def _check_pace(speed: float, batch: float, workers: int) -> None:
+    """0 stands for what the settings say."""
+    from deploykit.model import UsageError
+
+    wrong = [
+        words
+        for words, good in (
+            (f"--speed is 0.01 to 1, not {speed:g}", speed == 0 or 0.01 <= speed <= 1),
+            (f"--batch is more than 0 s, not {batch:g}", batch >= 0),
+            (f"--workers is 1 or more, not {workers}", workers >= 0),
+        )
+        if not good
+    ]
+    if wrong:
+        raise UsageError(wrong[0], next_step="invoke --help db.backfill")
 
 
 def _fill(

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from invoke.exceptions import Exit
-from invoke.tasks import task
+from invoke.tasks import Task, task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from invoke.tasks import Task
+    from invoke.parser.argument import Argument
 
     from deploykit.model import DeploykitError
     from deploykit.release.surroundings import Surroundings
@@ -63,10 +63,35 @@ def command(
             if code:
                 raise Exit(code=code)
 
-        made = task(run, **options)
+        made = task(run, klass=_Command, **options)
         return cast("Task[Any]", made)
 
     return wrap
+
+
+class _Command(Task[Any]):
+    """A task whose options that are numbers refuse a word in a sentence; invoke itself ends with a traceback."""
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        arguments = super().get_arguments(ignore_unknown_help)
+        for argument in arguments:
+            if argument.kind in {int, float}:
+                argument.kind = functools.update_wrapper(
+                    functools.partial(_number, argument.kind, argument.names[0]), argument.kind, updated=()
+                )
+        return arguments
+
+
+def _number(kind: type[float], option: str, text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        from deploykit.model import UsageError
+
+        what = "a whole number" if kind is int else "a number"
+        error = UsageError(f"--{option} takes {what}, not {text!r}", next_step="invoke --help TASK says what it is")
+        _print_error(error, {}, as_json=False)
+        raise Exit(code=error.exit_code) from None
 
 
 def _show_help(word: str) -> None:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
+from invoke.program import Program
 
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 from deploykit.tasks.command import BROKEN_PIPE, command, hang_up, print_json, repository, say
@@ -122,3 +124,32 @@ def test_the_search_ends_at_the_repositorys_top(tmp_path, monkeypatch):
     (inner / "below").mkdir()
     monkeypatch.chdir(inner / "below")
     assert repository() == inner / "below"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--speed", "fast"], "error: --speed takes a number, not 'fast'"),
+        (["--workers", "2.5"], "error: --workers takes a whole number, not '2.5'"),
+    ],
+)
+def test_a_word_where_a_number_is_wanted_is_refused_in_a_sentence(capsys, words, said):
+    @command()
+    def fill(_context, speed=0.0, workers=0):
+        pytest.fail("it was begun")
+
+    with pytest.raises(SystemExit) as ended:
+        Program(namespace=Collection(fill)).run(["invoke", "fill", *words])
+    assert ended.value.code == 3
+    told = capsys.readouterr().err
+    assert said in told
+    assert "next: " in told
+
+
+def test_a_number_is_one(capsys):
+    @command()
+    def fill(_context, speed=0.0, workers=0):
+        print([speed, workers])
+
+    Program(namespace=Collection(fill)).run(["invoke", "fill", "--speed", "0.5", "--workers", "2"], exit=False)
+    assert capsys.readouterr().out == "[0.5, 2]\n"

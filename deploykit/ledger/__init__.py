@@ -38,7 +38,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # SQLAlchemy costs a third of a second; only those who open a ledger pay for it.
+    # Only those who open a ledger pay for what it takes.
     if name in {"SqlLedger", "open_ledger"}:
         from deploykit.ledger import sql
 

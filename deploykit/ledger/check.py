@@ -11,18 +11,17 @@ import sqlite3
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
-
 from deploykit.ledger.canonical import entry_hash, loads
 from deploykit.ledger.interface import ChainProblem, Entry
 from deploykit.ledger.projections import Drop, Put, derive, seal
+from deploykit.ledger.queries import select
 from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deploykit.ledger.database import Database
+    from deploykit.ledger.database import Connection, Database
+    from deploykit.ledger.tables import Table
 
 __all__ = ["check_chain"]
 
@@ -45,10 +44,8 @@ def check_chain(
                 walk.compare(table, list(_rows(connection, table, app, environment)))
             if database.is_sqlite:
                 walk.integrity(connection)
-        except DBAPIError as error:
-            if not isinstance(error.orig, sqlite3.DatabaseError):
-                raise
-            walk.found(0, f"the file can't be read to its end: {error.orig}")
+        except sqlite3.DatabaseError as error:
+            walk.found(0, f"the file can't be read to its end: {error}")
     walk.anchored(anchors)
     return walk.problems
 
@@ -114,9 +111,9 @@ class _Walk:
                 f"the chain ends at entry {self._sequence}, but {CHAINS.name} says that entry {known[0]} is its end",
             )
 
-    def compare(self, table: sa.Table, actual: list[Mapping[str, Any]]) -> None:
+    def compare(self, table: Table, actual: list[Mapping[str, Any]]) -> None:
         derived = self._derived[table.name]
-        names = [column.name for column in table.primary_key if column.name not in self._scope]
+        names = table.key
         seen = set()
         for row in actual:
             key = _key({name: row[name] for name in names})
@@ -131,7 +128,7 @@ class _Walk:
         for key in derived.keys() - seen:
             self.found(self._source[table.name, key], f"{table.name} lacks the row {key}that the entries tell of")
 
-    def _columns(self, table: sa.Table, key: str, row: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
+    def _columns(self, table: Table, key: str, row: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
         for name, expected in derived.items():
             if table is LOCKS and name in _BY_HEARTBEAT:
                 continue
@@ -148,8 +145,8 @@ class _Walk:
                 seen = "" if name == anchor else f" of {name}"
                 self.found(0, f"the anchor{seen} {anchor} is not in the chain: entries were cut off or rewritten")
 
-    def integrity(self, connection: sa.Connection) -> None:
-        for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(10)"):
+    def integrity(self, connection: Connection) -> None:
+        for (line,) in connection.run("PRAGMA integrity_check(10)"):
             if line != "ok":
                 self.found(0, f"the file is damaged: {line}")
 
@@ -186,21 +183,16 @@ def _short(value: object) -> str:
 
 
 def _rows(
-    connection: sa.Connection, table: sa.Table, app: str, environment: str, *, order: str = ""
+    connection: Connection, table: Table, app: str, environment: str, *, order: str = ""
 ) -> Iterator[Mapping[str, Any]]:
-    # Types are left out, so that a value of the wrong one is handed over as it is.
-    columns = [sa.type_coerce(column, sa.types.NullType()).label(column.name) for column in table.c]
-    query = sa.select(*columns).where(table.c.app == app, table.c.environment == environment)
-    if order:
-        query = query.order_by(table.c[order])
-    for row in connection.execution_options(yield_per=500).execute(query).mappings():
-        yield {column.name: row[column.name] for column in table.c}
+    scope = {"app": app, "environment": environment}
+    yield from connection.stream(select(table, scope, order=[order] if order else ()))
 
 
 @contextlib.contextmanager
-def _lossless_text(connection: sa.Connection) -> Iterator[None]:
+def _lossless_text(connection: Connection) -> Iterator[None]:
     """Let SQLite hand over text that is not UTF-8 (a flipped byte) rather than fail on it."""
-    raw: object = connection.connection.dbapi_connection
+    raw: object = connection.driver
     if not isinstance(raw, sqlite3.Connection):
         yield
         return

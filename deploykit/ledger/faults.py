@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING
-
-from sqlalchemy.exc import DBAPIError
 
 from deploykit.model import DeploykitError
-
-if TYPE_CHECKING:
-    from sqlalchemy.exc import SQLAlchemyError
 
 __all__ = ["folder_fault", "is_missing_table", "translate"]
 
@@ -52,25 +46,20 @@ _POSTGRESQL = {
 _UNKNOWN = ("answered with an error", "look at the cause above")
 
 
-def translate(error: SQLAlchemyError | sqlite3.Error, where: str) -> DeploykitError:
-    """The error to show for `error`; `where` is the path or the URL without its password."""
-    cause: BaseException = error
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        cause = error.orig
-    if isinstance(cause, sqlite3.Error):
+def translate(error: Exception, where: str) -> DeploykitError:
+    """The error to show for a driver's `error`; `where` is the path or the URL without its password."""
+    if isinstance(error, sqlite3.Error):
         # The extended codes (SQLITE_IOERR_WRITE …) keep the primary one in their low byte.
-        said, next_step = _SQLITE.get(getattr(cause, "sqlite_errorcode", -1) & 0xFF, _UNKNOWN)
-    elif isinstance(error, DBAPIError):
-        state = getattr(cause, "sqlstate", None) or ""
-        said, next_step = _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2]) or _UNKNOWN
+        said, next_step = _SQLITE.get(getattr(error, "sqlite_errorcode", -1) & 0xFF, _UNKNOWN)
     else:
-        said, next_step = _UNKNOWN
-    details = tuple(line for line in str(cause).splitlines() if line.strip())[:8]
+        state = getattr(error, "sqlstate", None) or ""
+        said, next_step = _POSTGRESQL.get(state) or _POSTGRESQL.get(state[:2]) or _UNKNOWN
+    details = tuple(line for line in str(error).splitlines() if line.strip())[:8]
     return DeploykitError(f"The ledger {where} {said}.", details=details, next_step=next_step)
 
 
-def is_missing_table(error: DBAPIError) -> bool:
-    return getattr(error.orig, "sqlstate", None) == "42P01" or "no such table" in str(error.orig)
+def is_missing_table(error: Exception) -> bool:
+    return getattr(error, "sqlstate", None) == "42P01" or "no such table" in str(error)
 
 
 def folder_fault(error: OSError, where: str) -> DeploykitError:

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from deploykit.ledger.canonical import clean, dumps, entry_hash, plain
 from deploykit.ledger.interface import Entry
 from deploykit.ledger.projections import Drop, Put, derive
+from deploykit.ledger.queries import Query, delete, insert, select, update
 from deploykit.ledger.tables import CHAINS, ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from deploykit.ledger.database import Connection
     from deploykit.ledger.projections import Change
 
 __all__ = ["Journal"]
 
-_FIRST = sa.text(
-    "INSERT INTO deploykit_chains (app, environment, sequence, hash) VALUES (:app, :environment, 0, '') ON CONFLICT DO NOTHING"
-)
+_FIRST = f"INSERT INTO {CHAINS.name} (app, environment, sequence, hash) VALUES (?, ?, 0, '') ON CONFLICT DO NOTHING"  # noqa: S608  # nosec B608 - a constant
 
 
 class Journal:
     """Appends to the chain of one app in one environment. Making one waits for every other writer of that chain."""
 
     def __init__(
-        self, connection: sa.Connection, *, app: str, environment: str, clock: Callable[[sa.Connection], float]
+        self, connection: Connection, *, app: str, environment: str, clock: Callable[[Connection], float]
     ) -> None:
         self.connection = connection
         self._scope: dict[str, Any] = {"app": app, "environment": environment}
@@ -35,14 +33,12 @@ class Journal:
         self.now = clock(connection)  # asked only now, since waiting may have taken a while
 
     def _locked_end(self) -> tuple[int, str]:
-        end = (
-            sa.select(CHAINS.c.sequence, CHAINS.c.hash).where(*self._is(CHAINS, {})).with_for_update()
-        )  # SQLite has no FOR UPDATE and needs none: its write lock is taken
-        row = self.connection.execute(end).one_or_none()
+        end = self.connection.locking(select(CHAINS, self._scope))
+        row = self.connection.first(end)
         if row is None:
-            self.connection.execute(_FIRST, self._scope)
-            row = self.connection.execute(end).one()
-        return row.sequence, row.hash
+            self.connection.run(Query(_FIRST, list(self._scope.values())))
+            (row,) = self.connection.rows(end)
+        return row["sequence"], row["hash"]
 
     def append(self, kind: str, payload: Mapping[str, Any], *, release: str = "") -> Entry:
         """Write one entry and what it changes. Raises TypeError when `payload` is not JSON."""
@@ -56,10 +52,8 @@ class Journal:
         content = plain(payload)
         text = dumps(content)
         own = entry_hash(**self._scope, **fields, payload=text)
-        self.connection.execute(sa.insert(ENTRIES).values(**self._scope, **fields, payload=text, hash=own))
-        self.connection.execute(
-            sa.update(CHAINS).where(*self._is(CHAINS, {})).values(sequence=fields["sequence"], hash=own)
-        )
+        self.connection.run(insert(ENTRIES, {**self._scope, **fields, "payload": text, "hash": own}))
+        self.connection.run(update(CHAINS, {"sequence": fields["sequence"], "hash": own}, self._scope))
         entry = Entry(**fields, payload=content, hash=own)
         for change in derive(entry):
             self._apply(change)
@@ -69,13 +63,8 @@ class Journal:
     def _apply(self, change: Change) -> None:
         match change:
             case Put(table, key, values):
-                self.connection.execute(sa.insert(table).values(**self._scope, **key, **values))
+                self.connection.run(insert(table, {**self._scope, **key, **values}))
             case Drop(table, key):
-                self.connection.execute(sa.delete(table).where(*self._is(table, key)))
-            case _:
-                self.connection.execute(
-                    sa.update(change.table).where(*self._is(change.table, change.key)).values(**change.values)
-                )
-
-    def _is(self, table: sa.Table, key: Mapping[str, Any]) -> list[sa.ColumnElement[bool]]:
-        return [table.c[name] == value for name, value in (self._scope | dict(key)).items()]
+                self.connection.run(delete(table, {**self._scope, **key}))
+            case _ if change.values:
+                self.connection.run(update(change.table, change.values, {**self._scope, **change.key}))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from deploykit.ledger import rows
 from deploykit.ledger.canonical import clean
 from deploykit.ledger.interface import LockHeld, StaleToken
 from deploykit.ledger.projections import seal
+from deploykit.ledger.queries import update
 from deploykit.ledger.scoped import Scoped
 from deploykit.ledger.tables import LOCKS
 
 if TYPE_CHECKING:
+    from deploykit.ledger.database import Connection
     from deploykit.ledger.interface import Held
 
 __all__ = ["SqlLock"]
@@ -50,7 +50,7 @@ class SqlLock(Scoped):
                 "expires_at": expires_at,
                 "seal": seal(token, journal.now, expires_at),
             }
-            journal.connection.execute(sa.update(LOCKS).where(*self._is(LOCKS)).values(**values))
+            journal.connection.run(update(LOCKS, values, self._scope))
 
     def unlock(self, owner: str, token: int) -> None:
         with self._write() as journal:
@@ -65,11 +65,11 @@ class SqlLock(Scoped):
                 journal.append("lock.broken", payload)
             return known
 
-    def _lock(self, connection: sa.Connection) -> Held | None:
-        row = connection.execute(self._ask(LOCKS)).mappings().first()
+    def _lock(self, connection: Connection) -> Held | None:
+        row = connection.first(self._ask(LOCKS))
         return None if row is None else rows.held(row)
 
-    def _demand(self, connection: sa.Connection, token: int, owner: str | None = None) -> Held:
+    def _demand(self, connection: Connection, token: int, owner: str | None = None) -> Held:
         """The lock, if `token` (and `owner`) is still its own. A lease that ran out is no harm while nobody took over."""
         known = self._lock(connection)
         if known is not None and token == known.token and (owner is None or clean(owner) == known.owner):

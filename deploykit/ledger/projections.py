@@ -31,9 +31,8 @@ from deploykit.model import ReleaseOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Table
-
     from deploykit.ledger.interface import Entry
+    from deploykit.ledger.tables import Table
 
 __all__ = ["Change", "Drop", "Put", "Set", "derive", "seal"]
 

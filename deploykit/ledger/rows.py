@@ -9,12 +9,12 @@ from deploykit.ledger.interface import Entry, Held, Step, StepState, Timer
 from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
 
 if TYPE_CHECKING:
-    from sqlalchemy import RowMapping
+    from collections.abc import Mapping
 
 __all__ = ["entry", "held", "release", "step", "timer", "verdict"]
 
 
-def release(row: RowMapping) -> ReleaseRecord:
+def release(row: Mapping[str, Any]) -> ReleaseRecord:
     fields: dict[str, Any] = {
         name: row[name]
         for name in ("id", "app", "environment", "version", "digest", "commit", "tree", "actor", "kind", "previous")
@@ -28,7 +28,7 @@ def release(row: RowMapping) -> ReleaseRecord:
     )
 
 
-def step(row: RowMapping) -> Step:
+def step(row: Mapping[str, Any]) -> Step:
     return Step(
         sequence=row["sequence"],
         release=row["release"],
@@ -41,11 +41,11 @@ def step(row: RowMapping) -> Step:
     )
 
 
-def verdict(row: RowMapping) -> Verdict:
+def verdict(row: Mapping[str, Any]) -> Verdict:
     return Verdict.from_json(loads(row["verdict"]))
 
 
-def timer(row: RowMapping) -> Timer:
+def timer(row: Mapping[str, Any]) -> Timer:
     return Timer(
         id=row["sequence"],
         kind=row["kind"],
@@ -55,7 +55,7 @@ def timer(row: RowMapping) -> Timer:
     )
 
 
-def held(row: RowMapping) -> Held:
+def held(row: Mapping[str, Any]) -> Held:
     return Held(
         owner=row["owner"],
         reason=row["reason"],
@@ -66,7 +66,7 @@ def held(row: RowMapping) -> Held:
     )
 
 
-def entry(row: RowMapping) -> Entry:
+def entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
         sequence=row["sequence"],
         at=row["at"],

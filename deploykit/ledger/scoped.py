@@ -6,14 +6,15 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from deploykit.ledger.journal import Journal
+from deploykit.ledger.queries import select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from deploykit.ledger.database import Database
+    from deploykit.ledger.database import Connection, Database
+    from deploykit.ledger.queries import Query
+    from deploykit.ledger.tables import Table
 
 __all__ = ["Scoped"]
 
@@ -26,6 +27,7 @@ class Scoped:
     ) -> None:
         self.app = app
         self.environment = environment
+        self._scope: dict[str, Any] = {"app": app, "environment": environment}
         self._database = database
         self._clock = clock or (time.time if database.is_sqlite else None)
 
@@ -34,14 +36,21 @@ class Scoped:
         with self._database.write(flush=flush) as connection:
             yield Journal(connection, app=self.app, environment=self.environment, clock=self._now)
 
-    def _now(self, connection: sa.Connection) -> float:
+    def _now(self, connection: Connection) -> float:
         if self._clock is not None:
             return float(self._clock())
-        return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())::float8")) or 0.0)
+        return float(connection.value("SELECT extract(epoch FROM clock_timestamp())::float8"))
 
-    def _is(self, table: sa.Table, **where: Any) -> list[sa.ColumnElement[bool]]:
-        scope: dict[str, Any] = {"app": self.app, "environment": self.environment}
-        return [table.c[name] == value for name, value in (scope | where).items()]
-
-    def _ask(self, table: sa.Table, *, columns: Sequence[Any] = (), **where: Any) -> sa.Select[Any]:
-        return sa.select(*(columns or [table])).select_from(table).where(*self._is(table, **where))
+    def _ask(
+        self,
+        table: Table,
+        *,
+        columns: Sequence[str] = (),
+        present: str = "",
+        order: Sequence[str] = (),
+        limit: int | None = None,
+        **where: Any,
+    ) -> Query:
+        """As `queries.select`, within the scope."""
+        known = {**self._scope, **where}
+        return select(table, known, columns=columns, present=present, order=order, limit=limit)

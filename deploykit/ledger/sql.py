@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    import sqlalchemy as sa
-
+    from deploykit.ledger.database import Connection
     from deploykit.ledger.interface import ChainProblem, Entry, Step, Timer
+    from deploykit.ledger.queries import Query
     from deploykit.model import ReleaseRecord, Verdict
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -84,11 +84,11 @@ class SqlLedger(SqlLock):
         }
         with self._write() as journal:
             self._demand(journal.connection, token)
-            open_one = journal.connection.scalar(self._ask(RELEASES, outcome=_RUNNING, columns=[RELEASES.c.id]))
+            open_one = journal.connection.value(self._ask(RELEASES, outcome=_RUNNING, columns=["id"]))
             if open_one is not None:
                 msg = f"Release {open_one} of {self.app} in {self.environment} has not ended."
                 raise DeploykitError(msg, next_step=f"invoke release --env {self.environment} --resume")
-            known = set(journal.connection.scalars(self._ask(RELEASES, columns=[RELEASES.c.id])))
+            known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
             if release and (release in known or not _ID.fullmatch(release)):
                 msg = f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id."
                 raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
@@ -124,7 +124,7 @@ class SqlLedger(SqlLock):
     def set_live(self, release: str) -> None:
         with self._write() as journal:
             self._existing(journal.connection, release)
-            live = journal.connection.execute(self._live()).mappings().first()
+            live = journal.connection.first(self._live())
             if live is None or live["id"] != release:
                 journal.append("release.live", {}, release=release)
 
@@ -135,24 +135,23 @@ class SqlLedger(SqlLock):
         return self._one_release(self._ask(RELEASES, id=clean(release)))
 
     def releases(self, *, limit: int = 50) -> Sequence[ReleaseRecord]:
-        query = self._ask(RELEASES).order_by(RELEASES.c.sequence.desc()).limit(limit)
+        query = self._ask(RELEASES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
-            return [rows.release(row) for row in connection.execute(query).mappings()]
+            return [rows.release(row) for row in connection.rows(query)]
 
     def unfinished(self) -> ReleaseRecord | None:
         return self._one_release(self._ask(RELEASES, outcome=_RUNNING))
 
-    def _one_release(self, query: sa.Select[Any]) -> ReleaseRecord | None:
+    def _one_release(self, query: Query) -> ReleaseRecord | None:
         with self._database.read() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.first(query)
             return None if row is None else rows.release(row)
 
-    def _live(self) -> sa.Select[Any]:
-        newest = RELEASES.c.live_sequence
-        return self._ask(RELEASES).where(newest.is_not(None)).order_by(newest.desc()).limit(1)
+    def _live(self) -> Query:
+        return self._ask(RELEASES, present="live_sequence", order=["-live_sequence"], limit=1)
 
-    def _existing(self, connection: sa.Connection, release: str) -> ReleaseRecord:
-        row = connection.execute(self._ask(RELEASES, id=clean(release))).mappings().first()
+    def _existing(self, connection: Connection, release: str) -> ReleaseRecord:
+        row = connection.first(self._ask(RELEASES, id=clean(release)))
         if row is None:
             msg = f"There is no release {clean(release)} of {self.app} in {self.environment}."
             raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
@@ -174,7 +173,7 @@ class SqlLedger(SqlLock):
         content = plain(result)
         # A lost result is a step to do once more, which every step allows; what comes next makes it durable.
         with self._write(flush=False) as journal:
-            row = journal.connection.execute(self._ask(STEPS, sequence=sequence)).mappings().first()
+            row = journal.connection.first(self._ask(STEPS, sequence=sequence))
             if row is None:
                 msg = f"There is no step {sequence} in {self.app}'s ledger of {self.environment}."
                 raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
@@ -187,9 +186,9 @@ class SqlLedger(SqlLock):
             journal.append("step.result", payload, release=row["release"])
 
     def steps(self, release: str) -> Sequence[Step]:
-        query = self._ask(STEPS, release=clean(release)).order_by(STEPS.c.sequence)
+        query = self._ask(STEPS, release=clean(release), order=["sequence"])
         with self._database.read() as connection:
-            return [rows.step(row) for row in connection.execute(query).mappings()]
+            return [rows.step(row) for row in connection.rows(query)]
 
     # Evidence
 
@@ -198,15 +197,15 @@ class SqlLedger(SqlLock):
             journal.append("evidence.added", {"verdict": verdict.as_json()})
 
     def evidence(self, gate: str, tree: str) -> Verdict | None:
-        query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree)).order_by(EVIDENCE.c.sequence.desc()).limit(1)
+        query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree), order=["-sequence"], limit=1)
         with self._database.read() as connection:
-            row = connection.execute(query).mappings().first()
+            row = connection.first(query)
             return None if row is None else rows.verdict(row)
 
     def evidence_for(self, tree: str) -> Sequence[tuple[Verdict, float]]:
-        query = self._ask(EVIDENCE, tree=clean(tree)).order_by(EVIDENCE.c.sequence)
+        query = self._ask(EVIDENCE, tree=clean(tree), order=["sequence"])
         with self._database.read() as connection:
-            newest = {row["gate"]: (rows.verdict(row), row["at"]) for row in connection.execute(query).mappings()}
+            newest = {row["gate"]: (rows.verdict(row), row["at"]) for row in connection.rows(query)}
         return [newest[gate] for gate in sorted(newest)]
 
     # Timers
@@ -215,16 +214,17 @@ class SqlLedger(SqlLock):
         content = {"kind": kind, "due_at": float(due_at), "payload": payload}
         with self._write() as journal:
             entry = journal.append("timer.added", content, release=release)
-            return rows.timer(journal.connection.execute(self._ask(TIMERS, sequence=entry.sequence)).mappings().one())
+            (row,) = journal.connection.rows(self._ask(TIMERS, sequence=entry.sequence))
+            return rows.timer(row)
 
     def timers(self) -> Sequence[Timer]:
-        query = self._ask(TIMERS).order_by(TIMERS.c.due_at, TIMERS.c.sequence)
+        query = self._ask(TIMERS, order=["due_at", "sequence"])
         with self._database.read() as connection:
-            return [rows.timer(row) for row in connection.execute(query).mappings()]
+            return [rows.timer(row) for row in connection.rows(query)]
 
     def remove_timer(self, timer: int) -> None:
         with self._write() as journal:
-            row = journal.connection.execute(self._ask(TIMERS, sequence=timer)).mappings().first()
+            row = journal.connection.first(self._ask(TIMERS, sequence=timer))
             if row is not None:
                 journal.append("timer.removed", {"timer": timer}, release=row["release"])
 
@@ -232,12 +232,12 @@ class SqlLedger(SqlLock):
 
     def head(self) -> str:
         with self._database.read() as connection:
-            return connection.scalar(self._ask(CHAINS, columns=[CHAINS.c.hash])) or ""
+            return connection.value(self._ask(CHAINS, columns=["hash"])) or ""
 
     def entries(self, *, limit: int = 50) -> Sequence[Entry]:
-        query = self._ask(ENTRIES).order_by(ENTRIES.c.sequence.desc()).limit(limit)
+        query = self._ask(ENTRIES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
-            return [rows.entry(row) for row in connection.execute(query).mappings()]
+            return [rows.entry(row) for row in connection.rows(query)]
 
     def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)

@@ -1,21 +1,23 @@
 """Bring a ledger's tables to what this kit knows, when it is opened.
 
-A ledger that is up to date costs one query; Alembic (a tenth of a second to import) is loaded only to change something.
+A ledger that is up to date costs one query; Alembic and SQLAlchemy (a third of a second) are loaded only to change something.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
 
 from deploykit.ledger.faults import is_missing_table
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import sqlalchemy as sa
+
     from deploykit.ledger.database import Database
 
 __all__ = ["HEAD", "MIGRATIONS", "REVISIONS", "VERSION_TABLE", "ensure"]
@@ -27,7 +29,7 @@ REVISIONS = ("0001",)
 HEAD = REVISIONS[-1]
 
 _ADVISORY = 0x6465706C6F796B69  # "deployki": the one thing all who upgrade a PostgreSQL server's ledger wait for
-_VERSION = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  # nosec B608 - a constant
+_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608  # nosec B608 - a constant
 _alembic = threading.Lock()  # Alembic's `op` and `context` are one per process
 
 
@@ -44,21 +46,40 @@ def ensure(database: Database) -> None:
 def _recorded(database: Database) -> str | None:
     with database.read() as connection:
         try:
-            version: str | None = connection.scalar(_VERSION)
-        except DBAPIError as error:
+            version: str | None = connection.value(_VERSION)
+        except Exception as error:
             if is_missing_table(error):
                 return None
             raise
         return version
 
 
+@contextlib.contextmanager
+def alchemy(database: Database) -> Iterator[sa.Connection]:
+    """A transaction as SQLAlchemy has them, for Alembic; durable once the block is left without an error."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(f"{database.dialect}://", creator=database.for_alembic, poolclass=sa.NullPool)
+    if database.is_sqlite:
+        # The driver leaves BEGIN to us, and a writer waits for its turn there.
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    with database.guarded():
+        try:
+            with engine.begin() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise error.orig or error from error
+
+
 def _apply(database: Database) -> None:
-    with database.write() as connection:
+    import sqlalchemy as sa
+
+    with alchemy(database) as connection:
         if not database.is_sqlite:  # SQLite's writers wait for each other already
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY})
         tables = sa.inspect(connection).get_table_names()
         # Looked up again: another process may have upgraded it while this one waited.
-        version = connection.scalar(_VERSION) if VERSION_TABLE in tables else None
+        version = connection.scalar(sa.text(_VERSION)) if VERSION_TABLE in tables else None
         if version == HEAD:
             return
         if version is not None and version not in REVISIONS:
@@ -71,7 +92,7 @@ def _apply(database: Database) -> None:
 
 
 def _upgrade(connection: sa.Connection) -> None:
-    from alembic import command  # a tenth of a second, needed once in a ledger's life
+    from alembic import command
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})

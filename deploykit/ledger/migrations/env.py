@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from alembic import context
 
-from deploykit.ledger.tables import METADATA
 from deploykit.ledger.upgrade import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=METADATA,
     version_table=VERSION_TABLE,
     transactional_ddl=True,  # SQLite's is, too, once the driver leaves BEGIN to us
 )

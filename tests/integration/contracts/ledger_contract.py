@@ -470,14 +470,10 @@ class LedgerContract:
         assert {3, 4, 5} <= {problem.sequence for problem in ledger.check()}
 
     def test_entries_refuse_to_be_changed_by_plain_sql(self, ledger, token):
-        import sqlalchemy as sa
-
         for sql in ("UPDATE deploykit_entries SET kind = 'x'", "DELETE FROM deploykit_entries"):
-            with (
-                pytest.raises(sa.exc.DBAPIError, match="never changed or removed"),
-                ledger._database.engine.begin() as connection,
-            ):
-                connection.exec_driver_sql(sql)
+            with pytest.raises(DeploykitError) as caught, ledger._database.write() as connection:
+                connection.run(sql)
+            assert any("never changed or removed" in line for line in caught.value.details)
         assert ledger.check() == []
 
     def test_a_write_after_the_tail_was_cut_off_heals_nothing(self, ledger, clock, tamper):
@@ -580,16 +576,44 @@ class LedgerContract:
         assert reopen().check() == []
 
     def test_the_migrations_make_the_tables_that_the_code_expects(self, ledger):
-        from alembic.autogenerate import compare_metadata
-        from alembic.runtime.migration import MigrationContext
+        import sqlalchemy as sa
 
-        from deploykit.ledger.tables import METADATA
-        from deploykit.ledger.upgrade import VERSION_TABLE
+        from deploykit.ledger.tables import SCOPE, TABLES
+        from deploykit.ledger.upgrade import VERSION_TABLE, alchemy
 
-        with ledger._database.engine.connect() as connection:
-            options = {"version_table": VERSION_TABLE, "compare_type": True}
-            context = MigrationContext.configure(connection, opts=options)
-            assert compare_metadata(context, METADATA) == []
+        with alchemy(ledger._database) as connection:
+            found = sa.inspect(connection)
+            assert set(found.get_table_names()) == {VERSION_TABLE, *(table.name for table in TABLES)}
+            for table in TABLES:
+                assert [column["name"] for column in found.get_columns(table.name)] == list(table.names)
+                assert set(found.get_pk_constraint(table.name)["constrained_columns"]) == {*SCOPE, *table.key}
+
+    def test_threads_share_it_and_each_has_a_connection_of_its_own(self, ledger):
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ledger._database.read() as one, ledger._database.read() as other:
+            assert one.driver is not other.driver
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda number: ledger.add_timer("warm", "", number, {}), range(40)))
+        assert sorted(timer.due_at for timer in made) == [timer.due_at for timer in ledger.timers()] == list(range(40))
+        assert ledger.check() == []
+
+    def test_what_was_open_while_it_was_closed_is_closed_afterwards(self, ledger):
+        with ledger._database.read() as connection:
+            driver = connection.driver
+            ledger.close()
+            assert connection.value("SELECT 1") == 1
+        with pytest.raises(Exception, match="closed"):
+            driver.execute("SELECT 1")
+        assert ledger.head() == "", "and another transaction opens it again"
+
+    def test_a_write_that_is_left_by_an_error_is_undone_and_locks_nobody_out(self, ledger, reopen):
+        with pytest.raises(ZeroDivisionError), ledger._write() as journal:
+            journal.append("timer.added", {"kind": "warm", "due_at": 1.0, "payload": {}})
+            raise ZeroDivisionError
+        assert ledger.timers() == []
+        reopen(busy_seconds=0.2).add_timer("warm", "", 2, {})
+        assert [timer.due_at for timer in ledger.timers()] == [2]
 
     def test_writes_wait_for_another_writer_and_then_say_so(self, ledger, reopen):
         impatient = reopen(busy_seconds=0.2)

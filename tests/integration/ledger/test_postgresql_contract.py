@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from deploykit.ledger import open_ledger
+from deploykit.ledger.database import open_database
 from deploykit.model import DeploykitError, UsageError
 
 _PATH = Path(__file__).parents[1] / "contracts" / "ledger_contract.py"
@@ -42,9 +43,9 @@ class TestPostgresql(_MODULE.LedgerContract):
 
         return _tamper
 
-    def test_the_server_s_clock_decides_when_none_is_given(self, reopen):
+    def test_the_server_s_clock_decides_when_none_is_given(self, reopen, where):
         ledger = reopen(clock=None)
-        with psycopg.connect(ledger._database.engine.url.set(drivername="postgresql").render_as_string()) as connection:
+        with psycopg.connect(where) as connection:
             (before,) = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
         held = ledger.acquire("ann", "release", lease=60)
         assert before <= held.acquired_at < before + 60
@@ -66,13 +67,13 @@ class TestPostgresql(_MODULE.LedgerContract):
         hasty = where.replace("options=", "options=-csynchronous_commit%3Doff%20")
         ledger = open_ledger(hasty, app="shop", environment="staging")
         with ledger._database.read() as connection:
-            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+            assert connection.value("SHOW synchronous_commit") == "on"
         ledger.close()
 
     def test_only_results_leave_it_to_the_next_write_to_be_flushed(self, ledger):
         for flush, said in ((False, "off"), (True, "on")):
             with ledger._write(flush=flush) as journal:
-                assert journal.connection.exec_driver_sql("SHOW synchronous_commit").scalar() == said
+                assert journal.connection.value("SHOW synchronous_commit") == said
 
 
 def test_a_server_that_is_not_there_is_named_without_the_password():
@@ -82,6 +83,22 @@ def test_a_server_that_is_not_there_is_named_without_the_password():
     assert "127.0.0.1" in told
     assert "hunter2" not in told
     assert "hunter2" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://ann:hun:ter2@h:5/team", "postgresql://ann:***@h:5/team"),
+        (
+            "postgres://ann@h/team?password=hunter2&sslmode=require",
+            "postgresql://ann@h/team?password=***&sslmode=require",
+        ),
+        ("postgresql://ann@h1:1,h2:2/team", "postgresql://ann@h1:1,h2:2/team"),
+        ("postgresql://ann:hunter2@/team?host=/run/postgresql", "postgresql://ann:***@/team?host=/run/postgresql"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url, shown):
+    assert open_database(url, busy_seconds=1).where == shown
 
 
 def test_a_database_that_is_not_there_is_named(server):

@@ -12,9 +12,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from deploykit.ledger import StepState, open_ledger
+from deploykit.ledger.database import Connection
 from deploykit.model import DeploykitError, UsageError
 
 
@@ -59,34 +59,34 @@ def test_a_folder_that_was_there_keeps_its_mode(tmp_path):
 def test_the_file_is_set_up_to_lose_nothing(ledger):
     with ledger._database.read() as connection:
         pragmas = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            name: connection.value(f"PRAGMA {name}")
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 15000}
 
 
-def test_only_results_leave_it_to_the_next_write_to_be_flushed(ledger):
+def test_only_results_leave_it_to_the_next_write_to_be_flushed(ledger, monkeypatch):
     token = ledger.acquire("ann", "release", lease=60).token
     record = ledger.begin(
         version="1", digest="", commit="c", tree="t", actor="ann", kind="release", previous="", token=token
     )
     flushed = {}
-
-    def remember(kind):
-        @sa.event.listens_for(ledger._database.engine, "commit")
-        def _committed(connection):
-            flushed[kind] = connection.exec_driver_sql("PRAGMA synchronous").scalar()
-
-        return _committed
+    run = Connection.run
 
     for kind, act in (
         ("intend", lambda: ledger.intend(record.id, "build", {}, token=token)),
         ("result", lambda: ledger.result(ledger.steps(record.id)[-1].sequence, StepState.DONE, {})),
         ("heartbeat", lambda: ledger.heartbeat("ann", token, lease=60)),
     ):
-        listener = remember(kind)
-        act()
-        sa.event.remove(ledger._database.engine, "commit", listener)
+
+        def listened(connection, query, kind=kind):
+            if query == "COMMIT":
+                flushed[kind] = run(connection, "PRAGMA synchronous").fetchone()[0]
+            return run(connection, query)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Connection, "run", listened)
+            act()
     assert flushed == {"intend": 2, "result": 1, "heartbeat": 2}  # 2 is FULL, 1 NORMAL
 
 
@@ -137,6 +137,7 @@ def test_a_file_in_the_folder_s_place_is_named(where):
 _AS_SOMEBODY = """
 import os, sys, tempfile
 from deploykit.ledger import StepState, open_ledger
+from deploykit.ledger.database import Connection
 from deploykit.model import DeploykitError
 with tempfile.TemporaryDirectory() as folder:  # loads all that is needed, while it can be read
     open_ledger(f"{folder}/ledger.sqlite3", app="shop", environment="staging").close()
@@ -193,16 +194,12 @@ def test_a_full_disk_is_told_as_such_and_harms_nothing(ledger, where):
     ledger.acquire("ann", "release", lease=5)
     head = ledger.head()
 
-    def _full(connection):
+    with ledger._database.read() as connection:  # the one that the next transaction gets
         # SQLite answers SQLITE_FULL by the same road whether the disk or this limit stops it.
-        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
-        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-
-    sa.event.listen(ledger._database.engine, "begin", _full)
+        connection.run(f"PRAGMA max_page_count={connection.value('PRAGMA page_count')}")
     with pytest.raises(DeploykitError, match="disk is full") as caught:
         ledger.add_timer("warm", "", 1, {"text": "x" * 1_000_000})
     told(caught, where)
-    sa.event.remove(ledger._database.engine, "begin", _full)
     ledger.close()
     assert ledger.check([head]) == []
 

@@ -67,12 +67,12 @@ def test_another_thread_holds_nothing_up():
 def test_a_cancelled_transaction_is_whole_and_locks_nobody_out(tmp_path, number):
     database = open_database(tmp_path / "ledger.sqlite3", busy_seconds=0.2)
     with database.write() as connection:
-        connection.exec_driver_sql("CREATE TABLE rows (number INTEGER)")
+        connection.run("CREATE TABLE rows (number INTEGER)")
     with cancellation(print), pytest.raises(Cancelled), database.write() as connection:
         os.kill(os.getpid(), number)
-        connection.exec_driver_sql("INSERT INTO rows VALUES (1)")
+        connection.run("INSERT INTO rows VALUES (1)")
     with database.write() as connection:
-        connection.exec_driver_sql("INSERT INTO rows VALUES (2)")
+        connection.run("INSERT INTO rows VALUES (2)")
     with database.read() as connection:
-        assert connection.exec_driver_sql("SELECT number FROM rows").scalars().all() == [1, 2]
+        assert connection.run("SELECT number FROM rows").fetchall() == [(1,), (2,)]
     database.close()

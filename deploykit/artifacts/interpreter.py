@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from deploykit.artifacts import python_facts
 from deploykit.artifacts.git import clean_environment
 from deploykit.model import UsageError
 from deploykit.process import CommandNotFound, run
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 __all__ = ["Interpreter", "inspect"]
 
-_QUESTION = """
-import json, os, platform, sys, sysconfig
-print(json.dumps({
-    "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
-    "version": platform.python_version(),
-    "implementation": sys.implementation.name,
-    "platform": sysconfig.get_platform() + "-" + "-".join(platform.libc_ver()).strip("-"),
-}))
-"""
+_FACTS = Path(python_facts.__file__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +30,15 @@ class Interpreter:
 
 
 def inspect(python: Path | None = None) -> Interpreter:
-    """The base interpreter of `python` (None: the one that runs this).
+    """The base interpreter of `python` (None: the one that runs this, which need not be started to be asked).
 
     Raises UsageError when it can't be run.
     """
-    program = str(python) if python is not None else sys.executable
+    if python is None:
+        return Interpreter(**python_facts.facts())
+    program = str(python)
     try:
-        done = run([program, "-I", "-S", "-c", _QUESTION], env=clean_environment(), timeout=30.0, check=False)
+        done = run([program, "-I", "-S", _FACTS], env=clean_environment(), timeout=30.0, check=False)
     except CommandNotFound as error:
         raise UsageError(f"there is no Python interpreter {program}") from error
     if done.returncode != 0:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.interface import Ledger
     from deploykit.process.supervisor.interface import Supervising
     from deploykit.release.places import Place
+    from deploykit.release.places.image_ahead import Questions
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres
@@ -44,6 +45,8 @@ class Surroundings:
     paths: StatePaths
     loaded: Loaded | None
     environment: Environment | None
+    asked: Questions | None = None
+    """What a build has to know, where it was asked for ahead of the settings."""
 
     @cached_property
     def supervisor(self) -> Supervising:
@@ -133,8 +136,12 @@ class Surroundings:
         temporary.replace(file)
 
 
-def open_surroundings(root: Path, name: str | None, *, app: str = "", sources: bool = False) -> Surroundings:
+def open_surroundings(
+    root: Path, name: str | None, *, app: str = "", sources: bool = False, building: bool = False
+) -> Surroundings:
     """The environment `name` of the app in `root` (or of `app`, wherever one stands); `sources`: they must be there.
+
+    `building`: an artefact will be asked for, so what that needs to know is found out beside.
 
     Raises UsageError without a name, for an unknown one, and where it can't be told which app is meant.
     """
@@ -159,12 +166,24 @@ def open_surroundings(root: Path, name: str | None, *, app: str = "", sources: b
                 next_step="go to the repository and type: invoke release --env " + name,
             )
         return Surroundings(root, app, name, paths, None, None)
+    asked = _ask_ahead(home, root, name) if building and name else None
     loaded = load(root)
     if not name:
         raise missing_environment(sorted(loaded.settings.environments))
     environment = loaded.environment(name)
     settings = loaded.settings
-    return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment)
+    return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment, asked)
+
+
+def _ask_ahead(home: Path, root: Path, name: str) -> Questions | None:
+    """Where the release before this one went to an engine, this one will hardly go elsewhere."""
+    app = _roots(home).get(str(root))
+    noted = recall(StatePaths(home, app, name).root) if app else None
+    if noted is None or noted.target != "docker":
+        return None
+    from deploykit.release.places.image_ahead import Questions
+
+    return Questions(root, noted.host)
 
 
 def value_of(around: Surroundings, variable: str) -> str:

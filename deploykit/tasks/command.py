@@ -143,10 +143,12 @@ def repository() -> Path:
     return present
 
 
-def environment(name: str | None, app: str | None = None, *, sources: bool = False) -> Surroundings:
+def environment(
+    name: str | None, app: str | None = None, *, sources: bool = False, building: bool = False
+) -> Surroundings:
     from deploykit.release.surroundings import open_surroundings
 
-    return open_surroundings(repository(), name, app=app or "", sources=sources)
+    return open_surroundings(repository(), name, app=app or "", sources=sources, building=building)
 
 
 def print_json(value: Any) -> None:

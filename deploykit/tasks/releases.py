@@ -47,7 +47,7 @@ def release(
         from deploykit.model import UsageError
 
         raise UsageError("--plan and --resume don't go together", next_step="leave one of them out")
-    around = environment(env, sources=True)
+    around = environment(env, sources=True, building=not (plan or resume))
     if plan:
         from deploykit.release.dry_run import plan_release
 

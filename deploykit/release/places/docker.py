@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
 from deploykit.release.gathering import accessories_of
-from deploykit.release.places.image_ahead import ImageAhead
+from deploykit.release.places.image_ahead import ImageAhead, Questions, docker_environment
 from deploykit.release.places.interface import recall
 
 if TYPE_CHECKING:
@@ -211,7 +210,10 @@ class DockerPlace:
         if building and self._begun is None and self._around.loaded is not None:
             # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
             early = recall(self._around.paths.root) == self._around.noted
-            self._begun = ImageAhead(self._around.root, self._find_docker, self._build_image, early=early)
+            asked = self._around.asked
+            if asked is None or asked.host != self._remembered.host:
+                asked = Questions(self._around.root, self._remembered.host)
+            self._begun = ImageAhead(asked, self._engine, self._build_image, early=early)
             if early:
                 self._begun.underway(_UNDERWAY)
         if self._connecting is None:
@@ -242,7 +244,7 @@ class DockerPlace:
     def _find_docker(self) -> Docker:
         from deploykit.artifacts.image.engine import find_docker
 
-        return replace(find_docker(environ=self._environ()), api=self._engine)
+        return replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
@@ -399,6 +401,3 @@ class DockerPlace:
                 self._engine.call("tag", image, repository, tag)
         for stale in present - {f"{repository}:{name}.next"}:
             self._engine.find("remove_image", stale)
-
-    def _environ(self) -> Mapping[str, str]:
-        return {**os.environ, **({"DOCKER_HOST": self._remembered.host} if self._remembered.host else {})}

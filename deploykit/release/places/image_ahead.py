@@ -8,62 +8,88 @@ stays what it was: it journals that it builds, asks for the image here, and jour
 from __future__ import annotations
 
 import atexit
+import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploykit.process.ahead import Ahead, Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.interpreter import Interpreter
+    from deploykit.process.docker import Engine
 
-__all__ = ["ImageAhead"]
+__all__ = ["ImageAhead", "Questions", "docker_environment"]
 
 _PATIENCE = 6.0
 """Seconds for a program to end that was asked to; see `process.run`."""
 
 
-class ImageAhead:
-    """The tree of `root`, the docker command, and the image that `build` makes of the tree: prepared at once, and built when
-    the gate is opened. `early`: a tree that is committed is built without waiting for that.
+def docker_environment(host: str) -> Mapping[str, str]:
+    """The variables by which the docker command finds the engine at `host` (empty: as it would by itself)."""
+    return {**os.environ, **({"DOCKER_HOST": host} if host else {})}
+
+
+class Questions:
+    """What a build asks git, the docker command and Python: programs that run while this one is still reading its settings.
+
+    They change nothing. `tree` is that of `root`, `docker` the command that can build on the engine at `host`.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        find_docker: Callable[[], Docker],
-        build: Callable[[GitTree, Docker, Interpreter, Gate], Image],
-        *,
-        early: bool,
-    ) -> None:
-        self._root = root
-        self._early = early
-        self._build = build
-        self._gate = Gate()
-        self._tree = Ahead(self._read)
-        self._docker = Ahead(find_docker)
-        self._python = Ahead(_inspect_python)
-        self._image = Ahead(self._make)
-        atexit.register(self.close)  # a command that is ended before anybody listens to signals
+    def __init__(self, root: Path, host: str) -> None:
+        self.root = root
+        self.host = host
+        self.tree = Ahead(self._read)
+        self.docker = Ahead(self._find_docker)
+        self.python = Ahead(_inspect_python)
 
     def _read(self) -> GitTree:
         from deploykit.artifacts.git import read_tree
 
-        return read_tree(self._root)
+        return read_tree(self.root)
+
+    def _find_docker(self) -> Docker:
+        from deploykit.artifacts.image.engine import find_docker
+
+        return find_docker(environ=docker_environment(self.host))
+
+
+class ImageAhead:
+    """The image that `build` makes of the tree, as `asked`: prepared at once, and built when the gate is opened.
+
+    `early`: a tree that is committed is built without waiting for that.
+    """
+
+    def __init__(
+        self,
+        asked: Questions,
+        api: Engine | None,
+        build: Callable[[GitTree, Docker, Interpreter, Gate], Image],
+        *,
+        early: bool,
+    ) -> None:
+        self._asked = asked
+        self._api = api
+        self._early = early
+        self._build = build
+        self._gate = Gate()
+        self._image = Ahead(self._make)
+        atexit.register(self.close)  # a command that is ended before anybody listens to signals
 
     def _make(self) -> Image:
         try:
             import deploykit.artifacts.image.build  # noqa: F401 - while the others are waited for
             from deploykit.artifacts.version import uncommitted
 
-            tree = self._tree.get()
+            tree = self.tree()
             if self._early and uncommitted(tree) is None:
                 self._gate.open()
-            return self._build(tree, self._docker.get(), self._python.get(), self._gate)
+            return self._build(tree, self.docker(), self._asked.python.get(), self._gate)
         finally:
             self._gate.leave()
 
@@ -81,14 +107,14 @@ class ImageAhead:
         atexit.unregister(self.close)
 
     def tree(self) -> GitTree:
-        return self._tree.get()
+        return self._asked.tree.get()
 
     def docker(self) -> Docker:
-        return self._docker.get()
+        return replace(self._asked.docker.get(), api=self._api)
 
     def image(self, tree: GitTree) -> Image | None:
         """The image of that tree; None where another one was read. What went wrong with it is raised."""
-        if self._tree.get() != tree:
+        if self.tree() != tree:
             self.close()
             return None
         self._gate.open()

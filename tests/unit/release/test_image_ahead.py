@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploykit.release.places.image_ahead import ImageAhead
+from deploykit.artifacts.image.engine import Docker
+from deploykit.model import UsageError
+from deploykit.release.places.image_ahead import ImageAhead, Questions
+from deploykit.release.surroundings import open_surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +31,9 @@ def repo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begun() -> Any:
+def begun(monkeypatch: pytest.MonkeyPatch) -> Any:
+    found = Docker(program="docker", builder="engine", client="27", server="27", platform="linux/amd64", environ={})
+    monkeypatch.setattr("deploykit.artifacts.image.engine.find_docker", lambda **_: found)
     made: list[ImageAhead] = []
     passed = threading.Event()
 
@@ -39,7 +44,7 @@ def begun() -> Any:
         return "image"
 
     def begin(root: Path, *, early: bool) -> tuple[ImageAhead, threading.Event]:
-        made.append(ImageAhead(root, lambda: None, build, early=early))  # type: ignore[arg-type,return-value]
+        made.append(ImageAhead(Questions(root, ""), None, build, early=early))  # type: ignore[arg-type]
         return made[-1], passed
 
     yield begin
@@ -69,3 +74,41 @@ def test_what_goes_wrong_before_is_not_waited_for(tmp_path: Path, begun: Callabl
     ahead, passed = begun(tmp_path, early=True)  # no repository
     ahead.underway(20)
     assert not passed.is_set()
+
+
+@pytest.fixture
+def asked(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Questions | None]:
+    """What is asked ahead in `repo` for an environment, after a release of it to a place that was noted."""
+    home = tmp_path / ".state"
+    monkeypatch.setenv("DEPLOYKIT_STATE_DIR", str(home))
+    (repo / "pyproject.toml").write_text(
+        '[tool.deploykit]\napp = "shop"\n[tool.deploykit.service]\ncommand = "serve {port}"\n'
+        '[tool.deploykit.environments.near]\ntarget = "process"\n'
+        '[tool.deploykit.environments.far]\ntarget = "docker"\nhost = "ssh://ann@far"\nport = 80\n'
+    )
+    monkeypatch.setattr("deploykit.artifacts.image.engine.find_docker", lambda **given: given["environ"])
+
+    def ask(name: str, **given: bool) -> Questions | None:
+        return open_surroundings(repo, name, sources=True, **given).asked
+
+    for name in ("near", "far"):
+        assert ask(name, building=True) is None, "nobody has released from here yet"
+        open_surroundings(repo, name).remember_root()
+    return ask
+
+
+def test_what_a_build_has_to_know_is_asked_where_the_last_release_went_to_an_engine(
+    repo: Path, asked: Callable[..., Questions | None]
+) -> None:
+    questions = asked("far", building=True)
+    assert questions is not None
+    assert questions.docker.get()["DOCKER_HOST"] == "ssh://ann@far"  # type: ignore[index]
+    assert questions.tree.get().root == repo
+    assert asked("near", building=True) is None
+    assert asked("far") is None
+
+
+def test_an_environment_that_is_none_is_refused_as_ever(asked: Callable[..., Questions | None]) -> None:
+    for name in ("nowhere", "../far", "x" * 5000):
+        with pytest.raises(UsageError, match="environment"):
+            asked(name, building=True)

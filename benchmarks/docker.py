@@ -1,7 +1,7 @@
 """`invoke release` on the target docker against the bare sequence done by hand, on one engine, one registry, one replica.
 
-By hand: `docker build`, `docker push`, `docker run`, the proxy told of the new container, and the first answer of the new
-version through it. Warm: base image and dependency layers are there, only a source file changes. Needs a Docker Engine,
+By hand: `docker build` (of a Dockerfile with one COPY, where the kit's compiles, names its user, and has a health check),
+`docker push`, `docker run`, the proxy told of the new container, and the first answer of the new version through it. Warm: base image and dependency layers are there, only a source file changes. Needs a Docker Engine,
 Debian's `docker-registry` and the images that the fault tests use (see `.ci/run`).
 """
 
@@ -95,7 +95,7 @@ def _measure(kit: Commands, hand: _ByHand, write: object) -> Section:
 
 
 class _ByHand:
-    """What somebody types who has no kit: the same Dockerfile, engine, registry and proxy image."""
+    """What somebody types who has no kit: the same base image, engine, registry and proxy image."""
 
     def __init__(self, repo: Path, app: str, registry: str, folder: Path) -> None:
         from deploykit.artifacts.image.engine import find_docker

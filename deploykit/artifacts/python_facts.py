@@ -22,4 +22,4 @@ def facts() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(facts()))
+    sys.stdout.write(json.dumps(facts()))

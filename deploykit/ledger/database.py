@@ -9,7 +9,6 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import unquote
 
 from deploykit.ledger.faults import translate
 from deploykit.model import UsageError
@@ -39,18 +38,21 @@ class Connection:
         return self.driver.execute(query.text.replace("?", self._mark), query.values)
 
     def rows(self, query: Query) -> list[dict[str, Any]]:
-        cursor = self.run(query)
-        names = [column[0] for column in cursor.description]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        with contextlib.closing(self.run(query)) as cursor:
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def first(self, query: Query) -> dict[str, Any] | None:
-        cursor = self.run(query)
-        row = cursor.fetchone()
-        return None if row is None else dict(zip((column[0] for column in cursor.description), row, strict=True))
+        """The first row. What is not fetched of a query keeps SQLite from forgetting what it saw, so its cursor is closed."""
+        with contextlib.closing(self.run(query)) as cursor:
+            names = [column[0] for column in cursor.description]
+            row = cursor.fetchone()
+        return None if row is None else dict(zip(names, row, strict=True))
 
     def value(self, query: Query | str) -> Any:
         """The first column of the first row; None where there is no row."""
-        row = self.run(query).fetchone()
+        with contextlib.closing(self.run(query)) as cursor:
+            row = cursor.fetchone()
         return None if row is None else row[0]
 
     def locking(self, query: Query) -> Query:
@@ -59,10 +61,10 @@ class Connection:
 
     def stream(self, query: Query) -> Iterator[Mapping[str, Any]]:
         """The rows one by one, so that a long chain need not fit into memory."""
-        cursor = self.run(query)
-        names = [column[0] for column in cursor.description]
-        for row in cursor:
-            yield dict(zip(names, row, strict=True))
+        with contextlib.closing(self.run(query)) as cursor:
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                yield dict(zip(names, row, strict=True))
 
 
 class Database(ABC):
@@ -178,7 +180,7 @@ class Database(ABC):
             if closed == self._closed:
                 self._idle.append(connection)
                 return
-        with contextlib.suppress(*(self._errors,)):
+        with contextlib.suppress(self._errors):
             connection.driver.close()
 
 
@@ -194,7 +196,7 @@ def open_database(where: str | os.PathLike[str], *, busy_seconds: float) -> Data
     if not there or backend == "sqlite":
         from deploykit.ledger.sqlite import SqliteDatabase
 
-        path = unquote(rest.partition("?")[0].removeprefix("/")) if there else text
+        path = rest.partition("?")[0].removeprefix("/") if there else text
         if path in {"", ":memory:"}:
             msg = "A ledger in memory would be forgotten at once."
             raise UsageError(msg, next_step="give the ledger a path")

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PostgresqlDatabase"]
 
-_PASSWORD = re.compile(r"(?<=://)([^/?#@]*?):[^/?#@]*@")
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):.*@")
+"""To the last `@`: a password that was not written as a URL wants it may hold any character, and is hidden all the same."""
 _QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&#]*")
+_NO_PORT = re.compile(r"[^0-9,]")
 _AT_ONCE = 500
 
 
@@ -33,10 +35,13 @@ class PostgresqlDatabase(Database):
             msg = "A ledger in PostgreSQL needs psycopg, which is not installed."
             raise UsageError(msg, next_step="pip install 'psycopg[binary]'") from error
         try:
-            psycopg.conninfo.conninfo_to_dict(url)
+            told = psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
+            told = None
+        # libpq would tell of a port that is none, and it may be a piece of a password.
+        if told is None or _NO_PORT.search(str(told.get("port") or "")):
             msg = "The ledger's URL can't be read."  # and isn't shown, for it may hold a password
-            raise UsageError(msg, next_step="write it as postgresql://user@host/database") from None
+            raise UsageError(msg, next_step="write it as postgresql://user@host/database")
         super().__init__(_QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)), psycopg.Error)
         self._url = url
         self._busy_milliseconds = int(busy_seconds * 1000)

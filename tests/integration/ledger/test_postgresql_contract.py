@@ -89,6 +89,7 @@ def test_a_server_that_is_not_there_is_named_without_the_password():
     ("url", "shown"),
     [
         ("postgresql+psycopg://ann:hun:ter2@h:5/team", "postgresql://ann:***@h:5/team"),
+        ("postgresql://ann:hun@ter2@h/team", "postgresql://ann:***@h/team"),
         (
             "postgres://ann@h/team?password=hunter2&sslmode=require",
             "postgresql://ann@h/team?password=***&sslmode=require",
@@ -119,8 +120,11 @@ def test_a_user_who_may_not_make_tables_is_told_so(postgresql):
     assert "grant" in caught.value.next_step
 
 
-@pytest.mark.parametrize("url", ["mysql://u@h/d", "sqlite://", "postgresql://[::1", "nonsense://"])
+@pytest.mark.parametrize(
+    "url", ["mysql://u@h/d", "sqlite://", "postgresql://[::1", "nonsense://", "postgresql://ann:hun/ter2@h/team"]
+)
 def test_a_url_that_no_ledger_can_use_is_a_usage_error(url):
     with pytest.raises(UsageError) as caught:
         open_ledger(url, app="shop", environment="staging")
     assert caught.value.next_step
+    assert "hun" not in f"{caught.value} {caught.value.details}"

@@ -90,7 +90,8 @@ def test_only_results_leave_it_to_the_next_write_to_be_flushed(ledger, monkeypat
     assert flushed == {"intend": 2, "result": 1, "heartbeat": 2}  # 2 is FULL, 1 NORMAL
 
 
-def test_a_sqlite_url_is_a_path(where):
+def test_a_sqlite_url_is_a_path_as_it_stands(tmp_path):
+    where = tmp_path / "100%25 full" / "ledger.sqlite3"
     made = opened(f"sqlite:///{where}")
     made.acquire("ann", "release", lease=5)
     made.close()

@@ -1,7 +1,8 @@
 """`invoke release` on the target docker against the bare sequence done by hand, on one engine, one registry, one replica.
 
-By hand: `docker build` (of a Dockerfile with one COPY, where the kit's compiles, names its user, and has a health check),
-`docker push`, `docker run`, the proxy told of the new container, and the first answer of the new version through it. Warm: base image and dependency layers are there, only a source file changes. Needs a Docker Engine,
+By hand: `docker build`, `docker push`, `docker run`, the proxy told of the new container, and the first answer of the new
+version through it. Once with the kit's own Dockerfile, which compiles and has a health check, against one of a single COPY;
+and once with that simple one in the repository, so that both build the very same. Warm: base image and dependency layers are there, only a source file changes. Needs a Docker Engine,
 Debian's `docker-registry` and the images that the fault tests use (see `.ci/run`).
 """
 
@@ -25,7 +26,7 @@ from benchmarks.measure import Figure, Section, environment, ran, timed
 from benchmarks.switch import Commands, stage_figures, state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["forget", "free_port", "measure", "registry", "settings"]
 
@@ -35,33 +36,46 @@ BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
 EDGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm")
 _FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 _SECONDS = 60.0
+_DOCKERFILE = (
+    f"FROM {BASE}\nCOPY . /app/\nWORKDIR /app\nUSER 10001:10001\nENV PYTHONUNBUFFERED=1\n"
+    'CMD ["python3", "server.py", "--host", "0.0.0.0", "--port", "8000"]\n'
+)
 
 
 def measure() -> Section:
     sys.path.insert(0, str(_FIXTURES))
     foreign_repo = importlib.import_module("foreign_repo")
     with state_folder() as state, tempfile.TemporaryDirectory(prefix="dk-docker-") as folder, registry() as address:
-        app = f"bench{os.getpid()}"
-        repo = foreign_repo.make_tiny(Path(folder) / "tiny")
-        (repo / "tasks.py").write_text("from deploykit.tasks import collection\n\nnamespace = collection()\n")
-        (repo / "pyproject.toml").write_text(settings(app, address, free_port()))
-        kit = Commands(repo, state)
-        hand = _ByHand(repo, app, address, Path(folder))
+        figures = []
+        for title, own in (("", False), ("the same Dockerfile: ", True)):
+            app = f"bench{os.getpid()}{'own' if own else ''}"
+            here = Path(folder) / app
+            repo = foreign_repo.make_tiny(here / "tiny")
+            (repo / "tasks.py").write_text("from deploykit.tasks import collection\n\nnamespace = collection()\n")
+            (repo / "pyproject.toml").write_text(settings(app, address, free_port(), own=own))
+            if own:
+                (repo / "Dockerfile").write_text(_DOCKERFILE)
+            kit = Commands(repo, state)
+            hand = _ByHand(repo, app, address, here)
 
-        def write(text: str) -> None:
-            foreign_repo.behave(repo, VERSION_TEXT=text)
-            foreign_repo.commit(repo, text)
+            def write(text: str, repo: Path = repo) -> None:
+                foreign_repo.behave(repo, VERSION_TEXT=text)
+                foreign_repo.commit(repo, text)
 
-        try:
-            return _measure(kit, hand, write)
-        finally:
-            kit("down")
-            hand.close()
-            forget(app)
+            try:
+                figures += _measure(kit, hand, write, title)
+            finally:
+                kit("down")
+                hand.close()
+                forget(app)
+    return Section(
+        title=f"Docker: {ROUNDS} releases of a changed source file to containers, a registry on loopback, one replica",
+        figures=figures,
+        notes=["by hand checks nothing, keeps no record, drains nobody, and loses what was in flight"],
+    )
 
 
-def _measure(kit: Commands, hand: _ByHand, write: object) -> Section:
-    assert callable(write)
+def _measure(kit: Commands, hand: _ByHand, write: Callable[[str], None], title: str) -> list[Figure]:
     write("warm 0")
     kit("release")
     hand.start()
@@ -80,18 +94,18 @@ def _measure(kit: Commands, hand: _ByHand, write: object) -> Section:
         backs.append(kit("rollback"))
         hand_backs.append(hand.rollback())
     ratios = [done.wall / by_hand for done, by_hand in zip(kits, hands, strict=True)]
-    return Section(
-        title=f"Docker: {ROUNDS} releases of a changed source file to containers, a registry on loopback, one replica",
-        figures=[
-            timed("invoke release to docker, as typed", [done.wall for done in kits]),
-            timed("by hand: build, push, run, reload, first answer", hands),
-            Figure(name="kit against by hand", unit="x", samples=ratios, bound=BOUND),
+    figures = [
+        timed(f"{title}invoke release to docker, as typed", [done.wall for done in kits]),
+        timed(f"{title}by hand: build, push, run, reload, first answer", hands),
+        Figure(name=f"{title}kit against by hand", unit="x", samples=ratios, bound=BOUND),
+    ]
+    if not title:
+        figures += [
             timed("invoke rollback to a warm version, as typed", [done.wall for done in backs]),
             timed("by hand: proxy back to the old container, first answer", hand_backs),
             *stage_figures("release", told),
-        ],
-        notes=["by hand checks nothing, keeps no record, drains nobody, and loses what was in flight"],
-    )
+        ]
+    return figures
 
 
 class _ByHand:
@@ -121,10 +135,7 @@ class _ByHand:
             *("run", "--detach", "--name", f"{self._name}-proxy", "--network", self._name, *words, EDGE),
             *("haproxy", "-W", "-db", "-f", "/proxy/haproxy.cfg"),
         )
-        (self._folder / "Dockerfile").write_text(
-            f"FROM {BASE}\nCOPY . /app/\nWORKDIR /app\nUSER 10001:10001\nENV PYTHONUNBUFFERED=1\n"
-            'CMD ["python3", "server.py", "--host", "0.0.0.0", "--port", "8000"]\n'
-        )
+        (self._folder / "Dockerfile").write_text(_DOCKERFILE)
 
     def release(self, text: str) -> float:
         """Seconds from the first command to the first answer of the new version."""
@@ -171,12 +182,13 @@ class _ByHand:
         subprocess.run([self.docker, "image", "rm", "--force", *tags], check=False, capture_output=True)
 
 
-def settings(app: str, address: str, port: int) -> str:
+def settings(app: str, address: str, port: int, *, own: bool = False) -> str:
+    """`own`: the repository brings its Dockerfile, which says how the service is started."""
+    command = "" if own else 'command = "python server.py --host 127.0.0.1 --port {port}"\n'
     return f"""[tool.deploykit]
 app = "{app}"
 [tool.deploykit.service]
-command = "python server.py --host 127.0.0.1 --port {{port}}"
-health = "/health"
+{command}health = "/health"
 smoke = ["/"]
 [tool.deploykit.image]
 base = "{BASE}"

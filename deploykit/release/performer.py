@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploykit.edge.interface import Mark, Server
 from deploykit.model.errors import DeploykitError
@@ -26,6 +26,11 @@ __all__ = ["ReleasePerformer", "Serving"]
 
 _DRAIN_STEP = 0.02
 _MARK = "traffic"
+_AT_ONCE = 8
+"""Instances that are started or ended beside one another: an engine gets slower with more."""
+
+_One = TypeVar("_One")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +71,7 @@ class ReleasePerformer:
 
     def _start(self, action: Action) -> Mapping[str, Any]:
         specs = [self.serving.instances[name] for name in action.instances]
-        if self.target.starts_at_once and len(specs) > 1:
-            with ThreadPoolExecutor(max_workers=min(8, len(specs))) as pool:
-                started = list(pool.map(self.target.start, specs))
-        else:
-            started = [self.target.start(spec) for spec in specs]
+        started = self._at_once(self.target.start, specs)
         return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
 
     def _health(self, action: Action) -> Mapping[str, Any]:
@@ -186,7 +187,7 @@ class ReleasePerformer:
                     f"{name} still has the traffic, so it was not stopped",
                     next_step=f"invoke status --env {self.serving.spec.environment}",
                 )
-            self.target.stop(name, timeout=self._stop_timeout(name))
+        self._at_once(lambda name: self.target.stop(name, timeout=self._stop_timeout(name)), action.instances)
 
     def _stop_timeout(self, name: str) -> float:
         instance = self.target.instance(name)
@@ -207,6 +208,16 @@ class ReleasePerformer:
             self.edge.detach(name, force=True)
 
     # Help ------------------------------------------------------------------------------------------------------------
+
+    def _at_once(self, act: Callable[[_One], _Done], on: Sequence[_One]) -> list[_Done]:
+        """Do it on all of them, beside one another where the target can: ten that take their time to end take that once.
+
+        The first failure is raised when all others were done, too.
+        """
+        if not self.target.starts_at_once or len(on) < 2:
+            return [act(each) for each in on]
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(on))) as pool:
+            return list(pool.map(act, on))
 
     def _web(self, action: Action) -> Action:
         """The action on those that get requests alone."""

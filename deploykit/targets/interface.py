@@ -120,7 +120,7 @@ class Target(Protocol):
 
     name: str
     starts_at_once: bool
-    """Whether several instances may be started at the same time, by threads."""
+    """Whether several instances may be started, and stopped, at the same time, by threads."""
 
     def preflight(self) -> Sequence[Problem]:
         """What is missing before anything can start here; nothing is changed."""

@@ -1,0 +1,92 @@
+"""Ending instances: beside one another where the target can, and none of them while one has the traffic."""
+
+from __future__ import annotations
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deploykit.edge.interface import Server, ServerState
+from deploykit.model import DeploykitError
+from deploykit.release.performer import ReleasePerformer, Serving
+from deploykit.rollout.actions import Action, Kind
+
+NAMES = ("one", "two", "three")
+
+
+class Target:
+    """Notes what was stopped; where it can do several at once, each waits until all are at it."""
+
+    def __init__(self, *, starts_at_once: bool, broken: str = "") -> None:
+        self.starts_at_once = starts_at_once
+        self.stopped: list[str] = []
+        self._broken = broken
+        self._all = threading.Barrier(len(NAMES) if starts_at_once else 1)
+
+    def instance(self, _name: str) -> None:
+        return None
+
+    def stop(self, name: str, *, timeout: float) -> None:
+        assert timeout == 3.0
+        self._all.wait(20)
+        if name == self._broken:
+            raise DeploykitError(f"{name} does not end")
+        self.stopped.append(name)
+
+
+class Edge:
+    def __init__(self, weighted: str = "") -> None:
+        self.known = {name: 100 if name == weighted else 0 for name in NAMES}
+
+    def running(self) -> bool:
+        return True
+
+    def servers(self) -> list[ServerState]:
+        return [
+            ServerState(server=Server(name=name, release="r1", host="h", port=1), weight=weight, up=True, in_flight=0)
+            for name, weight in self.known.items()
+        ]
+
+    def detach(self, name: str, *, force: bool) -> None:
+        assert force
+        del self.known[name]
+
+
+def performer(target: Target, edge: Edge) -> ReleasePerformer:
+    given: dict[str, Any] = {
+        "target": target,
+        "edge": edge,
+        "ledger": SimpleNamespace(timers=list),
+        "checks": None,
+        "serving": Serving(
+            release="r2",
+            spec=SimpleNamespace(stop_timeout=3.0, environment="staging"),
+            instances={},  # type: ignore[arg-type]
+        ),
+    }
+    return ReleasePerformer(**given, note=print, warm_for=0.0)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_all_instances_of_a_version_are_ended(at_once: bool) -> None:
+    target, edge = Target(starts_at_once=at_once), Edge()
+    performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    assert sorted(target.stopped) == sorted(NAMES)
+    assert edge.known == {}
+
+
+def test_one_that_does_not_end_is_told_when_the_others_have() -> None:
+    target = Target(starts_at_once=True, broken="one")
+    with pytest.raises(DeploykitError, match="one does not end"):
+        performer(target, Edge()).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
+    assert sorted(target.stopped) == ["three", "two"]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_while_one_has_the_traffic_none_of_them_is_ended(at_once: bool) -> None:
+    target = Target(starts_at_once=at_once)
+    with pytest.raises(DeploykitError, match="two still has the traffic"):
+        performer(target, Edge(weighted="two")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
+    assert target.stopped == []

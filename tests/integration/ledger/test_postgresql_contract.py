@@ -89,7 +89,7 @@ def test_a_server_that_is_not_there_is_named_without_the_password():
     ("url", "shown"),
     [
         ("postgresql+psycopg://ann:hun:ter2@h:5/team", "postgresql://ann:***@h:5/team"),
-        ("postgresql://ann:hun@ter2@h/team", "postgresql://ann:***@h/team"),
+        ("postgresql://ann:hun@ter2@h/team", "postgresql://ann:***@h/team"),  # pragma: allowlist secret
         (
             "postgres://ann@h/team?password=hunter2&sslmode=require",
             "postgresql://ann@h/team?password=***&sslmode=require",

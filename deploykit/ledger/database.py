@@ -143,9 +143,9 @@ class Database(ABC):
     def _undo(self, connection: Connection) -> None:
         """Roll back, if there is anything to."""
 
-    @abstractmethod
     def _lives(self, connection: Connection) -> bool:
-        """Whether one that lay idle can be used."""
+        """Whether one that lay idle can be used. A file does not hang up; a server may have."""
+        return connection.driver is not None
 
     @contextlib.contextmanager
     def _transaction(self, begin: Callable[[Connection], None]) -> Iterator[Connection]:
@@ -155,7 +155,7 @@ class Database(ABC):
             begin(connection)
             yield connection
             connection.run("COMMIT")
-        except BaseException:
+        except BaseException:  # a cancellation, too: whatever it was, nothing of the transaction may stay
             try:
                 self._undo(connection)
             except self._errors:

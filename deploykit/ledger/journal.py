@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Journal"]
 
-_FIRST = f"INSERT INTO {CHAINS.name} (app, environment, sequence, hash) VALUES (?, ?, 0, '') ON CONFLICT DO NOTHING"  # noqa: S608  # nosec B608 - a constant
+_FIRST = "INSERT INTO deploykit_chains (app, environment, sequence, hash) VALUES (?, ?, 0, '') ON CONFLICT DO NOTHING"
 
 
 class Journal:

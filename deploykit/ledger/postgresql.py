@@ -65,7 +65,7 @@ class PostgresqlDatabase(Database):
                 [str(self._busy_milliseconds)],
             )
             driver.autocommit = autocommit
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else knows of the connection
             driver.close()
             raise
         return driver

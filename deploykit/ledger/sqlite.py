@@ -39,7 +39,7 @@ class SqliteDatabase(Database):
             driver.execute("PRAGMA foreign_keys=ON")
             if sys.platform == "darwin":
                 driver.execute("PRAGMA fullfsync=ON")  # fsync there stops at the disk's own cache
-        except BaseException:
+        except BaseException:  # whatever it was: nobody else knows of the connection
             driver.close()
             raise
         return Connection(driver, mark="?")
@@ -59,9 +59,6 @@ class SqliteDatabase(Database):
         if connection.driver.in_transaction:  # SQLite undoes by itself on a full disk, say
             connection.run("ROLLBACK")
 
-    def _lives(self, connection: Connection) -> bool:  # noqa: ARG002
-        return True
-
     def _write_ahead(self, driver: sqlite3.Connection) -> None:
         """Turn WAL on, which stays in the file. SQLite does not wait for locks there, so this does."""
         if driver.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
@@ -74,7 +71,7 @@ class SqliteDatabase(Database):
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)
+                time.sleep(0.02)  # SQLite tells of no event, and its own wait does not count here
         if mode != "wal":
             msg = (
                 f"The ledger {self.where} can't be kept there: that file system has no shared memory for SQLite's log."

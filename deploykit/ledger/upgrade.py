@@ -29,7 +29,7 @@ REVISIONS = ("0001",)
 HEAD = REVISIONS[-1]
 
 _ADVISORY = 0x6465706C6F796B69  # "deployki": the one thing all who upgrade a PostgreSQL server's ledger wait for
-_VERSION = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608  # nosec B608 - a constant
+_VERSION = "SELECT version_num FROM deploykit_schema"
 _alembic = threading.Lock()  # Alembic's `op` and `context` are one per process
 
 

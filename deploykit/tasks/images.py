@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.image import Image
     from deploykit.artifacts.image.tags import TagPlan
     from deploykit.settings.models import Settings
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from deploykit.artifacts import git
@@ -20,6 +20,7 @@ from deploykit.artifacts.image.context import FOLDER, prepare
 from deploykit.artifacts.image.dockerfile import COMPLETE, Dockerfile, declared_arguments, find_own, render
 from deploykit.artifacts.image.engine import find_docker
 from deploykit.artifacts.image.failures import build_failure
+from deploykit.artifacts.image.image import APP_LABEL, BUILD_LABEL, OCI, Image, Recipe, inspect_image
 from deploykit.artifacts.image.secrets import BuildSecrets, secret_files
 from deploykit.artifacts.interpreter import Interpreter, inspect
 from deploykit.artifacts.lock import project_table
@@ -30,62 +31,14 @@ from deploykit.process import CommandTimedOut, run
 from deploykit.process.ahead import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.image.engine import Docker
 
-__all__ = ["APP_LABEL", "BUILD_LABEL", "Image", "Recipe", "build_image", "default_base", "inspect_image", "source_url"]
+__all__ = ["build_image", "default_base", "source_url"]
 
-BUILD_LABEL = "io.deploykit.build"
-"""The key of all that went into the image."""
-APP_LABEL = "io.deploykit.app"
-_OCI = "org.opencontainers.image."
 _FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the image of an app is made; everything but `app` has a default.
-
-    `dockerfile` names the repository's own (empty: `docker/Dockerfile` or `Dockerfile`, else one is written by the kit).
-    `base` is the base image, `build_base` that of the stages before the last (where compilers may be). For the kit's
-    Dockerfile: `argv` starts the service (`{port}` in it), `health` is a path, `requirements` the setting `service.requirements`.
-    `platform` (`linux/arm64`) and `network` (`host`) are docker build's own; `arguments` are build arguments, no secrets.
-    """
-
-    app: str
-    dockerfile: str = ""
-    base: str = ""
-    build_base: str = ""
-    argv: tuple[str, ...] = ()
-    health: str = "/health"
-    port: int = 8000
-    requirements: str = ""
-    platform: str = ""
-    network: str = ""
-    arguments: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """An image in the engine. `id` is its content digest there; `digest` what is deployed: the registry's once it was pushed, else `id`.
-
-    `tags` are its local names, `platform` is `linux/amd64`, `size` bytes, `created` the commit's time (UTC epoch seconds).
-    `reused`: it was built before. `warnings` are sentences about the image itself.
-    """
-
-    id: str
-    digest: str
-    tags: tuple[str, ...]
-    version: str
-    platform: str
-    size: int
-    created: float
-    labels: Mapping[str, str] = field(default_factory=dict)
-    reused: bool = False
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
 
 
 def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
@@ -151,14 +104,6 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
 def default_base(python: Interpreter) -> str:
     """The official slim image of the Python that the kit runs on: the one that the tests ran on, too."""
     return f"python:{'.'.join(python.version.split('.')[:2])}-slim"
-
-
-def inspect_image(docker: Docker, reference: str) -> Image:
-    """What the engine knows of an image. Raises UsageError when it has none of that name or id."""
-    found = docker.inspect(reference)
-    if found is None:
-        raise UsageError(f"the engine has no image {reference}", next_step="invoke build")
-    return _image(found)
 
 
 def source_url(root: Path) -> str:
@@ -326,15 +271,15 @@ def _arguments(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile)
 def _labels(tree: GitTree, recipe: Recipe, key: str) -> dict[str, str]:
     """The OCI annotations (image-spec 1.1, "Pre-Defined Annotation Keys") that git knows, and the kit's own."""
     labels = {
-        f"{_OCI}revision": tree.commit,
-        f"{_OCI}version": version_of(tree),
-        f"{_OCI}created": datetime.fromtimestamp(tree.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        f"{_OCI}title": recipe.app,
+        f"{OCI}revision": tree.commit,
+        f"{OCI}version": version_of(tree),
+        f"{OCI}created": datetime.fromtimestamp(tree.commit_time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        f"{OCI}title": recipe.app,
         APP_LABEL: recipe.app,
         BUILD_LABEL: key,
     }
     if source := source_url(tree.top):
-        labels[f"{_OCI}source"] = source
+        labels[f"{OCI}source"] = source
     return labels
 
 
@@ -365,38 +310,3 @@ def _built(docker: Docker, key: str, names: Sequence[str], gate: Gate) -> Image 
     for name in names:
         docker.tag(listed[0], name)
     return inspect_image(docker, listed[0])
-
-
-def _image(data: Mapping[str, Any]) -> Image:
-    config = data.get("Config") or {}
-    labels = config.get("Labels") or {}
-    pushed = [name.partition("@")[2] for name in data.get("RepoDigests") or []]
-    created = labels.get(f"{_OCI}created") or data.get("Created") or ""
-    return Image(
-        id=data["Id"],
-        digest=pushed[0] if pushed else data["Id"],
-        tags=tuple(data.get("RepoTags") or ()),
-        version=labels.get(f"{_OCI}version", ""),
-        platform="/".join(filter(None, (data.get("Os"), data.get("Architecture"), data.get("Variant")))),
-        size=int(data.get("Size") or 0),
-        created=_seconds(created),
-        labels=labels,
-        warnings=tuple(_warnings(config)),
-    )
-
-
-def _warnings(config: Mapping[str, Any]) -> Iterator[str]:
-    user = str(config.get("User") or "")
-    if user.partition(":")[0] in {"", "0", "root"}:
-        yield "the image runs as root: end its Dockerfile with USER 10001:10001"
-    elif not user.partition(":")[0].isdigit():
-        yield f"the image's user {user!r} is no number, so a cluster can't see that it is not root"
-    if not config.get("Healthcheck"):
-        yield "the image has no HEALTHCHECK: the engine can't tell whether it is well"
-
-
-def _seconds(text: str) -> float:
-    try:
-        return datetime.fromisoformat(text[:19] + "+00:00").timestamp()
-    except ValueError:
-        return 0.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
 from deploykit.artifacts.git import clean_environment
-from deploykit.artifacts.image.build import Recipe
+from deploykit.artifacts.image.image import Recipe
 from deploykit.artifacts.image.tags import TagPlan, plan_tags
 from deploykit.process import run
 

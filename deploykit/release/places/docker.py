@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.image import Image
     from deploykit.artifacts.image.tags import Tag
     from deploykit.artifacts.interpreter import Interpreter
     from deploykit.edge.docker import DockerEdge

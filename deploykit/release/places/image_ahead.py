@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.build import Image
     from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.image import Image
     from deploykit.artifacts.interpreter import Interpreter
     from deploykit.process.docker import Engine
 

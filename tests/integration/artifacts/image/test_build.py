@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploykit.artifacts.git import read_tree
-from deploykit.artifacts.image.build import BUILD_LABEL, Image, Recipe, build_image, inspect_image
+from deploykit.artifacts.image.build import build_image
 from deploykit.artifacts.image.engine import EngineUnreachable, find_docker
 from deploykit.artifacts.image.failures import BuildFailed, DiskFull
+from deploykit.artifacts.image.image import BUILD_LABEL, Image, Recipe, inspect_image
 from deploykit.artifacts.image.secrets import BuildSecrets
 from deploykit.model import DeploykitError, Secret, UsageError
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from deploykit.process.supervisor.interface import Supervising
     from deploykit.release.places import Place
     from deploykit.release.places.image_ahead import Questions
+    from deploykit.release.places.image_beside import ImageBeside
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres
@@ -45,8 +46,8 @@ class Surroundings:
     paths: StatePaths
     loaded: Loaded | None
     environment: Environment | None
-    asked: Questions | None = None
-    """What a build has to know, where it was asked for ahead of the settings."""
+    asked: Questions | ImageBeside | None = None
+    """What a build has to know, or the build itself, where it was begun ahead of the settings."""
 
     @cached_property
     def supervisor(self) -> Supervising:
@@ -175,15 +176,19 @@ def open_surroundings(
     return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment, asked)
 
 
-def _ask_ahead(home: Path, root: Path, name: str) -> Questions | None:
+def _ask_ahead(home: Path, root: Path, name: str) -> Questions | ImageBeside | None:
     """Where the release before this one went to an engine, this one will hardly go elsewhere."""
     app = _roots(home).get(str(root))
-    noted = recall(StatePaths(home, app, name).root) if app else None
-    if noted is None or noted.target != "docker":
+    if not app:
+        return None
+    folder = StatePaths(home, app, name).root
+    noted = recall(folder)
+    if noted.target != "docker":
         return None
     from deploykit.release.places.image_ahead import Questions
+    from deploykit.release.places.image_beside import begin_beside
 
-    return Questions(root, noted.host)
+    return begin_beside(folder, root, noted.host) or Questions(root, noted.host)
 
 
 def value_of(around: Surroundings, variable: str) -> str:

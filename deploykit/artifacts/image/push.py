@@ -19,15 +19,14 @@ from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandTimedOut
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.names import Repository
     from deploykit.artifacts.image.registry import Manifest
     from deploykit.artifacts.image.tags import Tag
 
-__all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure"]
+__all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure", "reach"]
 
 Answer = TypeVar("Answer")
 _DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
@@ -91,7 +90,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     tags: Sequence[Tag],
     *,
     insecure: bool = False,
-    verify: ssl.SSLContext | None = None,
+    reached: Registry | None = None,
     backoff: Backoff | None = None,
     timeout: float = 1800.0,
     sleep: Callable[[float], None] = time.sleep,
@@ -99,7 +98,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
 ) -> Pushed:
     """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
 
-    `insecure`: plain HTTP; `verify`: certificates to trust, else the system's. `note` is told of each new attempt.
+    `insecure`: plain HTTP; `reached`: the registry, where `reach` was called ahead. `note` is told of each new attempt.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError.
     """
@@ -107,9 +106,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
     started = time.monotonic()
     tries = _Tries(backoff if backoff is not None else Backoff(), sleep, note)
-    with Registry(
-        repository, find_credentials(repository.registry, docker.environ), insecure=insecure, verify=verify
-    ) as registry:
+    with reached if reached is not None else reach(repository, docker.environ, insecure=insecure) as registry:
         for tag in tags:
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
@@ -135,6 +132,11 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
         seconds=time.monotonic() - started,
         notes=tuple(tries.notes),
     )
+
+
+def reach(repository: Repository, environ: Mapping[str, str], *, insecure: bool = False) -> Registry:
+    """The registry, with what `docker login` left for it. Raises UsageError and DeploykitError of `find_credentials`."""
+    return Registry(repository, find_credentials(repository.registry, environ), insecure=insecure)
 
 
 class _Tries:

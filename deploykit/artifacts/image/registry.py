@@ -6,16 +6,17 @@ registries on the loopback interface only where HTTPS does not answer, as docker
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
     import httpx2
@@ -66,27 +67,53 @@ class Registry:
         credentials: Credentials | None,
         *,
         insecure: bool = False,
-        verify: ssl.SSLContext | None = None,
         timeout: float = 30.0,
     ) -> None:
-        import httpx2
-
         self._repository = repository
         self._credentials = credentials
         host = _HUB_ADDRESS if repository.registry == "docker.io" else repository.registry
         self._addresses = [f"http://{host}"] if insecure else [f"https://{host}"]
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
-        self._client = httpx2.Client(
-            timeout=timeout, verify=verify if verify is not None else True, follow_redirects=True
-        )
+        self._timeout = timeout
+        self._trusts = not insecure
+        self._client = self._connect()
         self._authorization = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._client.close()
+
+    def _connect(self) -> httpx2.Client:
+        import httpx2
+
+        # Without an authority in it, a context verifies nothing as true; to read the system's takes a tenth of a second.
+        verify = True if self._trusts else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return httpx2.Client(timeout=self._timeout, verify=verify, follow_redirects=True)
+
+    def _call(self, method: str, url: str, **what: Any) -> httpx2.Response:
+        """An insecure registry may still send to a token server, or on, by HTTPS: only then is it looked up who is trusted."""
+        import httpx2
+
+        try:
+            return self._client.request(method, url, **what)
+        except httpx2.ConnectError:
+            if self._trusts:
+                raise
+        self._client.close()
+        self._trusts = True
+        self._client = self._connect()
+        return self._client.request(method, url, **what)
+
+    def knock(self) -> None:
+        """Connect and log in ahead of the first question. What goes wrong is for that question to tell."""
+        with contextlib.suppress(RegistryError):
+            self.digest("latest")
 
     def digest(self, reference: str) -> str:
         """The digest that a tag (or digest) has in the registry, empty when it has none. Raises RegistryError."""
@@ -146,7 +173,7 @@ class Registry:
         failed: Exception | None = None
         for address in list(self._addresses):
             try:
-                response = self._client.request(method, address + path, headers=dict(headers), content=content or None)
+                response = self._call(method, address + path, headers=dict(headers), content=content or None)
             except httpx2.TransportError as error:
                 failed = failed or error
                 continue
@@ -192,10 +219,10 @@ class Registry:
         try:
             if credentials is not None and credentials.identity:
                 form = asked | {"grant_type": "refresh_token", "client_id": "deploykit"}
-                response = self._client.post(realm, data=form | {"refresh_token": credentials.secret.reveal()})
+                response = self._call("POST", realm, data=form | {"refresh_token": credentials.secret.reveal()})
             else:
                 auth = (credentials.user, credentials.secret.reveal()) if credentials is not None else None
-                response = self._client.get(realm, params=asked, auth=auth)
+                response = self._call("GET", realm, params=asked, auth=auth)
         except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
             raise Unavailable(
                 f"the token server of {self._repository.registry} can't be reached", details=[realm, str(error)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +14,19 @@ from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
 from deploykit.release.gathering import accessories_of
 from deploykit.release.places.image_ahead import ImageAhead, Questions, docker_environment
+from deploykit.release.places.image_beside import ImageBeside, Wanted, build_wanted, remember_wanted
 from deploykit.release.places.interface import recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from ssl import SSLContext
 
     from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
+    from deploykit.artifacts.image.registry import Registry
     from deploykit.artifacts.image.tags import Tag
-    from deploykit.artifacts.interpreter import Interpreter
     from deploykit.edge.docker import DockerEdge
     from deploykit.edge.interface import Edge
-    from deploykit.process.ahead import Gate
     from deploykit.release.build import Sources
     from deploykit.release.places.interface import Remembered
     from deploykit.release.surroundings import Surroundings
@@ -67,13 +66,14 @@ def _digests(image: Mapping[str, Any]) -> set[str]:
     return {name.rpartition("@")[2] for name in image.get("RepoDigests") or ()}
 
 
-def _trusted() -> SSLContext:
-    """The certificates that the system trusts, as the push wants them; read beside the build, which is waited for."""
-    import httpx2
+def _reached(repository: str, environ: Mapping[str, str], *, insecure: bool) -> Registry:
+    """The registry that is pushed to: connected, logged in, while the engine builds."""
+    from deploykit.artifacts.image.names import parse_repository
+    from deploykit.artifacts.image.push import reach
 
-    import deploykit.artifacts.image.push  # noqa: F401 - imported by then, too
-
-    return httpx2.create_ssl_context()
+    registry = reach(parse_repository(repository), environ, insecure=insecure)
+    registry.knock()
+    return registry
 
 
 def _secret(value: str | Secret) -> Secret:
@@ -90,9 +90,9 @@ class DockerPlace:
         self._around = around
         self._remembered = remembered
         self._engine = Engine(remembered.host)
-        self._begun: ImageAhead | None = None
+        self._begun: ImageAhead | ImageBeside | None = None
         self._connecting: Ahead[None] | None = None
-        self._trusted: Ahead[SSLContext] | None = None
+        self._registry: Ahead[Registry] | None = None
 
     @property
     def target(self) -> Target:
@@ -208,28 +208,49 @@ class DockerPlace:
 
     def ahead(self, *, building: bool) -> None:
         if building and self._begun is None and self._around.loaded is not None:
-            # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
-            early = recall(self._around.paths.root) == self._around.noted
-            asked = self._around.asked
-            if asked is None or asked.host != self._remembered.host:
-                asked = Questions(self._around.root, self._remembered.host)
-            self._begun = ImageAhead(asked, self._engine, self._build_image, early=early)
-            if early:
-                self._begun.underway(_UNDERWAY)
+            self._begun = self._begin(self._wanted_image(self._around.loaded.settings))
         if self._connecting is None:
             self._connecting = Ahead(self._edge.ahead)
+
+    def _begin(self, wanted: Wanted) -> ImageAhead | ImageBeside:
+        asked = self._around.asked
+        if isinstance(asked, ImageBeside):
+            if asked.host == self._remembered.host and asked.wanted == wanted:
+                return asked
+            asked.close()
+            asked = None
+        if asked is None or asked.host != self._remembered.host:
+            asked = Questions(self._around.root, self._remembered.host)
+        # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
+        early = recall(self._around.paths.root) == self._around.noted
+        begun = ImageAhead(asked, partial(build_wanted, wanted), api=self._engine, early=early)
+        if early:
+            begun.underway(_UNDERWAY)
+        return begun
+
+    def _wanted_image(self, settings: Settings) -> Wanted:
+        from deploykit.artifacts.image.plan import recipe_of
+        from deploykit.artifacts.store import Store
+
+        return Wanted(
+            recipe=recipe_of(settings),
+            main_branch=settings.image.main_branch,
+            short_tags=settings.image.short_tags,
+            kept=Store(self._around.paths.artifacts).resolutions,
+        )
 
     def may_build(self) -> None:
         if self._begun is not None:
             self._begun.open()
-            self._trust()
+            self._reach()
 
-    def _trust(self) -> Ahead[SSLContext] | None:
-        """What the push needs, while the engine builds; None where no registry is set."""
+    def _reach(self) -> Ahead[Registry] | None:
+        """The registry, asked for while the engine builds; None where none is set."""
         loaded = self._around.loaded
-        if self._trusted is None and loaded is not None and loaded.settings.image.repository:
-            self._trusted = Ahead(_trusted)
-        return self._trusted
+        if self._registry is None and loaded is not None and (image := loaded.settings.image).repository:
+            environ = docker_environment(self._remembered.host)
+            self._registry = Ahead(partial(_reached, image.repository, environ, insecure=image.insecure))
+        return self._registry
 
     def enough(self) -> None:
         if self._begun is not None:
@@ -239,12 +260,17 @@ class DockerPlace:
     def tree(self) -> GitTree:
         from deploykit.artifacts.git import read_tree
 
-        return self._begun.tree() if self._begun is not None else read_tree(self._around.root)
+        found = self._begun.tree() if self._begun is not None else None
+        return found if found is not None else read_tree(self._around.root)
 
-    def _find_docker(self) -> Docker:
+    def _image(self, tree: GitTree, wanted: Wanted) -> tuple[Image, Docker]:
+        """The image of the tree, and the command that built it: the one that was begun ahead, where that is it."""
         from deploykit.artifacts.image.engine import find_docker
 
-        return replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
+        if self._begun is not None and (made := self._begun.image(tree)) is not None:
+            return made, replace(self._begun.docker(), api=self._engine)
+        docker = replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
+        return build_wanted(wanted, tree, docker), docker
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
@@ -254,17 +280,16 @@ class DockerPlace:
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
         settings, started = loaded.settings, time.monotonic()
-        trusted = self._trust()
-        docker = self._begun.docker() if self._begun is not None else self._find_docker()
-        image = self._begun.image(sources.tree) if self._begun is not None else None
-        if image is None:
-            image = self._build_image(sources.tree, docker)
+        registry = self._reach()
+        wanted = self._wanted_image(settings)
+        image, docker = self._image(sources.tree, wanted)
+        remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
         plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
         built = time.monotonic() - started
         self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"
-        if trusted is not None:
-            digest = self._push(docker, image, settings, plan.tags, trusted.get(), note)
+        if registry is not None:
+            digest = self._push(docker, image, settings, plan.tags, registry.get(), note)
             said = f"pushed to {settings.image.repository}"
         return {
             "digest": digest,
@@ -276,33 +301,13 @@ class DockerPlace:
             "notes": list(image.warnings),
         }
 
-    def _build_image(
-        self, tree: GitTree, docker: Docker, interpreter: Interpreter | None = None, gate: Gate | None = None
-    ) -> Image:
-        from deploykit.artifacts.image.build import build_image
-        from deploykit.artifacts.image.plan import recipe_of, tags_of
-        from deploykit.artifacts.store import Store
-
-        assert self._around.loaded is not None  # noqa: S101 - whoever asks has looked
-        settings = self._around.loaded.settings
-        plan = tags_of(tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
-        return build_image(
-            tree,
-            recipe_of(settings),
-            kept=Store(self._around.paths.artifacts).resolutions,
-            docker=docker,
-            interpreter=interpreter,
-            local_tags=plan.names,
-            gate=gate,
-        )
-
     def _push(
         self,
         docker: Docker,
         image: Image,
         settings: Settings,
         tags: Sequence[Tag],
-        trusted: SSLContext,
+        registry: Registry,
         note: list[str],
     ) -> str:
         from deploykit.artifacts.image.names import parse_repository
@@ -313,8 +318,7 @@ class DockerPlace:
             image.id,
             parse_repository(settings.image.repository),
             tags,
-            verify=trusted,
-            insecure=settings.image.insecure,
+            reached=registry,
             note=note.append,
         )
         return pushed.digest

@@ -68,9 +68,9 @@ class ImageAhead:
     def __init__(
         self,
         asked: Questions,
-        api: Engine | None,
         build: Callable[[GitTree, Docker, Interpreter, Gate], Image],
         *,
+        api: Engine | None,
         early: bool,
     ) -> None:
         self._asked = asked
@@ -89,7 +89,8 @@ class ImageAhead:
             tree = self.tree()
             if self._early and uncommitted(tree) is None:
                 self._gate.open()
-            return self._build(tree, self.docker(), self._asked.python.get(), self._gate)
+            docker = replace(self.docker(), api=self._api)
+            return self._build(tree, docker, self._asked.python.get(), self._gate)
         finally:
             self._gate.leave()
 
@@ -110,7 +111,7 @@ class ImageAhead:
         return self._asked.tree.get()
 
     def docker(self) -> Docker:
-        return replace(self._asked.docker.get(), api=self._api)
+        return self._asked.docker.get()
 
     def image(self, tree: GitTree) -> Image | None:
         """The image of that tree; None where another one was read. What went wrong with it is raised."""

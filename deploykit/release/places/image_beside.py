@@ -1,0 +1,178 @@
+"""The image of a release, built by the recipe of the release before it, from the moment that the command is typed.
+
+Which image is wanted is known when the settings are read. Where their file is the very same as last time, so is in all
+likelihood the recipe: it is built in a process of its own while this one reads, locks and checks. What came of it counts only
+where settings and tree turn out to be those; else, and where anything went wrong there, the image is built as ever.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploykit.artifacts.image.engine import Docker
+from deploykit.artifacts.image.image import Recipe
+from deploykit.process.ahead import Ahead
+from deploykit.process.beside import Beside, can_fork
+from deploykit.release.places.image_ahead import docker_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.image.image import Image
+    from deploykit.artifacts.interpreter import Interpreter
+    from deploykit.process.ahead import Gate
+
+__all__ = ["ImageBeside", "Wanted", "begin_beside", "build_wanted", "recall_wanted", "remember_wanted"]
+
+_FILE = "image.json"
+_SETTINGS = "pyproject.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What an image is made by, besides the tree. `kept` is the folder of kept resolutions."""
+
+    recipe: Recipe
+    main_branch: str
+    short_tags: bool
+    kept: Path
+
+
+def build_wanted(
+    wanted: Wanted, tree: GitTree, docker: Docker, interpreter: Interpreter | None = None, gate: Gate | None = None
+) -> Image:
+    from deploykit.artifacts.image.build import build_image
+    from deploykit.artifacts.image.plan import tags_of
+
+    plan = tags_of(tree, main_branch=wanted.main_branch, short=wanted.short_tags)
+    return build_image(
+        tree,
+        wanted.recipe,
+        kept=wanted.kept,
+        docker=docker,
+        interpreter=interpreter,
+        local_tags=plan.names,
+        gate=gate,
+    )
+
+
+def remember_wanted(folder: Path, root: Path, wanted: Wanted, docker: Docker) -> None:
+    """Note in the environment's folder by what its image was made, and with which command; nothing of the surroundings."""
+    said = {
+        "settings": _digest(root / _SETTINGS),
+        "wanted": {**asdict(wanted), "kept": str(wanted.kept)},
+        "docker": asdict(replace(docker, environ={}, api=None)),
+        "program": _stamp(docker.program),
+    }
+    text = json.dumps(said, indent=1)
+    file = folder / _FILE
+    if file.is_file() and file.read_text() == text:
+        return
+    temporary = folder / f".{_FILE}"
+    temporary.write_text(text)
+    temporary.replace(file)
+
+
+def recall_wanted(folder: Path, root: Path) -> tuple[Wanted, Docker] | None:
+    """What was noted; None where nothing was, it can't be read, or the settings' file or the command are others by now."""
+    try:
+        said = json.loads((folder / _FILE).read_text())
+        wanted, docker = said["wanted"], Docker(**said["docker"])
+        if said["settings"] != _digest(root / _SETTINGS) or said["program"] != _stamp(docker.program):
+            return None
+        recipe = Recipe(**{**wanted["recipe"], "argv": tuple(wanted["recipe"]["argv"])})
+        return Wanted(**{**wanted, "recipe": recipe, "kept": Path(wanted["kept"])}), docker
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _stamp(program: str) -> list[int]:
+    found = Path(program).stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+class ImageBeside:
+    """The image that `wanted` makes of the tree at `root`, with `docker`.
+
+    A committed tree is built at once, another when the gate is opened.
+    """
+
+    def __init__(self, root: Path, host: str, wanted: Wanted, docker: Docker) -> None:
+        self.host = host
+        self.wanted = wanted
+        self._docker = docker
+        self._beside = Beside(lambda gate, tell: _make(root, host, wanted, docker, gate, tell))
+        self._told: dict[str, Any] = {}
+        atexit.register(self.close)  # a command that is ended before anybody listens to signals
+
+    def open(self) -> None:
+        self._beside.open()
+
+    def close(self) -> None:
+        """End what is still at work."""
+        self._beside.close()
+        atexit.unregister(self.close)
+
+    def tree(self) -> GitTree | None:
+        """The tree that it is made of; None where that could not be read."""
+        tree: GitTree | None = self._hear("tree")
+        return tree
+
+    def docker(self) -> Docker:
+        return self._docker
+
+    def image(self, tree: GitTree) -> Image | None:
+        """The image of that tree; None where there is none: another one was read, or something went wrong."""
+        if self.tree() != tree:
+            return None
+        self.open()
+        image: Image | None = self._hear("image")
+        return image
+
+    def _hear(self, name: str) -> Any:
+        while name not in self._told:
+            try:
+                said, what = self._beside.next()
+            except EOFError:
+                return None
+            self._told[said] = what
+        return self._told[name]
+
+
+def begin_beside(folder: Path, root: Path, host: str) -> ImageBeside | None:
+    """Begin with the image that was noted in the environment's folder; None where it can't be known or begun.
+
+    Over ssh each connection takes longer than this wins.
+    """
+    if host.startswith("ssh:") or not can_fork() or (recalled := recall_wanted(folder, root)) is None:
+        return None
+    wanted, docker = recalled
+    return ImageBeside(root, host, wanted, replace(docker, environ=docker_environment(host)))
+
+
+def _make(root: Path, host: str, wanted: Wanted, docker: Docker, gate: Gate, tell: Callable[[object], None]) -> None:
+    """What the other process does."""
+    from deploykit.artifacts.git import read_tree
+    from deploykit.artifacts.version import uncommitted
+
+    reading = Ahead(partial(read_tree, root))
+    import deploykit.artifacts.image.build
+    import deploykit.artifacts.image.plan  # noqa: F401 - while git is waited for
+    from deploykit.process.docker import Engine
+
+    tree = reading.get()
+    tell(("tree", tree))
+    if uncommitted(tree) is None:
+        gate.open()
+    tell(("image", build_wanted(wanted, tree, replace(docker, api=Engine(host)), gate=gate)))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings", "open_surroundings"]
 
 _ROOTS = "roots.json"
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,9 @@ def open_surroundings(
                 next_step="go to the repository and type: invoke release --env " + name,
             )
         return Surroundings(root, app, name, paths, None, None)
-    asked = _ask_ahead(home, root, name) if building and name else None
-    loaded = load(root)
+    folder = _folder(home, root, name) if name else None
+    asked = _ask_ahead(folder, root) if building and folder is not None else None
+    loaded = load(root, known=folder / _SETTINGS if folder is not None else None)
     if not name:
         raise missing_environment(sorted(loaded.settings.environments))
     environment = loaded.environment(name)
@@ -176,12 +178,14 @@ def open_surroundings(
     return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment, asked)
 
 
-def _ask_ahead(home: Path, root: Path, name: str) -> Questions | ImageBeside | None:
-    """Where the release before this one went to an engine, this one will hardly go elsewhere."""
+def _folder(home: Path, root: Path, name: str) -> Path | None:
+    """What is kept of the environment to which something was released from `root` before."""
     app = _roots(home).get(str(root))
-    if not app:
-        return None
-    folder = StatePaths(home, app, name).root
+    return StatePaths(home, app, name).root if app else None
+
+
+def _ask_ahead(folder: Path, root: Path) -> Questions | ImageBeside | None:
+    """Where the release before this one went to an engine, this one will hardly go elsewhere."""
     noted = recall(folder)
     if noted.target != "docker":
         return None

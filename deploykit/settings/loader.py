@@ -76,8 +76,10 @@ class Loaded:
         )
 
 
-def load(root: Path, *, environ: Mapping[str, str] | None = None) -> Loaded:
+def load(root: Path, *, environ: Mapping[str, str] | None = None, known: Path | None = None) -> Loaded:
     """The settings of the repo at `root`. `environ` is the process's environment, unless given.
+
+    `known` is the file that keeps them for the next time, where its folder is there.
 
     Raises SettingsError with every mistake at once.
     """
@@ -92,7 +94,7 @@ def load(root: Path, *, environ: Mapping[str, str] | None = None) -> Loaded:
 
     repo = Repo(root=root, pyproject=document)
     app = repo.app_name()
-    settings = _validate({"app": app.value, **raw}, text, root)
+    settings = _settings({"app": app.value, **raw}, text, root, known)
     found = discover(repo, settings, given_app=None if "app" in raw else app, environ=environ)
     for assumption in found.assumptions:
         settings = _with(settings, assumption.path, assumption.value)
@@ -143,20 +145,35 @@ def _syntax(message: str, text: str) -> str:
     return f"{FILE}:{line}: column {column}: {message[: place.start()]}" + (f": {shown}" if shown else "")
 
 
-def _validate(raw: dict[str, Any], text: str, root: Path) -> Settings:
+def _settings(raw: dict[str, Any], text: str, root: Path, known: Path | None) -> Settings:
     """Settings as written, over the default environments; SettingsError with all that is wrong."""
-    from pydantic import ValidationError
-
     from deploykit.settings.checks import check
     from deploykit.settings.defaults import with_default_environments
-    from deploykit.settings.models import Settings
+    from deploykit.settings.known import recall, remember
 
     data: Any = _frozen(with_default_environments(raw))
+    settings = recall(known, data) if known is not None else None
+    mistakes: list[Mistake] = []
+    if settings is None:
+        settings, mistakes = _validate(data, text)
+        if known is not None and not mistakes:
+            remember(known, data, settings)
+    mistakes += check(settings, root)
+    if mistakes:
+        raise settings_error(FILE, text, mistakes, TABLE)
+    return settings
+
+
+def _validate(data: Any, text: str) -> tuple[Settings, list[Mistake]]:
+    """What the models make of it, less what is wrong; SettingsError where nothing can be made of it."""
+    from pydantic import ValidationError
+
+    from deploykit.settings.models import Settings
+
     mistakes: list[Mistake] = []
     while True:
         try:
-            settings = Settings.model_validate(data, strict=True)
-            break
+            return Settings.model_validate(data, strict=True), mistakes
         except ValidationError as error:
             # What is wrong is left out and the rest looked at again, so that one mistake never hides another.
             mistakes += from_validation(error, Settings.model_json_schema())
@@ -166,10 +183,6 @@ def _validate(raw: dict[str, Any], text: str, root: Path) -> Settings:
             if rest == data:
                 raise settings_error(FILE, text, mistakes, TABLE) from None
             data = {"app": "app", **rest}
-    mistakes += check(settings, root)
-    if mistakes:
-        raise settings_error(FILE, text, mistakes, TABLE)
-    return settings
 
 
 def _frozen(value: Any) -> Any:

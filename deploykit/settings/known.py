@@ -42,12 +42,12 @@ class Known:
         return hash(json.dumps(_encoded(self), sort_keys=True))
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        return type(self)({**self._values(), **update}, self.model_fields_set | update.keys())
+        return type(self)({**self.values(), **update}, self.model_fields_set | update.keys())
 
     def model_dump(self) -> dict[str, Any]:
-        return {name: _dumped(value) for name, value in self._values().items()}
+        return {name: _dumped(value) for name, value in self.values().items()}
 
-    def _values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "model_fields_set"}
 
     if TYPE_CHECKING:
@@ -90,8 +90,8 @@ def _encoded(value: Any) -> Any:
         return value
     part = cast("Known | BaseModel", value)
     values = (
-        part._values() if isinstance(part, Known) else {name: getattr(part, name) for name in type(part).model_fields}
-    )  # noqa: SLF001 - its own class
+        part.values() if isinstance(part, Known) else {name: getattr(part, name) for name in type(part).model_fields}
+    )
     return ["part", {name: _encoded(inner) for name, inner in values.items()}, sorted(part.model_fields_set)]
 
 

@@ -47,7 +47,7 @@ RECORD = {
 }
 """The verdict is in: what is left is book-keeping, which no signal keeps from being finished."""
 ON_DOCKER = {
-    "deploykit.artifacts.local:_compile": "deploykit.release.places.image_ahead:ImageAhead.image",
+    "deploykit.artifacts.local:_compile": "deploykit.release.places.docker:DockerPlace._image",
     "deploykit.edge.haproxy:HAProxyEdge.attach": "deploykit.edge.docker.edge:DockerEdge.attach",
     "deploykit.edge.haproxy:HAProxyEdge.set_weights": "deploykit.edge.docker.edge:DockerEdge.set_weights",
 }

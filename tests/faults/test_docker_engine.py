@@ -143,7 +143,7 @@ def running(world: World) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("where", "way"),
     [
-        ("deploykit.release.places.image_ahead:ImageAhead.image", "release"),
+        ("deploykit.release.places.docker:DockerPlace._image", "release"),
         ("deploykit.release.performer:ReleasePerformer._health", "release --resume"),
         ("deploykit.release.performer:ReleasePerformer._lower", "rollback"),
         ("deploykit.release.performer:ReleasePerformer._retire", "release"),

@@ -7,20 +7,23 @@ there, one request each, so that all of them have the same digest. What is trans
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from deploykit.artifacts.image.credentials import find_credentials
+from deploykit.artifacts.image.credentials import NOBODY, find_credentials
 from deploykit.artifacts.image.registry import Refused, Registry, RegistryError, Unavailable
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandTimedOut
+from deploykit.process.docker import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from deploykit.artifacts.image.credentials import Credentials
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.names import Repository
     from deploykit.artifacts.image.registry import Manifest
@@ -36,11 +39,13 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
-    r"connection reset|connection refused|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
+    r"connection reset|connection refused|did not answer within|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
     r"toomanyrequests|too many requests|unexpected HTTP status: 5\d\d|5\d\d (?:Internal|Bad Gateway|Service|Gateway)|"
     r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload (?:unknown|invalid)|unknown: unknown error",
     re.IGNORECASE,
 )
+_SILENCE = 300.0
+"""Seconds without a word of the engine in the middle of a push, after which it has failed."""
 _PLAIN_HTTP = "server gave http response to https client"
 
 
@@ -114,7 +119,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
         with contextlib.suppress(Refused):  # whether one may push is for docker to say
             tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, docker after a minute
         docker.tag(image_id, repository.tagged(first))
-        said = tries.call(lambda: _docker_push(docker, repository, first, timeout))
+        said = tries.call(lambda: _push(docker, registry.credentials, repository, first, timeout))
         there = tries.call(lambda: registry.manifest(first))
         if there is None or there.digest != said:
             raise RegistryError(
@@ -201,6 +206,30 @@ def _give(registry: Registry, repository: Repository, tag: Tag, image_id: str, m
             details=[f"pushed {manifest.digest}", f"there  {found or 'nothing'}"],
             next_step="run the same again; somebody else may be pushing the same tag",
         )
+
+
+def _push(docker: Docker, login: Credentials | None, repository: Repository, tag: str, timeout: float) -> str:
+    """Have the engine push once; returns the digest that it names. A docker command takes longer to start than that."""
+    if docker.api is None:
+        return _docker_push(docker, repository, tag, timeout)
+    header = login.header(repository.registry) if login is not None else NOBODY
+    try:
+        told = docker.api.push(str(repository), tag, header, silence=min(timeout, _SILENCE))
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        raise push_failure(error.message, repository, tag) from None
+    if told is None:
+        return _docker_push(docker, repository, tag, timeout)
+    lines = [json.loads(line) for line in told.splitlines() if line.strip()]
+    if refused := [str(line["error"]) for line in lines if "error" in line]:
+        raise push_failure("\n".join(refused), repository, tag)
+    for line in lines:
+        if digest := (line.get("aux") or {}).get("Digest"):
+            return str(digest)
+    raise RegistryError(
+        f"the engine pushed {repository.tagged(tag)} and named no digest", details=told.splitlines()[-5:]
+    )
 
 
 def _docker_push(docker: Docker, repository: Repository, tag: str, timeout: float) -> str:

@@ -70,7 +70,7 @@ class Registry:
         timeout: float = 30.0,
     ) -> None:
         self._repository = repository
-        self._credentials = credentials
+        self.credentials = credentials
         host = _HUB_ADDRESS if repository.registry == "docker.io" else repository.registry
         self._addresses = [f"http://{host}"] if insecure else [f"https://{host}"]
         if repository.on_loopback and not insecure:
@@ -197,10 +197,10 @@ class Registry:
     def _authorize(self, challenge: str) -> bool:
         """Get what the registry wants to see; False when there is nothing to show."""
         scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic" and self._credentials is not None and not self._credentials.identity:
+        if scheme.lower() == "basic" and self.credentials is not None and not self.credentials.identity:
             import httpx2
 
-            auth = httpx2.BasicAuth(self._credentials.user, self._credentials.secret.reveal())
+            auth = httpx2.BasicAuth(self.credentials.user, self.credentials.secret.reveal())
             request = next(auth.auth_flow(httpx2.Request("GET", "http://registry")))
             self._authorization = request.headers["Authorization"]
             return True
@@ -215,7 +215,7 @@ class Registry:
         realm = wanted.get("realm", "")
         asked = {name: wanted[name] for name in ("service",) if name in wanted}
         asked["scope"] = f"repository:{self._repository.path}:pull,push"
-        credentials = self._credentials
+        credentials = self.credentials
         try:
             if credentials is not None and credentials.identity:
                 form = asked | {"grant_type": "refresh_token", "client_id": "deploykit"}
@@ -242,14 +242,14 @@ class Registry:
         details = [f"HTTP {code}", *_errors(response)]
         if code == 401:
             step = f"docker login {name}"
-            if self._credentials is None:
+            if self.credentials is None:
                 raise Refused(
                     f"{name} wants a login to {what}, and docker has none for it", details=details, next_step=step
                 )
             raise Refused(f"{name} does not accept the login that docker has for it", details=details, next_step=step)
         if code == 403:
             raise Refused(
-                f"{name} does not allow {self._credentials.user if self._credentials else 'anybody'} to {what}",
+                f"{name} does not allow {self.credentials.user if self.credentials else 'anybody'} to {what}",
                 details=details,
                 next_step="ask the registry's owner for the right to push",
             )

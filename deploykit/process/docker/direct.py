@@ -18,6 +18,7 @@ import socket
 import threading
 import weakref
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -103,6 +104,13 @@ class DirectEngine:
     def tag(self, image: str, repository: str, tag: str) -> bool:
         self._ask("POST", f"/images/{_quoted(image)}/tag", {"repo": repository, "tag": tag})
         return True
+
+    def push(self, repository: str, tag: str, login: bytes, *, silence: float) -> str:
+        """What the engine tells of the push, a JSON object a line; nothing for `silence` seconds is a TimeoutError."""
+        path = f"/images/{_quoted(repository)}/push"
+        return self._ask(
+            "POST", path, {"tag": tag}, timeout=silence, headers={"X-Registry-Auth": login.decode()}
+        ).decode()
 
     def remove_image(self, image: str, *, force: bool = False) -> Any:
         return self._json("DELETE", f"/images/{_quoted(image)}", {"force": force})
@@ -266,7 +274,7 @@ class DirectEngine:
         data = json.dumps(body).encode() if body is not None else None
         return json.loads(self._ask(method, path, query, data=data, content="application/json"))
 
-    def _ask(
+    def _ask(  # noqa: PLR0913 - by keyword
         self,
         method: str,
         path: str,
@@ -275,6 +283,7 @@ class DirectEngine:
         data: bytes | None = None,
         content: str = "application/x-tar",
         timeout: float | None = -1.0,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> bytes:
         url = self._url(path)
         if query:
@@ -287,7 +296,8 @@ class DirectEngine:
         elif timeout != -1.0:
             connection.timeout = timeout
         try:
-            connection.request(method, url, data, {"Content-Type": content} if data is not None else {})
+            kind = {"Content-Type": content} if data is not None else {}
+            connection.request(method, url, data, {**kind, **headers})
             answer = connection.getresponse()
             said = answer.read()
         except BaseException:

@@ -141,6 +141,15 @@ class Engine:
                 return None
             raise
 
+    def push(self, repository: str, tag: str, login: bytes, *, silence: float) -> str | None:
+        """What the engine tells of a push, a JSON object a line; None where it is not near: a docker command knows the way.
+
+        `login` is what the header X-Registry-Auth wants. Raises EngineError, also when nothing was told for `silence` seconds.
+        """
+        with self._translated():
+            near = self._near()
+            return near.push(repository, tag, login, silence=silence) if near is not None else None
+
     def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """What is known of all containers with these labels, those that ended included."""
         wanted = [f"{name}={value}" for name, value in labels.items()]

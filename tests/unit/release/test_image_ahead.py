@@ -44,7 +44,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Any:
         return "image"
 
     def begin(root: Path, *, early: bool) -> tuple[ImageAhead, threading.Event]:
-        made.append(ImageAhead(Questions(root, ""), None, build, early=early))  # type: ignore[arg-type]
+        made.append(ImageAhead(Questions(root, ""), build, api=None, early=early))  # type: ignore[arg-type]
         return made[-1], passed
 
     yield begin

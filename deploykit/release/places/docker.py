@@ -209,6 +209,10 @@ class DockerPlace:
     def ahead(self, *, building: bool) -> None:
         if building and self._begun is None and self._around.loaded is not None:
             self._begun = self._begin(self._wanted_image(self._around.loaded.settings))
+        if not building:
+            self._connect()
+
+    def _connect(self) -> None:
         if self._connecting is None:
             self._connecting = Ahead(self._edge.ahead)
 
@@ -283,6 +287,7 @@ class DockerPlace:
         registry = self._reach()
         wanted = self._wanted_image(settings)
         image, docker = self._image(sources.tree, wanted)
+        self._connect()  # not sooner: to begin something in a container slows down the engine that builds
         remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
         plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
         built = time.monotonic() - started

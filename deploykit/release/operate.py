@@ -17,7 +17,7 @@ from deploykit.release.locking import environment_lock
 from deploykit.release.owner import Owner, actor
 from deploykit.release.targets_of_rollback import spec_of
 from deploykit.release.values import read_values, secrets_in
-from deploykit.release.warm import Reaped, reap
+from deploykit.release.warm import Reaped, prune, reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -119,7 +119,8 @@ def reap_now(around: Surroundings) -> Reaped:
     """Do what is due, under the lock; somebody who holds it does it themselves."""
     try:
         with environment_lock(around.ledger, around.target, "reap", tell=lambda _text: None, lost=lambda _error: None):
-            return reap(around)
+            due, old = reap(around), prune(around)
+            return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
     except LockHeld as held:
         return Reaped(problems=(f"{held.message} What is due is done by whoever holds it.",))
 

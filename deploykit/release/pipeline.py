@@ -9,10 +9,12 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
+from deploykit.process.ahead import Ahead
 from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
 from deploykit.release.changing import refuse_past_contract
@@ -33,7 +35,7 @@ from deploykit.release.signals import Cancellation, cancellation
 from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
 from deploykit.release.values import read_values, secrets_in, store_values
-from deploykit.release.warm import reap
+from deploykit.release.warm import prune, reap
 from deploykit.rollout import Cancelled, Engine, Plan, State
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
+    from deploykit.release.warm import Reaped
 
 __all__ = ["Releaser"]
 
@@ -200,6 +203,7 @@ class Releaser:
             artifact = load_artifact(self.around, str(built["digest"]))
             note.append(str(built.get("note", "")))
         record = self.around.ledger.amend(record.id, version=artifact.version, digest=artifact.digest)
+        pruned = Ahead(partial(prune, self.around))  # the engine has time for that while the new version starts
         values = read_values(self.around.values_folder, record.id)
         self._accessories(journal, values)
         with self.stages.stage("migrate") as note:
@@ -209,7 +213,7 @@ class Releaser:
             )
             note.append(str(done.get("note", "")))
         version = _Runnable(release=record.id, spec=spec, artifact=artifact, values=values)
-        return self._roll_out(record, journal, version, judged=True)
+        return self._roll_out(record, journal, version, judged=True, beside=pruned)
 
     def _accessories(self, journal: ReleaseJournal, values: Mapping[str, str | Secret]) -> None:
         """What the app needs beside it, before anything asks for it. They outlive the release, whatever becomes of it."""
@@ -241,6 +245,7 @@ class Releaser:
         version: _Runnable,
         *,
         judged: bool,
+        beside: Ahead[Reaped] | None = None,
     ) -> ReleaseReport:
         step = journal.done("rollout")
         if step is None:
@@ -251,6 +256,8 @@ class Releaser:
         engine, progress = self._engine(record, journal, plan, version)
         with progress:
             state = engine.drive()
+        for sentence in beside.get().problems if beside is not None else ():
+            self.stages.warn(sentence)
         record = self._end(record, state)
         failure = engine.failure
         return self._report(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.interface import Timer
     from deploykit.release.surroundings import Surroundings
 
-__all__ = ["Reaped", "reap"]
+__all__ = ["Reaped", "prune", "reap"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Reaped:
 
 
 def reap(around: Surroundings, *, clock: Callable[[], float] = time.time) -> Reaped:
-    """Do what is due. To be called with the environment's lock held."""
+    """Do what is due. To be called with the environment's lock held, as `prune`."""
     from deploykit.release.events import deliver
 
     done: list[str] = []
@@ -43,12 +43,17 @@ def reap(around: Surroundings, *, clock: Callable[[], float] = time.time) -> Rea
                 done.append(f"{timer.release}: reported to the board")
         except DeploykitError as error:
             problems.append(error.message)
-    if around.place.shared:
-        try:
-            done += around.place.prune(_could_be_wanted(around))
-        except DeploykitError as error:
-            problems.append(error.message)
     return Reaped(done=tuple(done), problems=tuple(problems))
+
+
+def prune(around: Surroundings) -> Reaped:
+    """Remove what nobody can want any more from a place that others share."""
+    if not around.place.shared:
+        return Reaped()
+    try:
+        return Reaped(done=tuple(around.place.prune(_could_be_wanted(around))))
+    except DeploykitError as error:
+        return Reaped(problems=(error.message,))
 
 
 def _could_be_wanted(around: Surroundings) -> set[str]:

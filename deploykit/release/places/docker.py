@@ -219,7 +219,7 @@ class DockerPlace:
     def _begin(self, wanted: Wanted) -> ImageAhead | ImageBeside:
         asked = self._around.asked
         if isinstance(asked, ImageBeside):
-            if asked.host == self._remembered.host and asked.wanted == wanted:
+            if asked.host == self._remembered.host and asked.makes(wanted):
                 return asked
             asked.close()
             asked = None
@@ -286,10 +286,10 @@ class DockerPlace:
         settings, started = loaded.settings, time.monotonic()
         registry = self._reach()
         wanted = self._wanted_image(settings)
+        plan = tags_of(sources.tree, main_branch=wanted.main_branch, short=wanted.short_tags)
         image, docker = self._image(sources.tree, wanted)
         self._connect()  # not sooner: to begin something in a container slows down the engine that builds
         remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
-        plan = tags_of(sources.tree, main_branch=settings.image.main_branch, short=settings.image.short_tags)
         built = time.monotonic() - started
         self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"

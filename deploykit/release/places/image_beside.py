@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.artifacts.image.engine import Docker
-from deploykit.artifacts.image.image import Recipe
 from deploykit.process.ahead import Ahead
 from deploykit.process.beside import Beside, can_fork
 from deploykit.release.places.image_ahead import docker_environment
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.image import Image
+    from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.image import Image, Recipe
     from deploykit.artifacts.interpreter import Interpreter
     from deploykit.process.ahead import Gate
 
@@ -82,14 +81,30 @@ def remember_wanted(folder: Path, root: Path, wanted: Wanted, docker: Docker) ->
 
 def recall_wanted(folder: Path, root: Path) -> tuple[Wanted, Docker] | None:
     """What was noted; None where nothing was, it can't be read, or the settings' file or the command are others by now."""
+    said = _noted(folder, root)
+    return _understood(said) if said is not None else None
+
+
+def _noted(folder: Path, root: Path) -> dict[str, Any] | None:
     try:
-        said = json.loads((folder / _FILE).read_text())
-        wanted, docker = said["wanted"], Docker(**said["docker"])
-        if said["settings"] != _digest(root / _SETTINGS) or said["program"] != _stamp(docker.program):
-            return None
-        recipe = Recipe(**{**wanted["recipe"], "argv": tuple(wanted["recipe"]["argv"])})
-        return Wanted(**{**wanted, "recipe": recipe, "kept": Path(wanted["kept"])}), docker
+        said: dict[str, Any] = json.loads((folder / _FILE).read_text())
+        unchanged = said["settings"] == _digest(root / _SETTINGS) and said["program"] == _stamp(
+            said["docker"]["program"]
+        )
     except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return said if unchanged else None
+
+
+def _understood(said: dict[str, Any]) -> tuple[Wanted, Docker] | None:
+    from deploykit.artifacts.image.engine import Docker
+    from deploykit.artifacts.image.image import Recipe
+
+    try:
+        wanted = said["wanted"]
+        recipe = Recipe(**{**wanted["recipe"], "argv": tuple(wanted["recipe"]["argv"])})
+        return Wanted(**{**wanted, "recipe": recipe, "kept": Path(wanted["kept"])}), Docker(**said["docker"])
+    except (TypeError, KeyError):
         return None
 
 
@@ -103,18 +118,22 @@ def _stamp(program: str) -> list[int]:
 
 
 class ImageBeside:
-    """The image that `wanted` makes of the tree at `root`, with `docker`.
+    """The image that is made of the tree at `root` as was `said`, on the engine at `host`.
 
     A committed tree is built at once, another when the gate is opened.
     """
 
-    def __init__(self, root: Path, host: str, wanted: Wanted, docker: Docker) -> None:
+    def __init__(self, root: Path, host: str, said: dict[str, Any]) -> None:
         self.host = host
-        self.wanted = wanted
-        self._docker = docker
-        self._beside = Beside(lambda gate, tell: _make(root, host, wanted, docker, gate, tell))
+        self._said = said
+        self._beside = Beside(lambda gate, tell: _make(root, host, said, gate, tell))
         self._told: dict[str, Any] = {}
         atexit.register(self.close)  # a command that is ended before anybody listens to signals
+
+    def makes(self, wanted: Wanted) -> bool:
+        """Whether that is what it makes."""
+        understood = _understood(self._said)
+        return understood is not None and understood[0] == wanted
 
     def open(self) -> None:
         self._beside.open()
@@ -130,7 +149,10 @@ class ImageBeside:
         return tree
 
     def docker(self) -> Docker:
-        return self._docker
+        """The command that it was built with."""
+        from deploykit.artifacts.image.engine import Docker
+
+        return replace(Docker(**self._said["docker"]), environ=docker_environment(self.host))
 
     def image(self, tree: GitTree) -> Image | None:
         """The image of that tree; None where there is none: another one was read, or something went wrong."""
@@ -155,13 +177,12 @@ def begin_beside(folder: Path, root: Path, host: str) -> ImageBeside | None:
 
     Over ssh each connection takes longer than this wins.
     """
-    if host.startswith("ssh:") or not can_fork() or (recalled := recall_wanted(folder, root)) is None:
+    if host.startswith("ssh:") or not can_fork() or (said := _noted(folder, root)) is None:
         return None
-    wanted, docker = recalled
-    return ImageBeside(root, host, wanted, replace(docker, environ=docker_environment(host)))
+    return ImageBeside(root, host, said)
 
 
-def _make(root: Path, host: str, wanted: Wanted, docker: Docker, gate: Gate, tell: Callable[[object], None]) -> None:
+def _make(root: Path, host: str, said: dict[str, Any], gate: Gate, tell: Callable[[object], None]) -> None:
     """What the other process does."""
     from deploykit.artifacts.git import read_tree
     from deploykit.artifacts.version import uncommitted
@@ -171,8 +192,12 @@ def _make(root: Path, host: str, wanted: Wanted, docker: Docker, gate: Gate, tel
     import deploykit.artifacts.image.plan  # noqa: F401 - while git is waited for
     from deploykit.process.docker import Engine
 
+    if (understood := _understood(said)) is None:
+        return
+    wanted, docker = understood
     tree = reading.get()
     tell(("tree", tree))
     if uncommitted(tree) is None:
         gate.open()
-    tell(("image", build_wanted(wanted, tree, replace(docker, api=Engine(host)), gate=gate)))
+    docker = replace(docker, environ=docker_environment(host), api=Engine(host))
+    tell(("image", build_wanted(wanted, tree, docker, gate=gate)))

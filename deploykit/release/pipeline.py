@@ -1,14 +1,11 @@
-"""`invoke release` and `invoke rollback`: the stages in their order, each journalled, so that any of them can be taken up again.
+"""The stages of `invoke release` and `invoke rollback` in their order, each journalled, so that any of them can be taken up again.
 
 lock -> plan -> preflight -> build -> migrate -> start -> switch -> verify -> record
 """
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +20,6 @@ from deploykit.release.events import report_start, report_to_board
 from deploykit.release.gathering import accessories_of
 from deploykit.release.instances import instance_names, instance_specs
 from deploykit.release.journal import ReleaseJournal
-from deploykit.release.locking import environment_lock
 from deploykit.release.migrate import migrate
 from deploykit.release.owner import actor
 from deploykit.release.performer import ReleasePerformer, Serving
@@ -31,7 +27,6 @@ from deploykit.release.preflight import preflight
 from deploykit.release.progress import StageProgress
 from deploykit.release.reporter import ReleaseReport, Reporter, Stages
 from deploykit.release.rollout_plan import make_plan
-from deploykit.release.signals import Cancellation, cancellation
 from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
 from deploykit.release.values import read_values, secrets_in, store_values
@@ -39,15 +34,16 @@ from deploykit.release.warm import prune, reap
 from deploykit.rollout import Cancelled, Engine, Plan, State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from deploykit.model import Secret
     from deploykit.release.instances import RunnableArtifact
+    from deploykit.release.signals import Cancellation
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
     from deploykit.release.warm import Reaped
 
-__all__ = ["Releaser"]
+__all__ = ["Pipeline"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,93 +57,93 @@ class _Runnable:
 
 
 @dataclass(kw_only=True)
-class Releaser:
-    """One run of a command that changes what has the traffic."""
+class Pipeline:
+    """One run of a command that changes what has the traffic, with the environment's lock held by `token`."""
 
     around: Surroundings
     reporter: Reporter
-    ends_process: bool = False
-    """Nothing but its report is to come after it in this process: signals that come late don't cut that short."""
-    stages: Stages = field(init=False)
-    token: int = 0
-    signals: Cancellation = field(init=False)
+    stages: Stages
+    signals: Cancellation
+    token: int
 
-    def __post_init__(self) -> None:
-        self.stages = Stages(self.reporter)
-        self.signals = Cancellation(self.stages.warn)
+    def begin(self, reason: str) -> None:
+        """Before anything else: what is due, and in an incident a record that was lost.
+
+        There nothing stands in the way; a release is refused, since the record may be somebody else's.
+        """
+        if reason == "rollback" and is_lost(self.around):
+            for line in adopt_lines(adopt(self.around, token=self.token), self.around.name):
+                self.reporter.note(line)
+        for sentence in reap(self.around).problems:
+            self.stages.warn(sentence)
 
     # The three commands ----------------------------------------------------------------------------------------------
 
     def release(self) -> ReleaseReport:
         """Put the present tree into the environment."""
-        self.around.place.ahead(building=True)
-        with self._holding("release"):
-            self._settle_unfinished()
-            with self.stages.stage("plan") as note:
-                sources = read_sources(self.around)
-                note.append(f"{sources.version} over {self._live_version()}")
-                for warning in sources.warnings:
-                    self.stages.warn(warning)
-            refuse_strangers(self.around)
-            with self.stages.stage("preflight") as note:
-                note.append(preflight(self.around, sources))
-            self.around.remember_root()
-            self.signals.defer()
-            record = self.around.ledger.begin(
-                version=sources.version,
-                digest="",
-                commit=sources.tree.commit,
-                tree=sources.tree.tree,
-                actor=actor(),
-                kind="release",
-                previous=self._live_id(),
-                token=self.token,
-            )
-            return self._carried(record, lambda: self._carry_on(record, sources))
+        self._settle_unfinished()
+        with self.stages.stage("plan") as note:
+            sources = read_sources(self.around)
+            note.append(f"{sources.version} over {self._live_version()}")
+            for warning in sources.warnings:
+                self.stages.warn(warning)
+        refuse_strangers(self.around)
+        with self.stages.stage("preflight") as note:
+            note.append(preflight(self.around, sources))
+        self.around.remember_root()
+        self.signals.defer()
+        record = self.around.ledger.begin(
+            version=sources.version,
+            digest="",
+            commit=sources.tree.commit,
+            tree=sources.tree.tree,
+            actor=actor(),
+            kind="release",
+            previous=self._live_id(),
+            token=self.token,
+        )
+        return self._carried(record, lambda: self._carry_on(record, sources))
 
     def resume(self) -> ReleaseReport:
         """Finish a release whose process was killed."""
-        with self._holding("release --resume"):
-            record = self.around.ledger.unfinished()
-            if record is None:
-                raise UsageError(
-                    f"there is nothing to resume: no release to {self.around.name} was left unfinished",
-                    next_step=f"invoke status --env {self.around.name}",
-                )
-            self.reporter.note(f"resuming {record.id}, {record.kind} of {record.version}")
-            return self._carried(record, lambda: self._carry_on(record, None))
+        record = self.around.ledger.unfinished()
+        if record is None:
+            raise UsageError(
+                f"there is nothing to resume: no release to {self.around.name} was left unfinished",
+                next_step=f"invoke status --env {self.around.name}",
+            )
+        self.reporter.note(f"resuming {record.id}, {record.kind} of {record.version}")
+        return self._carried(record, lambda: self._carry_on(record, None))
 
     def rollback(self, to: str = "") -> ReleaseReport:
         """Give the traffic back to the version before, or to the one named."""
-        self.around.place.ahead(building=False)
-        with self._holding("rollback"):
-            unfinished = self.around.ledger.unfinished()
-            if unfinished is not None and unfinished.kind == "rollback" and not to:
-                # Whoever types it again after a kill wants what was begun, not the version that was fled from.
-                self.reporter.note(f"{unfinished.id}, rollback to {unfinished.version}, had not ended: it is finished")
-                record = unfinished
-                return self._carried(record, lambda: self._carry_on(record, None))
-            if unfinished is not None:
-                record, state = self._undo(unfinished)
-                if state is None or not state.past_verdict:
-                    if not to:
-                        return self._undone(record)
-                    self.reporter.note(f"{record.id} was undone; it had not ended")
-            refuse_strangers(self.around, unknown=False)
-            wanted = rollback_target(self.around.ledger, self.around.name, to)
-            refuse_past_contract(self.around, wanted, tell=self.stages.warn)
-            self.signals.defer()
-            record = self.around.ledger.begin(
-                version=wanted.version,
-                digest=wanted.digest,
-                commit=wanted.commit,
-                tree=wanted.tree,
-                actor=actor(),
-                kind="rollback",
-                previous=self._live_id(),
-                token=self.token,
-            )
-            return self._carried(record, lambda: self._roll_back(record, wanted))
+        unfinished = self.around.ledger.unfinished()
+        if unfinished is not None and unfinished.kind == "rollback" and not to:
+            # Whoever types it again after a kill wants what was begun, not the version that was fled from.
+            self.reporter.note(f"{unfinished.id}, rollback to {unfinished.version}, had not ended: it is finished")
+            record = unfinished
+            return self._carried(record, lambda: self._carry_on(record, None))
+        if unfinished is not None:
+            record, state = self._undo(unfinished)
+            if state is None or not state.past_verdict:
+                if not to:
+                    return self._undone(record)
+                self.reporter.note(f"{record.id} was undone; it had not ended")
+        refuse_strangers(self.around, unknown=False)
+        wanted = rollback_target(self.around.ledger, self.around.name, to)
+        refuse_past_contract(self.around, wanted, tell=self.stages.warn)
+        self.signals.defer()
+        record = self.around.ledger.begin(
+            version=wanted.version,
+            digest=wanted.digest,
+            commit=wanted.commit,
+            tree=wanted.tree,
+            actor=actor(),
+            kind="rollback",
+            previous=self._live_id(),
+            token=self.token,
+        )
+        return self._carried(record, lambda: self._roll_back(record, wanted))
 
     # Taking up and undoing -------------------------------------------------------------------------------------------
 
@@ -318,48 +314,6 @@ class Releaser:
         return engine, progress
 
     # Book-keeping ----------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def _holding(self, reason: str) -> Iterator[None]:
-        """The environment's lock for the block, signals turned into cancellations, and what is due done first."""
-        around = self.around
-        with cancellation(self.stages.warn, ends_process=self.ends_process) as signals:
-            self.signals = signals
-            signals.defer()
-            try:
-                with environment_lock(
-                    around.ledger,
-                    around.target,
-                    reason,
-                    tell=self.stages.warn,
-                    lost=self._lock_lost,
-                    ours=around.place.may_build,
-                ) as held:
-                    self.token = held.token
-                    try:
-                        signals.hear()
-                        # In an incident nothing stands in the way; a release is refused, since the record may be somebody else's.
-                        if reason == "rollback" and is_lost(around):
-                            for line in adopt_lines(adopt(around, token=held.token), around.name):
-                                self.reporter.note(line)
-                        for sentence in reap(around).problems:
-                            self.stages.warn(sentence)
-                        yield
-                    finally:
-                        signals.shield()
-                        around.place.enough()
-            except Cancelled as cancelled:
-                raise DeploykitError(
-                    f"{cancelled.reason}, before anything was begun",
-                    next_step=f"invoke status --env {around.name}",
-                ) from None
-            finally:
-                around.place.enough()  # the lock may not have been had
-
-    def _lock_lost(self, error: DeploykitError) -> None:
-        """From the heartbeat's thread: this process must not act any more. Its writes are refused by the token already."""
-        self.stages.warn(f"the lock was lost: {error.message}")
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def _carried(self, record: ReleaseRecord, act: Any) -> ReleaseReport:
         """Run a release to its end; whatever happens on the way is recorded before it is told."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from deploykit.release.dry_run import Planned
-    from deploykit.release.pipeline import Releaser
+    from deploykit.release.releaser import Releaser
     from deploykit.release.reporter import ReleaseReport
     from deploykit.release.surroundings import Surroundings
 
@@ -88,7 +88,7 @@ def rollback(
 
 def _releaser(around: Surroundings, title: str, *, assuming: bool) -> Releaser:
     """What does it, after saying what it does and, where settings count, what was taken for those that are not given."""
-    from deploykit.release.pipeline import Releaser
+    from deploykit.release.releaser import Releaser
     from deploykit.release.text import filled, width
     from deploykit.tasks.terminal import TerminalReporter
 

@@ -314,6 +314,7 @@ def warm_up(folder: Path) -> None:
         "deploykit.release.history",
         "deploykit.release.operate",
         "deploykit.release.pipeline",
+        "deploykit.release.releaser",
         "deploykit.release.status",
         "deploykit.release.gathering",
         "deploykit.release.places.docker",

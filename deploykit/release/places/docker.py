@@ -208,7 +208,7 @@ class DockerPlace:
 
     def ahead(self, *, building: bool) -> None:
         if building and self._begun is None and self._around.loaded is not None:
-            self._begun = self._begin(self._wanted_image(self._around.loaded.settings))
+            self._begun = self._begin(self._around.loaded.settings)
         if not building:
             self._connect()
 
@@ -216,18 +216,21 @@ class DockerPlace:
         if self._connecting is None:
             self._connecting = Ahead(self._edge.ahead)
 
-    def _begin(self, wanted: Wanted) -> ImageAhead | ImageBeside:
+    def _begin(self, settings: Settings) -> ImageAhead | ImageBeside:
         asked = self._around.asked
-        if isinstance(asked, ImageBeside):
-            if asked.host == self._remembered.host and asked.makes(wanted):
-                return asked
+        if asked is not None and asked.host != self._remembered.host:
             asked.close()
             asked = None
-        if asked is None or asked.host != self._remembered.host:
-            asked = Questions(self._around.root, self._remembered.host)
+        if isinstance(asked, ImageBeside):
+            return asked  # whether it is by these settings is looked at when it is wanted: that takes a while to know
         # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
         early = recall(self._around.paths.root) == self._around.noted
-        begun = ImageAhead(asked, partial(build_wanted, wanted), api=self._engine, early=early)
+        begun = ImageAhead(
+            asked if asked is not None else Questions(self._around.root, self._remembered.host),
+            partial(build_wanted, self._wanted_image(settings)),
+            api=self._engine,
+            early=early,
+        )
         if early:
             begun.underway(_UNDERWAY)
         return begun
@@ -271,6 +274,8 @@ class DockerPlace:
         """The image of the tree, and the command that built it: the one that was begun ahead, where that is it."""
         from deploykit.artifacts.image.engine import find_docker
 
+        if isinstance(self._begun, ImageBeside) and not self._begun.makes(wanted):
+            self.enough()
         if self._begun is not None and (made := self._begun.image(tree)) is not None:
             return made, replace(self._begun.docker(), api=self._engine)
         docker = replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)

@@ -48,6 +48,9 @@ class Questions:
         self.docker = Ahead(self._find_docker)
         self.python = Ahead(_inspect_python)
 
+    def close(self) -> None:
+        """They end by themselves, and nobody waits for that."""
+
     def _read(self) -> GitTree:
         from deploykit.artifacts.git import read_tree
 

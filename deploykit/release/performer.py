@@ -159,17 +159,17 @@ class ReleasePerformer:
         return {"until": due}
 
     def _retire(self, action: Action) -> None:
+        self._refuse_to_stop_traffic(action)
         if self.target.starts_at_once:
             # They have had no traffic since the release before this one: that they end and that the edge forgets them can go
             # beside one another. An engine takes a tenth of a second to end one.
-            self._refuse_to_stop_traffic(action)
             with ThreadPoolExecutor(max_workers=1) as pool:
                 ended = pool.submit(self._end, action)
                 self._detach(action)
                 ended.result()
         else:
             self._detach(action)
-            self._stop(action)
+            self._end(action)
         for timer in self.ledger.timers():
             if timer.kind == "warm" and set(timer.payload.get("instances", ())) <= set(action.instances):
                 self.ledger.remove_timer(timer.id)

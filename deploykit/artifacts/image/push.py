@@ -39,7 +39,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
-    r"connection reset|connection refused|did not answer within|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
+    r"connection reset|connection refused|told nothing of the push|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
     r"toomanyrequests|too many requests|unexpected HTTP status: 5\d\d|5\d\d (?:Internal|Bad Gateway|Service|Gateway)|"
     r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload (?:unknown|invalid)|unknown: unknown error",
     re.IGNORECASE,

@@ -148,7 +148,12 @@ class Engine:
         """
         with self._translated():
             near = self._near()
-            return near.push(repository, tag, login, silence=silence) if near is not None else None
+            try:
+                return near.push(repository, tag, login, silence=silence) if near is not None else None
+            except TimeoutError:
+                raise EngineError(
+                    f"the Docker Engine at {self.host} told nothing of the push for {silence:g} s"
+                ) from None
 
     def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """What is known of all containers with these labels, those that ended included."""

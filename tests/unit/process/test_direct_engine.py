@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class _Server(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     asked: list[str]
+    logins: list[str]
     connections = 0
 
 
@@ -37,6 +38,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked.append(f"{self.command} {self.path} {body.decode()}".strip())
+        self.server.logins.append(self.headers.get("X-Registry-Auth", ""))
         if self.path == "/_ping":
             return self._say(200, b"OK", {"Api-Version": "1.44"})
         if self.path.endswith("/exec/e1/start"):
@@ -71,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[_Server]:
     made = _Server(str(tmp_path / "s"), _Handler)
-    made.asked = []
+    made.asked, made.logins = [], []
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
     yield made
@@ -198,3 +200,27 @@ def test_the_sdk_is_wanted_all_the_same(monkeypatch: pytest.MonkeyPatch, server:
     problem = Engine(f"unix://{server.server_address}").problem()
     assert isinstance(problem, UsageError)
     assert problem.next_step == "pip install 'deploykit[docker]'"
+
+
+def test_a_push_says_who_pushes_and_what_came_of_it(direct: DirectEngine, server: _Server):
+    assert direct.push("registry:5000/team/shop", "v1", b"bm9ib2R5", silence=5.0) == '{"Id": "made"}'
+    assert server.asked[-1] == "POST /v1.44/images/registry:5000/team/shop/push?tag=v1"
+    assert server.logins[-1] == "bm9ib2R5"
+    direct.inspect_image("x:1")
+    assert server.logins[-1] == "", "nothing else is told that"
+
+
+def test_a_push_that_is_silent_is_given_up_and_the_next_question_is_answered(server: _Server):
+    engine = Engine(f"unix://{server.server_address}", environ={"HOME": "/nowhere"})
+    try:
+        with pytest.raises(EngineError, match=r"told nothing of the push for 0\.1 s") as caught:
+            engine.push("hang/shop", "v1", b"", silence=0.1)
+        assert not isinstance(caught.value, EngineUnreachable)
+        assert engine.push("shop", "v1", b"", silence=5.0) == '{"Id": "made"}'
+    finally:
+        engine.close()
+
+
+def test_an_engine_elsewhere_is_pushed_from_by_the_docker_command():
+    engine = Engine("tcp://127.0.0.1:1", environ={"HOME": "/nowhere"})
+    assert engine.push("shop", "v1", b"", silence=1.0) is None

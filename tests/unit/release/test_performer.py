@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from deploykit.edge.interface import Server, ServerState
 from deploykit.model import DeploykitError
 from deploykit.release.performer import ReleasePerformer, Serving
 from deploykit.rollout.actions import Action, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = ("one", "two", "three")
 
@@ -37,8 +40,11 @@ class Target:
 
 
 class Edge:
-    def __init__(self, weighted: str = "") -> None:
+    """Forgets servers; `before` is done first each time."""
+
+    def __init__(self, weighted: str = "", before: Callable[[], object] = lambda: None) -> None:
         self.known = {name: 100 if name == weighted else 0 for name in NAMES}
+        self._before = before
 
     def running(self) -> bool:
         return True
@@ -51,6 +57,7 @@ class Edge:
 
     def detach(self, name: str, *, force: bool) -> None:
         assert force
+        self._before()
         del self.known[name]
 
 
@@ -90,3 +97,40 @@ def test_while_one_has_the_traffic_none_of_them_is_ended(at_once: bool) -> None:
     with pytest.raises(DeploykitError, match="two still has the traffic"):
         performer(target, Edge(weighted="two")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
     assert target.stopped == []
+
+
+def test_a_retired_version_ends_while_the_edge_forgets_it() -> None:
+    """The edge does not forget the first before all have ended: one after the other it would wait for ever."""
+    target = Target(starts_at_once=True)
+    ended = threading.Event()
+    stop = target.stop
+
+    def stopped(name: str, *, timeout: float) -> None:
+        stop(name, timeout=timeout)
+        if len(target.stopped) == len(NAMES):
+            ended.set()
+
+    target.stop = stopped  # type: ignore[method-assign]
+    edge = Edge(before=lambda: ended.wait(20) or pytest.fail("they did not end beside it"))
+    performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    assert edge.known == {}
+
+
+def test_a_version_that_can_not_be_forgotten_is_ended_all_the_same() -> None:
+    def broken() -> None:
+        raise DeploykitError("the edge does not answer")
+
+    target = Target(starts_at_once=True)
+    with pytest.raises(DeploykitError, match="the edge does not answer"):
+        performer(target, Edge(before=broken)).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    assert sorted(target.stopped) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_version_that_has_the_traffic_again_is_not_retired(at_once: bool) -> None:
+    target = Target(starts_at_once=at_once)
+    edge = Edge(weighted="two")
+    with pytest.raises(DeploykitError, match="two still has the traffic"):
+        performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    assert target.stopped == []
+    assert edge.known["two"] == 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from deploykit.artifacts.image.push import Backoff, TagTaken, push
 from deploykit.artifacts.image.registry import Refused, Registry, Unavailable
 from deploykit.artifacts.image.tags import Tag, plan_tags
 from deploykit.model import UsageError
+from deploykit.process.docker import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,14 +30,16 @@ def pauses() -> list[float]:
     return []
 
 
-@pytest.fixture
-def pushed(login, registry, between, app_name: str, pauses: list[float]):
+@pytest.fixture(params=[False, True], ids=["by docker push", "by the engine's API"])
+def pushed(request: pytest.FixtureRequest, login, registry, between, app_name: str, pauses: list[float]):
     """Push an image id to the registry, directly or (`through`) by the proxy; pauses are noted, not made."""
+    api = Engine() if request.param else None
 
     def act(image: str, tags=TAGS, *, through: bool = False, docker=None, attempts: int = 3, name: str = ""):
         address = between.address if through else registry.address
+        docker = docker if docker is not None else login(registry.address, between.address)
         return push(
-            docker if docker is not None else login(registry.address, between.address),
+            replace(docker, api=api),
             image,
             parse_repository(f"{address}/{name or app_name}"),
             tags,
@@ -44,7 +48,9 @@ def pushed(login, registry, between, app_name: str, pauses: list[float]):
             timeout=90,
         )
 
-    return act
+    yield act
+    if api is not None:
+        api.close()
 
 
 def on_manifest(times: int, answer: bytes | str):

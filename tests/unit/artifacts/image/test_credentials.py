@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.artifacts.image.credentials import find_credentials
-from deploykit.model import DeploykitError, UsageError
+from deploykit.artifacts.image.credentials import Credentials, find_credentials
+from deploykit.model import DeploykitError, Secret, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,3 +105,18 @@ def test_a_helper_that_fails_is_told(config, program, body: str, message: str):
     with pytest.raises(DeploykitError, match=message) as caught:
         find_credentials(HOST, config({"credsStore": "mine"}, folder))
     assert caught.value.next_step == f"docker login {HOST}"
+
+
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        (Credentials(user="robin", secret=Secret("pass?>:ü")), {"username": "robin", "password": "pass?>:ü"}),
+        (Credentials(user="<token>", secret=Secret("t"), identity=True), {"identitytoken": "t"}),
+    ],
+    ids=["password", "identity token"],
+)
+@pytest.mark.parametrize(("registry", "server"), [(HOST, HOST), ("docker.io", "https://index.docker.io/v1/")])
+def test_the_engine_is_told_who_pushes(login: Credentials, said: dict[str, str], registry: str, server: str):
+    header = login.header(registry)
+    assert not set(header) & set(b"+/ \r\n"), "the engine wants the alphabet for URLs, on one line"
+    assert json.loads(base64.urlsafe_b64decode(header)) == {**said, "serveraddress": server}

@@ -289,7 +289,7 @@ class DockerPlace:
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
         settings, started = loaded.settings, time.monotonic()
-        registry = self._reach()
+        registry, self._registry = self._reach(), None  # a push lets go of it
         wanted = self._wanted_image(settings)
         plan = tags_of(sources.tree, main_branch=wanted.main_branch, short=wanted.short_tags)
         image, docker = self._image(sources.tree, wanted)

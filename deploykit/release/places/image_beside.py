@@ -8,6 +8,7 @@ where settings and tree turn out to be those; else, and where anything went wron
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
@@ -63,20 +64,24 @@ def build_wanted(
 
 
 def remember_wanted(folder: Path, root: Path, wanted: Wanted, docker: Docker) -> None:
-    """Note in the environment's folder by what its image was made, and with which command; nothing of the surroundings."""
-    said = {
-        "settings": _digest(root / _SETTINGS),
-        "wanted": {**asdict(wanted), "kept": str(wanted.kept)},
-        "docker": asdict(replace(docker, environ={}, api=None)),
-        "program": _stamp(docker.program),
-    }
-    text = json.dumps(said, indent=1)
-    file = folder / _FILE
-    if file.is_file() and file.read_text() == text:
-        return
-    temporary = folder / f".{_FILE}"
-    temporary.write_text(text)
-    temporary.replace(file)
+    """Note in the environment's folder by what its image was made, and with which command; nothing of the surroundings.
+
+    Only for speed: where it can't be noted, nothing is lost.
+    """
+    with contextlib.suppress(OSError):
+        said = {
+            "settings": _digest(root / _SETTINGS),
+            "wanted": {**asdict(wanted), "kept": str(wanted.kept)},
+            "docker": asdict(replace(docker, environ={}, api=None)),
+            "program": _stamp(docker.program),
+        }
+        text = json.dumps(said, indent=1)
+        file = folder / _FILE
+        if file.is_file() and file.read_text() == text:
+            return
+        temporary = folder / f".{_FILE}"
+        temporary.write_text(text)
+        temporary.replace(file)
 
 
 def recall_wanted(folder: Path, root: Path) -> tuple[Wanted, Docker] | None:

@@ -108,6 +108,16 @@ def test_the_same_is_not_noted_twice(folder: Path, repo: Path, wanted: Wanted, d
     assert recall_wanted(folder, repo) == (replace(wanted, short_tags=False), replace(docker, environ={}))
 
 
+def test_where_nothing_can_be_noted_nothing_is_lost(
+    folder: Path, repo: Path, wanted: Wanted, docker: Docker, tmp_path: Path
+) -> None:
+    remember_wanted(tmp_path / "nowhere", repo, wanted, docker)
+    assert not (tmp_path / "nowhere").exists()
+    (repo / "pyproject.toml").unlink()
+    remember_wanted(folder, repo, replace(wanted, short_tags=False), docker)
+    assert recall_wanted(folder, repo) is None
+
+
 def _lacks_a_key(folder: Path, _repo: Path, _docker: Docker) -> None:
     said = json.loads((folder / "image.json").read_text())
     del said["wanted"]["recipe"]["app"]

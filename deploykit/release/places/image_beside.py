@@ -1,8 +1,8 @@
 """The image of a release, built by the recipe of the release before it, from the moment that the command is typed.
 
 Which image is wanted is known when the settings are read. Where their file is the very same as last time, so is in all
-likelihood the recipe: it is built in a process of its own while this one reads, locks and checks. What came of it counts only
-where settings and tree turn out to be those; else, and where anything went wrong there, the image is built as ever.
+likelihood the recipe: it is built in a process of its own while this one reads, locks and checks. What came of it, also a
+failure, counts only where settings and tree turn out to be those; else the image is built as ever.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.model.errors import DeploykitError
 from deploykit.process.ahead import Ahead
 from deploykit.process.beside import Beside, can_fork
 from deploykit.release.places.image_ahead import docker_environment
@@ -123,13 +124,14 @@ def _stamp(program: str) -> list[int]:
 
 
 class ImageBeside:
-    """The image that is made of the tree at `root` as was `said`, on the engine at `host`.
+    """The image that is made of the tree at `root` as was `said` in the file `noted`, on the engine at `host`.
 
     A committed tree is built at once, another when the gate is opened.
     """
 
-    def __init__(self, root: Path, host: str, said: dict[str, Any]) -> None:
+    def __init__(self, root: Path, host: str, noted: Path, said: dict[str, Any]) -> None:
         self.host = host
+        self._noted = noted
         self._said = said
         self._beside = Beside(lambda gate, tell: _make(root, host, said, gate, tell))
         self._told: dict[str, Any] = {}
@@ -160,12 +162,18 @@ class ImageBeside:
         return replace(Docker(**self._said["docker"]), environ=docker_environment(self.host))
 
     def image(self, tree: GitTree) -> Image | None:
-        """The image of that tree; None where there is none: another one was read, or something went wrong."""
+        """The image of that tree; None where there is none: another one was read, or the other process is no more.
+
+        Raises what `build_image` raised there. By what was noted nothing is built again: that may be what was wrong.
+        """
         if self.tree() != tree:
             return None
         self.open()
-        image: Image | None = self._hear("image")
-        return image
+        answer: Image | DeploykitError | None = self._hear("image")
+        if isinstance(answer, DeploykitError):
+            self._noted.unlink(missing_ok=True)
+            raise answer
+        return answer
 
     def _hear(self, name: str) -> Any:
         while name not in self._told:
@@ -184,7 +192,7 @@ def begin_beside(folder: Path, root: Path, host: str) -> ImageBeside | None:
     """
     if host.startswith("ssh:") or not can_fork() or (said := _noted(folder, root)) is None:
         return None
-    return ImageBeside(root, host, said)
+    return ImageBeside(root, host, folder / _FILE, said)
 
 
 def _make(root: Path, host: str, said: dict[str, Any], gate: Gate, tell: Callable[[object], None]) -> None:
@@ -205,4 +213,7 @@ def _make(root: Path, host: str, said: dict[str, Any], gate: Gate, tell: Callabl
     if uncommitted(tree) is None:
         gate.open()
     docker = replace(docker, environ=docker_environment(host), api=Engine(host))
-    tell(("image", build_wanted(wanted, tree, docker, gate=gate)))
+    try:
+        tell(("image", build_wanted(wanted, tree, docker, gate=gate)))
+    except DeploykitError as error:
+        tell(("image", error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from deploykit.artifacts.git import read_tree
 from deploykit.artifacts.image.engine import Docker
+from deploykit.artifacts.image.failures import DiskFull
 from deploykit.artifacts.image.image import Image, Recipe
-from deploykit.model import DeploykitError
 from deploykit.release.places import image_beside
 from deploykit.release.places.image_beside import ImageBeside, Wanted, begin_beside, recall_wanted, remember_wanted
 
@@ -195,11 +196,27 @@ def test_it_does_not_count_for_a_tree_that_was_read_later(begun: Callable[..., I
     assert ahead.image(read_tree(repo)) is None
 
 
-def test_what_goes_wrong_there_is_as_if_it_had_not_been_tried(begun: Callable[..., ImageBeside], repo: Path) -> None:
+def test_a_build_that_fails_is_told_as_if_it_had_failed_here_and_the_next_one_is_as_ever(
+    begun: Callable[..., ImageBeside], repo: Path, folder: Path
+) -> None:
     def build(*_: object) -> Image:
-        raise DeploykitError("the disk was full")
+        raise DiskFull("the disk was full", details=["no space left"], next_step="docker builder prune")
+
+    ahead = begun(build)
+    with pytest.raises(DiskFull) as caught:
+        ahead.image(read_tree(repo))
+    assert (caught.value.message, caught.value.details) == ("the disk was full", ("no space left",))
+    assert caught.value.next_step == "docker builder prune"
+    assert recall_wanted(folder, repo) is None
+
+
+def test_what_nobody_foresaw_there_is_as_if_it_had_not_been_tried(
+    begun: Callable[..., ImageBeside], repo: Path, folder: Path
+) -> None:
+    def build(*_: object) -> Image:
+        raise RuntimeError("a mistake of the kit")
 
     assert begun(build).image(read_tree(repo)) is None
-    git(repo, "rm", "-q", "--cached", "-r", ".")
-    subprocess.run(["rm", "-r", ".git"], cwd=repo, check=True, timeout=30)
+    assert recall_wanted(folder, repo) is not None
+    shutil.rmtree(repo / ".git")
     assert begun().tree() is None

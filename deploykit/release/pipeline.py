@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from deploykit.release.signals import Cancellation
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
-    from deploykit.release.warm import Reaped
 
 __all__ = ["Pipeline"]
 
@@ -199,7 +198,6 @@ class Pipeline:
             artifact = load_artifact(self.around, str(built["digest"]))
             note.append(str(built.get("note", "")))
         record = self.around.ledger.amend(record.id, version=artifact.version, digest=artifact.digest)
-        pruned = Ahead(partial(prune, self.around))  # the engine has time for that while the new version starts
         values = read_values(self.around.values_folder, record.id)
         self._accessories(journal, values)
         with self.stages.stage("migrate") as note:
@@ -209,7 +207,7 @@ class Pipeline:
             )
             note.append(str(done.get("note", "")))
         version = _Runnable(release=record.id, spec=spec, artifact=artifact, values=values)
-        return self._roll_out(record, journal, version, judged=True, beside=pruned)
+        return self._roll_out(record, journal, version, judged=True)
 
     def _accessories(self, journal: ReleaseJournal, values: Mapping[str, str | Secret]) -> None:
         """What the app needs beside it, before anything asks for it. They outlive the release, whatever becomes of it."""
@@ -241,7 +239,6 @@ class Pipeline:
         version: _Runnable,
         *,
         judged: bool,
-        beside: Ahead[Reaped] | None = None,
     ) -> ReleaseReport:
         step = journal.done("rollout")
         if step is None:
@@ -250,10 +247,15 @@ class Pipeline:
         else:
             plan = Plan.from_json(step.action)
         engine, progress = self._engine(record, journal, plan, version)
-        with progress:
-            state = engine.drive()
-        for sentence in beside.get().problems if beside is not None else ():
-            self.stages.warn(sentence)
+        # An engine has time for that while a new version starts; a rollback has none to lose.
+        pruned = Ahead(partial(prune, self.around)) if judged else None
+        try:
+            with progress:
+                state = engine.drive()
+        finally:
+            # Not beyond the lock, whatever came of the rollout.
+            for sentence in pruned.get().problems if pruned is not None else ():
+                self.stages.warn(sentence)
         record = self._end(record, state)
         failure = engine.failure
         return self._report(

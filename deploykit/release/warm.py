@@ -54,6 +54,8 @@ def prune(around: Surroundings) -> Reaped:
         return Reaped(done=tuple(around.place.prune(_could_be_wanted(around))))
     except DeploykitError as error:
         return Reaped(problems=(error.message,))
+    except Exception as error:  # noqa: BLE001 - tidying up must not fail a release that is being made, or is done
+        return Reaped(problems=(f"old images were not removed: {type(error).__name__}: {error}",))
 
 
 def _could_be_wanted(around: Surroundings) -> set[str]:

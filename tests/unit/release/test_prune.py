@@ -1,0 +1,61 @@
+"""Tidying up beside a release: told where it goes wrong, and never in a release's way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from deploykit.model import DeploykitError
+from deploykit.release.warm import Reaped, prune
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+RECORDS = {
+    "r1": SimpleNamespace(digest="sha256:1", previous=""),
+    "r2": SimpleNamespace(digest="sha256:2", previous="r1"),
+    "r3": SimpleNamespace(digest="sha256:3", previous="r2"),
+}
+
+
+class Place:
+    def __init__(self, *, shared: bool = True, error: Exception | None = None) -> None:
+        self.shared = shared
+        self.needed: set[str] = set()
+        self._error = error
+
+    def prune(self, needed: Collection[str]) -> list[str]:
+        self.needed = set(needed)
+        if self._error is not None:
+            raise self._error
+        return ["one was removed"]
+
+
+def around(place: Place) -> Any:
+    ledger = SimpleNamespace(live=lambda: RECORDS["r2"], unfinished=lambda: RECORDS["r3"], release=RECORDS.get)
+    return SimpleNamespace(place=place, ledger=ledger)
+
+
+def test_what_is_live_about_to_be_or_can_be_gone_back_to_is_needed() -> None:
+    place = Place()
+    assert prune(around(place)) == Reaped(done=("one was removed",))
+    assert place.needed == {"sha256:1", "sha256:2", "sha256:3"}
+
+
+def test_where_nobody_else_releases_to_nothing_is_asked() -> None:
+    place = Place(shared=False)
+    assert prune(around(place)) == Reaped()
+    assert place.needed == set()
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DeploykitError("no engine answers"), "no engine answers"),
+        (KeyError("Id"), "old images were not removed: KeyError: 'Id'"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(error: Exception, told: str) -> None:
+    assert prune(around(Place(error=error))) == Reaped(problems=(told,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle  # nosec B403 - between this process and its own child
+import signal
 import sys
 import threading
 import time
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from deploykit.process.ahead import Gate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import NoReturn
 
 __all__ = ["Beside", "can_fork"]
 
+_ENDING = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 _PATIENCE = 6.0
 """Seconds for a program to end that was asked to; see `process.run`."""
 
@@ -37,14 +39,17 @@ class Beside:
     def __init__(self, act: Callable[[Gate, Callable[[object], None]], None]) -> None:
         words, self._control = os.pipe()
         answers, told = os.pipe()
-        self._child = os.fork()
-        if self._child == 0:
-            os.close(self._control)
-            os.close(answers)
-            _serve(act, words, told)
-        os.close(words)
-        os.close(told)
-        self._answers = os.fdopen(answers, "rb")
+        # A signal that came to the copy before it is away from here would have it go on as if it were the original.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            self._child = os.fork()
+            if self._child == 0:
+                _serve(act, words, told, ours=(self._control, answers), mask=mask)
+            os.close(words)
+            os.close(told)
+            self._answers = os.fdopen(answers, "rb")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def next(self) -> Any:
         """Wait for what it tells next. Raises EOFError where it tells nothing more."""
@@ -55,29 +60,40 @@ class Beside:
 
     def open(self) -> None:
         """Open its gate."""
-        if self._child:
+        if self._control >= 0:
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._control, b"o")
 
     def close(self) -> None:
         """Close its gate, and wait until it has ended."""
-        if not self._child:
-            return
-        os.close(self._control)
+        control, self._control = self._control, -1  # a signal may come in here, and this be called again
+        if control >= 0:
+            os.close(control)
         self._answers.close()
         until = time.monotonic() + _PATIENCE + 1
-        while os.waitpid(self._child, os.WNOHANG) == (0, 0):
-            if time.monotonic() > until:
-                return  # it ends by itself; init will take it
-            time.sleep(0.005)
-        self._child = 0
+        with contextlib.suppress(ChildProcessError):  # it was waited for already
+            while os.waitpid(self._child, os.WNOHANG) == (0, 0) and time.monotonic() < until:
+                time.sleep(0.005)
 
 
-def _serve(act: Callable[[Gate, Callable[[object], None]], None], words: int, told: int) -> NoReturn:
-    """The copy's whole life. It leaves by `_exit`: what the original has registered for its end is not the copy's to do."""
+def _serve(
+    act: Callable[[Gate, Callable[[object], None]], None],
+    words: int,
+    told: int,
+    *,
+    ours: tuple[int, int],
+    mask: Collection[int],
+) -> NoReturn:
+    """The copy's whole life. It leaves by `_exit`: what the original has registered for its end is not the copy's to do.
+
+    `ours` are the original's ends of the pipes, `mask` the signals that it had blocked before.
+    """
     code = 1
     try:
         os.setsid()
+        for end in ours:
+            os.close(end)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         nothing = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nothing, stream)

@@ -221,7 +221,12 @@ def _push(docker: Docker, login: Credentials | None, repository: Repository, tag
         raise push_failure(error.message, repository, tag) from None
     if told is None:
         return _docker_push(docker, repository, tag, timeout)
-    lines = [json.loads(line) for line in told.splitlines() if line.strip()]
+    try:
+        lines = [json.loads(line) for line in told.splitlines() if line.strip()]
+    except ValueError:
+        raise RegistryError(
+            f"the engine's answer to the push of {repository.tagged(tag)} can't be read", details=told.splitlines()[-5:]
+        ) from None
     if refused := [str(line["error"]) for line in lines if "error" in line]:
         raise push_failure("\n".join(refused), repository, tag)
     for line in lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -112,6 +113,39 @@ def test_it_is_out_of_the_reach_of_the_terminal(beside: Callable[..., Beside]) -
 
     session, group, pid = beside(act).next()
     assert session == group == pid
+
+
+def test_no_signal_is_blocked_in_it_or_afterwards_that_was_not_before(beside: Callable[..., Beside]) -> None:
+    """The programs that it begins would inherit that, and could not be ended."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def act(_gate: Gate, tell: Callable[[object], None]) -> None:
+        tell(signal.pthread_sigmask(signal.SIG_BLOCK, []))
+
+    assert beside(act).next() == before
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+def test_a_close_that_a_signal_cut_short_is_made_again(
+    beside: Callable[..., Beside], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def act(gate: Gate, tell: Callable[[object], None]) -> None:
+        tell(os.getpid())
+        gate.wait()
+
+    copy = beside(act)
+    pid = copy.next()
+    with monkeypatch.context() as patch:
+
+        def struck(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(os, "waitpid", struck)
+        with pytest.raises(KeyboardInterrupt):
+            copy.close()
+    copy.open()  # nobody hears that any more
+    copy.close()
+    assert gone(pid)
 
 
 def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:

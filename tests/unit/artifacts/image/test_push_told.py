@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from deploykit.artifacts.image import push as pushing
 from deploykit.artifacts.image.names import parse_repository
 from deploykit.artifacts.image.registry import Refused, RegistryError, Unavailable
-from deploykit.model import DeploykitError
 from deploykit.process.docker import EngineError, EngineUnreachable
+
+if TYPE_CHECKING:
+    from deploykit.model import DeploykitError
 
 REPOSITORY = parse_repository("registry.example.org/team/shop")
 DIGEST = "sha256:" + "1" * 64
@@ -24,7 +26,7 @@ def told(answer: str | Exception) -> str:
         return answer
 
     docker: Any = SimpleNamespace(api=SimpleNamespace(push=push))
-    return pushing._push(docker, None, REPOSITORY, "v1", 60.0)  # noqa: SLF001 - without a registry around it
+    return pushing._push(docker, None, REPOSITORY, "v1", 60.0)
 
 
 def test_the_digest_is_among_what_it_tells() -> None:

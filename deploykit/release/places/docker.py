@@ -249,7 +249,6 @@ class DockerPlace:
     def may_build(self) -> None:
         if self._begun is not None:
             self._begun.open()
-            self._reach()
 
     def _reach(self) -> Ahead[Registry] | None:
         """The registry, asked for while the engine builds; None where none is set."""

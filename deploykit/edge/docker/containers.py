@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deploykit.edge.docker.agent import FOLDER
@@ -89,8 +90,9 @@ class EdgeContainers:
     def has_volume(self) -> bool:
         return self._engine.find("inspect_volume", self._name) is not None
 
+    @cached_property
     def image_id(self) -> str:
-        """The id of the image of the settings, which is pulled if the engine does not have it."""
+        """The id that the image of the settings has for this command; it is pulled if the engine does not have it."""
         found = self._engine.find("inspect_image", self._image)
         if found is None:
             try:
@@ -179,7 +181,7 @@ class EdgeContainers:
         )
         made = call(
             "create_container",
-            self.image_id(),
+            self.image_id,
             list(argv[1:]),
             name=name,
             entrypoint=[argv[0]],

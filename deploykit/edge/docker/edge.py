@@ -98,8 +98,6 @@ class DockerEdge(WeightedProxy):
             return self._outlive(self._ensure)
 
     def _ensure(self) -> str:
-        if (missing := self._containers.missing_network()) is not None:
-            raise missing
         state = self._state()
         published = self._containers.published()
         if published is not None and published != (self._bind, state.port):
@@ -107,13 +105,16 @@ class DockerEdge(WeightedProxy):
             self._down()
             published = None
         if published is None:
+            # Where the holder runs, it is in the network, which can't be taken away from under it.
+            if (missing := self._containers.missing_network()) is not None:
+                raise missing
             state = self._start(state)
         elif not any(proxy.running for proxy in self._containers.proxies()):
             self._start_proxy(state)
         else:
             current = self._await_ready()
             wanted = render(self._as_running(state), self._options(), bind=BIND)
-            if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id():
+            if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
         return self._url(state)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -295,11 +296,15 @@ class DockerPlace:
         self._connect()  # not sooner: to begin something in a container slows down the engine that builds
         remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
         built = time.monotonic() - started
-        self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
+        # Before it is started, and beside the push, which takes longer.
+        next_up = Ahead(
+            partial(self._engine.call, "tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
+        )
         digest, said = image.id, "kept on the engine: no registry is set"
         if registry is not None:
             digest = self._push(docker, image, settings, plan.tags, registry.get(), note)
             said = f"pushed to {settings.image.repository}"
+        next_up.get()
         return {
             "digest": digest,
             "version": image.version,
@@ -333,12 +338,7 @@ class DockerPlace:
         return pushed.digest
 
     def load(self, digest: str) -> ImageArtifact:
-        found = self._engine.find("inspect_image", digest) if digest else None
-        if found is None and digest:
-            for each in self._images():
-                if digest in _digests(each):
-                    found = self._engine.find("inspect_image", each["Id"])
-                    break
+        found = self._find_image(digest) if digest else None
         if found is None:
             settings = self._around.loaded.settings if self._around.loaded is not None else None
             where = settings.image.repository if settings is not None else ""
@@ -353,6 +353,20 @@ class DockerPlace:
             image=found["Id"],
             tree=Path(config.get("WorkingDir") or "/"),
         )
+
+    def _find_image(self, digest: str) -> dict[str, Any] | None:
+        """The image by its id, or by a registry's digest: that of the settings first, since the engine knows it by name."""
+        loaded = self._around.loaded
+        repository = loaded.settings.image.repository if loaded is not None else ""
+        with contextlib.suppress(EngineError):  # a repository that is none: in an incident the settings may be anything
+            if repository and (named := self._engine.find("inspect_image", f"{repository}@{digest}")) is not None:
+                return dict(named)
+        if (found := self._engine.find("inspect_image", digest)) is not None:
+            return dict(found)
+        for each in self._images():
+            if digest in _digests(each):
+                return dict(self._engine.call("inspect_image", each["Id"]))
+        return None
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and what

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["DeploykitError", "InconclusiveError", "UsageError"]
+__all__ = ["Cancelled", "DeploykitError", "InconclusiveError", "UsageError"]
+
+
+class Cancelled(BaseException):
+    """The person or the system asked this process to stop (SIGINT, SIGTERM). `reason` is one sentence."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class DeploykitError(Exception):

@@ -11,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError
+from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.release.locking import environment_lock
 from deploykit.release.reporter import Stages
 from deploykit.release.signals import cancellation
-from deploykit.rollout import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deploykit.model.errors import DeploykitError
+from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.rollout.actions import Action, Observation, Result
 from deploykit.rollout.blue_green import Plan, State, decide, fold
 
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Cancelled", "Engine", "Journal", "JournalledStep", "Performer"]
-
-
-class Cancelled(BaseException):
-    """The person or the system asked this process to stop (SIGINT, SIGTERM). `reason` is one sentence."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
-from deploykit.release.gathering import accessories_of
 from deploykit.release.places.image_ahead import ImageAhead, Questions, docker_environment
 from deploykit.release.places.image_beside import ImageBeside, Wanted, build_wanted, remember_wanted
 from deploykit.release.places.interface import recall
@@ -145,6 +144,7 @@ class DockerPlace:
 
     def _wanted(self, values: Mapping[str, str | Secret]) -> list[Accessory]:
         """The accessories that the settings name for this environment; none where the sources are gone."""
+        from deploykit.release.gathering import accessories_of
         from deploykit.targets.docker import Accessory, Limits
 
         if self._around.loaded is None:

@@ -38,12 +38,12 @@ def select(
     """
     conditions, values = _conditions(table, where)
     if present:
-        conditions += f" AND {_name(table, present)} IS NOT NULL"
-    names = ", ".join(_name(table, column) for column in columns or table.names)
+        conditions += f" AND {_read(table, present)} IS NOT NULL"
+    names = ", ".join(_read(table, column) for column in columns or table.names)
     text = f"SELECT {names} FROM {table.name} WHERE {conditions}"  # noqa: S608  # nosec B608 - names of ours, values bound
     if order:
         text += " ORDER BY " + ", ".join(
-            f"{_name(table, column.lstrip('-'))}{' DESC' if column.startswith('-') else ''}" for column in order
+            f"{_read(table, column.lstrip('-'))}{' DESC' if column.startswith('-') else ''}" for column in order
         )
     if limit is not None:
         text += " LIMIT ?"
@@ -69,11 +69,20 @@ def delete(table: Table, where: Mapping[str, Any]) -> Query:
 
 
 def _conditions(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    return " AND ".join(f"{_name(table, column)} = ?" for column in where), list(where.values())
+    return " AND ".join(f"{_read(table, column)} = ?" for column in where), list(where.values())
+
+
+def _read(table: Table, column: str) -> str:
+    """A column whose value is asked for, with its table before it.
+
+    SQLite takes a name in quotes that the table in the file does not have for a text, and answers with that
+    (https://sqlite.org/quirks.html#dblquote): not a name that says of which table it is.
+    """
+    return f"{table.name}.{_name(table, column)}"
 
 
 def _name(table: Table, column: str) -> str:
-    """Quoted: `commit` is a word of SQL. SQLite would take an unknown name in quotes for a text, so none gets that far."""
+    """Quoted: `commit` is a word of SQL."""
     if column not in table.names:
         raise KeyError(f"{table.name} has no column {column}")
     return f'"{column}"'

@@ -90,3 +90,23 @@ def test_a_damaged_index_is_found(ledger, where):
             "UPDATE sqlite_master SET sql = replace(sql, 'sequence)', 'started_at)') WHERE name = 'deploykit_releases_order'"
         )
     assert any("the file is damaged" in problem.message for problem in ledger.check())
+
+
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("locks", "expires_at"), ("releases", "outcome"), ("entries", "payload"), ("chains", "hash"), ("timers", "kind")],
+)
+def test_a_column_that_has_another_name_in_the_file_is_found_and_not_read_as_its_own_name(ledger, where, table, column):
+    """One bit of the file is enough. SQLite reads a name in quotes that it does not know as a text."""
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(where)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, ?, ?) WHERE name = ?",
+            (column, "x" + column[1:], f"deploykit_{table}"),
+        )
+    again = open_ledger(where, app="shop", environment="staging")
+    try:
+        assert any("can't be read to its end" in problem.message for problem in again.check())
+    finally:
+        again.close()

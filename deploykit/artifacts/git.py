@@ -143,7 +143,7 @@ def export(tree: GitTree, destination: Path) -> None:
     Raises DeploykitError when a dirty working tree changed since it was read.
     """
     destination.mkdir(parents=True)
-    with _scratch(tree.root) as env:
+    with _scratch(tree.root) if tree.dirty else _own_index() as env:
         if tree.dirty:
             seen = _write_snapshot(tree.root, tree.top, tree.prefix, tree.nested, env)
             if seen != tree.tree:
@@ -280,6 +280,13 @@ def _scratch(root: Path) -> Iterator[dict[str, str]]:
         env["GIT_OBJECT_DIRECTORY"] = f"{folder}/objects"
         env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(objects.resolve())
         yield env
+
+
+@contextlib.contextmanager
+def _own_index() -> Iterator[dict[str, str]]:
+    """The environment of git calls that write no object, with an index of their own that is not there yet."""
+    with tempfile.TemporaryDirectory(prefix="deploykit-git-", ignore_cleanup_errors=True) as folder:
+        yield clean_environment() | {"GIT_INDEX_FILE": f"{folder}/index"}
 
 
 def _quoted(path: Path) -> str:

@@ -116,8 +116,11 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
-        with contextlib.suppress(Refused):  # whether one may push is for docker to say
-            tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, docker after a minute
+        if not registry.answered:
+            with contextlib.suppress(Refused):  # whether one may push is for docker to say
+                tries.call(
+                    lambda: registry.digest(first)
+                )  # a registry that can't says so at once, docker after a minute
         docker.tag(image_id, repository.tagged(first))
         said = tries.call(lambda: _push(docker, registry.credentials, repository, first, timeout))
         there = tries.call(lambda: registry.manifest(first))

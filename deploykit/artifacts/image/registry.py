@@ -75,6 +75,8 @@ class Registry:
         self._addresses = [f"http://{host}"] if insecure else [f"https://{host}"]
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
+        self.answered = False
+        """Whether it has answered to a `knock`."""
         self._timeout = timeout
         self._trusts = not insecure
         self._client = self._connect()
@@ -114,6 +116,7 @@ class Registry:
         """Connect and log in ahead of the first question. What goes wrong is for that question to tell."""
         with contextlib.suppress(RegistryError):
             self.digest("latest")
+            self.answered = True
 
     def digest(self, reference: str) -> str:
         """The digest that a tag (or digest) has in the registry, empty when it has none. Raises RegistryError."""

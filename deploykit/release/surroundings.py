@@ -7,6 +7,7 @@ import os
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import UsageError
@@ -14,8 +15,6 @@ from deploykit.release.places import Remembered, recall, remember
 from deploykit.settings.paths import StatePaths, state_home
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deploykit.edge.interface import Edge
     from deploykit.ledger.interface import Ledger
     from deploykit.process.supervisor.interface import Supervising
@@ -147,8 +146,6 @@ def open_surroundings(
 
     Raises UsageError without a name, for an unknown one, and where it can't be told which app is meant.
     """
-    from deploykit.settings import load
-
     home = state_home()
     if sources and not _has_sources(root):
         raise UsageError(
@@ -170,6 +167,8 @@ def open_surroundings(
         return Surroundings(root, app, name, paths, None, None)
     folder = _folder(home, root, name) if name else None
     asked = _ask_ahead(folder, root) if building and folder is not None else None
+    from deploykit.settings import load  # what is asked ahead goes on while this is loaded
+
     loaded = load(root, known=folder / _SETTINGS if folder is not None else None)
     if not name:
         raise missing_environment(sorted(loaded.settings.environments))
@@ -181,7 +180,8 @@ def open_surroundings(
 def _folder(home: Path, root: Path, name: str) -> Path | None:
     """What is kept of the environment to which something was released from `root` before."""
     app = _roots(home).get(str(root))
-    return StatePaths(home, app, name).root if app else None
+    # What was typed is not known to be an environment yet: no other folder is looked into, or written to.
+    return StatePaths(home, app, name).root if app and name == Path(name).name != ".." else None
 
 
 def _ask_ahead(folder: Path, root: Path) -> Questions | ImageBeside | None:

@@ -108,7 +108,10 @@ def test_what_a_build_has_to_know_is_asked_where_the_last_release_went_to_an_eng
     assert asked("far") is None
 
 
-def test_an_environment_that_is_none_is_refused_as_ever(asked: Callable[..., Questions | None]) -> None:
-    for name in ("nowhere", "../far", "x" * 5000):
+def test_an_environment_that_is_none_is_refused_as_ever(asked: Callable[..., Questions | None], tmp_path: Path) -> None:
+    before = sorted((tmp_path / ".state").rglob("*"))
+    for name in ("nowhere", "../far", ".", "..", "/", str(tmp_path), "x" * 5000):
         with pytest.raises(UsageError, match="environment"):
             asked(name, building=True)
+    assert sorted((tmp_path / ".state").rglob("*")) == before, "nothing is kept where nothing was released"
+    assert not (tmp_path / "settings.json").exists()

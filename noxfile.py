@@ -9,7 +9,7 @@ from deploykit import sessions
 # Most of what the kit does is done by processes: without the integration tests coverage would say little.
 sessions.register(coverage_of=["test", "integration"])
 # They kill and race real processes: on a machine that is shared a failure is tried once more, and the verdict names it.
-again = ["--reruns=1", "-rR"]
+again = ["--reruns=1", "-rR", "--rerun-show-tracebacks"]
 sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto", *again])
 by_file = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *by_file, *again])

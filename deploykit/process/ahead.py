@@ -58,6 +58,9 @@ class Ahead(Generic[Answer]):
         self._act = act
         self._answer: Answer | None = None
         self._error: BaseException | None = None
+        self._turn = threading.Lock()
+        self._ended = False
+        self._let_go: Callable[[Answer], object] | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -66,6 +69,22 @@ class Ahead(Generic[Answer]):
             self._answer = self._act()
         except BaseException as error:  # noqa: BLE001 - it is raised where the answer is asked for
             self._error = error
+        with self._turn:
+            self._ended = True
+        self._drop()
+
+    def forget(self, let_go: Callable[[Answer], object]) -> None:
+        """Nobody will ask for its answer: that is let go of, now or as soon as it is there; nobody waits for it."""
+        with self._turn:
+            self._let_go = let_go
+        self._drop()
+
+    def _drop(self) -> None:
+        with self._turn:
+            if not self._ended or self._error is not None or self._let_go is None:
+                return
+            let_go, self._let_go = self._let_go, None
+        let_go(self._answer)  # type: ignore[arg-type]  # there is one, where there was no error
 
     def left(self, seconds: float) -> bool:
         """Wait so long for its end; whether it goes on all the same."""

@@ -92,7 +92,6 @@ class DockerPlace:
         self._engine = Engine(remembered.host)
         self._begun: ImageAhead | ImageBeside | None = None
         self._connecting: Ahead[None] | None = None
-        self._registry: Ahead[Registry] | None = None
 
     @property
     def target(self) -> Target:
@@ -254,10 +253,10 @@ class DockerPlace:
     def _reach(self) -> Ahead[Registry] | None:
         """The registry, asked for while the engine builds; None where none is set."""
         loaded = self._around.loaded
-        if self._registry is None and loaded is not None and (image := loaded.settings.image).repository:
-            environ = docker_environment(self._remembered.host)
-            self._registry = Ahead(partial(_reached, image.repository, environ, insecure=image.insecure))
-        return self._registry
+        if loaded is None or not (image := loaded.settings.image).repository:
+            return None
+        environ = docker_environment(self._remembered.host)
+        return Ahead(partial(_reached, image.repository, environ, insecure=image.insecure))
 
     def enough(self) -> None:
         if self._begun is not None:
@@ -283,16 +282,25 @@ class DockerPlace:
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
-        from deploykit.artifacts.image.plan import tags_of
-
         loaded = self._around.loaded
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
-        settings, started = loaded.settings, time.monotonic()
-        registry, self._registry = self._reach(), None  # a push lets go of it
+        registry = self._reach()
+        try:
+            return self._build(sources.tree, loaded.settings, registry, note)
+        finally:
+            if registry is not None:
+                registry.forget(lambda reached: reached.close())
+
+    def _build(
+        self, tree: GitTree, settings: Settings, registry: Ahead[Registry] | None, note: list[str]
+    ) -> Mapping[str, Any]:
+        from deploykit.artifacts.image.plan import tags_of
+
+        started = time.monotonic()
         wanted = self._wanted_image(settings)
-        plan = tags_of(sources.tree, main_branch=wanted.main_branch, short=wanted.short_tags)
-        image, docker = self._image(sources.tree, wanted)
+        plan = tags_of(tree, main_branch=wanted.main_branch, short=wanted.short_tags)
+        image, docker = self._image(tree, wanted)
         self._connect()  # not sooner: to begin something in a container slows down the engine that builds
         remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
         built = time.monotonic() - started

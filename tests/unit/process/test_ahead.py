@@ -51,3 +51,33 @@ def test_a_program_that_ends_by_itself_does_not_mind_a_gate():
     gate = Gate()
     gate.open()
     assert run([sys.executable, "-c", "print('done')"], gate=gate).stdout == "done\n"
+
+
+def test_what_nobody_asks_for_is_let_go_of_when_it_is_there() -> None:
+    answered, dropped = threading.Event(), threading.Event()
+    ahead = Ahead(lambda: answered.wait(20))
+    ahead.forget(lambda answer: dropped.set() if answer else None)
+    assert not dropped.is_set()
+    answered.set()
+    assert dropped.wait(20)
+
+
+def test_what_is_there_already_is_let_go_of_at_once_and_only_once() -> None:
+    dropped: list[int] = []
+    ahead = Ahead(lambda: 3)
+    assert ahead.get() == 3
+    ahead.forget(dropped.append)
+    ahead._drop()
+    assert dropped == [3]
+
+
+def test_where_it_went_wrong_there_is_nothing_to_let_go_of() -> None:
+    def act() -> int:
+        raise ZeroDivisionError
+
+    dropped: list[int] = []
+    ahead = Ahead(act)
+    with pytest.raises(ZeroDivisionError):
+        ahead.get()
+    ahead.forget(dropped.append)
+    assert dropped == []

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Secret
@@ -86,8 +85,10 @@ class BoardError(DeploykitError):
 
 
 def _event(record: ReleaseRecord, kind: str, outcome: str, at: float) -> dict[str, Any]:
+    from uuid import uuid4
+
     return {
-        "id": str(uuid.uuid4()),
+        "id": str(uuid4()),
         "app": record.app,
         "environment": record.environment,
         "release": record.id,

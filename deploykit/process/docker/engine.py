@@ -197,7 +197,7 @@ class Engine:
         try:
             if importlib.util.find_spec("docker") is None:
                 raise _no_sdk()
-            found = self.call("version")
+            found = self._kind()
         except DeploykitError as error:
             return error
         version = tuple(int(part) for part in found["ApiVersion"].split("."))
@@ -213,6 +213,13 @@ class Engine:
             )
         self._answered = time.monotonic()
         return None
+
+    def _kind(self) -> Mapping[str, Any]:
+        """At least `ApiVersion` and `Os`."""
+        with self._translated():
+            near = self._near()
+            kind = near.kind() if near is not None else {}
+        return kind if all(kind.values()) and kind else self.call("version")
 
     def close(self) -> None:
         if self._api is not None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingMixIn, UnixStreamServer
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from deploykit.process.docker import Engine, EngineError, EngineUnreachable
 from deploykit.process.docker.direct import DirectEngine, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -25,6 +27,8 @@ class _Server(ThreadingMixIn, UnixStreamServer):
     asked: list[str]
     logins: list[str]
     connections = 0
+    ping_status = 200
+    ping_headers: Mapping[str, str] = MappingProxyType({"OSType": "linux"})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -40,7 +44,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path} {body.decode()}".strip())
         self.server.logins.append(self.headers.get("X-Registry-Auth", ""))
         if self.path == "/_ping":
-            return self._say(200, b"OK", {"Api-Version": "1.44"})
+            return self._say(self.server.ping_status, b"OK", {"Api-Version": "1.44", **self.server.ping_headers})
+        if self.path.endswith("/version"):
+            return self._say(200, b'{"ApiVersion": "1.44", "Os": "linux"}')
         if self.path.endswith("/exec/e1/start"):
             self.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
             self.wfile.write(b"\x01\0\0\0\0\0\0\x03one\x02\0\0\0\0\0\0\x03two")
@@ -224,3 +230,37 @@ def test_a_push_that_is_silent_is_given_up_and_the_next_question_is_answered(ser
 def test_an_engine_elsewhere_is_pushed_from_by_the_docker_command():
     engine = Engine("tcp://127.0.0.1:1", environ={"HOME": "/nowhere"})
     assert engine.push("shop", "v1", b"", silence=1.0) is None
+
+
+@pytest.fixture
+def engine(server: _Server) -> Iterator[Engine]:
+    made = Engine(f"unix://{server.server_address}", environ={"HOME": "/nowhere"})
+    yield made
+    made.close()
+
+
+def test_whether_an_engine_can_be_used_is_known_by_a_ping(engine: Engine, server: _Server):
+    assert engine.problem() is None
+    assert server.asked == ["GET /_ping"]
+
+
+def test_an_engine_that_does_not_say_it_there_is_asked_for_its_version(engine: Engine, server: _Server):
+    server.ping_headers = {}
+    assert engine.problem() is None
+    assert server.asked[-1] == "GET /v1.44/version"
+
+
+@pytest.mark.parametrize(
+    ("headers", "says"),
+    [({"OSType": "windows"}, "runs windows containers"), ({"OSType": "linux", "Api-Version": "1.40"}, r"API 1\.40")],
+)
+def test_an_engine_that_can_not_be_used_is_told(engine: Engine, server: _Server, headers: dict[str, str], says: str):
+    server.ping_headers = headers
+    problem = engine.problem()
+    assert isinstance(problem, UsageError)
+    assert re.search(says, problem.message)
+
+
+def test_an_engine_that_refuses_even_that_is_told(engine: Engine, server: _Server):
+    server.ping_status = 500
+    assert isinstance(engine.problem(), EngineError)

@@ -49,6 +49,7 @@ class Wanted:
 def build_wanted(
     wanted: Wanted, tree: GitTree, docker: Docker, interpreter: Interpreter | None = None, gate: Gate | None = None
 ) -> Image:
+    """The image that `wanted` makes of the tree, under all of its local tags. Raises as `build_image` does."""
     from deploykit.artifacts.image.build import build_image
     from deploykit.artifacts.image.plan import tags_of
 

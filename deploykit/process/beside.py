@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle  # nosec B403 - between this process and its own child
+import select
 import signal
 import sys
 import threading
@@ -69,11 +70,21 @@ class Beside:
         control, self._control = self._control, -1  # a signal may come in here, and this be called again
         if control >= 0:
             os.close(control)
+        ended = self._ends(_PATIENCE + 1)
         self._answers.close()
-        until = time.monotonic() + _PATIENCE + 1
         with contextlib.suppress(ChildProcessError):  # it was waited for already
-            while os.waitpid(self._child, os.WNOHANG) == (0, 0) and time.monotonic() < until:
-                time.sleep(0.005)
+            os.waitpid(self._child, 0 if ended else os.WNOHANG)
+
+    def _ends(self, seconds: float) -> bool:
+        """Wait so long for its end, which closes its end of the pipe; what it still tells is for nobody."""
+        until = time.monotonic() + seconds
+        while not self._answers.closed:
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([self._answers], [], [], left)[0]:
+                return False
+            if not os.read(self._answers.fileno(), 1 << 16):
+                return True
+        return False  # it was closed before
 
 
 def _serve(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from deploykit.artifacts.artifact import MANIFEST, Artifact
 from deploykit.artifacts.environment import usable
 from deploykit.artifacts.files import flocked, remove, try_flock, write_atomically
+from deploykit.artifacts.layout import resolutions
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Store:
 
     @property
     def resolutions(self) -> Path:
-        return self.root / "resolutions"
+        return resolutions(self.root)
 
     @property
     def locks(self) -> Path:

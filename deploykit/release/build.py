@@ -10,7 +10,7 @@ from deploykit.model import UsageError
 from deploykit.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from deploykit.artifacts.git import GitTree
     from deploykit.model import Secret
@@ -57,11 +57,16 @@ def process_commands(around: Surroundings) -> dict[str, tuple[str, ...]]:
     return {name: tuple(shlex.split(process.command)) for name, process in processes.items()}
 
 
-def build_artifact(around: Surroundings, sources: Sources | None, note: list[str]) -> dict[str, Any]:
-    """Build the artefact of the sources, or find it built; returns its digest and what was done, for the journal."""
+def build_artifact(
+    around: Surroundings, sources: Sources | None, note: list[str], *, meanwhile: Callable[[], object] = lambda: None
+) -> dict[str, Any]:
+    """Build the artefact of the sources, or find it built; returns its digest and what was done, for the journal.
+
+    `meanwhile` as with `Place.build`.
+    """
     if sources is None:
         raise UsageError("there are no sources to build", next_step=f"invoke release --env {around.name}")
-    return dict(around.place.build(sources, note))
+    return dict(around.place.build(sources, note, meanwhile=meanwhile))
 
 
 def load_artifact(around: Surroundings, digest: str) -> RunnableArtifact:

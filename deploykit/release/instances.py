@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import Labels, Secret
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SPEC_NOTE",
     "WEB",
+    "Runnable",
     "RunnableArtifact",
     "application_variables",
     "instance_names",
@@ -58,6 +60,16 @@ class RunnableArtifact(Protocol):
 
     def variables(self, path: str) -> Mapping[str, str]:
         """PATH, PYTHONPATH and the like; `path` is what follows on PATH."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runnable:
+    """A version that can be started: the release that it came by, how it is run, what is run, and its values."""
+
+    release: str
+    spec: ReleaseSpec
+    artifact: RunnableArtifact
+    values: Mapping[str, str | Secret]
 
 
 def instance_names(release: str, spec: ReleaseSpec) -> tuple[str, ...]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import StepState
-from deploykit.rollout import Action, JournalledStep, Observation, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.ledger.interface import Ledger, Step
+    from deploykit.rollout import Action, JournalledStep, Observation
 
 __all__ = ["ReleaseJournal"]
 
@@ -54,6 +54,8 @@ class ReleaseJournal:
         return self.ledger.intend(self.release, action.name, action.as_json(), token=self.token)
 
     def result(self, sequence: int, observation: Observation) -> None:
+        from deploykit.rollout import Result
+
         state = StepState.DONE if observation.result is Result.DONE else StepState.FAILED
         self.ledger.result(
             sequence,
@@ -66,6 +68,8 @@ class ReleaseJournal:
 
 
 def _journalled(step: Step) -> JournalledStep:
+    from deploykit.rollout import Action, JournalledStep, Result
+
     answered = step.state is not StepState.INTENDED
     return JournalledStep(
         action=Action.from_json(step.action),

@@ -6,53 +6,43 @@ lock -> plan -> preflight -> build -> migrate -> start -> switch -> verify -> re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
-from deploykit.process.ahead import Ahead
+from deploykit.model.errors import Cancelled
 from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
 from deploykit.release.changing import refuse_past_contract
-from deploykit.release.checks import Checks
 from deploykit.release.events import report_start, report_to_board
 from deploykit.release.gathering import accessories_of
-from deploykit.release.instances import instance_names, instance_specs
+from deploykit.release.instances import Runnable
 from deploykit.release.journal import ReleaseJournal
-from deploykit.release.migrate import migrate
 from deploykit.release.owner import actor
-from deploykit.release.performer import ReleasePerformer, Serving
 from deploykit.release.preflight import preflight
-from deploykit.release.progress import StageProgress
 from deploykit.release.reporter import ReleaseReport, Reporter, Stages
-from deploykit.release.rollout_plan import make_plan
 from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
-from deploykit.release.values import read_values, secrets_in, store_values
-from deploykit.release.warm import prune, reap
-from deploykit.rollout import Cancelled, Engine, Plan, State
+from deploykit.release.values import read_values, store_values
+from deploykit.release.warm import reap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deploykit.model import Secret
-    from deploykit.release.instances import RunnableArtifact
+    from deploykit.release.rolling_out import RollingOut
     from deploykit.release.signals import Cancellation
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
+    from deploykit.rollout import State
 
 __all__ = ["Pipeline"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Runnable:
-    """A version that can be started: the release that it came by, how it is run, what is run, and its values."""
-
-    release: str
-    spec: ReleaseSpec
-    artifact: RunnableArtifact
-    values: Mapping[str, str | Secret]
+def _read_on() -> None:
+    """What is needed as soon as there is an artefact."""
+    import deploykit.release.migrate
+    import deploykit.release.rolling_out  # noqa: F401
 
 
 @dataclass(kw_only=True)
@@ -163,8 +153,10 @@ class Pipeline:
         with self.stages.stage("recover") as note:
             self.signals.shield()
             serving = self._recorded_target(journal) if record.kind == "rollback" else record
-            engine, _ = self._engine(record, journal, Plan.from_json(step.action), self._runnable(serving))
-            state = engine.undo("its process was killed")
+            from deploykit.rollout import Plan
+
+            undoing = self._rolling_out(journal, self._runnable(serving))
+            state = undoing.undo(Plan.from_json(step.action), "its process was killed")
             self.signals.unshield()
             note.append(f"{record.id} was {'finished' if state.past_verdict else 'undone'}")
         return self._end(record, state), state
@@ -194,19 +186,23 @@ class Pipeline:
             journal.once("plan", sources.spec.as_json(), dict)
         spec = spec_of(self.around.ledger, record, self.around.name)
         with self.stages.stage("build") as note:
-            built = journal.once("build", {"tree": record.tree}, lambda: build_artifact(self.around, sources, note))
+            built = journal.once(
+                "build", {"tree": record.tree}, lambda: build_artifact(self.around, sources, note, meanwhile=_read_on)
+            )
             artifact = load_artifact(self.around, str(built["digest"]))
             note.append(str(built.get("note", "")))
         record = self.around.ledger.amend(record.id, version=artifact.version, digest=artifact.digest)
         values = read_values(self.around.values_folder, record.id)
         self._accessories(journal, values)
+        from deploykit.release.migrate import migrate
+
         with self.stages.stage("migrate") as note:
             values = {**values, **self._database_values(spec)}
             done = journal.once(
                 "migrate", {}, lambda: migrate(self.around, spec, record.id, artifact, values, tell=self.reporter.note)
             )
             note.append(str(done.get("note", "")))
-        version = _Runnable(release=record.id, spec=spec, artifact=artifact, values=values)
+        version = Runnable(release=record.id, spec=spec, artifact=artifact, values=values)
         return self._roll_out(record, journal, version, judged=True)
 
     def _accessories(self, journal: ReleaseJournal, values: Mapping[str, str | Secret]) -> None:
@@ -236,28 +232,12 @@ class Pipeline:
         self,
         record: ReleaseRecord,
         journal: ReleaseJournal,
-        version: _Runnable,
+        version: Runnable,
         *,
         judged: bool,
     ) -> ReleaseReport:
-        step = journal.done("rollout")
-        if step is None:
-            plan = make_plan(self.around, instance_names(version.release, version.spec), judged=judged)
-            journal.once("rollout", plan.as_json(), dict)
-        else:
-            plan = Plan.from_json(step.action)
-        engine, progress = self._engine(record, journal, plan, version)
-        # An engine has time for that while a new version starts; a rollback has none to lose.
-        pruned = Ahead(partial(prune, self.around)) if judged else None
-        try:
-            with progress:
-                state = engine.drive()
-        finally:
-            # Not beyond the lock, whatever came of the rollout.
-            for sentence in pruned.get().problems if pruned is not None else ():
-                self.stages.warn(sentence)
+        state, failure = self._rolling_out(journal, version).drive(judged=judged)
         record = self._end(record, state)
-        failure = engine.failure
         return self._report(
             record,
             reason=record.reason,
@@ -266,10 +246,22 @@ class Pipeline:
             exit_code=failure.exit_code if failure is not None and record.outcome is not ReleaseOutcome.DONE else None,
         )
 
-    def _runnable(self, record: ReleaseRecord) -> _Runnable:
+    def _rolling_out(self, journal: ReleaseJournal, version: Runnable) -> RollingOut:
+        from deploykit.release.rolling_out import RollingOut
+
+        return RollingOut(
+            around=self.around,
+            journal=journal,
+            version=version,
+            stages=self.stages,
+            shield=self.signals.shield,
+            tell=self.reporter.note,
+        )
+
+    def _runnable(self, record: ReleaseRecord) -> Runnable:
         """A version that was released before, from the record and the store alone."""
         spec = spec_of(self.around.ledger, record, self.around.name)
-        return _Runnable(
+        return Runnable(
             release=record.id,
             spec=spec,
             artifact=load_artifact(self.around, record.digest),
@@ -287,33 +279,6 @@ class Pipeline:
         for warning in warnings:
             self.stages.warn(warning)
         return values
-
-    def _engine(
-        self, record: ReleaseRecord, journal: ReleaseJournal, plan: Plan, version: _Runnable
-    ) -> tuple[Engine, StageProgress]:
-        spec, release = version.spec, version.release
-        specs = instance_specs(spec, release, version.artifact, version.values, anchor=self.around.ledger.head())
-        checks = Checks(target=self.around.target, tell=self.reporter.note, secrets=secrets_in(version.values))
-        performer = ReleasePerformer(
-            target=self.around.target,
-            edge=self.around.edge,
-            ledger=self.around.ledger,
-            checks=checks,
-            serving=Serving(release=release, spec=spec, instances=specs),
-            note=self.stages.warn,
-            warm_for=spec.warm_for,
-        )
-        performer.restore_marks(journal.ledger.steps(record.id))
-        progress = StageProgress(self.stages)
-        engine = Engine(
-            plan,
-            journal,
-            performer,
-            shield=self.signals.shield,
-            starting=progress.starting,
-            notice=progress.noticed,
-        )
-        return engine, progress
 
     # Book-keeping ----------------------------------------------------------------------------------------------------
 

@@ -109,8 +109,6 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
         """Time one stage; what is put into the list becomes its note."""
-        from deploykit.rollout import Cancelled
-
         started = self.clock()
         note: list[str] = []
         outcome = "failed"

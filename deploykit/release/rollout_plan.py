@@ -20,8 +20,9 @@ def make_plan(around: Surroundings, candidate: Sequence[str], *, judged: bool) -
     """The rollout's plan. Stable is whatever the edge sends users to now, or will once it is back; anything else that
     runs may be retired.
     """
-    alive = {instance.name for instance in around.target.instances() if instance.state is not InstanceState.EXITED}
-    known = {instance.name for instance in around.target.instances()}
+    instances = around.target.instances()
+    alive = {instance.name for instance in instances if instance.state is not InstanceState.EXITED}
+    known = {instance.name for instance in instances}
     # What takes no requests has no weight: of the old version it is ended with what is retired, once the new one is trusted.
     if around.edge.running():
         weighted = {state.server.name for state in around.edge.servers() if state.weight > 0}
@@ -30,7 +31,7 @@ def make_plan(around: Surroundings, candidate: Sequence[str], *, judged: bool) -
         live = around.ledger.live()
         weighted = {
             item.name
-            for item in around.target.instances()
+            for item in instances
             if live is not None and item.labels.release == live.id and item.process == WEB
         }
     new = set(candidate)

@@ -9,6 +9,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -28,7 +29,7 @@ from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import version_variables
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandTimedOut, run
-from deploykit.process.ahead import Gate
+from deploykit.process.ahead import Ahead, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -57,7 +58,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
 ) -> Image:
     """Build the image of `tree` (what `artifacts.git.read_tree` said), or find it when it was built before.
 
-    `kept` is the folder of kept resolutions (`Store(...).resolutions`), `secrets` default to what pip on this machine uses,
+    `kept` is the folder of kept resolutions (`layout.resolutions`), `secrets` default to what pip on this machine uses,
     `local_tags` are put behind `APP:`; `cached=False` builds everything anew. `on_line` gets BuildKit's own lines.
     A `gate` is waited for before the engine is told anything, and ends it when it is closed.
 
@@ -68,6 +69,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     gate = gate if gate is not None else _open_gate()
     secrets = secrets if secrets is not None else BuildSecrets.from_machine()
     python = interpreter if interpreter is not None else inspect()
+    source = Ahead(partial(source_url, tree.top))  # not needed before the labels
     base = recipe.base or default_base(python)
     names = [f"{recipe.app}:{tag}" for tag in local_tags]
     with tempfile.TemporaryDirectory(prefix="deploykit-image-") as scratch:
@@ -91,7 +93,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
             dockerfile=dockerfile,
             recipe=recipe,
             base=base,
-            labels=_labels(tree, recipe, key),
+            labels=_labels(tree, recipe, key, source.get()),
             arguments=_arguments(tree, recipe, base, dockerfile),
             gate=gate,
         )
@@ -268,7 +270,7 @@ def _arguments(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile)
     return {name: value for name, value in known.items() if value and name in declared} | dict(recipe.arguments)
 
 
-def _labels(tree: GitTree, recipe: Recipe, key: str) -> dict[str, str]:
+def _labels(tree: GitTree, recipe: Recipe, key: str, source: str) -> dict[str, str]:
     """The OCI annotations (image-spec 1.1, "Pre-Defined Annotation Keys") that git knows, and the kit's own."""
     labels = {
         f"{OCI}revision": tree.commit,
@@ -278,7 +280,7 @@ def _labels(tree: GitTree, recipe: Recipe, key: str) -> dict[str, str]:
         APP_LABEL: recipe.app,
         BUILD_LABEL: key,
     }
-    if source := source_url(tree.top):
+    if source:
         labels[f"{OCI}source"] = source
     return labels
 

@@ -83,7 +83,8 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     """The tags of an image of `version`, built at `commit` (full hash).
 
     `dirty_tree` is the hash of the snapshot of a dirty tree, `""` for a clean one. `on_main`: the commit is on the main
-    branch. `released` are the versions that git has tags for, anywhere; `short` asks for `1.2` and `1`.
+    branch. `released` are the versions that git has tags for, anywhere, and are read only for a release; `short` asks for
+    `1.2` and `1`.
     Raises ValueError for a version that is none of PEP 440.
     """
     try:
@@ -91,7 +92,8 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     except InvalidVersion as error:
         msg = f"{version!r} is no version"
         raise ValueError(msg) from error
-    others = [Version(other) for other in released if Version(other) != parsed and not Version(other).is_prerelease]
+    versions = () if _no_release(parsed) else map(Version, released)  # only of a release it matters which are newer
+    others = [other for other in versions if other != parsed and not other.is_prerelease]
     tags = [_commit_tag(commit, dirty_tree)]
     left_out: list[LeftOut] = []
     own = version_tag(version)

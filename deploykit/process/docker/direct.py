@@ -210,6 +210,9 @@ class DirectEngine:
         body = {"RestartPolicy": dict(restart_policy)}
         return self._json("POST", f"/containers/{_quoted(container)}/update", body=body)
 
+    def rename(self, container: str, name: str) -> None:
+        self._ask("POST", f"/containers/{_quoted(container)}/rename", {"name": name})
+
     def remove_container(self, container: str, *, force: bool = False, v: bool = False) -> None:
         self._ask("DELETE", f"/containers/{_quoted(container)}", {"force": force, "v": v})
 

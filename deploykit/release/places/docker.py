@@ -237,13 +237,13 @@ class DockerPlace:
 
     def _wanted_image(self, settings: Settings) -> Wanted:
         from deploykit.artifacts.image.plan import recipe_of
-        from deploykit.artifacts.store import Store
+        from deploykit.artifacts.layout import resolutions
 
         return Wanted(
             recipe=recipe_of(settings),
             main_branch=settings.image.main_branch,
             short_tags=settings.image.short_tags,
-            kept=Store(self._around.paths.artifacts).resolutions,
+            kept=resolutions(self._around.paths.artifacts),
         )
 
     def may_build(self) -> None:
@@ -280,20 +280,25 @@ class DockerPlace:
         docker = replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
         return build_wanted(wanted, tree, docker), docker
 
-    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
+    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
         loaded = self._around.loaded
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
         registry = self._reach()
         try:
-            return self._build(sources.tree, loaded.settings, registry, note)
+            return self._build(sources.tree, loaded.settings, registry, note, meanwhile)
         finally:
             if registry is not None:
                 registry.forget(lambda reached: reached.close())
 
     def _build(
-        self, tree: GitTree, settings: Settings, registry: Ahead[Registry] | None, note: list[str]
+        self,
+        tree: GitTree,
+        settings: Settings,
+        registry: Ahead[Registry] | None,
+        note: list[str],
+        meanwhile: Callable[[], object],
     ) -> Mapping[str, Any]:
         from deploykit.artifacts.image.plan import tags_of
 
@@ -310,7 +315,9 @@ class DockerPlace:
         )
         digest, said = image.id, "kept on the engine: no registry is set"
         if registry is not None:
-            digest = self._push(docker, image, settings, plan.tags, registry.get(), note)
+            reached = registry.get()
+            Ahead(meanwhile)
+            digest = self._push(docker, image, settings, plan.tags, reached, note)
             said = f"pushed to {settings.image.repository}"
         next_up.get()
         return {

@@ -70,8 +70,11 @@ class Place(Protocol):
     def tree(self) -> GitTree:
         """The tree to be released; where it was read ahead, as it was then."""
 
-    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
-        """Make the artefact, or find it made. At least `digest`, `version`, `seconds` and `note`, for the journal."""
+    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:
+        """Make the artefact, or find it made. At least `digest`, `version`, `seconds` and `note`, for the journal.
+
+        `meanwhile` may be called, in a thread, where there is nothing to do but to wait; no more than time depends on it.
+        """
 
     def load(self, digest: str) -> RunnableArtifact:
         """The artefact of that digest. Raises DeploykitError when it is gone."""

@@ -82,7 +82,7 @@ class ProcessPlace:
 
         return read_tree(self._around.root)
 
-    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
+    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:  # noqa: ARG002 - it is this process that works
         from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry
 
         around = self._around

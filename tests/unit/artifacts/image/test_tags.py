@@ -57,6 +57,15 @@ def test_an_older_release_does_not_take_latest_from_a_newer_one():
     assert why_not(found, "1") == "1.3.0 is newer in that line"
 
 
+@pytest.mark.parametrize("version", ["1.2.4.dev5+g1a2b3c4", "1.2.3rc1"])
+def test_what_was_released_is_not_asked_for_where_nothing_depends_on_it(version: str):
+    def released():
+        pytest.fail("git was asked")
+        yield
+
+    assert "latest" not in plan(version, released=released(), short=True).names
+
+
 def test_a_newer_prerelease_takes_nothing_from_a_release():
     assert "latest" in plan("1.2.3", released=["2.0.0rc1", "1.2.3"]).names
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deploykit.model.errors import Cancelled
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 

@@ -1,4 +1,7 @@
-"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get."""
+"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get.
+
+What they are made with is read when it is needed, or `ahead`: at the earliest when something was started to look at.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,6 @@ from typing import TYPE_CHECKING, Any
 from deploykit.credentials import Redactor
 from deploykit.model import DeploykitError, InconclusiveError
 from deploykit.targets.interface import Instance, InstanceState
-from deploykit.verify.health import ExitInfo, wait_healthy
-from deploykit.verify.judge import Judgement, JudgementOutcome
-from deploykit.verify.smoke import SmokeFailedError, smoke
-from deploykit.verify.verify import probe_paths, verify
-from deploykit.verify.warm import warm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -23,10 +21,20 @@ if TYPE_CHECKING:
     from deploykit.model import Secret
     from deploykit.release.spec import ProcessSpec, ReleaseSpec
     from deploykit.targets.interface import Target
+    from deploykit.verify.health import ExitInfo
+    from deploykit.verify.judge import Judgement
 
-__all__ = ["Checks"]
+__all__ = ["Checks", "ahead"]
 
 _STEP = 0.1
+
+
+def ahead() -> None:
+    """Read what the checks of a rollout are made with."""
+    import deploykit.verify.health
+    import deploykit.verify.smoke
+    import deploykit.verify.verify
+    import deploykit.verify.warm  # noqa: F401
 
 
 @dataclass(kw_only=True)
@@ -46,6 +54,9 @@ class Checks:
 
         One that takes no requests is healthy when it has stayed up for a while.
         """
+        from deploykit.verify.health import wait_healthy
+        from deploykit.verify.warm import warm
+
         if (process := spec.process(instance.process)) is not None:
             return self._settled(instance, process)
         base = f"http://{instance.host}:{instance.port}"
@@ -77,6 +88,8 @@ class Checks:
 
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
         """Run the smoke checks at the instance's own address; milliseconds in all. Raises SmokeFailedError."""
+        from deploykit.verify.smoke import SmokeFailedError, smoke
+
         try:
             results = smoke(
                 f"http://{instance.host}:{instance.port}",
@@ -97,6 +110,8 @@ class Checks:
 
         Raises DeploykitError when it failed, InconclusiveError when too little was seen.
         """
+        from deploykit.verify.judge import JudgementOutcome
+
         judgement = self.judge(edge, release, spec, since)
         if judgement.passed:
             restarted = [item for item in self.target.instances() if item.labels.release == release and item.restarts]
@@ -115,6 +130,8 @@ class Checks:
         )
 
     def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Judgement:
+        from deploykit.verify.verify import probe_paths, verify
+
         return verify(
             edge,
             release,
@@ -132,6 +149,8 @@ class Checks:
         return f"by hand it is: {shlex.join(word.replace('{port}', '8000') for word in spec.argv)}"
 
     def _ended(self, name: str) -> ExitInfo | None:
+        from deploykit.verify.health import ExitInfo
+
         instance = self.target.instance(name)
         if instance is None:
             return ExitInfo(code=None)

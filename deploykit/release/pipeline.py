@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
 from deploykit.model.errors import Cancelled
-from deploykit.release.adopting import adopt, adopt_lines, is_lost
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
-from deploykit.release.changing import refuse_past_contract
 from deploykit.release.events import report_start, report_to_board
 from deploykit.release.gathering import accessories_of
 from deploykit.release.instances import Runnable
@@ -60,11 +58,17 @@ class Pipeline:
 
         There nothing stands in the way; a release is refused, since the record may be somebody else's.
         """
-        if reason == "rollback" and is_lost(self.around):
-            for line in adopt_lines(adopt(self.around, token=self.token), self.around.name):
-                self.reporter.note(line)
+        if reason == "rollback":
+            self._find_again()
         for sentence in reap(self.around).problems:
             self.stages.warn(sentence)
+
+    def _find_again(self) -> None:
+        from deploykit.release.adopting import adopt, adopt_lines, is_lost
+
+        if is_lost(self.around):
+            for line in adopt_lines(adopt(self.around, token=self.token), self.around.name):
+                self.reporter.note(line)
 
     # The three commands ----------------------------------------------------------------------------------------------
 
@@ -118,6 +122,8 @@ class Pipeline:
                 if not to:
                     return self._undone(record)
                 self.reporter.note(f"{record.id} was undone; it had not ended")
+        from deploykit.release.changing import refuse_past_contract
+
         refuse_strangers(self.around, unknown=False)
         wanted = rollback_target(self.around.ledger, self.around.name, to)
         refuse_past_contract(self.around, wanted, tell=self.stages.warn)

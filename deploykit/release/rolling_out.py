@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from deploykit.process.ahead import Ahead
-from deploykit.release.checks import Checks
+from deploykit.release import checks
 from deploykit.release.instances import instance_names, instance_specs
 from deploykit.release.performer import ReleasePerformer, Serving
 from deploykit.release.progress import StageProgress
@@ -56,7 +56,8 @@ class RollingOut:
         else:
             plan = Plan.from_json(step.action)
         engine, progress = self._engine(plan)
-        # An engine has time for that while a new version starts; a rollback has none to lose.
+        # While a version starts, there is time for both; a rollback has none to lose to the second.
+        Ahead(checks.ahead)
         pruned = Ahead(partial(prune, self.around)) if judged else None
         try:
             with progress:
@@ -81,7 +82,7 @@ class RollingOut:
             target=self.around.target,
             edge=self.around.edge,
             ledger=self.around.ledger,
-            checks=Checks(target=self.around.target, tell=self.tell, secrets=secrets_in(version.values)),
+            checks=checks.Checks(target=self.around.target, tell=self.tell, secrets=secrets_in(version.values)),
             serving=Serving(release=version.release, spec=version.spec, instances=specs),
             note=self.stages.warn,
             warm_for=version.spec.warm_for,

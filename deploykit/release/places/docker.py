@@ -91,6 +91,7 @@ class DockerPlace:
         self._remembered = remembered
         self._engine = Engine(remembered.host)
         self._begun: ImageAhead | ImageBeside | None = None
+        self._registry: Ahead[Registry] | None = None
         self._connecting: Ahead[None] | None = None
 
     @property
@@ -249,6 +250,8 @@ class DockerPlace:
     def may_build(self) -> None:
         if self._begun is not None:
             self._begun.open()
+            # Asked now, an answer is there when the image is; while the lock is taken, this process has nothing to do.
+            self._registry = self._reach()
 
     def _reach(self) -> Ahead[Registry] | None:
         """The registry, asked for while the engine builds; None where none is set."""
@@ -259,6 +262,12 @@ class DockerPlace:
         return Ahead(partial(_reached, image.repository, environ, insecure=image.insecure))
 
     def enough(self) -> None:
+        self._end_build()
+        registry, self._registry = self._registry, None
+        if registry is not None:
+            registry.forget(lambda reached: reached.close())
+
+    def _end_build(self) -> None:
         if self._begun is not None:
             self._begun.close()
             self._begun = None
@@ -274,7 +283,7 @@ class DockerPlace:
         from deploykit.artifacts.image.engine import find_docker
 
         if isinstance(self._begun, ImageBeside) and not self._begun.makes(wanted):
-            self.enough()
+            self._end_build()
         if self._begun is not None and (made := self._begun.image(tree)) is not None:
             return made, replace(self._begun.docker(), api=self._engine)
         docker = replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
@@ -285,7 +294,7 @@ class DockerPlace:
         loaded = self._around.loaded
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
-        registry = self._reach()
+        registry, self._registry = self._registry or self._reach(), None
         try:
             return self._build(sources.tree, loaded.settings, registry, note, meanwhile)
         finally:

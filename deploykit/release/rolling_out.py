@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from deploykit.release.journal import ReleaseJournal
     from deploykit.release.reporter import Stages
     from deploykit.release.surroundings import Surroundings
+    from deploykit.release.warm import Reaped
     from deploykit.rollout import State
 
 __all__ = ["RollingOut"]
@@ -56,9 +57,8 @@ class RollingOut:
         else:
             plan = Plan.from_json(step.action)
         engine, progress = self._engine(plan)
-        # While a version starts, there is time for both; a rollback has none to lose to the second.
-        Ahead(checks.ahead)
-        pruned = Ahead(partial(prune, self.around)) if judged else None
+        # While a version starts there is time for that; a rollback has none to lose.
+        pruned = Ahead(partial(_beside, self.around)) if judged else None
         try:
             with progress:
                 state = engine.drive()
@@ -98,3 +98,10 @@ class RollingOut:
             notice=progress.noticed,
         )
         return engine, progress
+
+
+def _beside(around: Surroundings) -> Reaped:
+    """What goes on while a version starts. What needs this process's attention comes last: the start has been asked for."""
+    reaped = prune(around)
+    checks.ahead()
+    return reaped

@@ -314,8 +314,8 @@ class DockerPlace:
         started = time.monotonic()
         wanted = self._wanted_image(settings)
         plan = tags_of(tree, main_branch=wanted.main_branch, short=wanted.short_tags)
+        self._connect()  # begins something in a container: later it would delay the push, sooner the build
         image, docker = self._image(tree, wanted)
-        self._connect()  # not sooner: to begin something in a container slows down the engine that builds
         remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
         built = time.monotonic() - started
         # Before it is started, and beside the push, which takes longer.

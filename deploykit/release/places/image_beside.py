@@ -193,10 +193,6 @@ def begin_beside(folder: Path, root: Path, host: str) -> ImageBeside | None:
     """
     if host.startswith("ssh:") or not can_fork() or (said := _noted(folder, root)) is None:
         return None
-    # Both processes will want these: read before there are two, they are read once.
-    import deploykit.artifacts.image.plan
-    import deploykit.process.docker.direct  # noqa: F401
-
     return ImageBeside(root, host, folder / _FILE, said)
 
 

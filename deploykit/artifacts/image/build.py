@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deploykit.artifacts import git
 from deploykit.artifacts.files import canonical, sha256
-from deploykit.artifacts.image.bytecode import compile_tree, pack, same_bytecode
+from deploykit.artifacts.image.bytecode import compile_tree, same_bytecode, settle
 from deploykit.artifacts.image.context import FOLDER, prepare
 from deploykit.artifacts.image.dockerfile import COMPLETE, Dockerfile, declared_arguments, find_own, render
 from deploykit.artifacts.image.engine import find_docker
@@ -218,13 +218,13 @@ def _complete_here(docker: Docker, context: Path, base: str, kept: Path, gate: G
     """
     if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept, gate=gate):
         return False
-    app = context.with_name("made") / "app"
-    app.parent.mkdir()
+    app = context.with_name("made")
     context.rename(app)
     context.mkdir()
     (app / FOLDER).rename(context / FOLDER)
     compile_tree(app, "/app")
-    pack(app, "app", context / COMPLETE)
+    settle(app)
+    app.rename(context / COMPLETE)
     return True
 
 

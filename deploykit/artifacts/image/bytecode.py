@@ -6,11 +6,11 @@ it was compiled by a Python of the same bytecode as the image's. Where that is n
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import re
 import sys
-import tarfile
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.files import sha256
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deploykit.artifacts.image.engine import Docker
     from deploykit.process.ahead import Gate
 
-__all__ = ["compile_tree", "pack", "same_bytecode"]
+__all__ = ["compile_tree", "same_bytecode", "settle"]
 
 _OFFICIAL = re.compile(r"(?:^|/)python:(\d+)\.(\d+)(?:\.\d+)?(?:-|$)")
 """The tags of the official images, and of those that are named after them, say their Python."""
@@ -88,32 +88,26 @@ def _compile_by_many(wanted: Sequence[Path], tree: Path, at: str) -> None:
     run([sys.executable, "-I", "-m", "compileall", *words], stdin=files, timeout=600, check=False)
 
 
-def pack(tree: Path, at: str, target: Path) -> None:
-    """Write `tree` into the tar file `target`, to be unpacked as `at`: root's, and of one time, so that the same content
-    makes the same layer.
+def settle(tree: Path) -> None:
+    """Make the files of `tree` ready to be copied: for everybody to read, and of one time but for its fraction of a second,
+    which comes from what is in them.
 
-    Not left as files: a build gives folders the time at which they were sent.
+    Where BuildKit has been sent a folder of that name before, it is sent what differs in size or time. With one time for all, a
+    change that keeps the size would be missed; so it is but for one in 10^9. A layer has no fractions: there the same content
+    is the same.
     """
-    folders = [tree, *(path for path in tree.rglob("*") if path.is_dir() and not path.is_symlink())]
-    with tarfile.open(target, "w") as tar:
-        for folder in sorted(folders):
-            _add(tar, folder, f"{at}/{folder.relative_to(tree).as_posix()}")
-            for path in sorted(folder.iterdir()):
-                if path.is_symlink() or not path.is_dir():
-                    _add(tar, path, f"{at}/{path.relative_to(tree).as_posix()}")
+    for path in tree.rglob("*"):
+        if path.is_symlink():
+            _date(path, hashlib.sha256(os.fsencode(path.readlink())).digest())
+        elif path.is_dir():
+            path.chmod(0o755)
+        else:
+            if path.suffix == ".pyc":
+                path.chmod(0o644)
+            with path.open("rb") as file:
+                _date(path, hashlib.file_digest(file, "sha256").digest())
 
 
-def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
-    info = tar.gettarinfo(path, name.removesuffix("/."))
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    info.mtime = EPOCH
-    if info.isdir():
-        info.mode = 0o755
-    elif path.suffix == ".pyc":
-        info.mode = 0o644
-    if not info.isreg():
-        tar.addfile(info)
-        return
-    with path.open("rb") as file:
-        tar.addfile(info, file)
+def _date(path: Path, digest: bytes) -> None:
+    moment = EPOCH * 10**9 + int.from_bytes(digest) % 10**9
+    os.utime(path, ns=(moment, moment), follow_symlinks=False)

@@ -85,6 +85,10 @@ def contents(docker: Docker, image: Image) -> list[list[str]]:
     return found
 
 
+def without_folders(found: list[list[str]]) -> list[list[str]]:
+    return sorted(each for each in found if not each[1].startswith(repr(tarfile.DIRTYPE)))
+
+
 def config(docker: Docker, image: Image) -> dict:
     return json.loads(docker.run("image", "inspect", "--format", "{{json .Config}}", image.id).stdout)
 
@@ -216,8 +220,9 @@ def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plai
     taken = run_image(image, "sh", "-c", "python3 -v -c 'import bell' 2>&1 | grep bell")
     assert "matches /app/bell.py" in taken, "what is compiled is taken, without a look at its source"
     history = docker.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image.id).stdout
-    assert ("ADD made.tar" in history) is not hides
-    assert contents(docker, build(plain, argv=("python3", "bell.py"), cached=False)) == contents(docker, image)
+    assert ("COPY made/ /app/" in history) is not hides
+    fresh = contents(docker, build(plain, argv=("python3", "bell.py"), cached=False))
+    assert without_folders(fresh) == without_folders(contents(docker, image)), "the engine dates folders by itself"
 
 
 def test_a_change_that_keeps_the_size_is_in_the_image(build, run_image, docker, plain):

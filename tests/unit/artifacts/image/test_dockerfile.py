@@ -39,7 +39,7 @@ def test_sources_that_are_complete_are_only_copied():
     by_the_build = render(base="b", argv=["a"], health="/", port=1).text
     before = text[: text.index("# The last")].rstrip()
     assert before == by_the_build[: by_the_build.index("FROM dependencies AS")].rstrip(), "the same layers"
-    assert "\nWORKDIR /app\nADD made.tar /\n" in last_stage(text), "no layer comes after the sources"
+    assert "\nWORKDIR /app\nCOPY made/ /app/\n" in last_stage(text), "no layer comes after the sources"
     assert "RUN" not in last_stage(text)
 
 

@@ -156,11 +156,11 @@ class Pipeline:
             return self._finish(
                 record, ReleaseOutcome.CANCELLED, "its process was killed before anything was started"
             ), None
+        from deploykit.rollout import Plan
+
         with self.stages.stage("recover") as note:
             self.signals.shield()
             serving = self._recorded_target(journal) if record.kind == "rollback" else record
-            from deploykit.rollout import Plan
-
             undoing = self._rolling_out(journal, self._runnable(serving))
             state = undoing.undo(Plan.from_json(step.action), "its process was killed")
             self.signals.unshield()

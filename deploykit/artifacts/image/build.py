@@ -73,7 +73,8 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     base = recipe.base or default_base(python)
     names = [f"{recipe.app}:{tag}" for tag in local_tags]
     with tempfile.TemporaryDirectory(prefix="deploykit-image-") as scratch:
-        # The engine keeps what it was sent under the folder's name, to be sent only what differs the next time.
+        # The engine keeps what it was sent under the folder's name, to be sent only what differs the next time. What lies
+        # beside it has names that no app can have.
         context = Path(scratch, recipe.app)
         git.export(tree, context)
         dockerfile = _dockerfile(context, recipe, base)
@@ -149,7 +150,7 @@ class _Job:
             own_ignore = self.context / f"{self.dockerfile.name}.dockerignore"
             if own_ignore.is_file():
                 (beside / "Dockerfile.dockerignore").write_bytes(own_ignore.read_bytes())
-        answer = beside / "id"
+        answer = beside / ".id"
         redact = secrets.redactor()
         with secret_files(secrets) as files:
             words = [*self._words(names, cached=cached), "--file", file, "--iidfile", answer]
@@ -218,7 +219,7 @@ def _complete_here(docker: Docker, context: Path, base: str, kept: Path, gate: G
     """
     if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept, gate=gate):
         return False
-    app = context.with_name("made")
+    app = context.with_name(".made")
     context.rename(app)
     context.mkdir()
     (app / FOLDER).rename(context / FOLDER)

@@ -37,10 +37,10 @@ NO_SECRETS = BuildSecrets()
 @pytest.fixture
 def build(docker: Docker, base: str, app_name: str, tmp_path: Path) -> Callable[..., Image]:
     def built(repo, *, secrets: BuildSecrets = NO_SECRETS, cached: bool = True, **recipe) -> Image:
-        wanted = {"base": base, "argv": ("shop",)} | recipe
+        wanted = {"app": app_name, "base": base, "argv": ("shop",)} | recipe
         return build_image(
             read_tree(repo.root),
-            Recipe(app=app_name, **wanted),
+            Recipe(**wanted),
             kept=tmp_path / "kept",
             docker=docker,
             secrets=secrets,
@@ -223,6 +223,15 @@ def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plai
     assert ("COPY made/ /app/" in history) is not hides
     fresh = contents(docker, build(plain, argv=("python3", "bell.py"), cached=False))
     assert without_folders(fresh) == without_folders(contents(docker, image)), "the engine dates folders by itself"
+
+
+@pytest.mark.parametrize("app", ["id", "made"])
+def test_no_name_of_an_app_is_one_of_the_builds_own_files(build, run_image, docker, plain, app: str):
+    image = build(plain, argv=("python3", "bell.py"), app=app)
+    try:
+        assert run_image(image) == "one"
+    finally:
+        docker.run("image", "rm", "--force", image.id)
 
 
 def test_a_change_that_keeps_the_size_is_in_the_image(build, run_image, docker, plain):

@@ -234,7 +234,7 @@ def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_to
     clone = tmp_path / "clone"
     foreign_repo.git(tmp_path, "clone", "--quiet", str(tiny.repo), str(clone))
     robin = replace(tiny, repo=clone, machine=elsewhere, commits={})
-    slow = [{"where": "deploykit.release.checks:wait_healthy", "seconds": 4.0}]
+    slow = [{"where": "deploykit.verify.health:wait_healthy", "seconds": 4.0}]
     try:
         with Load(tiny.url) as load, ThreadPoolExecutor(1) as pool:
             tiny.behave("two")

@@ -14,7 +14,7 @@ from harness import Load, Machine, Ran, World, eventually
 if TYPE_CHECKING:
     from pathlib import Path
 
-SLOW_HEALTH = "deploykit.release.checks:wait_healthy"
+SLOW_HEALTH = "deploykit.verify.health:wait_healthy"
 SLOW_LOWER = "deploykit.release.performer:ReleasePerformer._lower"
 
 

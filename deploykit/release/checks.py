@@ -34,7 +34,7 @@ def ahead() -> None:
     import deploykit.verify.health
     import deploykit.verify.smoke
     import deploykit.verify.verify
-    import deploykit.verify.warm  # noqa: F401
+    import deploykit.verify.warm  # noqa: F401 - to have them read is all that is wanted
 
 
 @dataclass(kw_only=True)

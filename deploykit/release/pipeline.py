@@ -40,7 +40,7 @@ __all__ = ["Pipeline"]
 def _read_on() -> None:
     """What is needed as soon as there is an artefact."""
     import deploykit.release.migrate
-    import deploykit.release.rolling_out  # noqa: F401
+    import deploykit.release.rolling_out  # noqa: F401 - to have them read is all that is wanted
 
 
 @dataclass(kw_only=True)

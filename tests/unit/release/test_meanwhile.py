@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -70,14 +71,14 @@ def asked(monkeypatch) -> list[_Registry]:
 @pytest.fixture
 def place() -> DockerPlace:
     image = SimpleNamespace(repository="127.0.0.1:5000/team/shop", insecure=False)
-    around = SimpleNamespace(
+    around: Any = SimpleNamespace(
         loaded=SimpleNamespace(settings=SimpleNamespace(image=image)),
         app="shop",
         name="test",
         root=None,
         paths=SimpleNamespace(root=None),
     )
-    return DockerPlace(around, Remembered(target="docker", host="unix:///nowhere"))  # type: ignore[arg-type]
+    return DockerPlace(around, Remembered(target="docker", host="unix:///nowhere"))
 
 
 def test_a_registry_that_was_asked_is_let_go_of_with_a_release_that_is_refused(place, asked):

@@ -15,7 +15,6 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError, UsageError
-from deploykit.process.ahead import Gate, Unwanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,16 +81,15 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     redact: Callable[[str], str] = str,
     on_line: Callable[[str, str], None] | None = None,
     umask: int = -1,
-    gate: Gate | None = None,
 ) -> Completed:
     """Run `argv` to its end and return what it printed.
 
     `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C),
     the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
     `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on. `umask` is the
-    program's (-1: inherited). A `gate` that is closed meanwhile ends it, too.
+    program's (-1: inherited).
 
-    Raises CommandNotFound, CommandTimedOut, CommandFailed when `check` and the exit code is not 0, and Unwanted.
+    Raises CommandNotFound, CommandTimedOut, and CommandFailed when `check` and the exit code is not 0.
     """
     words = tuple(os.fspath(word) for word in argv)
     path = (env if env is not None else os.environ).get("PATH", os.defpath)
@@ -111,7 +109,7 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
                 start_new_session=True,
                 umask=umask,
             )
-        pump = _Pump(process, redact, on_line, gate)
+        pump = _Pump(process, redact, on_line)
         timed_out = pump.run(stdin.encode(), timeout)
     finally:
         if process is not None:
@@ -162,13 +160,11 @@ class _Pump:
         process: subprocess.Popen[bytes],
         redact: Callable[[str], str],
         on_line: Callable[[str, str], None] | None,
-        gate: Gate | None,
     ) -> None:
         self.streams: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._process = process
         self._redact = redact
         self._on_line = on_line
-        self._gate = gate
         self._rest = {"stdout": b"", "stderr": b""}
         self._stdin = b""
 
@@ -183,17 +179,11 @@ class _Pump:
         for name in ("stdout", "stderr"):
             self._hand_on(name, b"", last=True)
         while self._process.poll() is None:
-            if self._is_over(deadline):
+            if deadline is not None and time.monotonic() >= deadline:
                 return True
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
         return False
-
-    def _is_over(self, deadline: float | None) -> bool:
-        """Whether the time ran out. Raises Unwanted."""
-        if self._gate is not None and self._gate.closed:
-            raise Unwanted
-        return deadline is not None and time.monotonic() >= deadline
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         pipe = self._process.stdin
@@ -208,7 +198,7 @@ class _Pump:
     def _read(self, selector: selectors.BaseSelector, deadline: float | None) -> bool:
         ended_at: float | None = None
         while any(key.data != "stdin" for key in selector.get_map().values()):
-            if self._is_over(deadline):
+            if deadline is not None and time.monotonic() >= deadline:
                 return True
             # A grandchild may hold the pipes open after the program ended: its output is not waited for.
             if self._process.poll() is not None:

@@ -6,11 +6,14 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploykit.artifacts.git import read_tree
+from deploykit.artifacts.version import version_of
 from deploykit.model import UsageError
+from deploykit.release.gathering import gather_values
 from deploykit.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from deploykit.artifacts.git import GitTree
     from deploykit.model import Secret
@@ -33,16 +36,13 @@ class Sources:
 
 def read_sources(around: Surroundings, *, make: bool = True) -> Sources:
     """Read the repository; `make` False: not even a generated value is made. Raises UsageError where it can't be released: no git, no command, values that are missing."""
-    from deploykit.artifacts.version import version_of
-    from deploykit.release.gathering import gather_values
-
     loaded, environment = around.loaded, around.environment
     if loaded is None or environment is None:
         raise UsageError(
             f"there is no repository in {around.root} to release",
             next_step="go to the repository of your service, and type the same there",
         )
-    tree = around.place.tree()
+    tree = read_tree(around.root)
     command = tuple(shlex.split(loaded.settings.service.command))
     spec = ReleaseSpec.from_settings(
         loaded.settings, around.name, environment, around.place.argv(command), process_commands(around)
@@ -57,16 +57,11 @@ def process_commands(around: Surroundings) -> dict[str, tuple[str, ...]]:
     return {name: tuple(shlex.split(process.command)) for name, process in processes.items()}
 
 
-def build_artifact(
-    around: Surroundings, sources: Sources | None, note: list[str], *, meanwhile: Callable[[], object] = lambda: None
-) -> dict[str, Any]:
-    """Build the artefact of the sources, or find it built; returns its digest and what was done, for the journal.
-
-    `meanwhile` as with `Place.build`.
-    """
+def build_artifact(around: Surroundings, sources: Sources | None, note: list[str]) -> dict[str, Any]:
+    """Build the artefact of the sources, or find it built; returns its digest and what was done, for the journal."""
     if sources is None:
         raise UsageError("there are no sources to build", next_step=f"invoke release --env {around.name}")
-    return dict(around.place.build(sources, note, meanwhile=meanwhile))
+    return dict(around.place.build(sources, note))
 
 
 def load_artifact(around: Surroundings, digest: str) -> RunnableArtifact:

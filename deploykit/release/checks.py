@@ -1,7 +1,4 @@
-"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get.
-
-What they are made with is read when it is needed, or `ahead`: at the earliest when something was started to look at.
-"""
+"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get."""
 
 from __future__ import annotations
 
@@ -24,17 +21,9 @@ if TYPE_CHECKING:
     from deploykit.verify.health import ExitInfo
     from deploykit.verify.judge import Judgement
 
-__all__ = ["Checks", "ahead"]
+__all__ = ["Checks"]
 
 _STEP = 0.1
-
-
-def ahead() -> None:
-    """Read what the checks of a rollout are made with."""
-    import deploykit.verify.health
-    import deploykit.verify.smoke
-    import deploykit.verify.verify
-    import deploykit.verify.warm  # noqa: F401 - to have them read is all that is wanted
 
 
 @dataclass(kw_only=True)

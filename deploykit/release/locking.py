@@ -31,11 +31,8 @@ def environment_lock(
     *,
     tell: Callable[[str], None],
     lost: Callable[[DeploykitError], None],
-    ours: Callable[[], None] = lambda: None,
 ) -> Iterator[Held]:
     """Hold the environment's lock for the block, its lease prolonged; `lost` hears of it, in a thread, when it is lost.
-
-    `ours` is called as soon as the ledger's lock is held, before the target is asked for its own.
 
     A lock whose process has ended on this machine is taken over and said so; anybody else's is respected.
     Raises LockHeld (ledger) or DeploykitError (target) with who holds it.
@@ -43,7 +40,6 @@ def environment_lock(
     owner = str(Owner.me())
     held = _take_ledger(ledger, owner, reason, tell)
     try:
-        ours()
         token = _take_target(target, owner, reason, held.token, tell)
         try:
             with Heartbeat(_Both(ledger, target, reason, token), held, lease=LEASE_SECONDS, lost=lost):

@@ -19,28 +19,23 @@ from deploykit.release.journal import ReleaseJournal
 from deploykit.release.owner import actor
 from deploykit.release.preflight import preflight
 from deploykit.release.reporter import ReleaseReport, Reporter, Stages
+from deploykit.release.rolling_out import RollingOut
 from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
 from deploykit.release.values import read_values, store_values
 from deploykit.release.warm import reap
+from deploykit.rollout import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deploykit.model import Secret
-    from deploykit.release.rolling_out import RollingOut
     from deploykit.release.signals import Cancellation
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
     from deploykit.rollout import State
 
 __all__ = ["Pipeline"]
-
-
-def _read_on() -> None:
-    """What is needed as soon as there is an artefact."""
-    import deploykit.release.migrate
-    import deploykit.release.rolling_out  # noqa: F401 - to have them read is all that is wanted
 
 
 @dataclass(kw_only=True)
@@ -156,8 +151,6 @@ class Pipeline:
             return self._finish(
                 record, ReleaseOutcome.CANCELLED, "its process was killed before anything was started"
             ), None
-        from deploykit.rollout import Plan
-
         with self.stages.stage("recover") as note:
             self.signals.shield()
             serving = self._recorded_target(journal) if record.kind == "rollback" else record
@@ -192,9 +185,7 @@ class Pipeline:
             journal.once("plan", sources.spec.as_json(), dict)
         spec = spec_of(self.around.ledger, record, self.around.name)
         with self.stages.stage("build") as note:
-            built = journal.once(
-                "build", {"tree": record.tree}, lambda: build_artifact(self.around, sources, note, meanwhile=_read_on)
-            )
+            built = journal.once("build", {"tree": record.tree}, lambda: build_artifact(self.around, sources, note))
             artifact = load_artifact(self.around, str(built["digest"]))
             note.append(str(built.get("note", "")))
         record = self.around.ledger.amend(record.id, version=artifact.version, digest=artifact.digest)
@@ -253,8 +244,6 @@ class Pipeline:
         )
 
     def _rolling_out(self, journal: ReleaseJournal, version: Runnable) -> RollingOut:
-        from deploykit.release.rolling_out import RollingOut
-
         return RollingOut(
             around=self.around,
             journal=journal,

@@ -1,7 +1,4 @@
-"""`invoke release` and `invoke rollback`: the environment's lock and the signals around the pipeline.
-
-The lock is taken before the pipeline is loaded. On an engine that is about to build it is had sooner than on one that builds.
-"""
+"""`invoke release` and `invoke rollback`: the environment's lock and the signals around the pipeline."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.release.locking import environment_lock
+from deploykit.release.pipeline import Pipeline
 from deploykit.release.reporter import Stages
 from deploykit.release.signals import cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploykit.release.pipeline import Pipeline
     from deploykit.release.reporter import ReleaseReport, Reporter
     from deploykit.release.surroundings import Surroundings
 
@@ -41,7 +38,6 @@ class Releaser:
 
     def release(self) -> ReleaseReport:
         """Put the present tree into the environment."""
-        self.around.place.ahead(building=True)
         with self._holding("release") as pipeline:
             return pipeline.release()
 
@@ -52,7 +48,6 @@ class Releaser:
 
     def rollback(self, to: str = "") -> ReleaseReport:
         """Give the traffic back to the version before, or to the one named."""
-        self.around.place.ahead(building=False)
         with self._holding("rollback") as pipeline:
             return pipeline.rollback(to)
 
@@ -64,17 +59,10 @@ class Releaser:
             signals.defer()
             try:
                 with environment_lock(
-                    around.ledger,
-                    around.target,
-                    reason,
-                    tell=self.stages.warn,
-                    lost=self._lock_lost,
-                    ours=around.place.may_build,
+                    around.ledger, around.target, reason, tell=self.stages.warn, lost=self._lock_lost
                 ) as held:
                     try:
                         signals.hear()
-                        from deploykit.release.pipeline import Pipeline
-
                         pipeline = Pipeline(
                             around=around,
                             reporter=self.reporter,
@@ -86,14 +74,11 @@ class Releaser:
                         yield pipeline
                     finally:
                         signals.shield()
-                        around.place.enough()
             except Cancelled as cancelled:
                 raise DeploykitError(
                     f"{cancelled.reason}, before anything was begun",
                     next_step=f"invoke status --env {around.name}",
                 ) from None
-            finally:
-                around.place.enough()  # the lock may not have been had
 
     def _lock_lost(self, error: DeploykitError) -> None:
         """From the heartbeat's thread: this process must not act any more. Its writes are refused by the token already."""

@@ -1,17 +1,11 @@
-"""The rollout of one version: its plan, its engine and what the engine acts with, put together.
-
-A module of its own since nothing of it is needed before there is something to roll out: `Place.build` has it read while a
-registry works.
-"""
+"""The rollout of one version: its plan, its engine and what the engine acts with, put together."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from deploykit.process.ahead import Ahead
-from deploykit.release import checks
+from deploykit.release.checks import Checks
 from deploykit.release.instances import instance_names, instance_specs
 from deploykit.release.performer import ReleasePerformer, Serving
 from deploykit.release.progress import StageProgress
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from deploykit.release.journal import ReleaseJournal
     from deploykit.release.reporter import Stages
     from deploykit.release.surroundings import Surroundings
-    from deploykit.release.warm import Reaped
     from deploykit.rollout import State
 
 __all__ = ["RollingOut"]
@@ -57,14 +50,10 @@ class RollingOut:
         else:
             plan = Plan.from_json(step.action)
         engine, progress = self._engine(plan)
-        # While a version starts there is time for that; a rollback has none to lose.
-        pruned = Ahead(partial(_beside, self.around)) if judged else None
-        try:
-            with progress:
-                state = engine.drive()
-        finally:
-            # Not beyond the lock, whatever came of the rollout.
-            for sentence in pruned.get().problems if pruned is not None else ():
+        with progress:
+            state = engine.drive()
+        if judged:  # a rollback is in a hurry
+            for sentence in prune(self.around).problems:
                 self.stages.warn(sentence)
         return state, engine.failure
 
@@ -82,7 +71,7 @@ class RollingOut:
             target=self.around.target,
             edge=self.around.edge,
             ledger=self.around.ledger,
-            checks=checks.Checks(target=self.around.target, tell=self.tell, secrets=secrets_in(version.values)),
+            checks=Checks(target=self.around.target, tell=self.tell, secrets=secrets_in(version.values)),
             serving=Serving(release=version.release, spec=version.spec, instances=specs),
             note=self.stages.warn,
             warm_for=version.spec.warm_for,
@@ -98,10 +87,3 @@ class RollingOut:
             notice=progress.noticed,
         )
         return engine, progress
-
-
-def _beside(around: Surroundings) -> Reaped:
-    """What goes on while a version starts. What needs this process's attention comes last: the start has been asked for."""
-    reaped = prune(around)
-    checks.ahead()
-    return reaped

@@ -7,20 +7,20 @@ import os
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import UsageError
 from deploykit.release.places import Remembered, recall, remember
+from deploykit.settings import load
 from deploykit.settings.paths import StatePaths, state_home
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deploykit.edge.interface import Edge
     from deploykit.ledger.interface import Ledger
     from deploykit.process.supervisor.interface import Supervising
     from deploykit.release.places import Place
-    from deploykit.release.places.image_ahead import Questions
-    from deploykit.release.places.image_beside import ImageBeside
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings", "open_surroundings"]
 
 _ROOTS = "roots.json"
-_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,6 @@ class Surroundings:
     paths: StatePaths
     loaded: Loaded | None
     environment: Environment | None
-    asked: Questions | ImageBeside | None = None
-    """What a build has to know, or the build itself, where it was begun ahead of the settings."""
 
     @cached_property
     def supervisor(self) -> Supervising:
@@ -137,12 +134,8 @@ class Surroundings:
         temporary.replace(file)
 
 
-def open_surroundings(
-    root: Path, name: str | None, *, app: str = "", sources: bool = False, building: bool = False
-) -> Surroundings:
+def open_surroundings(root: Path, name: str | None, *, app: str = "", sources: bool = False) -> Surroundings:
     """The environment `name` of the app in `root` (or of `app`, wherever one stands); `sources`: they must be there.
-
-    `building`: an artefact will be asked for, so what that needs to know is found out beside.
 
     Raises UsageError without a name, for an unknown one, and where it can't be told which app is meant.
     """
@@ -165,34 +158,12 @@ def open_surroundings(
                 next_step="go to the repository and type: invoke release --env " + name,
             )
         return Surroundings(root, app, name, paths, None, None)
-    folder = _folder(home, root, name) if name else None
-    asked = _ask_ahead(folder, root) if building and folder is not None else None
-    from deploykit.settings import load  # what is asked ahead goes on while this is loaded
-
-    loaded = load(root, known=folder / _SETTINGS if folder is not None else None)
+    loaded = load(root)
     if not name:
         raise missing_environment(sorted(loaded.settings.environments))
     environment = loaded.environment(name)
     settings = loaded.settings
-    return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment, asked)
-
-
-def _folder(home: Path, root: Path, name: str) -> Path | None:
-    """What is kept of the environment to which something was released from `root` before."""
-    app = _roots(home).get(str(root))
-    # What was typed is not known to be an environment yet: no other folder is looked into, or written to.
-    return StatePaths(home, app, name).root if app and name == Path(name).name != ".." else None
-
-
-def _ask_ahead(folder: Path, root: Path) -> Questions | ImageBeside | None:
-    """Where the release before this one went to an engine, this one will hardly go elsewhere."""
-    noted = recall(folder)
-    if noted.target != "docker":
-        return None
-    from deploykit.release.places.image_ahead import Questions
-    from deploykit.release.places.image_beside import begin_beside
-
-    return begin_beside(folder, root, noted.host) or Questions(root, noted.host)
+    return Surroundings(root, settings.app, name, StatePaths(home, settings.app, name), loaded, environment)
 
 
 def value_of(around: Surroundings, variable: str) -> str:

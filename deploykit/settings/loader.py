@@ -76,10 +76,8 @@ class Loaded:
         )
 
 
-def load(root: Path, *, environ: Mapping[str, str] | None = None, known: Path | None = None) -> Loaded:
+def load(root: Path, *, environ: Mapping[str, str] | None = None) -> Loaded:
     """The settings of the repo at `root`. `environ` is the process's environment, unless given.
-
-    `known` is the file that keeps them for the next time, where its folder is there.
 
     Raises SettingsError with every mistake at once.
     """
@@ -94,7 +92,7 @@ def load(root: Path, *, environ: Mapping[str, str] | None = None, known: Path | 
 
     repo = Repo(root=root, pyproject=document)
     app = repo.app_name()
-    settings = _settings({"app": app.value, **raw}, text, root, known)
+    settings = _settings({"app": app.value, **raw}, text, root)
     found = discover(repo, settings, given_app=None if "app" in raw else app, environ=environ)
     for assumption in found.assumptions:
         settings = _with(settings, assumption.path, assumption.value)
@@ -145,19 +143,13 @@ def _syntax(message: str, text: str) -> str:
     return f"{FILE}:{line}: column {column}: {message[: place.start()]}" + (f": {shown}" if shown else "")
 
 
-def _settings(raw: dict[str, Any], text: str, root: Path, known: Path | None) -> Settings:
+def _settings(raw: dict[str, Any], text: str, root: Path) -> Settings:
     """Settings as written, over the default environments; SettingsError with all that is wrong."""
     from deploykit.settings.checks import check
     from deploykit.settings.defaults import with_default_environments
-    from deploykit.settings.known import recall, remember
 
     data: Any = _frozen(with_default_environments(raw))
-    settings = recall(known, data) if known is not None else None
-    mistakes: list[Mistake] = []
-    if settings is None:
-        settings, mistakes = _validate(data, text)
-        if known is not None and not mistakes:
-            remember(known, data, settings)
+    settings, mistakes = _validate(data, text)
     mistakes += check(settings, root)
     if mistakes:
         raise settings_error(FILE, text, mistakes, TABLE)

@@ -143,12 +143,10 @@ def repository() -> Path:
     return present
 
 
-def environment(
-    name: str | None, app: str | None = None, *, sources: bool = False, building: bool = False
-) -> Surroundings:
+def environment(name: str | None, app: str | None = None, *, sources: bool = False) -> Surroundings:
     from deploykit.release.surroundings import open_surroundings
 
-    return open_surroundings(repository(), name, app=app or "", sources=sources, building=building)
+    return open_surroundings(repository(), name, app=app or "", sources=sources)
 
 
 def print_json(value: Any) -> None:

@@ -47,13 +47,11 @@ def release(
         from deploykit.model import UsageError
 
         raise UsageError("--plan and --resume don't go together", next_step="leave one of them out")
-    around = environment(env, sources=True, building=not (plan or resume))
+    around = environment(env, sources=True)
     if plan:
         from deploykit.release.dry_run import plan_release
 
         return _planned(plan_release(around), json)
-    if not resume:
-        around.place.ahead(building=True)
     releaser = _releaser(around, f"release of {around.app} to {around.name}", assuming=not resume)
     return _reported(releaser.resume() if resume else releaser.release(), json)
 
@@ -81,7 +79,6 @@ def rollback(
         from deploykit.release.dry_run import plan_rollback
 
         return _planned(plan_rollback(around, to), json)
-    around.place.ahead(building=False)
     releaser = _releaser(around, f"rollback of {around.app} in {around.name}", assuming=False)
     return _reported(releaser.rollback(to), json)
 

@@ -9,7 +9,6 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -29,7 +28,6 @@ from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import version_variables
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandTimedOut, run
-from deploykit.process.ahead import Ahead, Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,22 +52,18 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     cached: bool = True,
     timeout: float = 1800.0,
     on_line: Callable[[str], None] = lambda _: None,
-    gate: Gate | None = None,
 ) -> Image:
     """Build the image of `tree` (what `artifacts.git.read_tree` said), or find it when it was built before.
 
     `kept` is the folder of kept resolutions (`layout.resolutions`), `secrets` default to what pip on this machine uses,
     `local_tags` are put behind `APP:`; `cached=False` builds everything anew. `on_line` gets BuildKit's own lines.
-    A `gate` is waited for before the engine is told anything, and ends it when it is closed.
 
     Raises UsageError (a Dockerfile that is wrong, no docker command, no BuildKit), EngineUnreachable, DiskFull, BuildFailed.
     """
     started = time.monotonic()
     engine = docker if docker is not None else find_docker()
-    gate = gate if gate is not None else _open_gate()
     secrets = secrets if secrets is not None else BuildSecrets.from_machine()
     python = interpreter if interpreter is not None else inspect()
-    source = Ahead(partial(source_url, tree.top))  # not needed before the labels
     base = recipe.base or default_base(python)
     names = [f"{recipe.app}:{tag}" for tag in local_tags]
     with tempfile.TemporaryDirectory(prefix="deploykit-image-") as scratch:
@@ -79,14 +73,14 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
         git.export(tree, context)
         dockerfile = _dockerfile(context, recipe, base)
         key = _key(tree, recipe, base, dockerfile, python)
-        if cached and (found := _built(engine, key, names, gate)) is not None:
+        if cached and (found := _built(engine, key, names)) is not None:
             return replace(found, reused=True, seconds=time.monotonic() - started)
         notes: tuple[str, ...] = ()
         if dockerfile.generated:
             prepared = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept)
             notes = prepared.notes
             complete = _dockerfile(context, recipe, base, compiled=True)
-            if not prepared.project and not recipe.platform and _complete_here(engine, context, base, kept, gate):
+            if not prepared.project and not recipe.platform and _complete_here(engine, context, base, kept):
                 dockerfile = complete
         job = _Job(
             engine=engine,
@@ -94,11 +88,9 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
             dockerfile=dockerfile,
             recipe=recipe,
             base=base,
-            labels=_labels(tree, recipe, key, source.get()),
+            labels=_labels(tree, recipe, key, source_url(tree.top)),
             arguments=_arguments(tree, recipe, base, dockerfile),
-            gate=gate,
         )
-        gate.wait()
         image_id = job.run(secrets, names, cached=cached, timeout=timeout, on_line=on_line)
     image = inspect_image(engine, image_id)
     return replace(image, warnings=(*notes, *image.warnings), seconds=time.monotonic() - started)
@@ -131,7 +123,6 @@ class _Job:
     base: str
     labels: Mapping[str, str]
     arguments: Mapping[str, str]
-    gate: Gate
 
     def run(
         self,
@@ -156,7 +147,6 @@ class _Job:
             words = [*self._words(names, cached=cached), "--file", file, "--iidfile", answer]
             for name, path in files.items():
                 words += ["--secret", f"id={name},src={path}"]
-            self.gate.leave()
             try:
                 done = self.engine.with_environment(
                     {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
@@ -167,7 +157,6 @@ class _Job:
                     timeout=timeout,
                     redact=redact,
                     on_line=lambda _, line: on_line(line),
-                    gate=self.gate,
                 )
             except CommandTimedOut as error:
                 raise DeploykitError(
@@ -212,12 +201,12 @@ def _platform_of(docker: Docker, image: str) -> str:
         return ""
 
 
-def _complete_here(docker: Docker, context: Path, base: str, kept: Path, gate: Gate) -> bool:
+def _complete_here(docker: Docker, context: Path, base: str, kept: Path) -> bool:
     """Compile a tree that is no package here, where the image's Python runs that; whether it was done.
 
     A tree that hides some of its files from the build has it compile what is left.
     """
-    if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept, gate=gate):
+    if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept):
         return False
     app = context.with_name(".made")
     context.rename(app)
@@ -298,18 +287,11 @@ def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, pytho
     )[:32]
 
 
-def _open_gate() -> Gate:
-    gate = Gate()
-    gate.open()
-    return gate
-
-
-def _built(docker: Docker, key: str, names: Sequence[str], gate: Gate) -> Image | None:
+def _built(docker: Docker, key: str, names: Sequence[str]) -> Image | None:
     """The image that was built of the very same things, with all of its local names."""
     listed = docker.labelled(f"{BUILD_LABEL}={key}")
     if not listed:
         return None
-    gate.wait()
     for name in names:
         docker.tag(listed[0], name)
     return inspect_image(docker, listed[0])

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.artifacts.image.engine import Docker
-    from deploykit.process.ahead import Gate
 
 __all__ = ["compile_tree", "same_bytecode", "settle"]
 
@@ -35,10 +34,10 @@ _QUESTION = "import importlib.util as u; print(u.MAGIC_NUMBER.hex())"
 _MAGIC = importlib.util.MAGIC_NUMBER.hex()
 
 
-def same_bytecode(docker: Docker, base: str, kept: Path, *, gate: Gate) -> bool:
+def same_bytecode(docker: Docker, base: str, kept: Path) -> bool:
     """Whether the Python of the image `base` runs what this Python compiles.
 
-    By its name, or by asking it, once for each image, behind the `gate`; False where the engine does not have it, or it has no Python.
+    By its name, or by asking it, once for each image; False where the engine does not have it, or it has no Python.
     """
     if match := _OFFICIAL.search(base):
         return (int(match[1]), int(match[2])) == sys.version_info[:2]
@@ -47,7 +46,6 @@ def same_bytecode(docker: Docker, base: str, kept: Path, *, gate: Gate) -> bool:
         return False
     note = kept.parent / "bytecode" / sha256(known["Id"])[:32]
     if not note.is_file():
-        gate.wait()
         words = ("--rm", "--network", "none", "--entrypoint", "python3", known["Id"], "-I", "-S", "-c")
         try:
             said = docker.run("run", *words, _QUESTION).stdout.strip()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from deploykit.process import Completed, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from deploykit.process.ahead import Gate
     from deploykit.process.docker import Engine
 
 __all__ = ["Docker", "EngineUnreachable", "NoBuildKit", "find_docker"]
@@ -87,7 +85,6 @@ class Docker:
         stdin: str = "",
         redact: Callable[[str], str] = str,
         on_line: Callable[[str, str], None] | None = None,
-        gate: Gate | None = None,
     ) -> Completed:
         """Run a docker command; raises EngineUnreachable where that is why it failed, else as `process.run`."""
         done = run(
@@ -98,7 +95,6 @@ class Docker:
             check=False,
             redact=redact,
             on_line=on_line,
-            gate=gate,
         )
         if done.returncode != 0:
             raise_if_unreachable(done.stderr, self.environ)
@@ -144,10 +140,7 @@ def _candidates(env: Mapping[str, str], elsewhere: Sequence[str]) -> Iterator[st
 
 def _look_at(program: str, env: Mapping[str, str]) -> Docker | str:
     """The command as a Docker, or why it can't build."""
-    with ThreadPoolExecutor(2) as pool:  # each call takes some 50 ms
-        told = pool.submit(run, [program, "version", "--format", "{{json .}}"], env=env, timeout=_TIMEOUT, check=False)
-        plugin = pool.submit(run, [program, "buildx", "version"], env=env, timeout=_TIMEOUT, check=False)
-        done, buildx = told.result(), plugin.result().returncode == 0
+    done = run([program, "version", "--format", "{{json .}}"], env=env, timeout=_TIMEOUT, check=False)
     answer = _json(done.stdout)
     client = str((answer.get("Client") or {}).get("Version", ""))
     if not client:
@@ -156,6 +149,7 @@ def _look_at(program: str, env: Mapping[str, str]) -> Docker | str:
     if not server:
         raise_if_unreachable(done.stderr, env)
         raise _unreachable(done.stderr, env)
+    buildx = run([program, "buildx", "version"], env=env, timeout=_TIMEOUT, check=False).returncode == 0
     if not buildx and _numbers(client) >= _WITHOUT_OWN_CLIENT:
         return f"version {client}, without the buildx plug-in"
     engine = str(server.get("Version", ""))

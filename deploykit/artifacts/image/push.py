@@ -95,7 +95,6 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     tags: Sequence[Tag],
     *,
     insecure: bool = False,
-    reached: Registry | None = None,
     backoff: Backoff | None = None,
     timeout: float = 1800.0,
     sleep: Callable[[float], None] = time.sleep,
@@ -103,7 +102,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
 ) -> Pushed:
     """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
 
-    `insecure`: plain HTTP; `reached`: the registry, where `reach` was called ahead. `note` is told of each new attempt.
+    `insecure`: plain HTTP. `note` is told of each new attempt.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError.
     """
@@ -111,16 +110,13 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
     started = time.monotonic()
     tries = _Tries(backoff if backoff is not None else Backoff(), sleep, note)
-    with reached if reached is not None else reach(repository, docker.environ, insecure=insecure) as registry:
+    with reach(repository, docker.environ, insecure=insecure) as registry:
         for tag in tags:
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
-        if not registry.answered:
-            with contextlib.suppress(Refused):  # whether one may push is for docker to say
-                tries.call(
-                    lambda: registry.digest(first)
-                )  # a registry that can't says so at once, docker after a minute
+        with contextlib.suppress(Refused):  # whether one may push is for docker to say
+            tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, docker after a minute
         docker.tag(image_id, repository.tagged(first))
         said = tries.call(lambda: _push(docker, registry.credentials, repository, first, timeout))
         there = tries.call(lambda: registry.manifest(first))

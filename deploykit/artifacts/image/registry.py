@@ -6,7 +6,6 @@ registries on the loopback interface only where HTTPS does not answer, as docker
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
@@ -75,8 +74,6 @@ class Registry:
         self._addresses = [f"http://{host}"] if insecure else [f"https://{host}"]
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
-        self.answered = False
-        """Whether it has answered to a `knock`."""
         self._timeout = timeout
         self._trusts = not insecure
         self._client = self._connect()
@@ -111,12 +108,6 @@ class Registry:
         self._trusts = True
         self._client = self._connect()
         return self._client.request(method, url, **what)
-
-    def knock(self) -> None:
-        """Connect and log in ahead of the first question. What goes wrong is for that question to tell."""
-        with contextlib.suppress(RegistryError):
-            self.digest("latest")
-            self.answered = True
 
     def digest(self, reference: str) -> str:
         """The digest that a tag (or digest) has in the registry, empty when it has none. Raises RegistryError."""

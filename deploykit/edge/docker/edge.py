@@ -14,7 +14,6 @@ Measured, and what else was looked at: `docs/decisions/0003-the-edge-on-docker.m
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 import zlib
@@ -156,11 +155,6 @@ class DockerEdge(WeightedProxy):
     def close(self) -> None:
         """Let go of the connection to the edge's container."""
         self._agent.close()
-
-    def ahead(self) -> None:
-        """Connect to the edge's container, where it runs: it takes a moment, and everything that follows needs it."""
-        with contextlib.suppress(DeploykitError):
-            self._agent.now_ms()
 
     def _holder_runs(self) -> bool:
         # Asked many times in a release; what answers in the holder knows sooner than the engine does.

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Secret, UsageError
-from deploykit.process.ahead import Ahead
 from deploykit.process.docker import Engine, EngineError
-from deploykit.release.places.image_ahead import ImageAhead, Questions, docker_environment
-from deploykit.release.places.image_beside import ImageBeside, Wanted, build_wanted, remember_wanted
-from deploykit.release.places.interface import recall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
-    from deploykit.artifacts.image.registry import Registry
-    from deploykit.artifacts.image.tags import Tag
     from deploykit.edge.docker import DockerEdge
     from deploykit.edge.interface import Edge
     from deploykit.release.build import Sources
@@ -38,8 +33,6 @@ __all__ = ["DockerPlace", "ImageArtifact"]
 
 _KEPT = "deploykit-kept"
 """Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be started."""
-_UNDERWAY = 0.5
-"""Seconds that a command waits at most until the engine builds, before it goes on with what it has to import itself."""
 _VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -66,16 +59,6 @@ def _digests(image: Mapping[str, Any]) -> set[str]:
     return {name.rpartition("@")[2] for name in image.get("RepoDigests") or ()}
 
 
-def _reached(repository: str, environ: Mapping[str, str], *, insecure: bool) -> Registry:
-    """The registry that is pushed to: connected, logged in, while the engine builds."""
-    from deploykit.artifacts.image.names import parse_repository
-    from deploykit.artifacts.image.push import reach
-
-    registry = reach(parse_repository(repository), environ, insecure=insecure)
-    registry.knock()
-    return registry
-
-
 def _secret(value: str | Secret) -> Secret:
     return value if isinstance(value, Secret) else Secret(value)
 
@@ -90,9 +73,6 @@ class DockerPlace:
         self._around = around
         self._remembered = remembered
         self._engine = Engine(remembered.host)
-        self._begun: ImageAhead | ImageBeside | None = None
-        self._registry: Ahead[Registry] | None = None
-        self._connecting: Ahead[None] | None = None
 
     @property
     def target(self) -> Target:
@@ -207,128 +187,30 @@ class DockerPlace:
 
     # ---- the image
 
-    def ahead(self, *, building: bool) -> None:
-        if building and self._begun is None and self._around.loaded is not None:
-            self._begun = self._begin(self._around.loaded.settings)
-        if not building:
-            self._connect()
-
-    def _connect(self) -> None:
-        if self._connecting is None:
-            self._connecting = Ahead(self._edge.ahead)
-
-    def _begin(self, settings: Settings) -> ImageAhead | ImageBeside:
-        asked = self._around.asked
-        if asked is not None and asked.host != self._remembered.host:
-            asked.close()
-            asked = None
-        if isinstance(asked, ImageBeside):
-            return asked  # whether it is by these settings is looked at when it is wanted: that takes a while to know
-        # A release may be refused for a dozen reasons; where one got past the preflight with the same settings, hardly.
-        early = recall(self._around.paths.root) == self._around.noted
-        begun = ImageAhead(
-            asked if asked is not None else Questions(self._around.root, self._remembered.host),
-            partial(build_wanted, self._wanted_image(settings)),
-            api=self._engine,
-            early=early,
-        )
-        if early:
-            begun.underway(_UNDERWAY)
-        return begun
-
-    def _wanted_image(self, settings: Settings) -> Wanted:
-        from deploykit.artifacts.image.plan import recipe_of
-        from deploykit.artifacts.layout import resolutions
-
-        return Wanted(
-            recipe=recipe_of(settings),
-            main_branch=settings.image.main_branch,
-            short_tags=settings.image.short_tags,
-            kept=resolutions(self._around.paths.artifacts),
-        )
-
-    def may_build(self) -> None:
-        if self._begun is not None:
-            self._begun.open()
-            # Asked now, an answer is there when the image is; while the lock is taken, this process has nothing to do.
-            self._registry = self._reach()
-
-    def _reach(self) -> Ahead[Registry] | None:
-        """The registry, asked for while the engine builds; None where none is set."""
-        loaded = self._around.loaded
-        if loaded is None or not (image := loaded.settings.image).repository:
-            return None
-        environ = docker_environment(self._remembered.host)
-        return Ahead(partial(_reached, image.repository, environ, insecure=image.insecure))
-
-    def enough(self) -> None:
-        self._end_build()
-        registry, self._registry = self._registry, None
-        if registry is not None:
-            registry.forget(lambda reached: reached.close())
-
-    def _end_build(self) -> None:
-        if self._begun is not None:
-            self._begun.close()
-            self._begun = None
-
-    def tree(self) -> GitTree:
-        from deploykit.artifacts.git import read_tree
-
-        found = self._begun.tree() if self._begun is not None else None
-        return found if found is not None else read_tree(self._around.root)
-
-    def _image(self, tree: GitTree, wanted: Wanted) -> tuple[Image, Docker]:
-        """The image of the tree, and the command that built it: the one that was begun ahead, where that is it."""
-        from deploykit.artifacts.image.engine import find_docker
-
-        if isinstance(self._begun, ImageBeside) and not self._begun.makes(wanted):
-            self._end_build()
-        if self._begun is not None and (made := self._begun.image(tree)) is not None:
-            return made, replace(self._begun.docker(), api=self._engine)
-        docker = replace(find_docker(environ=docker_environment(self._remembered.host)), api=self._engine)
-        return build_wanted(wanted, tree, docker), docker
-
-    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:
+    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the image, and push it where a registry is set."""
         loaded = self._around.loaded
         if loaded is None:
             raise UsageError("there are no sources to build", next_step=f"invoke release --env {self._around.name}")
-        registry, self._registry = self._registry or self._reach(), None
-        try:
-            return self._build(sources.tree, loaded.settings, registry, note, meanwhile)
-        finally:
-            if registry is not None:
-                registry.forget(lambda reached: reached.close())
-
-    def _build(
-        self,
-        tree: GitTree,
-        settings: Settings,
-        registry: Ahead[Registry] | None,
-        note: list[str],
-        meanwhile: Callable[[], object],
-    ) -> Mapping[str, Any]:
+        from deploykit.artifacts.image.engine import find_docker
+        from deploykit.artifacts.image.names import parse_repository
         from deploykit.artifacts.image.plan import tags_of
+        from deploykit.artifacts.image.push import push
 
         started = time.monotonic()
-        wanted = self._wanted_image(settings)
-        plan = tags_of(tree, main_branch=wanted.main_branch, short=wanted.short_tags)
-        self._connect()  # begins something in a container: later it would delay the push, sooner the build
-        image, docker = self._image(tree, wanted)
-        remember_wanted(self._around.paths.root, self._around.root, wanted, docker)
+        wanted = loaded.settings.image
+        host = self._remembered.host
+        docker = find_docker(environ={**os.environ, **({"DOCKER_HOST": host} if host else {})})
+        docker = replace(docker, api=self._engine)
+        plan = tags_of(sources.tree, main_branch=wanted.main_branch, short=wanted.short_tags)
+        image = self._image(sources.tree, loaded.settings, docker, plan.names)
         built = time.monotonic() - started
-        # Before it is started, and beside the push, which takes longer.
-        next_up = Ahead(
-            partial(self._engine.call, "tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
-        )
+        self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"
-        if registry is not None:
-            reached = registry.get()
-            Ahead(meanwhile)
-            digest = self._push(docker, image, settings, plan.tags, reached, note)
-            said = f"pushed to {settings.image.repository}"
-        next_up.get()
+        if wanted.repository:
+            repository = parse_repository(wanted.repository)
+            digest = push(docker, image.id, repository, plan.tags, insecure=wanted.insecure, note=note.append).digest
+            said = f"pushed to {wanted.repository}"
         return {
             "digest": digest,
             "version": image.version,
@@ -339,27 +221,13 @@ class DockerPlace:
             "notes": list(image.warnings),
         }
 
-    def _push(
-        self,
-        docker: Docker,
-        image: Image,
-        settings: Settings,
-        tags: Sequence[Tag],
-        registry: Registry,
-        note: list[str],
-    ) -> str:
-        from deploykit.artifacts.image.names import parse_repository
-        from deploykit.artifacts.image.push import push
+    def _image(self, tree: GitTree, settings: Settings, docker: Docker, names: Sequence[str]) -> Image:
+        from deploykit.artifacts.image.build import build_image
+        from deploykit.artifacts.image.plan import recipe_of
+        from deploykit.artifacts.layout import resolutions
 
-        pushed = push(
-            docker,
-            image.id,
-            parse_repository(settings.image.repository),
-            tags,
-            reached=registry,
-            note=note.append,
-        )
-        return pushed.digest
+        kept = resolutions(self._around.paths.artifacts)
+        return build_image(tree, recipe_of(settings), kept=kept, docker=docker, local_tags=names)
 
     def load(self, digest: str) -> ImageArtifact:
         found = self._find_image(digest) if digest else None

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.artifacts.git import GitTree
     from deploykit.edge.interface import Edge
     from deploykit.model import Secret
     from deploykit.release.build import Sources
@@ -55,26 +54,8 @@ class Place(Protocol):
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
         """The words that start the service there; `command` are those of the settings. May be empty: it knows itself."""
 
-    def ahead(self, *, building: bool) -> None:
-        """Begin what takes time beside what comes first; `building`: an artefact will be asked for. Once is enough.
-
-        Nothing that counts is changed by it; on an engine it makes an image of what is committed at most, by its content.
-        """
-
-    def may_build(self) -> None:
-        """The record's lock is ours: an artefact may be built although the release may still be refused."""
-
-    def enough(self) -> None:
-        """What was begun ahead and not asked for ends now: the lock is about to be given back."""
-
-    def tree(self) -> GitTree:
-        """The tree to be released; where it was read ahead, as it was then."""
-
-    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:
-        """Make the artefact, or find it made. At least `digest`, `version`, `seconds` and `note`, for the journal.
-
-        `meanwhile` may be called, in a thread, where there is nothing to do but to wait; no more than time depends on it.
-        """
+    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
+        """Make the artefact, or find it made. At least `digest`, `version`, `seconds` and `note`, for the journal."""
 
     def load(self, digest: str) -> RunnableArtifact:
         """The artefact of that digest. Raises DeploykitError when it is gone."""

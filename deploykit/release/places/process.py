@@ -13,7 +13,6 @@ from deploykit.model import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from deploykit.artifacts.git import GitTree
     from deploykit.artifacts.local import BuildStep
     from deploykit.edge.interface import Edge
     from deploykit.model import Secret
@@ -70,19 +69,7 @@ class ProcessPlace:
             return command
         return self._around.loaded.require_command()
 
-    def ahead(self, *, building: bool) -> None:
-        """Nothing here takes that long."""
-
-    def may_build(self) -> None: ...
-
-    def enough(self) -> None: ...
-
-    def tree(self) -> GitTree:
-        from deploykit.artifacts.git import read_tree
-
-        return read_tree(self._around.root)
-
-    def build(self, sources: Sources, note: list[str], *, meanwhile: Callable[[], object]) -> Mapping[str, Any]:  # noqa: ARG002 - it is this process that works
+    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry
 
         around = self._around

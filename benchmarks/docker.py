@@ -32,7 +32,8 @@ __all__ = ["forget", "free_port", "measure", "registry", "settings"]
 
 ROUNDS = 9
 """One release takes a fifth longer than the one before it now and then, on either side: the medians of five are not steady."""
-BOUND = 1.8
+BOUND = 4.0
+"""Half of what Kamal takes for it. Rollback and status are reported, without a bound."""
 BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
 EDGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm")
 _FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
@@ -83,7 +84,7 @@ def _measure(kit: Commands, hand: _ByHand, write: Callable[[str], None], title: 
     write("warm 1")
     kit("release")
     hand.release("warm 1")
-    kits, told, hands, backs, hand_backs = [], [], [], [], []
+    kits, told, hands, statuses, backs, hand_backs = [], [], [], [], [], []
     for number in range(ROUNDS):
         write(f"version {number}")
         done, said = kit.told("release")
@@ -92,6 +93,7 @@ def _measure(kit: Commands, hand: _ByHand, write: Callable[[str], None], title: 
         # The same content again would be found built: each way builds a tree that is new to it.
         write(f"by hand {number}")
         hands.append(hand.release(f"by hand {number}"))
+        statuses.append(kit("status"))
         backs.append(kit("rollback"))
         hand_backs.append(hand.rollback())
     ratios = [done.wall / by_hand for done, by_hand in zip(kits, hands, strict=True)]
@@ -103,6 +105,7 @@ def _measure(kit: Commands, hand: _ByHand, write: Callable[[str], None], title: 
     if not title:
         figures += [
             timed("invoke rollback to a warm version, as typed", [done.wall for done in backs]),
+            timed("invoke status, as typed", [done.wall for done in statuses]),
             timed("by hand: proxy back to the old container, first answer", hand_backs),
             *stage_figures("release", told),
         ]

@@ -517,6 +517,28 @@ def test_a_docker_command_without_buildkit_is_told(shop: Shop, tmp_path: Path) -
     refused(shop, code=3, says="no docker command here can build with BuildKit", next_step="docker-buildx", run=typed)
 
 
+@pytest.mark.parametrize(("program", "question"), [("git", "status"), ("docker", "version")])
+def test_ctrl_c_while_a_program_is_asked_ends_that_too(shop: Shop, tmp_path: Path, program: str, question: str) -> None:
+    """The program itself sends the signal, and then does not answer."""
+    shop.release("before")
+    real, asked = shutil.which(program), tmp_path / "asked"
+    slow = tmp_path / "slow" / program
+    slow.parent.mkdir()
+    slow.write_text(
+        f'#!/bin/sh\ncase " $* " in\n*" {question} "*) echo $$ >{asked}; kill -INT $PPID; exec sleep 300 ;;\nesac\nexec {real} "$@"\n'
+    )
+    slow.chmod(0o755)
+    shop.fixtures.behave(shop.repo, VERSION_TEXT="cancelled")
+    shop.fixtures.commit(shop.repo, "cancelled")
+    done = shop("release", PATH=f"{slow.parent}:{os.environ['PATH']}")
+    assert done.code == 1
+    assert "cancelled by Ctrl-C" in done.err
+    assert not Path("/proc", asked.read_text().strip()).exists()
+    assert shop.serves() == "before"
+    shop.release("after")
+    assert shop.serves() == "after"
+
+
 # A repository that isn't ours, with migrations ------------------------------------------------------------------------
 
 

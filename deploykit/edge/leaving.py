@@ -12,42 +12,27 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.edge.files import write_synced
+from deploykit.process.supervisor.daemon.identity import is_same_process, process_identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-__all__ = ["Leaving", "LeavingList", "birth"]
+__all__ = ["Leaving", "LeavingList"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaving:
-    """A process, when it was born (process ids are used again), and the servers that had weight in it."""
+    """A process, named by its id and its identity, and the servers that had weight in it."""
 
     pid: int
-    born: str
+    identity: str
     servers: tuple[str, ...]
     signalled: bool = False
-
-
-def birth(pid: int) -> str:
-    """Something that differs between two processes of the same id; empty when there is no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        if Path("/proc/self/stat").exists():
-            return ""
-        asked = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return asked.stdout.strip()
-    except OSError:
-        return ""
-    state, *fields = stat.rpartition(")")[2].split()
-    return "" if state in "ZX" else fields[18]
 
 
 class LeavingList:
@@ -63,11 +48,11 @@ class LeavingList:
             ]
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return ()
-        return tuple(entry for entry in entries if entry.born and birth(entry.pid) == entry.born)
+        return tuple(entry for entry in entries if is_same_process(entry.pid, entry.identity))
 
     def add(self, pid: int, servers: Sequence[str]) -> None:
         """Note that this process is about to be replaced."""
-        entry = Leaving(pid=pid, born=birth(pid), servers=tuple(servers))
+        entry = Leaving(pid=pid, identity=process_identity(pid) or "", servers=tuple(servers))
         self._write([*(other for other in self.alive() if other.pid != pid), entry])
 
     def forget(self, pid: int) -> None:

@@ -6,11 +6,11 @@ import getpass
 import os
 import re
 import socket
-import subprocess
 from dataclasses import dataclass
-from pathlib import Path
 
-__all__ = ["Owner", "actor", "process_started"]
+from deploykit.process.supervisor.daemon.identity import is_same_process, process_identity
+
+__all__ = ["Owner", "actor"]
 
 _FORM = re.compile(r"^(?P<who>.+)@(?P<host>[^@ ]+) pid (?P<pid>\d+) started (?P<started>\S+)$")
 
@@ -26,27 +26,9 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-def process_started(pid: int) -> str | None:
-    """When the process started, as the kernel tells it (an opaque word that a re-used pid does not share);
-    None when there is no such process (a zombie counts as gone).
-    """
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.exists() or Path("/proc/self/stat").exists():
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in {"Z", "X"} else fields[19]
-    answer = subprocess.run(
-        ["ps", "-o", "lstart=,state=", "-p", str(pid)], capture_output=True, text=True, check=False, timeout=5
-    )
-    words = answer.stdout.split()
-    return None if not words or words[-1].startswith("Z") else "-".join(words[:-1])
-
-
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """One process of one person on one machine."""
+    """One process of one person on one machine. `started` is the process's identity."""
 
     who: str
     host: str
@@ -60,7 +42,7 @@ class Owner:
     def me(cls) -> Owner:
         pid = os.getpid()
         return cls(
-            who=actor().replace("@", "-"), host=socket.gethostname(), pid=pid, started=process_started(pid) or "0"
+            who=actor().replace("@", "-"), host=socket.gethostname(), pid=pid, started=process_identity(pid) or "0"
         )
 
     @classmethod
@@ -73,4 +55,4 @@ class Owner:
 
     def is_dead(self) -> bool:
         """True only when it can be known: the same machine, and the process is gone or another one has its number."""
-        return self.host == socket.gethostname() and process_started(self.pid) != self.started
+        return self.host == socket.gethostname() and not is_same_process(self.pid, self.started)

@@ -30,7 +30,8 @@ from urllib.parse import quote
 
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.process.run import run
-from deploykit.process.supervisor.daemon import Refused, make_private, short_folder
+from deploykit.process.supervisor.daemon.folder import make_private, short_folder
+from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program
 from deploykit.targets import postgres_parts
 from deploykit.targets.interface import Problem

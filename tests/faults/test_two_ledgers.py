@@ -20,10 +20,10 @@ def test_two_ledgers_cannot_both_have_the_target(tiny: World):
     tiny.release("one")
     holder = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        from deploykit.release.owner import process_started
+        from deploykit.process.supervisor.daemon.identity import process_identity
 
         me = Owner.me()
-        owner = Owner(who="ann", host=me.host, pid=holder.pid, started=process_started(holder.pid) or "")
+        owner = Owner(who="ann", host=me.host, pid=holder.pid, started=process_identity(holder.pid) or "")
         assert (
             EnvironmentLock(tiny.paths.root).take(str(owner), "a release from elsewhere", token=10_000, lease=60)
             is None

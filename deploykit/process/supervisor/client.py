@@ -9,12 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import DeploykitError
-from deploykit.process.supervisor import daemon
+from deploykit.process.supervisor.daemon.folder import LOG, make_private, socket_path
+from deploykit.process.supervisor.daemon.identity import is_same_process
+from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
+from deploykit.process.supervisor.daemon.state import read_state, status_of
 from deploykit.process.supervisor.interface import ProgramStatus
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor", "SupervisorError"]
 
-_PROGRAM = "daemon.py"
+_DAEMON = Path(__file__).parent / "daemon"
 _ANSWER_SECONDS = 20.0
 _START_SECONDS = 10.0
 _ATTEMPTS = 4
@@ -64,7 +68,7 @@ class Supervisor:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self._socket = daemon.socket_path(str(self.folder))
+        self._socket = socket_path(str(self.folder))
 
     # ---- Supervising
 
@@ -165,7 +169,7 @@ class Supervisor:
                     details=(self._socket,),
                 ) from error
             try:
-                connection.sendall(json.dumps({"protocol": daemon.PROTOCOL, **request}).encode() + b"\n")
+                connection.sendall(json.dumps({"protocol": PROTOCOL, **request}).encode() + b"\n")
                 return self._answer(connection)
             except TimeoutError:
                 raise self._silent() from None
@@ -189,7 +193,7 @@ class Supervisor:
             "the supervisor does not answer",
             kind="silent",
             details=self._last_words(),
-            next_step=f"see {self.folder / daemon.LOG}",
+            next_step=f"see {self.folder / LOG}",
         )
 
     # ---- without a daemon
@@ -197,7 +201,7 @@ class Supervisor:
     def _records(self, name: str = "") -> list[dict[str, Any]]:
         """What the daemon has written down: all programs, or the one of that name."""
         try:
-            records = daemon.read_state(str(self.folder))
+            records = read_state(str(self.folder))
         except (ValueError, KeyError, OSError):
             return []
         return [record for record in records if not name or record["spec"]["name"] == name]
@@ -208,15 +212,15 @@ class Supervisor:
         """Have a daemon of this folder listening, ours or one that somebody else has just started."""
         deadline = time.monotonic() + _START_SECONDS
         try:
-            daemon.make_private(str(self.folder))
-            self._install()
-        except (OSError, daemon.Refused) as error:
+            make_private(str(self.folder))
+            program = self._install()
+        except (OSError, Refused) as error:
             raise SupervisorError(f"the supervisor's folder can't be used: {error}", kind="silent") from None
         while True:
-            code = self._run_daemon()
+            code = self._run_daemon(program)
             if code == 0:
                 return
-            if code != daemon.ANOTHER_RUNS:
+            if code != ANOTHER_RUNS:
                 raise SupervisorError(
                     f"the supervisor can't be started: it ended with exit code {code}",
                     kind="silent",
@@ -229,16 +233,16 @@ class Supervisor:
                 raise self._silent()
             time.sleep(_STEP_SECONDS)  # the other one is about to listen, or about to be gone
 
-    def _run_daemon(self) -> int:
+    def _run_daemon(self, program: Path) -> int:
         """Run the daemon's program, which forks and answers when it listens."""
-        log = self.folder / daemon.LOG
+        log = self.folder / LOG
         with contextlib.suppress(FileNotFoundError):
             if log.stat().st_size > _LOG_LIMIT:
                 log.unlink()
         descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             return subprocess.run(
-                [base_interpreter(), "-I", "-S", _PROGRAM, str(self.folder)],
+                [base_interpreter(), "-I", "-S", str(program), str(self.folder)],
                 cwd=self.folder,
                 env={"PATH": _PATH, **{name: os.environ[name] for name in _INHERITED if name in os.environ}},
                 stdin=subprocess.DEVNULL,
@@ -260,36 +264,44 @@ class Supervisor:
         finally:
             os.close(descriptor)
 
-    def _install(self) -> None:
-        """Put our daemon's program into the folder, whole or not at all."""
-        source, there = Path(daemon.__file__), self.folder / _PROGRAM
-        text = source.read_bytes()
-        with contextlib.suppress(FileNotFoundError):
-            if there.read_bytes() == text:
-                return
-        passing = self.folder / f"{_PROGRAM}.{os.getpid()}"
-        passing.write_bytes(text)
-        passing.replace(there)
+    def _install(self) -> Path:
+        """A whole copy of our daemon's program in the folder. Half copies and other versions differ, and are left alone."""
+        files = _sources(_DAEMON)
+        for copy in self.folder.glob("daemon-*"):
+            if _sources(copy) == files:
+                return copy
+        copy = Path(tempfile.mkdtemp(prefix="daemon-", dir=self.folder))
+        try:
+            for name, content in files.items():
+                (copy / name).write_bytes(content)
+        except OSError:
+            shutil.rmtree(copy, ignore_errors=True)
+            raise
+        return copy
 
     def _take_over(self) -> None:
         """The daemon speaks another protocol: have it become ours, without any program noticing."""
-        self._install()
+        program = self._install()
         with contextlib.suppress(_BrokenOffError, _NotRunningError):
-            self._exchange({"op": "handover", "python": base_interpreter()})
+            self._exchange({"op": "handover", "python": base_interpreter(), "program": str(program)})
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(_BrokenOffError, _NotRunningError):
-                if self._exchange({"op": "hello"})["protocol"] == daemon.PROTOCOL:
+                if self._exchange({"op": "hello"})["protocol"] == PROTOCOL:
                     return
             time.sleep(_STEP_SECONDS)
         raise self._silent()
 
     def _last_words(self) -> tuple[str, ...]:
         try:
-            text = (self.folder / daemon.LOG).read_text("utf-8", "replace")
+            text = (self.folder / LOG).read_text("utf-8", "replace")
         except OSError:
             return ()
         return tuple(text.splitlines()[-_LOG_LINES:])
+
+
+def _sources(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.glob("*.py")}
 
 
 def base_interpreter() -> str:
@@ -326,9 +338,9 @@ def _spec(program: Program) -> dict[str, Any]:
 def _checked(record: dict[str, Any]) -> dict[str, Any]:
     """A record's status when no daemon watches: whether its process lives is asked of the kernel."""
     process = record["process"]
-    if process and daemon.birth_of(process["pid"]) != process["birth"]:
+    if process and not is_same_process(process["pid"], process["identity"]):
         record = {**record, "process": None}
-    return daemon.status_of(record)
+    return status_of(record)
 
 
 def _status(answer: Mapping[str, Any]) -> ProgramStatus:

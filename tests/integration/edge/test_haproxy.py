@@ -15,10 +15,10 @@ import pytest
 
 from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken, RuntimeUnreachable
 from deploykit.edge.haproxy import HAProxyEdge
-from deploykit.edge.leaving import birth
 from deploykit.edge.process import PROGRAM
 from deploykit.edge.state import parse_state
 from deploykit.model import DeploykitError, UsageError
+from deploykit.process.supervisor.daemon.identity import process_identity
 
 
 def weights(edge) -> dict[str, int]:
@@ -146,12 +146,12 @@ def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(t
     two._process.leaving.add(old, ["r1-web-0"])
     binary = Path(supervisor.status(PROGRAM).argv[0])
     supervisor.replace(two._process.program(two._listen(two._state()), binary), ready=0.2)
-    assert birth(old)
+    assert process_identity(old)
     if finish == "switch":
         two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
     else:
         getattr(two, finish)()
-    eventually(lambda: not birth(old))
+    eventually(lambda: process_identity(old) is None)
     assert two.running()
 
 
@@ -172,7 +172,7 @@ def test_a_reload_is_a_new_process_and_the_old_one_ends(two, supervisor, eventua
     before = pid_of(supervisor)
     two.reload()
     assert pid_of(supervisor) != before
-    eventually(lambda: not birth(before))
+    eventually(lambda: process_identity(before) is None)
 
 
 def test_a_replaced_process_counts_as_in_flight_until_it_is_gone(two, client, eventually):

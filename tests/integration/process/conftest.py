@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from deploykit.process.supervisor.client import Supervisor
+from deploykit.process.supervisor.daemon.identity import process_identity
 from deploykit.process.supervisor.interface import Program
 
 
@@ -28,7 +32,7 @@ def home():
 def until():
     """Wait for an event that this process can't be told of: `until(question, seconds)` answers the first true answer."""
 
-    def wait(question, seconds=5.0):
+    def wait(question, seconds=20.0):
         deadline = time.monotonic() + seconds
         while not (answer := question()):
             assert time.monotonic() < deadline, f"not within {seconds} s"
@@ -36,6 +40,34 @@ def until():
         return answer
 
     return wait
+
+
+@pytest.fixture
+def gone():
+    """Wait until a process has ended: `gone(pid)`."""
+
+    def wait(pid, seconds=20.0):
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            try:
+                assert select.select([descriptor], [], [], seconds)[0], f"not within {seconds} s"
+            finally:
+                os.close(descriptor)
+        assert process_identity(pid) is None
+
+    return wait
+
+
+@pytest.fixture
+def kill(supervisor, gone):
+    """Kill the daemon with -9, and wait until it is gone."""
+
+    def act():
+        pid = supervisor.pid()
+        os.kill(pid, signal.SIGKILL)
+        gone(pid)
+
+    return act
 
 
 @pytest.fixture

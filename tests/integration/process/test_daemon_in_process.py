@@ -5,17 +5,22 @@ The loop has the main thread, as it must for signals; the scenario asks it from 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import threading
 
 import pytest
 
-from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.client import SupervisorError
+from deploykit.process.supervisor.daemon import requests
+from deploykit.process.supervisor.daemon.adopting import adopt
+from deploykit.process.supervisor.daemon.folder import make_private, take_lock
+from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.requests import Daemon
+from deploykit.process.supervisor.daemon.state import read_state
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
@@ -29,10 +34,10 @@ def loop(supervisor):
 
     def run(scenario, *, leave=False):
         folder = str(supervisor.folder)
-        daemon.make_private(folder)
-        lock = daemon.take_lock(folder)
+        make_private(folder)
+        lock = take_lock(folder)
         assert lock >= 0
-        one = daemon.Daemon(folder, lock)
+        one = Daemon(folder, lock)
         failures = []
 
         def act():
@@ -50,17 +55,16 @@ def loop(supervisor):
         one.open(None)
         thread.start()
         try:
-            one.adopt({})
+            adopt(one.programs, folder, {})
             one.run()
         finally:
             thread.join(20)
             signal.set_wakeup_fd(-1)
-            one.selector.close()
+            one.loop.close()
             one.server.close()
-            for entry in one.entries.values():
-                if entry.listener is not None:
-                    entry.listener.close()
-            with contextlib.suppress(OSError):
+            for entry in one.programs.entries.values():
+                entry.close_listener()
+            if leave:
                 os.close(lock)
         for failure in failures:
             raise failure
@@ -114,7 +118,7 @@ def test_what_can_not_be_done_is_refused(loop, supervisor, program):
         assert ask(folder, b"half") == ""
         assert "protocol" in ask(folder, {"op": "programs", "protocol": 0})
         assert "no request" in ask(folder, {"op": "dance", "protocol": 1, "name": "x"})
-        assert "/nowhere/python" in ask(folder, {"op": "handover", "python": "/nowhere/python"})
+        assert "/nowhere/python" in ask(folder, {"op": "handover", "python": "/nowhere/python", "program": "/nowhere"})
         assert supervisor.pid() == os.getpid()
 
     loop(scenario)
@@ -150,7 +154,7 @@ def test_a_program_that_can_not_be_started_again_says_so_in_its_log(loop, superv
     loop(scenario)
 
 
-def test_listening_and_replacing(loop, supervisor, program, until, free_address):
+def test_listening_and_replacing(loop, supervisor, program, free_address, gone):
     def scenario():
         values = {"listen": free_address, "keep_alive": True}
         first = supervisor.start(program("edge", **values))
@@ -158,7 +162,7 @@ def test_listening_and_replacing(loop, supervisor, program, until, free_address)
         third = supervisor.replace(program("edge", **values), ready=0.05)
         assert len({first.pid, second.pid, third.pid}) == 3
         os.kill(first.pid, signal.SIGKILL)
-        until(lambda: not daemon.birth_of(first.pid))
+        gone(first.pid)
         with pytest.raises(SupervisorError, match="the one before goes on"):
             supervisor.replace(program("edge", "raise SystemExit(4)", **values), ready=10)
         with pytest.raises(SupervisorError, match="can't be executed"):
@@ -172,7 +176,7 @@ def test_listening_and_replacing(loop, supervisor, program, until, free_address)
         assert supervisor.replace(program("edge", listen=elsewhere)).alive
         assert supervisor.replace(program("edge")).alive
         supervisor.stop("edge", timeout=5)
-        assert not any(daemon.birth_of(pid) for pid in (second.pid, third.pid))
+        assert not any(process_identity(pid) for pid in (second.pid, third.pid))
 
     loop(scenario)
 
@@ -184,7 +188,7 @@ def test_stops_that_take_time(loop, supervisor, program, until, home):
         until(lambda: "deaf" in one.log.read_text())
         slow = threading.Thread(target=lambda: supervisor.stop("web", timeout=20))
         slow.start()
-        until(lambda: daemon.read_state(str(supervisor.folder))[0]["stopping"])
+        until(lambda: read_state(str(supervisor.folder))[0]["stopping"])
         started = []
         parked = threading.Thread(target=lambda: started.append(supervisor.start(program("web"))))
         parked.start()
@@ -216,7 +220,7 @@ def test_the_next_daemon_takes_over_what_runs(loop, supervisor, program, until, 
     loop(second)
 
 
-def test_orphans_are_adopted(loop, supervisor, program, until, free_address, home):
+def test_orphans_are_adopted(loop, supervisor, program, until, free_address, home, gone):
     """Programs of a supervisor that was killed with -9."""
     pids = [
         supervisor.start(
@@ -225,10 +229,10 @@ def test_orphans_are_adopted(loop, supervisor, program, until, free_address, hom
         for name in "abc"
     ]
     supervisor.replace(program("b"))
-    state = daemon.read_state(str(supervisor.folder))
+    state = read_state(str(supervisor.folder))
     one = supervisor.pid()
     os.kill(one, signal.SIGKILL)
-    until(lambda: not daemon.birth_of(one))
+    gone(one)
     by_name = {record["spec"]["name"]: record for record in state}
     by_name["b"] |= {
         "candidate": by_name["b"]["process"],
@@ -245,29 +249,29 @@ def test_orphans_are_adopted(loop, supervisor, program, until, free_address, hom
         os.kill(pids[0], signal.SIGKILL)
         until(lambda: supervisor.status("a").restarts == 1 and supervisor.status("a").alive)
         supervisor.stop("b")
-        assert not daemon.birth_of(pids[1])
+        assert process_identity(pids[1]) is None
 
     loop(scenario)
 
 
-def test_where_there_is_no_pidfd_orphans_are_polled(loop, supervisor, program, until, monkeypatch):
+def test_where_there_is_no_pidfd_orphans_are_polled(loop, supervisor, program, until, monkeypatch, gone):
     pid = supervisor.start(program("a")).pid
     one = supervisor.pid()
     os.kill(one, signal.SIGKILL)
-    until(lambda: not daemon.birth_of(one))
+    gone(one)
     monkeypatch.delattr(os, "pidfd_open")
 
     def scenario():
         assert supervisor.status("a").pid == pid
         os.kill(pid, signal.SIGKILL)
-        until(lambda: daemon.read_state(str(supervisor.folder))[0]["process"] is None)
+        until(lambda: read_state(str(supervisor.folder))[0]["process"] is None)
         assert supervisor.status("a").exit_code is None
 
     loop(scenario)
 
 
 def test_a_damaged_state_is_put_aside(loop, supervisor, capfd):
-    daemon.make_private(str(supervisor.folder))
+    make_private(str(supervisor.folder))
     (supervisor.folder / "state.json").write_text("{")
     loop(lambda: None)
     assert (supervisor.folder / "state.json.broken").exists()
@@ -275,13 +279,29 @@ def test_a_damaged_state_is_put_aside(loop, supervisor, capfd):
 
 
 def test_housekeeping(loop, supervisor, program, until, monkeypatch):
-    monkeypatch.setattr(daemon, "_HOUSEKEEPING_SECONDS", 0.05)
+    monkeypatch.setattr(requests, "_HOUSEKEEPING_SECONDS", 0.05)
 
     def scenario():
         one = program("web", "print('x' * 1000); import time; time.sleep(60)", log_limit=100)
         supervisor.start(one)
         until(one.log.with_name("web.log.1").exists)
+        until(lambda: one.log.stat().st_size == 0)
         (supervisor.folder / "socket").unlink()
         assert until(supervisor.pid) == os.getpid()
+
+    loop(scenario)
+
+
+def test_a_folder_that_is_removed_takes_its_programs_with_it(loop, supervisor, program, gone, monkeypatch):
+    """Nobody could ever stop them: a supervisor is found by its folder."""
+    monkeypatch.setattr(requests, "_HOUSEKEEPING_SECONDS", 0.05)
+
+    def scenario():
+        pid = supervisor.start(program("web", keep_alive=True)).pid
+        (supervisor.folder / "lock").unlink()
+        shutil.rmtree(supervisor.folder)
+        gone(pid)
+        assert supervisor.start(program("other")).alive
+        assert supervisor.pid() != os.getpid()
 
     loop(scenario)

@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from deploykit.model import DeploykitError
-from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.client import Supervisor, SupervisorError
+from deploykit.process.supervisor.daemon.folder import socket_path
+from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.state import read_state
 
 IGNORES_TERM = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf'); time.sleep(60)"
 WITH_CHILD = "import subprocess, time; c = subprocess.Popen(['sleep', '60']); print(c.pid); time.sleep(60)"
 
 
 def alive(pid):
-    return bool(daemon.birth_of(pid))
+    return bool(process_identity(pid))
 
 
 def log_of(program):
@@ -183,20 +185,20 @@ def test_a_program_that_ignores_the_stop_signal_is_killed(supervisor, program, u
     assert not alive(pid)
 
 
-def test_a_stop_ends_the_children_too(supervisor, program, until):
+def test_a_stop_ends_the_children_too(supervisor, program, until, gone):
     one = program("web", WITH_CHILD)
     supervisor.start(one)
     child = int(until(lambda: log_of(one).strip()))
     supervisor.stop("web")
-    until(lambda: not alive(child))
+    gone(child)
 
 
-def test_children_of_a_killed_program_do_not_keep_its_port(supervisor, program, until):
+def test_children_of_a_killed_program_do_not_keep_its_port(supervisor, program, until, gone):
     one = program("web", WITH_CHILD)
     pid = supervisor.start(one).pid
     child = int(until(lambda: log_of(one).strip()))
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not alive(child))
+    gone(child)
 
 
 def test_a_stop_ends_the_wait_for_a_restart(supervisor, program, until):
@@ -217,7 +219,7 @@ def test_a_start_during_a_stop_waits_for_it(supervisor, program, until, home):
     until(lambda: "up" in log_of(one))
     stopping = threading.Thread(target=Supervisor(home / "supervisor").stop, args=("web",))
     stopping.start()
-    until(lambda: daemon.read_state(str(home / "supervisor"))[0]["stopping"] is not None)
+    until(lambda: read_state(str(home / "supervisor"))[0]["stopping"] is not None)
     second = supervisor.start(one)
     stopping.join(5)
     assert second.alive
@@ -225,7 +227,7 @@ def test_a_start_during_a_stop_waits_for_it(supervisor, program, until, home):
     assert not alive(first.pid)
 
 
-def test_a_shutdown_stops_the_newest_first_and_leaves_nothing(supervisor, program, until, home):
+def test_a_shutdown_stops_the_newest_first_and_leaves_nothing(supervisor, program, until, home, gone):
     source = (
         "import signal, time\n"
         "def end(*_): print('end', time.monotonic()); raise SystemExit\n"
@@ -241,7 +243,7 @@ def test_a_shutdown_stops_the_newest_first_and_leaves_nothing(supervisor, progra
     ends = [float(log_of(one).split()[-1]) for one in programs]
     assert ends == sorted(ends, reverse=True)
     assert supervisor.pid() is None
-    until(lambda: not alive(pid))
+    gone(pid)
     assert not (home / "supervisor" / "state.json").exists()
     assert not (home / "supervisor" / "socket").exists()
     assert supervisor.start(programs[0]).alive
@@ -331,7 +333,7 @@ def test_a_long_path_is_no_hindrance(program, home):
     one = Supervisor(home / ("deep-" * 20) / "supervisor")
     try:
         assert one.start(program("web")).alive
-        socket = Path(daemon.socket_path(str(one.folder)))
+        socket = Path(socket_path(str(one.folder)))
         assert len(str(socket)) < 60
         assert socket.parent.stat().st_mode & 0o777 == 0o700
     finally:
@@ -359,15 +361,6 @@ def test_nonsense_does_not_harm_the_daemon(supervisor, program, home, content):
         answer = connection.recv(1000)
     assert answer == b"" or b"error" in answer
     assert supervisor.status("web").alive
-
-
-def test_a_log_that_has_grown_is_rotated(supervisor, program, until):
-    one = program("web", "import time\nfor n in range(1000): print(n, 'x' * 100)\ntime.sleep(60)", log_limit=10_000)
-    supervisor.start(one)
-    rotated = one.log.with_name("web.log.1")
-    until(rotated.exists, 15)
-    assert rotated.read_text().endswith("x\n")
-    until(lambda: one.log.stat().st_size == 0)
 
 
 def test_only_root_can_have_a_program_run_as_another_user(supervisor, program, until):

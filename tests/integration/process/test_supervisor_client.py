@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 
-from deploykit.process.supervisor import client, daemon
+from deploykit.process.supervisor import client
 from deploykit.process.supervisor.client import SupervisorError
+from deploykit.process.supervisor.daemon.folder import make_private
+from deploykit.process.supervisor.daemon.identity import process_identity
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_a_daemon_that_hangs_at_its_start(supervisor, program, interpreter, monk
 
 
 def test_a_supervisor_that_always_breaks_off(supervisor, program):
-    daemon.make_private(str(supervisor.folder))
+    make_private(str(supervisor.folder))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
         server.bind(str(supervisor.folder / "socket"))
         server.listen()
@@ -83,32 +87,60 @@ def test_a_supervisor_that_always_breaks_off(supervisor, program):
 
 
 def test_a_log_of_the_daemon_that_has_grown_is_begun_anew(supervisor, program, monkeypatch):
-    daemon.make_private(str(supervisor.folder))
+    make_private(str(supervisor.folder))
     (supervisor.folder / "daemon.log").write_text("x" * 100)
     monkeypatch.setattr(client, "_LOG_LIMIT", 50)
     supervisor.start(program("web"))
     assert (supervisor.folder / "daemon.log").read_text() == ""
 
 
-def test_an_ended_supervisor_is_shut_down_once(supervisor, program, until):
+def test_an_ended_supervisor_is_shut_down_once(supervisor, program, gone):
     pid = supervisor.start(program("web")).pid
     one = supervisor.pid()
     os.kill(one, 9)
-    until(lambda: not daemon.birth_of(one))
+    gone(one)
     supervisor.shutdown()
-    assert not daemon.birth_of(pid)
+    assert process_identity(pid) is None
     supervisor.shutdown()
 
 
-def test_a_folder_that_is_removed_takes_its_programs_with_it(supervisor, program, until, home):
-    """Nobody could ever stop them: a supervisor is found by its folder."""
-    pid = supervisor.start(program("web", keep_alive=True)).pid
+def copies(supervisor):
+    return [path for path in supervisor.folder.iterdir() if path.name.startswith("daemon-")]
+
+
+def test_half_a_copy_of_the_daemon_is_never_run(supervisor, program):
+    """A command was killed while it copied, or a power cut took the content of a file."""
+    make_private(str(supervisor.folder))
+    half = supervisor._install()
+    (half / "state.py").write_text("")
+    assert supervisor.start(program("web")).alive
+    arguments = Path(f"/proc/{supervisor.pid()}/cmdline").read_text().split("\0")
+    assert Path(arguments[3]) != half
+    assert supervisor._install() == Path(arguments[3])
+
+
+def test_a_copy_that_can_not_be_written_is_not_left_behind(supervisor, program, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(SupervisorError, match="the supervisor's folder can't be used"):
+            supervisor.start(program("web"))
+    assert copies(supervisor) == []
+
+
+def test_the_daemon_of_another_version_goes_on_until_one_is_started_again(supervisor, program, home, kill, monkeypatch):
+    pid = supervisor.start(program("web")).pid
+    (earlier,) = copies(supervisor)
+    newer = shutil.copytree(client._DAEMON, home / "newer")
+    (newer / "protocol.py").write_text((newer / "protocol.py").read_text() + "\n# another version\n")
+    monkeypatch.setattr(client, "_DAEMON", newer)
     one = supervisor.pid()
-    supervisor.folder.rename(home / "removed")
-    for file in (home / "removed").iterdir():
-        if not file.is_dir():
-            file.unlink()
-    again = supervisor.start(program("other")).pid
-    until(lambda: not daemon.birth_of(one), 20)
-    assert not daemon.birth_of(pid)
-    assert supervisor.status("other").pid == again
+    assert supervisor.start(program("other")).alive
+    assert supervisor.pid() == one
+    kill()
+    assert supervisor.start(program("web")).pid == pid
+    arguments = Path(f"/proc/{supervisor.pid()}/cmdline").read_text().split("\0")
+    assert {Path(arguments[3]), earlier} == set(copies(supervisor))
+    assert Path(arguments[3]) != earlier

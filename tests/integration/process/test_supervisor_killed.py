@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 from pathlib import Path
 
 import pytest
 
-from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.client import Supervisor, SupervisorError
-
-
-@pytest.fixture
-def kill(supervisor, until):
-    """Kill the daemon with -9, and wait until it is gone."""
-
-    def act():
-        pid = supervisor.pid()
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: not daemon.birth_of(pid))
-
-    return act
+from deploykit.process.supervisor.daemon import protocol
+from deploykit.process.supervisor.daemon.identity import boot_id, process_identity
+from deploykit.process.supervisor.daemon.process import fork_gated
 
 
 def test_what_runs_goes_on_and_is_seen_without_a_daemon(supervisor, program, kill, until):
@@ -52,7 +43,7 @@ def test_the_next_daemon_adopts_what_runs(supervisor, program, kill):
     assert supervisor.start(program("other")).alive
     assert supervisor.start(program("web")).pid == pid
     supervisor.stop("web")
-    assert not daemon.birth_of(pid)
+    assert process_identity(pid) is None
 
 
 def test_an_adopted_program_is_restarted_when_it_ends(supervisor, program, kill, until):
@@ -82,13 +73,13 @@ def test_the_end_of_an_adopted_program_is_seen_with_its_code_where_the_kernel_te
         assert supervisor.status("web").exit_code in (7, None)
 
 
-def test_what_died_meanwhile_is_started_again_if_it_is_kept_alive(supervisor, program, kill, until):
+def test_what_died_meanwhile_is_started_again_if_it_is_kept_alive(supervisor, program, kill, until, gone):
     kept = supervisor.start(program("kept", keep_alive=True)).pid
     loose = supervisor.start(program("loose")).pid
     kill()
     for pid in (kept, loose):
         os.kill(pid, signal.SIGKILL)
-        until(lambda pid=pid: not daemon.birth_of(pid))
+        gone(pid)
     supervisor.start(program("other"))
     assert until(lambda: supervisor.status("kept").alive)
     assert not supervisor.status("loose").alive
@@ -99,7 +90,7 @@ def test_after_a_reboot_what_is_kept_alive_starts_again(supervisor, program, kil
     kill()
     state = home / "supervisor" / "state.json"
     # After a boot the same numbers may be other processes': they must be neither taken for ours nor signalled.
-    boot = daemon.boot_id()
+    boot = boot_id()
     state.write_text(state.read_text().replace(boot, "an-earlier-boot"))
     supervisor.start(program("other"))
     kept = until(lambda: (found := supervisor.status("kept")).alive and found)
@@ -107,7 +98,7 @@ def test_after_a_reboot_what_is_kept_alive_starts_again(supervisor, program, kil
     assert kept.pid not in pids
     assert not loose.alive
     for pid in pids:
-        assert daemon.birth_of(pid)
+        assert process_identity(pid)
         os.killpg(pid, signal.SIGKILL)
 
 
@@ -122,17 +113,17 @@ def test_a_stop_that_was_under_way_is_brought_to_its_end(supervisor, program, ki
         connection.sendall(json.dumps({"protocol": 1, "op": "stop", "name": "web", "timeout": None}).encode() + b"\n")
         assert b"wait" in connection.recv(100)
         kill()
-    assert daemon.birth_of(pid)
+    assert process_identity(pid)
     supervisor.start(program("other"))
     until(lambda: supervisor.status("web") is None)
-    assert not daemon.birth_of(pid)
+    assert process_identity(pid) is None
 
 
 def test_a_child_that_was_never_recorded_does_not_run(home, program, until):
     """Forked, but the daemon is killed before it has written down the process: the child ends by itself."""
     one = program("web", "print('it ran')")
     spec = {"name": "web", "argv": list(one.argv), "cwd": str(home), "env": {}, "log": str(one.log), "user": ""}
-    process, go, said = daemon.fork_gated(spec, None)
+    process, go, said = fork_gated(spec, None)
     assert process.alive()
     os.close(go)
     os.close(said)
@@ -152,20 +143,13 @@ def test_a_damaged_state_file_is_put_aside(program, kill, supervisor, home):
     os.killpg(pid, signal.SIGKILL)
 
 
-def test_sigterm_ends_the_daemon_and_nothing_else(supervisor, program, until):
+def test_sigterm_ends_the_daemon_and_nothing_else(supervisor, program, gone):
     pid = supervisor.start(program("web", keep_alive=True)).pid
     one = supervisor.pid()
     os.kill(one, signal.SIGTERM)
-    until(lambda: not daemon.birth_of(one))
+    gone(one)
     assert supervisor.status("web").pid == pid
     assert supervisor.start(program("web")).pid == pid
-
-
-def test_a_socket_file_that_was_swept_away_comes_back(supervisor, program, until, home):
-    supervisor.start(program("web"))
-    pid = supervisor.pid()
-    (home / "supervisor" / "socket").unlink()
-    assert until(supervisor.pid) == pid
 
 
 def test_a_daemon_that_is_stuck_is_said_to_be_so(supervisor, program, monkeypatch):
@@ -191,11 +175,12 @@ def test_a_daemon_of_another_protocol_hands_over_to_ours(program, home, until):
     supervisor = Supervisor(home / "supervisor")
     folder = home / "supervisor"
     folder.mkdir(0o700)
-    text = Path(daemon.__file__).read_text()
+    earlier = shutil.copytree(Path(protocol.__file__).parent, home / "earlier")
+    text = (earlier / "protocol.py").read_text()
     assert text.count("\nPROTOCOL = 1\n") == 1
-    (folder / "daemon.py").write_text(text.replace("\nPROTOCOL = 1\n", "\nPROTOCOL = 77\n"))
+    (earlier / "protocol.py").write_text(text.replace("\nPROTOCOL = 1\n", "\nPROTOCOL = 77\n"))
     old = Supervisor(folder)
-    old._install = lambda: None
+    old._install = lambda: earlier
     old._launch()
     before = old.pid()
 
@@ -212,7 +197,8 @@ def test_a_daemon_of_another_protocol_hands_over_to_ours(program, home, until):
     try:
         assert supervisor.status("web").pid == pid
         assert supervisor.pid() == before
-        assert (folder / "daemon.py").read_text() == text
+        arguments = Path(f"/proc/{before}/cmdline").read_text().split("\0")
+        assert arguments[3] == str(supervisor._install())
         with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), timeout=5):
             pass
         os.kill(pid, signal.SIGKILL)

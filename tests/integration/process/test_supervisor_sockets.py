@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 import threading
-import time
 
 import pytest
 
-from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.client import Supervisor, SupervisorError
+from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.state import read_state
 
 # Answers each connection with a word and its own process id; ends between two of them.
 SERVE = (
@@ -82,14 +82,13 @@ def test_a_stop_closes_the_socket(supervisor, server, free_address):
         ask(free_address)
 
 
-def test_a_replacement_has_the_same_socket_and_the_old_process_goes_on(supervisor, server, free_address):
+def test_a_replacement_has_the_same_socket_and_the_old_process_goes_on(supervisor, server, free_address, gone):
     old = supervisor.start(server())
     new = supervisor.replace(server("two"), ready=0.1)
     assert new.pid != old.pid
-    assert daemon.birth_of(old.pid)
+    assert process_identity(old.pid)
     os.kill(old.pid, signal.SIGTERM)
-    while daemon.birth_of(old.pid):
-        time.sleep(0.002)
+    gone(old.pid)
     assert ask(free_address) == ["two", str(new.pid)]
     assert supervisor.status("edge").pid == new.pid
     assert supervisor.status("edge").restarts == 0
@@ -136,21 +135,48 @@ def test_a_replacement_that_can_not_be_executed_leaves_the_old_one(supervisor, s
     assert supervisor.status("edge") == old
 
 
-def test_an_old_process_that_leaves_early_is_no_crash(supervisor, server, free_address, until):
+@pytest.fixture
+def once_replaced(supervisor, until):
+    """Call `act` in a thread, once the second process of the program is known. The thread is the answer."""
+
+    def start(act):
+        def wait():
+            until(lambda: (found := read_state(str(supervisor.folder))) and found[0]["candidate"])
+            act()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        return thread
+
+    return start
+
+
+def test_an_old_process_that_leaves_early_is_no_crash(supervisor, server, once_replaced, gone):
     old = supervisor.start(server())
-    threading.Timer(0.1, os.kill, (old.pid, signal.SIGTERM)).start()
+    leaves = once_replaced(lambda: os.kill(old.pid, signal.SIGTERM))
     new = supervisor.replace(server("two"), ready=0.4)
-    assert not daemon.birth_of(old.pid)
+    leaves.join()
+    gone(old.pid)
     assert supervisor.status("edge") == new
     assert new.restarts == 0
 
 
-def test_when_both_end_the_program_starts_again_with_its_old_values(supervisor, server, program, free_address, until):
+def test_when_both_end_the_program_starts_again_with_its_old_values(
+    supervisor, server, program, free_address, home, once_replaced, gone
+):
     old = supervisor.start(server())
-    bad = program("edge", "import time; time.sleep(0.3); raise SystemExit(4)", listen=free_address)
-    threading.Timer(0.1, os.kill, (old.pid, signal.SIGTERM)).start()
+    os.mkfifo(home / "go")
+    bad = program("edge", "open('go').read(); raise SystemExit(4)", listen=free_address)
+
+    def end_both():
+        os.kill(old.pid, signal.SIGTERM)
+        gone(old.pid)
+        (home / "go").write_text("")
+
+    both = once_replaced(end_both)
     with pytest.raises(SupervisorError, match="and so did the one before"):
-        supervisor.replace(bad, ready=10.0)
+        supervisor.replace(bad, ready=60.0)
+    both.join()
     assert ask(free_address)[0] == "one"
 
 
@@ -172,8 +198,8 @@ def test_a_stop_ends_replaced_processes_too(supervisor, server):
     old = supervisor.start(server())
     new = supervisor.replace(server("two"))
     supervisor.stop("edge")
-    assert not daemon.birth_of(old.pid)
-    assert not daemon.birth_of(new.pid)
+    assert process_identity(old.pid) is None
+    assert process_identity(new.pid) is None
 
 
 def test_a_stop_during_a_replacement_ends_both(supervisor, server, home, until):
@@ -188,23 +214,13 @@ def test_a_stop_during_a_replacement_ends_both(supervisor, server, home, until):
 
     thread = threading.Thread(target=replace)
     thread.start()
-    candidate = until(lambda: daemon.read_state(str(home / "supervisor"))[0]["candidate"])
+    candidate = until(lambda: read_state(str(home / "supervisor"))[0]["candidate"])
     Supervisor(home / "supervisor").stop("edge")
     thread.join(5)
     assert said
-    assert not daemon.birth_of(old.pid)
-    assert not daemon.birth_of(candidate["pid"])
+    assert process_identity(old.pid) is None
+    assert process_identity(candidate["pid"]) is None
     assert supervisor.status("edge") is None
-
-
-@pytest.fixture
-def kill(supervisor, until):
-    def act():
-        pid = supervisor.pid()
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: not daemon.birth_of(pid))
-
-    return act
 
 
 def test_a_killed_daemon_loses_no_connection(supervisor, server, program, free_address, kill, until):
@@ -222,10 +238,10 @@ def test_a_replacement_that_was_under_way_counts_if_it_lives(supervisor, server,
     found = []
     thread = threading.Thread(target=lambda: found.append(supervisor.replace(server("two"), ready=1.0)))
     thread.start()
-    candidate = until(lambda: daemon.read_state(str(home / "supervisor"))[0]["candidate"])
+    candidate = until(lambda: read_state(str(home / "supervisor"))[0]["candidate"])
     kill()
     thread.join(10)
     assert supervisor.start(server()).pid in {candidate["pid"], found[0].pid}
     supervisor.stop("edge")
     for pid in (old.pid, candidate["pid"], found[0].pid):
-        assert not daemon.birth_of(pid)
+        assert process_identity(pid) is None

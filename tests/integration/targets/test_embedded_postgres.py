@@ -16,8 +16,9 @@ import psycopg
 import pytest
 
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.client import Supervisor
+from deploykit.process.supervisor.daemon.folder import socket_path
+from deploykit.process.supervisor.daemon.identity import process_identity
 from deploykit.process.supervisor.interface import Program
 from deploykit.settings.paths import StatePaths
 from deploykit.targets import embedded, postgres_parts
@@ -53,7 +54,7 @@ def until(question, seconds=20.0):
 def kill_server(supervisor):
     pid = supervisor.status(PROGRAM).pid
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not daemon.birth_of(pid))
+    until(lambda: process_identity(pid) is None)
 
 
 def ask(database, query, name="postgres"):
@@ -390,7 +391,7 @@ def test_a_long_path_is_no_hindrance(paths):
     finally:
         supervisor.shutdown()
         folder.rmdir()
-        Path(daemon.socket_path(str(deep.supervisor))).parent.rmdir()
+        Path(socket_path(str(deep.supervisor))).parent.rmdir()
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(database):

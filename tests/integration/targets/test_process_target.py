@@ -13,7 +13,7 @@ import pytest
 from target_contract import SLEEP, TargetContract, labels, one, until
 
 from deploykit.model import DeploykitError
-from deploykit.process.supervisor import daemon
+from deploykit.process.supervisor.daemon.logs import rotate
 from deploykit.process.supervisor.interface import Program
 from deploykit.targets import ports
 from deploykit.targets.interface import InstanceState
@@ -79,7 +79,7 @@ class TestProcessTarget(TargetContract):
         lines = target.follow(["r1-web-0"])
         log = paths.supervisor / "logs" / "r1-web-0.log"
         first = int(next(lines)[1])
-        daemon.rotate(str(log), 10)
+        rotate(str(log), 10)
         found = [first, *(int(next(lines)[1]) for _ in range(199 - first))]
         assert found == list(range(first, 200))
 

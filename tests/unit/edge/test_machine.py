@@ -16,7 +16,7 @@ from deploykit.edge import binary as binaries
 from deploykit.edge.binary import find_haproxy, install_line
 from deploykit.edge.errors import EdgeError, PortTaken, RuntimeUnreachable
 from deploykit.edge.files import locked, write_synced
-from deploykit.edge.leaving import LeavingList, birth
+from deploykit.edge.leaving import LeavingList
 from deploykit.edge.ports import check_free, find_free, holder
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.model import UsageError
@@ -197,7 +197,9 @@ def test_the_process_that_stays_is_not_asked(tmp_path, sleeper):
 def test_a_process_id_that_is_anothers_now_is_left_alone(tmp_path, sleeper):
     leaving = LeavingList(tmp_path / "leaving.json")
     leaving.add(sleeper.pid, [])
-    (tmp_path / "leaving.json").write_text((tmp_path / "leaving.json").read_text().replace('"born": "', '"born": "9'))
+    (tmp_path / "leaving.json").write_text(
+        (tmp_path / "leaving.json").read_text().replace('"identity": "', '"identity": "9')
+    )
     leaving.dismiss(None)
     assert sleeper.poll() is None
 
@@ -209,16 +211,6 @@ def test_a_process_that_was_not_replaced_is_forgotten(tmp_path, sleeper):
     assert leaving.alive() == ()
     (tmp_path / "leaving.json").write_text("half a fi")
     assert leaving.alive() == ()
-
-
-def test_a_process_that_is_gone_or_a_zombie_was_never_born(sleeper):
-    assert birth(sleeper.pid)
-    assert birth(sleeper.pid) == birth(sleeper.pid)
-    sleeper.kill()
-    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)
-    assert birth(sleeper.pid) == ""
-    sleeper.wait()
-    assert birth(sleeper.pid) == ""
 
 
 # -- files and sockets

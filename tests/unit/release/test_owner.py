@@ -5,12 +5,12 @@ import os
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from deploykit.process.supervisor.daemon.identity import process_identity
 from deploykit.release import owner as module
-from deploykit.release.owner import Owner, actor, process_started
+from deploykit.release.owner import Owner, actor
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_somebody_who_lives_is_not_dead():
 
 def test_a_process_that_has_ended_is_dead():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = process_started(child.pid)
+    started = process_identity(child.pid)
     assert started
     left = dataclasses.replace(Owner.me(), pid=child.pid, started=started)
     assert not left.is_dead()
@@ -52,7 +52,6 @@ def test_a_process_that_has_ended_is_dead():
     assert left.is_dead(), "a zombie holds no lock"
     child.communicate()
     assert left.is_dead()
-    assert process_started(child.pid) is None
 
 
 def test_another_process_with_the_same_number_is_not_the_owner():
@@ -61,30 +60,6 @@ def test_another_process_with_the_same_number_is_not_the_owner():
 
 def test_of_another_machine_nobody_can_say_that_it_is_dead():
     assert not dataclasses.replace(Owner.me(), host="elsewhere", started="1").is_dead()
-
-
-def test_without_proc_ps_is_asked(monkeypatch):
-    class NoProc(type(Path())):
-        def exists(self) -> bool:
-            return False if str(self).startswith("/proc") else super().exists()
-
-    class Answer:
-        stdout = ""
-
-    asked = []
-
-    def ps(argv, **options):
-        asked.append(argv)
-        answer = Answer()
-        answer.stdout = {"7": "Mon Nov 23 10:00:00 2026 S\n", "8": "Mon Nov 23 10:00:00 2026 Z+\n"}.get(argv[-1], "")
-        return answer
-
-    monkeypatch.setattr(module, "Path", NoProc)
-    monkeypatch.setattr(module.subprocess, "run", ps)
-    assert process_started(7) == "Mon-Nov-23-10:00:00-2026"
-    assert process_started(8) is None
-    assert process_started(9) is None
-    assert asked[0][:3] == ["ps", "-o", "lstart=,state="]
 
 
 def test_the_actor_is_whom_the_ci_names_else_the_user(monkeypatch):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deploykit.process.supervisor.daemon import rotate
+from deploykit.process.supervisor.daemon.logs import rotate
 from deploykit.targets.logs import Follower, follow, older, prune, tail
 
 

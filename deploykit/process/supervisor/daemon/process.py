@@ -1,0 +1,172 @@
+"""One process of a program: started so that it is never lost, adopted from an earlier supervisor, seen to end."""
+
+# ruff: noqa: S606 - argv list, no shell
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import signal
+import sys
+
+from .identity import is_of_this_boot, is_same_process, process_identity
+from .logs import open_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any, NoReturn
+
+_PIDFD_GET_INFO = (3 << 30) | (64 << 16) | (0xFF << 8) | 11
+_PIDFD_INFO_EXIT = 1 << 3
+
+
+class Process:
+    """One process of a program: ours (`child`) or adopted from an earlier supervisor."""
+
+    def __init__(self, pid: int, identity: str, *, child: bool) -> None:
+        self.pid = pid
+        self.identity = identity
+        self.child = child
+        self.pidfd = -1
+
+    def as_json(self) -> dict[str, Any]:
+        return {"pid": self.pid, "identity": self.identity}
+
+    @classmethod
+    def adopt(cls, record: dict[str, Any]) -> Process:
+        process = cls(record["pid"], record["identity"], child=_is_child(record["pid"]))
+        if not process.child and process.alive() and hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                process.pidfd = os.pidfd_open(process.pid)
+            if process.pidfd >= 0 and not process.alive():  # it went, and its number may be another's already
+                process.close()
+        return process
+
+    def close(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def alive(self) -> bool:
+        return is_same_process(self.pid, self.identity)
+
+    def ended(self) -> tuple[bool, int | None]:
+        """Whether it has ended, and its exit code (negative: a signal; None: nobody knows). Ends its group with it."""
+        if not self.child:
+            if self.alive():
+                return False, None
+            if process_identity(self.pid) is None and is_of_this_boot(self.identity):
+                self.kill_group(signal.SIGKILL)
+            return True, self.code_by_pidfd()
+        try:
+            return self._reaped()
+        except ChildProcessError:
+            return True, None
+
+    def _reaped(self) -> tuple[bool, int | None]:
+        if hasattr(os, "waitid"):
+            if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False, None
+            self.kill_group(signal.SIGKILL)  # before the reaping, which gives the number back
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return (True, os.waitstatus_to_exitcode(status)) if pid else (False, None)
+
+    def code_by_pidfd(self) -> int | None:
+        """The exit code of a process that isn't a child: Linux 6.15 tells it by a pidfd, once init has reaped it."""
+        if self.pidfd < 0:
+            return None
+        info = bytearray(_PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder) + bytes(56))
+        try:
+            fcntl.ioctl(self.pidfd, _PIDFD_GET_INFO, info)
+        except OSError:
+            return None
+        if not int.from_bytes(info[:8], sys.byteorder) & _PIDFD_INFO_EXIT:
+            return None
+        return os.waitstatus_to_exitcode(int.from_bytes(info[60:64], sys.byteorder))
+
+    def kill_group(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def kill(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+
+def _is_child(pid: int) -> bool:
+    """True after a handover, when the new program runs in the very process that started the programs."""
+    if not hasattr(os, "waitid"):
+        return False
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def fork_gated(spec: dict[str, Any], listener: socket.socket | None) -> tuple[Process, int, int]:
+    """Fork a child that runs the program once a byte is written to the first descriptor; the second says why it can't.
+
+    Raises OSError when there is no log to write or no process to be had.
+    """
+    log = open_log(spec["log"])
+    go_read, go_write = os.pipe()
+    said_read, said_write = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become(spec, listener, log, (go_read, go_write), (said_read, said_write))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for fd in (log, go_read, said_write):
+            os.close(fd)
+    return Process(pid, process_identity(pid) or "", child=True), go_write, said_read
+
+
+def _become(
+    spec: dict[str, Any], listener: socket.socket | None, log: int, go: tuple[int, int], said: tuple[int, int]
+) -> NoReturn:
+    """In the child: wait for the byte, then be the program."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in signal.valid_signals():
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.close(go[1])
+        if os.read(go[0], 1) != b"g":
+            os._exit(1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if listener is not None:
+            os.dup2(listener.fileno(), 3)
+        if spec["user"]:
+            _become_user(spec["user"])
+        os.umask(0o022)
+        os.chdir(spec["cwd"])
+        os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
+    except OSError as error:
+        about = error.filename if isinstance(error.filename, str) else spec["argv"][0]
+        os.write(said[1], f"{about}: {error.strerror}".encode())
+    except Exception as error:  # noqa: BLE001 - it has to be told before this process ends
+        os.write(said[1], str(error).encode())
+    finally:
+        os._exit(127)
+    raise AssertionError  # pragma: no cover
+
+
+def _become_user(name: str) -> None:
+    """Take on the identity of the OS user `name`. Raises KeyError when there is none, OSError when it isn't allowed."""
+    entry = pwd.getpwnam(name)
+    if entry.pw_uid == os.geteuid():
+        return
+    os.initgroups(name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)

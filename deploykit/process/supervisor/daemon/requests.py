@@ -1,0 +1,246 @@
+"""The supervisor at work: answers clients, keeps its own folder in order, ends, and hands over to another version."""
+
+# ruff: noqa: PTH101, PTH108, PTH110, PTH118, PTH120 - see `folder`
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import socket
+
+from .folder import STATE, make_private, socket_path
+from .logs import rotate
+from .loop import Loop
+from .programs import KILL_SECONDS, Programs
+from .protocol import PROTOCOL, Connection, Refused
+from .state import status_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+
+_HOUSEKEEPING_SECONDS = 2.0
+_MISSING_LIMIT = 3  # looks after the house in a row
+_LATER = object()
+_IN_EVERY_PROTOCOL = ("hello", "handover")
+_WHILE_ENDING = ("hello", "handover", "programs", "shutdown")
+
+
+class Daemon:
+    """The supervisor of `folder`, which it holds by the descriptor `lock`."""
+
+    def __init__(self, folder: str, lock: int) -> None:
+        self.loop = Loop()
+        self.programs = Programs(folder, self.loop)
+        self.server: socket.socket | None = None
+        self._folder = folder
+        self._lock = lock
+        self._missing = 0
+        self._quitters: list[Connection] = []
+        self._operations: dict[str, Callable[[Connection, dict[str, Any]], Any]] = {
+            "hello": self._hello,
+            "handover": self._hand_over,
+            "programs": self._programs,
+            "shutdown": self._shutdown,
+            "start": self._start_or_replace,
+            "replace": self._start_or_replace,
+            "stop": self._stop,
+            "keep_alive": self._keep_alive,
+            "signal": self._signal,
+        }
+
+    # ---- life
+
+    def open(self, server: socket.socket | None) -> None:
+        """Listen for requests and signals."""
+        self.loop.watch_signals(self._signalled)
+        self._serve(server or self._bind())
+
+    def run(self) -> None:
+        self.loop.after(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self.loop.run()
+
+    def _bind(self) -> socket.socket:
+        path = socket_path(self._folder)
+        make_private(os.path.dirname(path))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        server.bind(path)
+        os.chmod(path, 0o600)
+        server.listen(128)
+        return server
+
+    def _serve(self, server: socket.socket) -> None:
+        server.setblocking(False)
+        if self.server is not None:
+            self.loop.unwatch(self.server)
+            self.server.close()
+        self.server = server
+        self.loop.watch(server, functools.partial(self._accept, server))
+
+    def _signalled(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers:
+            self.loop.done = True  # the programs go on; the next supervisor adopts them
+        self.programs.look()
+
+    def _keep_house(self) -> None:
+        self.loop.after(_HOUSEKEEPING_SECONDS, self._keep_house)
+        for entry in self.programs.entries.values():
+            rotate(entry.spec["log"], entry.spec["log_limit"])
+        if os.fstat(self._lock).st_nlink == 0:
+            self._folder_is_gone()
+        elif not os.path.exists(socket_path(self._folder)):  # swept away with the temporary files
+            self._serve(self._bind())
+
+    def _folder_is_gone(self) -> None:
+        """Somebody removed our folder: no client can ever ask for these programs again, so they are not left behind."""
+        self._missing += 1
+        if self._missing >= _MISSING_LIMIT and self.programs.ending is None:
+            self.programs.abandoned = True
+            self.programs.end(self._finish)
+
+    def _finish(self) -> None:
+        """No program is left: end."""
+        if self.loop.done:
+            return
+        self.loop.done = True
+        if not self.programs.abandoned:
+            for path in (socket_path(self._folder), os.path.join(self._folder, STATE)):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+        os.close(self._lock)
+        for connection in self._quitters:
+            connection.answer(None)
+
+    # ---- requests
+
+    def _accept(self, server: socket.socket) -> None:
+        try:
+            sock, _ = server.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        connection = Connection(sock)
+        self.loop.watch(sock, lambda: self._receive(connection))
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            request = connection.receive()
+        except (EOFError, ValueError):
+            self.loop.unwatch(connection.sock)
+            connection.sock.close()
+            return
+        if request is not None:
+            self.loop.unwatch(connection.sock)
+            self._dispatch(connection, request)
+
+    def _dispatch(self, connection: Connection, request: dict[str, Any]) -> None:
+        """Do what is asked, and answer now or when it is done."""
+        try:
+            answer = self._operation(request)(connection, request)
+        except Refused as error:
+            connection.refuse(error.kind, str(error))
+        except Exception as error:
+            connection.refuse("defect", f"the supervisor failed: {error!r}")
+            raise
+        else:
+            if answer is not _LATER:
+                connection.answer(answer)
+
+    def _operation(self, request: dict[str, Any]) -> Callable[[Connection, dict[str, Any]], Any]:
+        """What does it: returns the answer, or _LATER when it is given by somebody else. Raises Refused."""
+        name = request.get("op")
+        if name not in _IN_EVERY_PROTOCOL and request.get("protocol") != PROTOCOL:
+            raise Refused("protocol", f"this supervisor speaks protocol {PROTOCOL}")
+        if name not in _WHILE_ENDING and self.programs.ending is not None:
+            raise Refused("ending", "this supervisor is ending")
+        if name not in self._operations:
+            raise Refused("request", f"there is no request {name!r}")
+        return self._operations[name]
+
+    def _hello(self, _connection: Connection, _request: dict[str, Any]) -> dict[str, int]:
+        return {"protocol": PROTOCOL, "pid": os.getpid()}
+
+    def _programs(self, _connection: Connection, _request: dict[str, Any]) -> list[dict[str, Any]]:
+        self.programs.look()  # an end is told even when its signal is still on the way
+        return [status_of(entry.record()) for entry in self.programs.entries.values()]
+
+    def _shutdown(self, connection: Connection, _request: dict[str, Any]) -> object:
+        connection.wait(self.programs.longest_end())
+        self._quitters.append(connection)
+        self.programs.end(self._finish)
+        return _LATER
+
+    def _start_or_replace(self, connection: Connection, request: dict[str, Any]) -> Any:
+        spec = request["program"]
+        entry = self.programs.entries.get(spec["name"])
+        if entry is not None and entry.busy:
+            entry.parked.append(functools.partial(self._dispatch, connection, request))
+            connection.wait(60.0 + entry.spec["stop_timeout"])
+            return _LATER
+        self.programs.look()
+        if entry is None or entry.process is None:
+            self.programs.start(spec, entry)
+        elif request["op"] == "replace":
+            self.programs.replace(connection, entry, spec, request["ready"])
+            return _LATER
+        return status_of(self.programs.entries[spec["name"]].record())
+
+    def _stop(self, connection: Connection, request: dict[str, Any]) -> object:
+        entry = self.programs.entries.get(request["name"])
+        if entry is None:
+            return None
+        timeout = request["timeout"] if request["timeout"] is not None else entry.spec["stop_timeout"]
+        connection.wait(timeout + KILL_SECONDS)
+        entry.stoppers.append(connection)
+        self.programs.stop(entry, timeout)
+        return _LATER
+
+    def _keep_alive(self, _connection: Connection, request: dict[str, Any]) -> None:
+        entry = self.programs.entries.get(request["name"])
+        if entry is None:
+            raise Refused("unknown", f"there is no program {request['name']}")
+        self.programs.keep_alive(entry, enabled=request["enabled"])
+
+    def _signal(self, _connection: Connection, request: dict[str, Any]) -> None:
+        entry = self.programs.entries.get(request["name"])
+        if entry is None or entry.process is None:
+            raise Refused("unknown", f"{request['name']} does not run")
+        entry.process.kill(request["number"])
+
+    # ---- handover
+
+    def _hand_over(self, _connection: Connection, request: dict[str, Any]) -> None:
+        """Become the program `request["program"]` (a folder as this one), in this very process: children stay children.
+
+        Raises Refused when it can't be executed; then everything is as before.
+        """
+        self.programs.save()
+        entries = self.programs.entries
+        kept = {name: entry.listener.fileno() for name, entry in entries.items() if entry.listener is not None}
+        server = self.server.fileno() if self.server is not None else -1
+        inherit = json.dumps({"lock": self._lock, "server": server, "listeners": kept})
+        python = request["python"]
+        with _inheritable([self._lock, server, *kept.values()]):
+            words = [python, "-I", "-S", request["program"], self._folder, inherit]
+            try:
+                os.execve(python, words, dict(os.environ))  # noqa: S606 - argv list, no shell
+            except OSError as error:
+                raise Refused("handover", f"{python} can't be executed: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _inheritable(fds: list[int]) -> Iterator[None]:
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        yield
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deploykit.edge.interface import Mark, Server
 from deploykit.model.errors import DeploykitError
 from deploykit.release.instances import WEB
+from deploykit.rollout import Kind
 from deploykit.targets.interface import Instance, InstanceState
 
 if TYPE_CHECKING:
@@ -64,8 +65,25 @@ class ReleasePerformer:
                 self.marks[_MARK] = Mark(mark)
 
     def perform(self, action: Action) -> Mapping[str, Any]:
-        result: Mapping[str, Any] | None = getattr(self, f"_{action.kind.value}")(action)
-        return result or {}
+        methods: dict[Kind, Callable[[Action], Mapping[str, Any] | None]] = {
+            Kind.START: self._start,
+            Kind.HEALTH: self._health,
+            Kind.SMOKE: self._smoke,
+            Kind.TRUST: self._trust,
+            Kind.EDGE: self._edge,
+            Kind.ATTACH: self._attach,
+            Kind.RAISE: self._raise,
+            Kind.LOWER: self._lower,
+            Kind.VERIFY: self._verify,
+            Kind.LIVE: self._live,
+            Kind.DRAIN: self._drain,
+            Kind.WARM: self._warm,
+            Kind.RETIRE: self._retire,
+            Kind.CLOSE: self._close,
+            Kind.DETACH: self._detach,
+            Kind.STOP: self._stop,
+        }
+        return methods[action.kind](action) or {}
 
     # Up to the switch ------------------------------------------------------------------------------------------------
 

@@ -180,6 +180,18 @@ def test_when_both_end_the_program_starts_again_with_its_old_values(
     assert ask(free_address)[0] == "one"
 
 
+def test_a_stop_kills_what_is_deaf_although_its_replacement_has_ended(supervisor, program, once_replaced, until, gone):
+    one = program("edge", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf'); time.sleep(60)")
+    old = supervisor.start(one)
+    until(lambda: "deaf" in one.log.read_text())
+    stops = once_replaced(lambda: Supervisor(supervisor.folder).stop("edge", timeout=0.3))
+    with pytest.raises(SupervisorError, match="ended"):
+        supervisor.replace(program("edge"), ready=60.0)
+    gone(old.pid)
+    stops.join()
+    assert supervisor.status("edge") is None
+
+
 def test_replacing_what_does_not_run_starts_it(supervisor, server, free_address):
     status = supervisor.replace(server(), ready=30.0)
     assert ask(free_address) == ["one", str(status.pid)]

@@ -89,7 +89,8 @@ class Entry:
     def end_replacement(self) -> None:
         """It is answered. What it kept waiting goes on."""
         self.replacer = None
-        self.cancel_deadline()
+        if self.stopping is None:  # else the deadline is the stop's
+            self.cancel_deadline()
         self.unpark()
 
     def unpark(self) -> None:

@@ -180,7 +180,7 @@ def test_it_prints_each_stage_then_the_url_the_version_and_what_to_try(one):
 def test_what_runs_is_neither_in_the_checkout_nor_in_the_kits_environment(one, parcels):
     found = processes_of(parcels.state)
     words = "\n".join(item.argv for item in found)
-    for program in ("daemon.py", "postgres", "haproxy", "waitress-serve"):
+    for program in ("supervisor/daemon-", "postgres", "haproxy", "waitress-serve"):
         assert program in words
     checkout = Path(__file__).resolve().parents[3]
     for folder in (parcels.repo, parcels.kit.bin.parent, checkout):

@@ -15,6 +15,7 @@ import pytest
 
 from deploykit.process.supervisor import daemon
 from deploykit.process.supervisor.daemon.folder import make_private, socket_path, take_lock
+from deploykit.process.supervisor.daemon.loop import Loop
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, Refused
 from deploykit.process.supervisor.daemon.sockets import open_listener
 from deploykit.process.supervisor.daemon.state import read_state
@@ -70,6 +71,15 @@ def test_one_supervisor_holds_a_folder(tmp_path):
     again = take_lock(str(tmp_path))
     assert again >= 0
     os.close(again)
+
+
+def test_what_is_due_at_the_end_is_not_done_any_more():
+    loop, done = Loop(), []
+    loop.after(0, lambda: setattr(loop, "done", True))
+    loop.after(0, lambda: done.append("housekeeping"))
+    loop.run()
+    loop.close()
+    assert done == []
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0"])

@@ -42,7 +42,7 @@ class Loop:
             timeout = max(0.0, self._timers[0].when - time.monotonic()) if self._timers else None
             for key, _ in self._selector.select(timeout):
                 self.guard(key.data)
-            while self._timers and self._timers[0].when <= time.monotonic():
+            while not self.done and self._timers and self._timers[0].when <= time.monotonic():
                 act = heapq.heappop(self._timers).act
                 if act is not None:
                     self.guard(act)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from deploykit.process.docker import HostOptions
+
 __all__ = [
     "INNER_PORT",
     "LOG_CONFIG",
@@ -57,9 +59,15 @@ class Limits:
     cpus: float = 0.0
     pids: int = 0
 
-    def as_host_config(self) -> dict[str, int]:
-        found = {"mem_limit": self.memory, "nano_cpus": int(self.cpus * 1e9), "pids_limit": self.pids}
-        return {name: value for name, value in found.items() if value}
+    def as_host_options(self) -> HostOptions:
+        found: HostOptions = {}
+        if self.memory:
+            found["mem_limit"] = self.memory
+        if self.cpus:
+            found["nano_cpus"] = int(self.cpus * 1e9)
+        if self.pids:
+            found["pids_limit"] = self.pids
+        return found
 
 
 def label_values(labels: Labels) -> dict[str, str]:

@@ -113,7 +113,9 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
         with contextlib.suppress(Refused):  # whether one may push is for the engine to say
-            tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, an engine after a minute
+            tries.call(
+                lambda: registry.digest(first)
+            )  # a registry that can't says so at once, an engine after a minute
         docker.api.tag(image_id, repository.tagged(first))
         said = tries.call(lambda: _push(docker.api, registry.credentials, repository, first, silence))
         there = tries.call(lambda: registry.manifest(first))

@@ -92,20 +92,16 @@ class EdgeContainers:
     @cached_property
     def image_id(self) -> str:
         """The id that the image of the settings has for this command; it is pulled if the engine does not have it."""
-        said = ""
         found = self._engine.find_image(self._image)
         if found is None:
             try:
-                self._engine.pull(self._image)
+                found = self._engine.pull(self._image)
             except EngineError as error:
-                said = error.message
-            found = self._engine.find_image(self._image)
-        if found is None:
-            raise UsageError(
-                f"the edge's image {self._image} is not on the engine and can't be pulled",
-                details=(said,),
-                next_step=f"docker pull {self._image}, or set another image for the edge",
-            )
+                raise UsageError(
+                    f"the edge's image {self._image} is not on the engine and can't be pulled",
+                    details=(error.message,),
+                    next_step=f"docker pull {self._image}, or set another image for the edge",
+                ) from None
         return str(found["Id"])
 
     # ---- what is made
@@ -150,7 +146,9 @@ class EdgeContainers:
         """
         name = f"{self._name}.files"
         self._engine.remove_container(name)
-        made = self._create(name, ["sleep", "60"], {_ROLE: "files"}, network="none", host={"restart_policy": {"Name": "no"}})
+        made = self._create(
+            name, ["sleep", "60"], {_ROLE: "files"}, network="none", host={"restart_policy": {"Name": "no"}}
+        )
         try:
             self._engine.start(made)
             yield made

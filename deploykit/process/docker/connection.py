@@ -183,9 +183,7 @@ def _sdk() -> ModuleType:
     try:
         from deploykit.process.docker import sdk
     except ImportError:
-        raise UsageError(
-            "Docker's Python SDK is not installed", next_step="pip install 'deploykit[docker]'"
-        ) from None
+        raise UsageError("Docker's Python SDK is not installed", next_step="pip install 'deploykit[docker]'") from None
     return sdk
 
 

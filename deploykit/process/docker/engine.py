@@ -214,12 +214,13 @@ class Engine(Connection):
         with self._asked() as api:
             api.import_image_from_data(tar, repository=repository, tag=tag)
 
-    def pull(self, image: str) -> None:
-        """With what `docker login` left."""
+    def pull(self, image: str) -> dict[str, Any]:
+        """Get it from its registry, with what `docker login` left, and return what `find_image` says of it."""
         with self._asked() as api:
             for said in api.pull(image, stream=True, decode=True):
                 if "error" in said:
                     raise EngineError(str(said["error"]))
+            return dict(api.inspect_image(image))
 
     def push(self, repository: str, tag: str, login: Mapping[str, str], *, silence: float) -> list[dict[str, Any]]:
         """What the engine says of the push, errors of the registry included. `login` as the API's `AuthConfig`.

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError
 from deploykit.process.docker import EngineConflict, EngineError
-from deploykit.targets.docker.containers import LOG_CONFIG, Limits, secret_files, split_variables, with_secrets
+from deploykit.targets.docker.containers import (
+    LOG_CONFIG,
+    Limits,
+    secret_files,
+    split_variables,
+    user_numbers,
+    with_secrets,
+)
 from deploykit.targets.docker.names import PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -105,10 +112,9 @@ def ensure_accessory(
     names: Names,
     accessory: Accessory,
     *,
-    user: Callable[[str, str], tuple[int, int]],
     tell: Callable[[str], None],
 ) -> str:
-    """Start it if it does not run, and wait until it is ready. `user` gives the numbers of a container's user.
+    """Start it if it does not run, and wait until it is ready.
 
     Raises DeploykitError when its image is not on the engine, or it does not become ready, with its last lines.
     """
@@ -116,7 +122,7 @@ def ensure_accessory(
     found = engine.find_container(container)
     if found is None:
         with contextlib.suppress(EngineConflict):  # somebody else was faster
-            _create(engine, names, accessory, container, user)
+            _create(engine, names, accessory, container)
     elif found["Config"]["Labels"].get(_SPEC, accessory.digest) != accessory.digest:
         tell(
             f"the accessory {accessory.name} was made by other settings, and is left as it is; to make it anew by these (its "
@@ -168,9 +174,7 @@ def _ask(engine: Engine, container: str, command: Sequence[str]) -> tuple[int, l
     return code, output.decode("utf-8", "replace").splitlines()
 
 
-def _create(
-    engine: Engine, names: Names, accessory: Accessory, container: str, user: Callable[[str, str], tuple[int, int]]
-) -> None:
+def _create(engine: Engine, names: Names, accessory: Accessory, container: str) -> None:
     image = engine.find_image(accessory.image)
     if image is None:
         raise DeploykitError(
@@ -209,7 +213,7 @@ def _create(
     )
     if secrets:
         try:
-            uid, gid = user(made, own.get("User") or "")
+            uid, gid = user_numbers(engine, made, own.get("User") or "")
             engine.copy_into(made, secret_files(secrets, uid, gid))
         except BaseException:
             engine.remove_container(made)

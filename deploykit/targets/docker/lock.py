@@ -77,7 +77,9 @@ class EngineLock:
 
     def _states(self) -> dict[int, dict[str, Any]]:
         """The containers by their number."""
-        return {int(each["Labels"][_GENERATION]): each for each in self._engine.containers(self._names.labels(Kind.LOCK))}
+        return {
+            int(each["Labels"][_GENERATION]): each for each in self._engine.containers(self._names.labels(Kind.LOCK))
+        }
 
     def _read(self) -> tuple[int, LockHolder | None]:
         """The present state and its number; 0 and None where there was never one."""

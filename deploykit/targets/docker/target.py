@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import tarfile
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -34,6 +32,7 @@ from deploykit.targets.docker.containers import (
     port_of,
     secret_files,
     split_variables,
+    user_numbers,
     with_secrets,
     working_dir,
 )
@@ -228,7 +227,7 @@ class DockerTarget:
             for network in self._networks:
                 self._engine.connect_network(made, network)
             if secrets:
-                uid, gid = self._user(made, image["Config"].get("User") or "")
+                uid, gid = user_numbers(self._engine, made, image["Config"].get("User") or "")
                 self._engine.copy_into(made, secret_files(secrets, uid, gid))
         except BaseException:
             self._engine.remove_container(made)
@@ -245,20 +244,6 @@ class DockerTarget:
                 next_step=f"docker pull {of.image}",
             )
         return found
-
-    def _user(self, container: str, user: str) -> tuple[int, int]:
-        """Numbers of the image's user, which may be a name; group 0 where none is said, as Docker has it."""
-        name, _, group = user.partition(":")
-        if not name or name.isdigit():
-            return int(name or 0), int(group) if group.isdigit() else 0
-        with tarfile.open(fileobj=io.BytesIO(self._engine.copy_from(container, "/etc/passwd"))) as tar:
-            file = tar.extractfile(tar.getmembers()[0])
-            lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
-        for line in lines:
-            fields = line.split(":")
-            if fields[0] == name:
-                return int(fields[2]), int(fields[3])
-        raise DeploykitError(f"the image's user {name} is not in its /etc/passwd", next_step="set USER to a number")
 
     def _start(self, container: str) -> None:
         try:
@@ -369,7 +354,7 @@ class DockerTarget:
         it. `tell` hears of one that was made by other settings.
         """
         self._network.ensure()
-        return ensure_accessory(self._engine, self._names, accessory, user=self._user, tell=tell)
+        return ensure_accessory(self._engine, self._names, accessory, tell=tell)
 
     def accessories(self) -> Sequence[AccessoryState]:
         return accessories(self._engine, self._names)

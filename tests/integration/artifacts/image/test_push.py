@@ -31,6 +31,7 @@ def pauses() -> list[float]:
 @pytest.fixture
 def pushed(login, registry, between, app_name: str, pauses: list[float]):
     """Push an image id to the registry, directly or (`through`) by the proxy; pauses are noted, not made."""
+
     def act(image: str, tags=TAGS, *, through: bool = False, docker=None, attempts: int = 3, name: str = ""):
         address = between.address if through else registry.address
         docker = docker if docker is not None else login(registry.address, between.address)

@@ -18,7 +18,7 @@ STOPSIGNAL SIGUSR1
 @pytest.fixture(scope="session", autouse=True)
 def images() -> None:
     """The base image is there (see .ci/run); that of the edge is made of it, like the official one."""
-    if docker_engine().find("inspect_image", EDGE_IMAGE) is None:
+    if docker_engine().find_image(EDGE_IMAGE) is None:
         subprocess.run(
             [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", EDGE_IMAGE, "-"],
             input=_EDGE.encode(),

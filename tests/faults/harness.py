@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import foreign_repo
+from sweeping import sweep
 
 from deploykit.process.docker import Engine
 from deploykit.settings.paths import StatePaths
@@ -369,20 +370,6 @@ def free_port() -> int:
 @functools.cache
 def docker_engine() -> Engine:
     return Engine()
-
-
-def sweep(app: str, *, images: bool = True) -> None:
-    """Remove what a world left on the engine."""
-    engine, wanted = docker_engine(), {"label": [f"deploykit.app={app}"]}
-    for each in engine.containers({"deploykit.app": app}):
-        engine.find("remove_container", each["Id"], force=True, v=True)
-    for each in engine.call("networks", filters=wanted):
-        engine.find("remove_network", each["Id"])
-    for each in engine.call("volumes", filters=wanted)["Volumes"] or []:
-        engine.find("remove_volume", each["Name"], force=True)
-    if images:
-        for each in engine.call("images", filters={"label": [f"io.deploykit.app={app}"]}):
-            engine.find("remove_image", each["Id"], force=True)
 
 
 def get(url: str, path: str = "/", *, timeout: float = 10.0) -> str:

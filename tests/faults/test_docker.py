@@ -119,7 +119,7 @@ def newer_edge() -> Iterator[str]:
         timeout=60,
     )
     yield name
-    docker_engine().find("remove_image", name, force=True)
+    docker_engine().remove_image(name, force=True)
 
 
 def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
@@ -138,7 +138,7 @@ def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
                 "".join(f'edge_image = "{image}"\n' if line.startswith("edge_image") else line for line in lines)
             )
             tiny.release(f"number {number}")
-            assert edge_images(tiny) == {docker_engine().call("inspect_image", image)["Id"]}
+            assert edge_images(tiny) == {docker_engine().find_image(image)["Id"]}
             gets.next_answers()
         tiny.ok("rollback")
         gets.next_answers()
@@ -158,7 +158,7 @@ def edge_images(world: World) -> set[str]:
 
 def kill_container(container: str) -> None:
     """Kill -9 its first process, as the kernel would; what `docker kill` ends is not started again by the engine."""
-    os.kill(docker_engine().call("inspect_container", container)["State"]["Pid"], signal.SIGKILL)
+    os.kill(docker_engine().find_container(container)["State"]["Pid"], signal.SIGKILL)
 
 
 def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_it_was_on(tiny: World) -> None:

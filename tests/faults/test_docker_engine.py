@@ -136,7 +136,7 @@ def running(world: World) -> dict[str, int]:
     """The pid of each container that runs."""
     engine = docker_engine()
     listed = engine.containers({"deploykit.app": world.app})
-    found = [engine.find("inspect_container", each["Id"]) for each in listed]
+    found = [engine.find_container(each["Id"]) for each in listed]
     return {each["Name"]: each["State"]["Pid"] for each in found if each is not None and each["State"]["Running"]}
 
 

@@ -289,9 +289,10 @@ def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, pytho
 
 def _built(docker: Docker, key: str, names: Sequence[str]) -> Image | None:
     """The image that was built of the very same things, with all of its local names."""
-    listed = docker.labelled(f"{BUILD_LABEL}={key}")
+    listed = docker.api.images(f"{BUILD_LABEL}={key}")
     if not listed:
         return None
+    image_id = listed[0]["Id"]
     for name in names:
-        docker.tag(listed[0], name)
-    return inspect_image(docker, listed[0])
+        docker.api.tag(image_id, name)
+    return inspect_image(docker, image_id)

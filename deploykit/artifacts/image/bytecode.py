@@ -41,7 +41,7 @@ def same_bytecode(docker: Docker, base: str, kept: Path) -> bool:
     """
     if match := _OFFICIAL.search(base):
         return (int(match[1]), int(match[2])) == sys.version_info[:2]
-    known = docker.inspect(base)
+    known = docker.api.find_image(base)
     if known is None:
         return False
     note = kept.parent / "bytecode" / sha256(known["Id"])[:32]

@@ -20,7 +20,7 @@ from deploykit.process import CommandNotFound, CommandTimedOut, run
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NOBODY", "Credentials", "find_credentials"]
+__all__ = ["Credentials", "find_credentials"]
 
 _HUB = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -36,15 +36,11 @@ class Credentials:
     secret: Secret
     identity: bool = False
 
-    def header(self, registry: str) -> bytes:
-        """As the engine wants it in X-Registry-Auth (docs.docker.com/reference/api/engine, "Authentication")."""
+    def for_engine(self, registry: str) -> dict[str, str]:
+        """As the engine wants it for a push (docs.docker.com/reference/api/engine, "Authentication")."""
         secret = self.secret.reveal()
         said = {"identitytoken": secret} if self.identity else {"username": self.user, "password": secret}
-        return base64.urlsafe_b64encode(json.dumps({**said, "serveraddress": _names(registry)[0]}).encode())
-
-
-NOBODY = base64.urlsafe_b64encode(b"{}")
-"""The header for somebody who has not logged in."""
+        return {**said, "serveraddress": _names(registry)[0]}
 
 
 def find_credentials(registry: str, environ: Mapping[str, str] | None = None) -> Credentials | None:

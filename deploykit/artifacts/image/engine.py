@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import Completed, run
+from deploykit.process.docker import Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from deploykit.process.docker import Engine
 
 __all__ = ["Docker", "EngineUnreachable", "NoBuildKit", "find_docker"]
 
@@ -42,7 +42,7 @@ class NoBuildKit(UsageError):
 class Docker:
     """A docker command that can build. `builder` is "buildx" or "engine"; `platform` is the engine's (`linux/amd64`).
 
-    `api` is a client of the same engine, which says in a millisecond what a docker command says in twenty.
+    `api` is the same engine, for all but builds.
     """
 
     program: str
@@ -51,31 +51,10 @@ class Docker:
     server: str
     platform: str
     environ: Mapping[str, str] = field(repr=False)
-    api: Engine | None = field(default=None, repr=False)
+    api: Engine = field(repr=False)
 
     def with_environment(self, variables: Mapping[str, str]) -> Docker:
         return replace(self, environ={**self.environ, **variables})
-
-    def inspect(self, reference: str) -> dict[str, Any] | None:
-        """What the engine knows of an image, None when it has none of that name or id."""
-        if self.api is not None:
-            found: dict[str, Any] | None = self.api.find("inspect_image", reference)
-            return found
-        done = self.run("image", "inspect", "--format", "{{json .}}", reference, check=False)
-        return _json(done.stdout) if done.returncode == 0 else None
-
-    def labelled(self, label: str) -> list[str]:
-        """The ids of the images with that label (`name=value`)."""
-        if self.api is not None:
-            return [each["Id"] for each in self.api.call("images", filters={"label": [label]})]
-        return self.run("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={label}").stdout.split()
-
-    def tag(self, image_id: str, name: str) -> None:
-        if self.api is not None:
-            repository, _, tag = name.rpartition(":")
-            self.api.call("tag", image_id, repository, tag)
-        else:
-            self.run("tag", image_id, name)
 
     def run(
         self,
@@ -162,6 +141,7 @@ def _look_at(program: str, env: Mapping[str, str]) -> Docker | str:
         server=engine,
         platform=f"{server.get('Os', 'linux')}/{server.get('Arch', '')}",
         environ=env,
+        api=Engine(environ=env),
     )
 
 

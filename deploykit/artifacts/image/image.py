@@ -68,7 +68,7 @@ class Image:
 
 def inspect_image(docker: Docker, reference: str) -> Image:
     """What the engine knows of an image. Raises UsageError when it has none of that name or id."""
-    found = docker.inspect(reference)
+    found = docker.api.find_image(reference)
     if found is None:
         raise UsageError(f"the engine has no image {reference}", next_step="invoke build")
     return _image(found)

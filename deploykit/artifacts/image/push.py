@@ -1,24 +1,22 @@
 """Push an image to a registry, give it its tags, and read its digest back.
 
-The layers go by `docker push`, with Docker's own credentials and helpers. The other tags are then given to the very manifest that is
+The engine sends the layers, with Docker's own credentials and helpers. The other tags are then given to the very manifest that is
 there, one request each, so that all of them have the same digest. What is transient is tried again with growing pauses; a refusal is not.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from deploykit.artifacts.image.credentials import NOBODY, find_credentials
+from deploykit.artifacts.image.credentials import find_credentials
 from deploykit.artifacts.image.registry import Refused, Registry, RegistryError, Unavailable
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process import CommandTimedOut
-from deploykit.process.docker import EngineError, EngineUnreachable
+from deploykit.process.docker import EngineError, EngineTimedOut, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,24 +26,22 @@ if TYPE_CHECKING:
     from deploykit.artifacts.image.names import Repository
     from deploykit.artifacts.image.registry import Manifest
     from deploykit.artifacts.image.tags import Tag
+    from deploykit.process.docker import Engine
 
 __all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure", "reach"]
 
 Answer = TypeVar("Answer")
-_DIGEST = re.compile(r"digest: (sha256:[0-9a-f]{64})")
 _REFUSED = re.compile(
     r"denied|unauthorized|authentication required|no basic auth credentials|forbidden|incorrect username or password|"
     r"status(?: code)?:? 40[13]|insufficient_scope",
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
-    r"connection reset|connection refused|told nothing of the push|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
+    r"connection reset|connection refused|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
     r"toomanyrequests|too many requests|unexpected HTTP status: 5\d\d|5\d\d (?:Internal|Bad Gateway|Service|Gateway)|"
     r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload (?:unknown|invalid)|unknown: unknown error",
     re.IGNORECASE,
 )
-_SILENCE = 300.0
-"""Seconds without a word of the engine in the middle of a push, after which it has failed."""
 _PLAIN_HTTP = "server gave http response to https client"
 
 
@@ -58,7 +54,7 @@ class Backoff:
     """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each time.
 
     `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than `patience`
-    seconds so far is not tried again: docker itself tries a layer five times, which takes it almost a minute.
+    seconds so far is not tried again: an engine itself tries a layer five times, which takes it almost a minute.
     """
 
     attempts: int = 5
@@ -96,13 +92,14 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     *,
     insecure: bool = False,
     backoff: Backoff | None = None,
-    timeout: float = 1800.0,
+    silence: float = 300.0,
     sleep: Callable[[float], None] = time.sleep,
     note: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
     """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
 
-    `insecure`: plain HTTP. `note` is told of each new attempt.
+    `insecure`: plain HTTP. `note` is told of each new attempt. After `silence` seconds without a word of the engine an
+    attempt has failed.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError.
     """
@@ -115,10 +112,12 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
             if not tag.moves:
                 tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
-        with contextlib.suppress(Refused):  # whether one may push is for docker to say
-            tries.call(lambda: registry.digest(first))  # a registry that can't says so at once, docker after a minute
-        docker.tag(image_id, repository.tagged(first))
-        said = tries.call(lambda: _push(docker, registry.credentials, repository, first, timeout))
+        with contextlib.suppress(Refused):  # whether one may push is for the engine to say
+            tries.call(
+                lambda: registry.digest(first)
+            )  # a registry that can't says so at once, an engine after a minute
+        docker.api.tag(image_id, repository.tagged(first))
+        said = tries.call(lambda: _push(docker.api, registry.credentials, repository, first, silence))
         there = tries.call(lambda: registry.manifest(first))
         if there is None or there.digest != said:
             raise RegistryError(
@@ -207,51 +206,28 @@ def _give(registry: Registry, repository: Repository, tag: Tag, image_id: str, m
         )
 
 
-def _push(docker: Docker, login: Credentials | None, repository: Repository, tag: str, timeout: float) -> str:
-    """Have the engine push once; returns the digest that it names. A docker command takes longer to start than that."""
-    if docker.api is None:
-        return _docker_push(docker, repository, tag, timeout)
-    header = login.header(repository.registry) if login is not None else NOBODY
+def _push(engine: Engine, login: Credentials | None, repository: Repository, tag: str, silence: float) -> str:
+    """Have the engine push once; returns the digest that it names."""
+    name = repository.tagged(tag)
+    authority = login.for_engine(repository.registry) if login is not None else {}
     try:
-        told = docker.api.push(str(repository), tag, header, silence=min(timeout, _SILENCE))
+        told = engine.push(str(repository), tag, authority, silence=silence)
     except EngineUnreachable:
         raise
+    except EngineTimedOut:
+        raise Unavailable(f"the engine said nothing of the push of {name} for {silence:g} s") from None
     except EngineError as error:
         raise push_failure(error.message, repository, tag) from None
-    if told is None:
-        return _docker_push(docker, repository, tag, timeout)
-    try:
-        lines = [json.loads(line) for line in told.splitlines() if line.strip()]
-    except ValueError:
-        raise RegistryError(
-            f"the engine's answer to the push of {repository.tagged(tag)} can't be read", details=told.splitlines()[-5:]
-        ) from None
-    if refused := [str(line["error"]) for line in lines if "error" in line]:
+    if refused := [str(line["error"]) for line in told if "error" in line]:
         raise push_failure("\n".join(refused), repository, tag)
-    for line in lines:
+    for line in told:
         if digest := (line.get("aux") or {}).get("Digest"):
             return str(digest)
-    raise RegistryError(
-        f"the engine pushed {repository.tagged(tag)} and named no digest", details=told.splitlines()[-5:]
-    )
-
-
-def _docker_push(docker: Docker, repository: Repository, tag: str, timeout: float) -> str:
-    """`docker push` once; returns the digest that it names."""
-    name = repository.tagged(tag)
-    try:
-        done = docker.run("push", name, check=False, timeout=timeout)
-    except CommandTimedOut as error:
-        raise Unavailable(f"{name} was not pushed within {timeout:g} s", details=error.details) from None
-    if done.returncode == 0:
-        if match := _DIGEST.search(done.stdout):
-            return match[1]
-        raise RegistryError(f"docker pushed {name} and named no digest", details=done.stdout.splitlines()[-5:])
-    raise push_failure(done.stdout + done.stderr, repository, tag)
+    raise RegistryError(f"the engine pushed {name} and named no digest", details=[str(line) for line in told[-5:]])
 
 
 def push_failure(said: str, repository: Repository, tag: str) -> DeploykitError:
-    """The error for what `docker push` printed. Pure."""
+    """The error for what the engine said of a push. Pure."""
     last = [line for line in said.splitlines() if line.strip()][-5:]
     name, registry = repository.tagged(tag), repository.registry
     if _REFUSED.search(last[-1] if last else ""):

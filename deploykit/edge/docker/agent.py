@@ -8,12 +8,9 @@ has neither socat nor Python).
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploykit.edge.config import SOCKET
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.model import DeploykitError
-    from deploykit.process.docker import Engine
+    from deploykit.process.docker import Engine, Stream
 
 __all__ = ["FOLDER", "Agent", "AgentRuntime"]
 
@@ -31,6 +28,7 @@ FOLDER = "/var/lib/deploykit-edge"
 """Where the edge's volume is mounted."""
 
 _SECONDS = 15.0
+_STANDARD_ERROR = 2
 _PROGRAM = r"""
 use strict; use IO::Handle; use IO::Socket::UNIX; use Time::HiRes;
 binmode STDIN; binmode STDOUT; umask 077;
@@ -63,8 +61,7 @@ class Agent:
     def __init__(self, engine: Engine, container: Callable[[], str]) -> None:
         self._engine = engine
         self._container = container
-        self._stream: Any = None
-        self._socket: Any = None
+        self._stream: Stream | None = None
         self._said = b""
         self._turn = threading.Lock()
 
@@ -89,19 +86,14 @@ class Agent:
         """Whether it is connected already, and what it is connected to still runs."""
         with self._turn:
             try:
-                return self._socket is not None and self._once("now", "-", b"")[0] == "ok"
+                return self._stream is not None and self._once("now", "-", b"")[0] == "ok"
             except (OSError, ValueError):
                 return False
 
     def close(self) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            with contextlib.suppress(Exception):  # its layers trip over one another when one of them is closed
-                self._stream._response.close()  # noqa: SLF001 - kept there by the SDK
-            if self._socket.fileno() != -1:
-                os.close(self._socket.detach())
-        self._stream = self._socket = None
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
         self._said = b""
 
     def _exchange(self, what: str, path: str, data: bytes = b"") -> tuple[str, bytes]:
@@ -130,12 +122,17 @@ class Agent:
 
     def _once(self, what: str, path: str, data: bytes) -> tuple[str, bytes]:
         try:
-            if self._socket is None:
-                self._connect()
-            self._socket.sendall(f"{what} {path} {len(data)}\n".encode() + data)
-            code, _, size = self._line().partition(" ")
+            if self._stream is None:
+                self._stream = self._engine.converse(
+                    self._container(), ["perl", "-e", _PROGRAM], user="0:0", workdir=FOLDER, timeout=_SECONDS
+                )
+            self._stream.write(f"{what} {path} {len(data)}\n".encode() + data)
+            while b"\n" not in self._said:
+                self._said += self._more(self._stream)
+            line, _, self._said = self._said.partition(b"\n")
+            code, _, size = line.decode().partition(" ")
             while len(self._said) < int(size):
-                self._more()
+                self._said += self._more(self._stream)
         except BaseException:
             # A cancellation, say: what is still to come on this connection answers a question that nobody asks any more.
             self.close()
@@ -143,36 +140,16 @@ class Agent:
         text, self._said = self._said[: int(size)], self._said[int(size) :]
         return code, text
 
-    def _line(self) -> str:
-        while b"\n" not in self._said:
-            self._more()
-        line, _, self._said = self._said.partition(b"\n")
-        return line.decode()
-
-    def _more(self) -> None:
-        """The next frame: a byte for the stream (2: standard error), three of nothing, four for the size."""
-        head = self._exactly(8)
-        data = self._exactly(int.from_bytes(head[4:], "big"))
-        if head[0] == 2:
-            raise ValueError(data.decode("utf-8", "replace").strip())
-        self._said += data
-
-    def _exactly(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            piece = self._socket.recv(size - len(data))
-            if not piece:
-                msg = "it ended"
-                raise ValueError(msg)
-            data += piece
-        return data
-
-    def _connect(self) -> None:
-        call = self._engine.call
-        made = call("exec_create", self._container(), ["perl", "-e", _PROGRAM], stdin=True, user="0:0", workdir=FOLDER)
-        self._stream = call("exec_start", made["Id"], socket=True)
-        self._socket = getattr(self._stream, "_sock", self._stream)
-        self._socket.settimeout(_SECONDS)
+    @staticmethod
+    def _more(stream: Stream) -> bytes:
+        frame = stream.frame()
+        if frame is None:
+            msg = "it ended"
+            raise ValueError(msg)
+        printed_on, piece = frame
+        if printed_on == _STANDARD_ERROR:
+            raise ValueError(piece.decode("utf-8", "replace").strip())
+        return piece
 
 
 class AgentRuntime(RuntimeAPI):

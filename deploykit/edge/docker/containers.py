@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from deploykit.process.docker import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.process.docker import Engine
+    from deploykit.process.docker import Engine, HostOptions
 
 __all__ = ["EdgeContainers", "Proxy"]
 
@@ -66,7 +65,7 @@ class EdgeContainers:
 
     def published(self) -> tuple[str, int] | None:
         """The address and the port that the holder publishes, None when it does not run."""
-        found = self._engine.find("inspect_container", self._name)
+        found = self._engine.find_container(self._name)
         if found is None or not found["State"]["Running"]:
             return None
         (bound,) = found["HostConfig"]["PortBindings"][f"{_INNER_PORT}/tcp"]
@@ -88,40 +87,38 @@ class EdgeContainers:
         return sorted(proxies, key=lambda proxy: proxy.generation)
 
     def has_volume(self) -> bool:
-        return self._engine.find("inspect_volume", self._name) is not None
+        return self._engine.has_volume(self._name)
 
     @cached_property
     def image_id(self) -> str:
         """The id that the image of the settings has for this command; it is pulled if the engine does not have it."""
-        found = self._engine.find("inspect_image", self._image)
+        found = self._engine.find_image(self._image)
         if found is None:
             try:
-                self._engine.call("pull", self._image)
+                found = self._engine.pull(self._image)
             except EngineError as error:
                 raise UsageError(
                     f"the edge's image {self._image} is not on the engine and can't be pulled",
                     details=(error.message,),
                     next_step=f"docker pull {self._image}, or set another image for the edge",
                 ) from None
-            found = self._engine.call("inspect_image", self._image)
         return str(found["Id"])
 
     # ---- what is made
 
     def start_holder(self, port: int) -> None:
         """Raises PortTaken, and leaves nothing behind then."""
-        self.remove(self._name)
+        self._engine.remove_container(self._name)
         made = self._create(
             self._name,
             ["haproxy", "-db", "-f", HOLD_CONFIG],
             {_ROLE: "holder"},
-            ports=[_INNER_PORT],
-            host_config={"port_bindings": {_INNER_PORT: (self._bind, port)}},
+            host={"port_bindings": {_INNER_PORT: (self._bind, port)}},
         )
         try:
-            self._engine.call("start", made)
+            self._engine.start(made)
         except EngineError as error:
-            self.remove(made)
+            self._engine.remove_container(made)
             if any(words in error.message for words in _TAKEN):
                 raise PortTaken(
                     f"port {port} is taken",
@@ -137,9 +134,9 @@ class EdgeContainers:
             f"{self._name}.{generation}",
             ["haproxy", "-db", "-x", HOLD_SOCKET, "-f", f"{FOLDER}/haproxy.cfg"],
             {_ROLE: "proxy", _GENERATION: str(generation), _LEAVING: " ".join(leaving)},
-            host_config={},
+            host={},
         )
-        self._engine.call("start", made)
+        self._engine.start(made)
         return next(proxy for proxy in self.proxies() if proxy.id == made)
 
     @contextlib.contextmanager
@@ -148,13 +145,15 @@ class EdgeContainers:
         which may be gone with the edge.
         """
         name = f"{self._name}.files"
-        self.remove(name)
-        made = self._create(name, ["sleep", "60"], {_ROLE: "files"}, host_config={"network_mode": "none"}, always=False)
+        self._engine.remove_container(name)
+        made = self._create(
+            name, ["sleep", "60"], {_ROLE: "files"}, network="none", host={"restart_policy": {"Name": "no"}}
+        )
         try:
-            self._engine.call("start", made)
+            self._engine.start(made)
             yield made
         finally:
-            self.remove(made)
+            self._engine.remove_container(made)
 
     def _create(
         self,
@@ -162,25 +161,12 @@ class EdgeContainers:
         argv: Sequence[str],
         labels: Mapping[str, str],
         *,
-        host_config: Mapping[str, Any],
-        ports: Sequence[int] | None = None,
-        always: bool = True,
+        host: HostOptions,
+        network: str = "",
     ) -> str:
-        call = self._engine.call
         volume = self._name
-        call("create_volume", volume, labels=self._labels)
-        host = call(
-            "create_host_config",
-            restart_policy={"Name": "unless-stopped" if always else "no"},
-            binds=[f"{volume}:{FOLDER}"],
-            log_config={"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
-            security_opt=["no-new-privileges"],
-            cap_drop=["ALL"],
-            cap_add=["SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE"],
-            **{"network_mode": self._network, **host_config},
-        )
-        made = call(
-            "create_container",
+        self._engine.create_volume(volume, labels=self._labels)
+        made = self._engine.create_container(
             self.image_id,
             list(argv[1:]),
             name=name,
@@ -188,57 +174,49 @@ class EdgeContainers:
             user="0:0",
             working_dir=FOLDER,
             labels={**self._labels, **labels},
-            ports=list(ports) if ports else None,
             stop_signal="SIGUSR1",
-            host_config=host,
-        )["Id"]
-        call("put_archive", made, "/", tar_of_files())
-        return str(made)
+            network=network or self._network,
+            host={
+                "restart_policy": {"Name": "unless-stopped"},
+                "binds": [f"{volume}:{FOLDER}"],
+                "log_config": {"Type": "json-file", "Config": {"max-size": "20m", "max-file": "5"}},
+                "security_opt": ["no-new-privileges"],
+                "cap_drop": ["ALL"],
+                "cap_add": ["SETUID", "SETGID", "CHOWN", "DAC_OVERRIDE"],
+                **host,
+            },
+        )
+        self._engine.copy_into(made, tar_of_files())
+        return made
 
     # ---- what ends
 
     def dismiss(self, proxy: Proxy) -> None:
         """Ask it to finish what it has and end. The engine does not start it again."""
         with contextlib.suppress(EngineError):  # it has ended
-            self._engine.call("update_container", proxy.id, restart_policy={"Name": "no"})
-            self._engine.call("kill", proxy.id, "SIGUSR1")
+            self._engine.set_restart_policy(proxy.id, "no")
+            self._engine.kill(proxy.id, "SIGUSR1")
 
     def prune(self) -> None:
         """Remove ended proxies but for the last few: their logs still say what their requests got."""
         for proxy in [proxy for proxy in self.proxies() if not proxy.running][:-_KEPT_ENDED]:
-            self.remove(proxy.id)
+            self._engine.remove_container(proxy.id)
 
     def remove_all(self) -> None:
         for each in self._engine.containers(self._labels):
-            self.remove(each["Id"])
-
-    def remove(self, container: str) -> None:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._engine.find("remove_container", container, force=True)
-            except EngineError as error:
-                if not error.conflict or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-                continue
-            return
+            self._engine.remove_container(each["Id"])
 
     def says(self, container: str, *, lines: int = 20) -> list[str]:
-        text: bytes = self._engine.find("logs", container, tail=lines) or b""
-        return text.decode("utf-8", "replace").splitlines()
+        return self._engine.logs(container, tail=lines).decode("utf-8", "replace").splitlines()
 
     def log(self, container: str, since: int) -> list[str]:
         """All that it printed since that second."""
-        text: bytes = self._engine.find("logs", container, since=since) or b""
-        return text.decode("utf-8", "replace").splitlines()
+        return self._engine.logs(container, since=since).decode("utf-8", "replace").splitlines()
 
     def check(self, name: str) -> None:
         """Ask HAProxy whether the file of that name is good. Raises EdgeError with its own lines."""
-        call = self._engine.call
-        made = call("exec_create", self._name, ["haproxy", "-c", "-f", name], user="0:0", workdir=FOLDER)
-        said: bytes = call("exec_start", made["Id"])
-        if call("exec_inspect", made["Id"])["ExitCode"] != 0:
+        code, said = self._engine.execute(self._name, ["haproxy", "-c", "-f", name], user="0:0", workdir=FOLDER)
+        if code != 0:
             from deploykit.edge.errors import ConfigRejected
 
             raise ConfigRejected(
@@ -252,6 +230,6 @@ class EdgeContainers:
         return self._network
 
     def missing_network(self) -> EdgeError | None:
-        if self._engine.find("inspect_network", self._network) is not None:
+        if self._engine.find_network(self._network) is not None:
             return None
         return EdgeError(f"there is no network {self._network}", next_step="release: the target makes it")

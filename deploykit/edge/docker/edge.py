@@ -282,7 +282,7 @@ class DockerEdge(WeightedProxy):
             self._await_ready(new)
         except BaseException:
             # Another image may refuse what the old one likes: that one goes on, and finds its own file again.
-            self._containers.remove(new.id)
+            self._engine.remove_container(new.id)
             self._agent.write(_FILE, before or text)
             raise
         self._containers.prune()
@@ -319,7 +319,7 @@ class DockerEdge(WeightedProxy):
                     failed = wanted or newest
                     break
                 # Left behind by a kit that was killed while it tried another image, say.
-                self._containers.remove(newest.id)
+                self._engine.remove_container(newest.id)
                 deadline = time.monotonic() + _READY_SECONDS
             time.sleep(0.01)
         failed_id = failed.id if failed is not None else self._containers.holder
@@ -334,11 +334,11 @@ class DockerEdge(WeightedProxy):
 
         `before` has the count at the first look: in the months that a proxy lives it may have been killed now and then.
         """
-        found = self._engine.find("inspect_container", proxy.id)
+        found = self._engine.find_container(proxy.id)
         return found is None or found["RestartCount"] >= before.setdefault(proxy.id, found["RestartCount"]) + 2
 
     def _dismiss(self, proxy: Proxy) -> None:
-        found = self._engine.find("inspect_container", proxy.id)
+        found = self._engine.find_container(proxy.id)
         if found is not None and found["HostConfig"]["RestartPolicy"]["Name"] != "no":
             self._containers.dismiss(proxy)
 

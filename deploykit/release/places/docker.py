@@ -205,7 +205,7 @@ class DockerPlace:
         plan = tags_of(sources.tree, main_branch=wanted.main_branch, short=wanted.short_tags)
         image = self._image(sources.tree, loaded.settings, docker, plan.names)
         built = time.monotonic() - started
-        self._engine.call("tag", image.id, f"{_KEPT}/{self._around.app}", f"{self._around.name}.next")
+        self._engine.tag(image.id, f"{_KEPT}/{self._around.app}:{self._around.name}.next")
         digest, said = image.id, "kept on the engine: no registry is set"
         if wanted.repository:
             repository = parse_repository(wanted.repository)
@@ -251,13 +251,13 @@ class DockerPlace:
         loaded = self._around.loaded
         repository = loaded.settings.image.repository if loaded is not None else ""
         with contextlib.suppress(EngineError):  # a repository that is none: in an incident the settings may be anything
-            if repository and (named := self._engine.find("inspect_image", f"{repository}@{digest}")) is not None:
-                return dict(named)
-        if (found := self._engine.find("inspect_image", digest)) is not None:
-            return dict(found)
+            if repository and (named := self._engine.find_image(f"{repository}@{digest}")) is not None:
+                return named
+        if (found := self._engine.find_image(digest)) is not None:
+            return found
         for each in self._images():
             if digest in _digests(each):
-                return dict(self._engine.call("inspect_image", each["Id"]))
+                return self._engine.find_image(each["Id"])
         return None
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
@@ -295,7 +295,7 @@ class DockerPlace:
         told = []
         for image in plan.remove:
             try:
-                self._engine.find("remove_image", ids[image.digests], force=True)
+                self._engine.remove_image(ids[image.digests], force=True)
             except EngineError as error:
                 told.append(f"image {ids[image.digests][:19]} stays: {error.message}")
             else:
@@ -303,7 +303,7 @@ class DockerPlace:
         return told
 
     def _images(self) -> list[dict[str, Any]]:
-        return list(self._engine.call("images", filters={"label": [f"io.deploykit.app={self._around.app}"]}))
+        return self._engine.images(f"io.deploykit.app={self._around.app}")
 
     def _keep(self, needed: Collection[str]) -> None:
         """Tag what this environment needs, and take the tags from what it no longer does."""
@@ -317,6 +317,6 @@ class DockerPlace:
             if f"{repository}:{tag}" in tagged[image]:
                 present.discard(f"{repository}:{tag}")
             else:
-                self._engine.call("tag", image, repository, tag)
+                self._engine.tag(image, f"{repository}:{tag}")
         for stale in present - {f"{repository}:{name}.next"}:
-            self._engine.find("remove_image", stale)
+            self._engine.remove_image(stale)

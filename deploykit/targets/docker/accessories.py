@@ -6,15 +6,23 @@ a person, and is said.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import astuple, dataclass, field
+from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import EngineError
-from deploykit.targets.docker.containers import LOG_CONFIG, Limits, secret_files, split_variables, with_secrets
+from deploykit.process.docker import EngineConflict, EngineError
+from deploykit.targets.docker.containers import (
+    LOG_CONFIG,
+    Limits,
+    secret_files,
+    split_variables,
+    user_numbers,
+    with_secrets,
+)
 from deploykit.targets.docker.names import PREFIX, Kind
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ class Accessory:
             self.argv,
             sorted(plain.items()),
             sorted(secrets),
-            self.limits.as_host_config(),
+            astuple(self.limits),
         ]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:20]
 
@@ -79,7 +87,7 @@ def accessories(engine: Engine, names: Names) -> list[AccessoryState]:
     """Those that are there, by name."""
     found = []
     for each in engine.containers(names.labels(Kind.ACCESSORY)):
-        shown = engine.find("inspect_container", each["Id"])
+        shown = engine.find_container(each["Id"])
         if shown is not None:
             found.append(
                 AccessoryState(
@@ -94,9 +102,9 @@ def accessories(engine: Engine, names: Names) -> list[AccessoryState]:
 
 def missing_image(engine: Engine, names: Names, accessory: Accessory) -> bool:
     """Whether it would have to be made, and its image is not on the engine."""
-    if engine.find("inspect_container", names.container(accessory.name)) is not None:
+    if engine.find_container(names.container(accessory.name)) is not None:
         return False
-    return engine.find("inspect_image", accessory.image) is None
+    return engine.find_image(accessory.image) is None
 
 
 def ensure_accessory(
@@ -104,28 +112,24 @@ def ensure_accessory(
     names: Names,
     accessory: Accessory,
     *,
-    user: Callable[[str, str], tuple[int, int]],
     tell: Callable[[str], None],
 ) -> str:
-    """Start it if it does not run, and wait until it is ready. `user` gives the numbers of a container's user.
+    """Start it if it does not run, and wait until it is ready.
 
     Raises DeploykitError when its image is not on the engine, or it does not become ready, with its last lines.
     """
     container = names.container(accessory.name)
-    found = engine.find("inspect_container", container)
+    found = engine.find_container(container)
     if found is None:
-        try:
-            _create(engine, names, accessory, container, user)
-        except EngineError as error:
-            if not error.conflict:  # else: somebody else was faster
-                raise
+        with contextlib.suppress(EngineConflict):  # somebody else was faster
+            _create(engine, names, accessory, container)
     elif found["Config"]["Labels"].get(_SPEC, accessory.digest) != accessory.digest:
         tell(
             f"the accessory {accessory.name} was made by other settings, and is left as it is; to make it anew by these (its "
             f"volume stays): docker rm --force {container}"
         )
     if found is None or found["State"]["Status"] != "running":
-        engine.call("start", container)
+        engine.start(container)
     _wait(engine, container, accessory)
     return accessory.name
 
@@ -134,7 +138,9 @@ def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
     deadline = time.monotonic() + accessory.start_timeout
     said: Sequence[str] = ()
     while True:
-        shown = engine.call("inspect_container", container)
+        shown = engine.find_container(container)
+        if shown is None:
+            raise DeploykitError(f"the accessory {accessory.name} was removed while it started", next_step="try again")
         if shown["State"]["Status"] == "running":
             if not accessory.health:
                 return
@@ -145,7 +151,7 @@ def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
         if ended or time.monotonic() > deadline:
             break
         time.sleep(_POLL_SECONDS)
-    logs = engine.call("logs", container, tail=_LINES).decode("utf-8", "replace").splitlines()
+    logs = engine.logs(container, tail=_LINES).decode("utf-8", "replace").splitlines()
     state = shown["State"]
     how = (
         f"ends again and again, with exit code {state['ExitCode']}"
@@ -162,18 +168,14 @@ def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
 def _ask(engine: Engine, container: str, command: Sequence[str]) -> tuple[int, list[str]]:
     """(exit code, output) of a command in the container; 1 when it ended before it could be asked."""
     try:
-        made = engine.call("exec_create", container, list(command))
-        output = engine.call("exec_start", made["Id"]).decode("utf-8", "replace").splitlines()
-        code = engine.call("exec_inspect", made["Id"])["ExitCode"]
+        code, output = engine.execute(container, command)
     except EngineError as error:
         return 1, [error.message]
-    return (1 if code is None else int(code)), output
+    return code, output.decode("utf-8", "replace").splitlines()
 
 
-def _create(
-    engine: Engine, names: Names, accessory: Accessory, container: str, user: Callable[[str, str], tuple[int, int]]
-) -> None:
-    image = engine.find("inspect_image", accessory.image)
+def _create(engine: Engine, names: Names, accessory: Accessory, container: str) -> None:
+    image = engine.find_image(accessory.image)
     if image is None:
         raise DeploykitError(
             f"the engine at {engine.host} does not have the image {accessory.image}",
@@ -181,16 +183,13 @@ def _create(
         )
     volume = names.container(accessory.name)
     if accessory.folder:
-        engine.call("create_volume", volume, labels=names.labels(Kind.VOLUME))
+        engine.create_volume(volume, labels=names.labels(Kind.VOLUME))
     plain, secrets = split_variables(accessory.variables)
     own = image["Config"]
     entrypoint, command = None, list(accessory.argv) or None
     if secrets:
         entrypoint, command = with_secrets(own.get("Entrypoint") or [], list(accessory.argv) or own.get("Cmd") or [])
-    endpoint = engine.call("create_endpoint_config", aliases=[accessory.name])
-    options: dict[str, Any] = accessory.limits.as_host_config()
-    made = engine.call(
-        "create_container",
+    made = engine.create_container(
         accessory.image,
         command,
         name=container,
@@ -202,21 +201,20 @@ def _create(
             f"{PREFIX}stop": "60",
             _SPEC: accessory.digest,
         },
-        host_config=engine.call(
-            "create_host_config",
-            network_mode=names.network,
-            init=True,
-            restart_policy={"Name": "unless-stopped"},
-            binds=[f"{volume}:{accessory.folder}"] if accessory.folder else None,
-            log_config=LOG_CONFIG,
-            **options,
-        ),
-        networking_config=engine.call("create_networking_config", {names.network: endpoint}),
+        network=names.network,
+        aliases=[accessory.name],
+        host={
+            **accessory.limits.as_host_options(),
+            "init": True,
+            "restart_policy": {"Name": "unless-stopped"},
+            "binds": [f"{volume}:{accessory.folder}"] if accessory.folder else None,
+            "log_config": LOG_CONFIG,
+        },
     )
     if secrets:
         try:
-            uid, gid = user(made["Id"], own.get("User") or "")
-            engine.call("put_archive", made["Id"], "/", secret_files(secrets, uid, gid))
+            uid, gid = user_numbers(engine, made, own.get("User") or "")
+            engine.copy_into(made, secret_files(secrets, uid, gid))
         except BaseException:
-            engine.find("remove_container", made["Id"], force=True)
+            engine.remove_container(made)
             raise

@@ -11,13 +11,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import Labels, Secret
+from deploykit.model import DeploykitError, Labels, Secret
 from deploykit.targets.docker.names import PREFIX
 from deploykit.targets.interface import Instance, InstanceState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from deploykit.process.docker import Engine, HostOptions
 
 __all__ = [
     "INNER_PORT",
@@ -33,6 +35,7 @@ __all__ = [
     "port_of",
     "secret_files",
     "split_variables",
+    "user_numbers",
     "with_secrets",
     "working_dir",
 ]
@@ -57,9 +60,15 @@ class Limits:
     cpus: float = 0.0
     pids: int = 0
 
-    def as_host_config(self) -> dict[str, int]:
-        found = {"mem_limit": self.memory, "nano_cpus": int(self.cpus * 1e9), "pids_limit": self.pids}
-        return {name: value for name, value in found.items() if value}
+    def as_host_options(self) -> HostOptions:
+        found: HostOptions = {}
+        if self.memory:
+            found["mem_limit"] = self.memory
+        if self.cpus:
+            found["nano_cpus"] = int(self.cpus * 1e9)
+        if self.pids:
+            found["pids_limit"] = self.pids
+        return found
 
 
 def label_values(labels: Labels) -> dict[str, str]:
@@ -105,6 +114,21 @@ def secret_files(values: Mapping[str, str], uid: int, gid: int) -> bytes:
             file.size, file.mode, file.uid, file.gid, file.mtime = len(data), 0o400, uid, gid, time.time()
             tar.addfile(file, io.BytesIO(data))
     return made.getvalue()
+
+
+def user_numbers(engine: Engine, container: str, user: str) -> tuple[int, int]:
+    """User and group of what an image says as `user`, which may be a name; group 0 where none is said, as Docker has it."""
+    name, _, group = user.partition(":")
+    if not name or name.isdigit():
+        return int(name or 0), int(group) if group.isdigit() else 0
+    with tarfile.open(fileobj=io.BytesIO(engine.copy_from(container, "/etc/passwd"))) as tar:
+        file = tar.extractfile(tar.getmembers()[0])
+        lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
+    for line in lines:
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[2]), int(fields[3])
+    raise DeploykitError(f"the image's user {name} is not in its /etc/passwd", next_step="set USER to a number")
 
 
 def folder_archive(at: str, folder: Path) -> bytes:

@@ -66,7 +66,7 @@ class _Reader(threading.Thread):
         while not self._done.is_set():
             begin = {"since": _seconds(last)} if last else {"tail": 0}
             with contextlib.suppress(DeploykitError):  # it is not there, or not any more; it may come back
-                self._stream = self._engine.log(self._container, timestamps=True, **begin)
+                self._stream = self._engine.follow(self._container, timestamps=True, **begin)
                 self.attached.set()
                 for time, line in timed_lines(self._stream):
                     if time > last:

@@ -4,8 +4,7 @@ The one thing that an engine does atomically is to give a name once. Labels can'
 or renewed it is a container of its own, `<app>.<environment>.lock.<n>`, and the greatest n is the present state. To change
 it, one makes n + 1: of two, one is told that the name is taken, reads again and thinks again. Older ones are removed
 afterwards. Somebody who slept between reading and writing may make an n that was removed meanwhile: so after writing,
-whoever finds a greater n than his own has lost. Who gives it back gives his container the name n + 1, which takes a fifth of
-the time: one whose name is not the number that its label says holds nothing.
+whoever finds a greater n than his own has lost. Who gives it back makes n + 1 whose lease is over: the token stays.
 
 The containers are of an empty image that is imported once (no registry is asked), and use no processor, memory or disk.
 Times are those of the machines that take the lock, not the engine's: their clocks have to agree to a part of the lease.
@@ -14,15 +13,16 @@ Times are those of the machines that take the lock, not the engine's: their cloc
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import EngineError
+from deploykit.process.docker import EngineConflict, EngineNotFound
 from deploykit.targets.docker.names import PREFIX, Kind
 from deploykit.targets.interface import LockHolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from deploykit.process.docker import Engine
     from deploykit.targets.docker.names import Names
@@ -61,16 +61,10 @@ class EngineLock:
     def give_back(self, owner: str, *, token: int) -> None:
         """Free it; nothing happens when it is somebody else's."""
         for _ in range(_ATTEMPTS):
-            states = self._states()
-            generation, last = _newest(states)
-            if last is None or (last.owner, last.token) != (owner, token) or last.expires_at == 0.0:
+            generation, last = self._read()
+            if last is None or (last.owner, last.token) != (owner, token) or not last.expires_at:
                 return
-            try:
-                self._engine.call("rename", states[generation]["Id"], self._name(generation + 1))
-            except EngineError as error:
-                if not (error.conflict or error.not_found):
-                    raise
-            else:
+            if self._write(generation + 1, replace(last, expires_at=0.0)):
                 return
 
     def holder(self) -> LockHolder | None:
@@ -81,19 +75,24 @@ class EngineLock:
         return last.expires_at > self._clock()
 
     def _states(self) -> dict[int, dict[str, Any]]:
-        found = self._engine.containers(self._names.labels(Kind.LOCK))
+        """The containers by their number."""
         return {
-            int(number): each
-            for each in found
-            for name in each["Names"] or ()
-            if (number := name.rpartition(".")[2]).isdecimal()
+            int(each["Labels"][_GENERATION]): each for each in self._engine.containers(self._names.labels(Kind.LOCK))
         }
 
     def _read(self) -> tuple[int, LockHolder | None]:
-        return _newest(self._states())
-
-    def _name(self, generation: int) -> str:
-        return self._names.container(f"lock.{generation}")
+        """The present state and its number; 0 and None where there was never one."""
+        states = self._states()
+        if not states:
+            return 0, None
+        newest = max(states)
+        labels = states[newest]["Labels"]
+        return newest, LockHolder(
+            owner=labels[f"{PREFIX}owner"],
+            reason=labels[f"{PREFIX}reason"],
+            token=int(labels[f"{PREFIX}token"]),
+            expires_at=float(labels[f"{PREFIX}expires"]),
+        )
 
     def _write(self, generation: int, holder: LockHolder) -> bool:
         """Whether it is the state now."""
@@ -105,52 +104,23 @@ class EngineLock:
             f"{PREFIX}token": str(holder.token),
             f"{PREFIX}expires": repr(holder.expires_at),
         }
-        name = self._name(generation)
         try:
-            made = self._create(name, labels)
-        except EngineError as error:
-            if error.conflict:
-                return False
-            raise
+            made = self._create(self._names.container(f"lock.{generation}"), labels)
+        except EngineConflict:
+            return False
         states = self._states()
         if max(states, default=generation) > generation:
-            self._remove(made)
+            self._engine.remove_container(made)
             return False
         for number, state in states.items():
             if number < generation:
-                self._remove(state["Id"])
+                self._engine.remove_container(state["Id"])
         return True
 
     def _create(self, name: str, labels: dict[str, str]) -> str:
         image = ":".join(_IMAGE)
         try:
-            made = self._engine.call("create_container", image, ["never-started"], name=name, labels=labels)
-        except EngineError as error:
-            if not error.not_found:
-                raise
-            self._engine.call("import_image_from_data", _EMPTY_TAR, repository=_IMAGE[0], tag=_IMAGE[1])
-            made = self._engine.call("create_container", image, ["never-started"], name=name, labels=labels)
-        return str(made["Id"])
-
-    def _remove(self, container: str) -> None:
-        """Gone already, or being removed by somebody else: both are as good."""
-        try:
-            self._engine.find("remove_container", container, force=True)
-        except EngineError as error:
-            if not error.conflict:
-                raise
-
-
-def _newest(states: Mapping[int, Mapping[str, Any]]) -> tuple[int, LockHolder | None]:
-    """The present state and its number; 0 and None where there was never one."""
-    if not states:
-        return 0, None
-    newest = max(states)
-    labels = states[newest]["Labels"]
-    given_back = int(labels[_GENERATION]) != newest
-    return newest, LockHolder(
-        owner=labels[f"{PREFIX}owner"],
-        reason=labels[f"{PREFIX}reason"],
-        token=int(labels[f"{PREFIX}token"]),
-        expires_at=0.0 if given_back else float(labels[f"{PREFIX}expires"]),
-    )
+            return self._engine.create_container(image, ["never-started"], name=name, labels=labels)
+        except EngineNotFound:
+            self._engine.import_image(_EMPTY_TAR, *_IMAGE)
+            return self._engine.create_container(image, ["never-started"], name=name, labels=labels)

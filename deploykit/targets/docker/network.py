@@ -48,37 +48,32 @@ class AppNetwork:
             return self._ensure()
 
     def _ensure(self) -> dict[str, Any]:
-        if (found := self._find()) is not None:
+        if (found := self._engine.find_network(self._name)) is not None:
             return found
         trial = f"{self._name}.{self._chance.randrange(16**8):08x}"
-        self._engine.call("create_network", trial, labels=self._names.labels(Kind.NETWORK), check_duplicate=True)
+        self._engine.create_network(trial, labels=self._names.labels(Kind.NETWORK))
         try:
-            (config, *_) = self._engine.call("inspect_network", trial)["IPAM"]["Config"]
+            made = self._engine.find_network(trial)
         finally:
-            self._engine.find("remove_network", trial)
+            self._engine.remove_network(trial)
+        if made is None:
+            raise self._removed()
+        (config, *_) = made["IPAM"]["Config"]
         subnet = ipaddress.IPv4Network(config["Subnet"])
         lower = next(subnet.subnets())
         docker = {"Driver": "default", "Config": [{"Subnet": str(subnet), "IPRange": str(lower)}]}
         try:
-            self._engine.call(
-                "create_network",
-                self._name,
-                ipam=docker,
-                labels=self._names.labels(Kind.NETWORK),
-                check_duplicate=True,
-            )
+            self._engine.create_network(self._name, ipam=docker, labels=self._names.labels(Kind.NETWORK))
         except EngineError:
-            if (found := self._find()) is not None:  # somebody else was faster
+            if (found := self._engine.find_network(self._name)) is not None:  # somebody else was faster
                 return found
             raise
-        found = self._find()
-        if found is None:
-            raise DeploykitError(f"the network {self._name} was removed while it was made", next_step="try again")
+        if (found := self._engine.find_network(self._name)) is None:
+            raise self._removed()
         return found
 
-    def _find(self) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._engine.find("inspect_network", self._name)
-        return found
+    def _removed(self) -> DeploykitError:
+        return DeploykitError(f"the network {self._name} was removed while it was made", next_step="try again")
 
     def free_address(self, network: dict[str, Any], taken: Collection[str]) -> str:
         """An address of the upper half that nobody has. "" where the network's addresses can't be chosen."""
@@ -96,7 +91,7 @@ class AppNetwork:
     def remove(self) -> None:
         """Nothing happens when somebody (the edge) still uses it."""
         try:
-            self._engine.find("remove_network", self._name)
+            self._engine.remove_network(self._name)
         except EngineError as error:
             if "active endpoints" not in error.message:
                 raise

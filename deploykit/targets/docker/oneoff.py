@@ -43,7 +43,7 @@ def run_to_end(
         output.append(line)
         if on_line is not None:
             on_line(line)
-    found = engine.find("inspect_container", container)
+    found = engine.find_container(container)
     if found is None or found["State"]["Status"] != "exited":
         raise DeploykitError(
             f"{program} was ended by somebody else, its exit code is not known",
@@ -57,12 +57,12 @@ def _read(engine: Engine, container: str, lines: queue.SimpleQueue[str | None]) 
     """All its lines, then None when it has ended."""
     reader = LineReader()
     try:
-        for piece in engine.log(container):
+        for piece in engine.follow(container):
             for line in reader.feed(piece):
                 lines.put(line)
         for line in reader.last():
             lines.put(line)
-        engine.call("wait", container)
+        engine.wait(container)
     except DeploykitError:
         pass  # removed: the caller finds out
     finally:

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
-import tarfile
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process.docker import EngineError, LineReader
+from deploykit.process.docker import EngineConflict, EngineError, EngineNotFound, LineReader
 from deploykit.targets.docker.accessories import accessories, ensure_accessory, missing_image
 from deploykit.targets.docker.containers import (
     INNER_PORT,
@@ -34,6 +32,7 @@ from deploykit.targets.docker.containers import (
     port_of,
     secret_files,
     split_variables,
+    user_numbers,
     with_secrets,
     working_dir,
 )
@@ -47,7 +46,7 @@ from deploykit.targets.interface import OneOffResult, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from deploykit.process.docker import Engine
+    from deploykit.process.docker import Engine, HostOptions
     from deploykit.targets.docker.accessories import Accessory, AccessoryState
     from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff
 
@@ -58,7 +57,7 @@ _HALF_MADE_SECONDS = 5.0
 _STEP_SECONDS = 0.02
 _ALIVE = frozenset({"running", "restarting", "paused"})
 _NOT_LIMITED = Limits()
-_DEFAULTS: Mapping[str, Any] = {"init": True, "security_opt": ["no-new-privileges"], "log_config": LOG_CONFIG}
+_DEFAULTS: HostOptions = {"init": True, "security_opt": ["no-new-privileges"], "log_config": LOG_CONFIG}
 """`init`: a process 1 that passes signals on and buries the dead; most programs do neither."""
 
 
@@ -102,7 +101,7 @@ class DockerTarget:
         return [
             Problem(f"the engine at {self._engine.host} has no network {name}", f"docker network create {name}")
             for name in self._networks
-            if self._engine.find("inspect_network", name) is None
+            if self._engine.find_network(name) is None
         ]
 
     @property
@@ -125,11 +124,12 @@ class DockerTarget:
                     )
                 return present
             if found is not None:
-                self._remove(found["Id"])
+                self._engine.remove_container(found["Id"])
             try:
                 self._start(self._create(spec))
             except EngineError as error:
-                if not (error.conflict or error.not_found or "Address already in use" in error.message):
+                made_or_removed = isinstance(error, (EngineConflict, EngineNotFound))
+                if not (made_or_removed or "Address already in use" in error.message):
                     raise
                 time.sleep(_STEP_SECONDS)
                 continue
@@ -165,16 +165,19 @@ class DockerTarget:
             PORT_LABEL: str(self._port),
             **{f"{NOTE}{name}": value for name, value in spec.notes.items()},
         }
-        options: dict[str, Any] = self._limits.get(spec.process, _NOT_LIMITED).as_host_config()
+        host: HostOptions = {
+            **self._limits.get(spec.process, _NOT_LIMITED).as_host_options(),
+            "restart_policy": {"Name": "no"},
+        }
         if self._publishes:
-            options["port_bindings"] = {self._port: (self._engine.published_on(), None)}
+            host["port_bindings"] = {self._port: (self._engine.published_on(), None)}
         return self._container(
             self._names.container(spec.name),
             spec,
             tuple(word.replace("{port}", str(self._port)) for word in spec.argv),
             variables={"PORT": str(self._port)},
             labels=labels,
-            host_config={**options, "restart_policy": {"Name": "no"}},
+            host=host,
             address=address,
             stop_timeout=max(1, round(spec.stop_timeout)),
         )
@@ -187,7 +190,7 @@ class DockerTarget:
         *,
         variables: Mapping[str, str],
         labels: Mapping[str, str],
-        host_config: Mapping[str, Any],
+        host: HostOptions,
         address: str = "",
         stop_timeout: int = 10,
     ) -> str:
@@ -203,43 +206,38 @@ class DockerTarget:
             raise UsageError(
                 f"the image {of.image} says no command", next_step="set service.command, or CMD in the Dockerfile"
             )
-        call = self._engine.call
-        endpoint = call("create_endpoint_config", **({"ipv4_address": address} if address else {}))
-        made = call(
-            "create_container",
+        made = self._engine.create_container(
             image["Id"],
             command,
             name=name,
             entrypoint=entrypoint,
             environment={"PYTHONUNBUFFERED": "1", **plain, **variables},
-            labels=dict(labels),
+            labels=labels,
             working_dir=working_dir(of.cwd),
-            ports=[self._port] if "port_bindings" in host_config else None,
             stop_timeout=stop_timeout,
-            host_config=call(
-                "create_host_config",
-                network_mode=self._network.name,
-                binds=[f"{volume}:{folder}" for volume, folder in self._volumes.items()] or None,
+            network=self._network.name,
+            address=address,
+            host={
                 **_DEFAULTS,
-                **host_config,
-            ),
-            networking_config=call("create_networking_config", {self._network.name: endpoint}),
+                **host,
+                "binds": [f"{volume}:{folder}" for volume, folder in self._volumes.items()] or None,
+            },
         )
         try:
             for network in self._networks:
-                call("connect_container_to_network", made["Id"], network)
+                self._engine.connect_network(made, network)
             if secrets:
-                uid, gid = self._user(made["Id"], image["Config"].get("User") or "")
-                call("put_archive", made["Id"], "/", secret_files(secrets, uid, gid))
+                uid, gid = user_numbers(self._engine, made, image["Config"].get("User") or "")
+                self._engine.copy_into(made, secret_files(secrets, uid, gid))
         except BaseException:
-            self._remove(made["Id"])
+            self._engine.remove_container(made)
             raise
-        return str(made["Id"])
+        return made
 
     def _image(self, of: InstanceSpec | OneOff) -> dict[str, Any]:
         if not of.image:
             raise UsageError(f"no image was named for release {of.labels.release}", next_step="invoke build")
-        found: dict[str, Any] | None = self._engine.find("inspect_image", of.image)
+        found = self._engine.find_image(of.image)
         if found is None:
             raise DeploykitError(
                 f"the engine at {self._engine.host} does not have the image {of.image}",
@@ -247,26 +245,11 @@ class DockerTarget:
             )
         return found
 
-    def _user(self, container: str, user: str) -> tuple[int, int]:
-        """Numbers of the image's user, which may be a name; group 0 where none is said, as Docker has it."""
-        name, _, group = user.partition(":")
-        if not name or name.isdigit():
-            return int(name or 0), int(group) if group.isdigit() else 0
-        pieces, _ = self._engine.call("get_archive", container, "/etc/passwd")
-        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as tar:
-            file = tar.extractfile(tar.getmembers()[0])
-            lines = file.read().decode("utf-8", "replace").splitlines() if file is not None else []
-        for line in lines:
-            fields = line.split(":")
-            if fields[0] == name:
-                return int(fields[2]), int(fields[3])
-        raise DeploykitError(f"the image's user {name} is not in its /etc/passwd", next_step="set USER to a number")
-
     def _start(self, container: str) -> None:
         try:
-            self._engine.call("start", container)
+            self._engine.start(container)
         except EngineError as error:
-            self._remove(container)
+            self._engine.remove_container(container)
             if "/bin/sh" in error.message and "no such file" in error.message:
                 raise UsageError(
                     "the image has no /bin/sh, which loads the secrets into the program's environment",
@@ -276,12 +259,12 @@ class DockerTarget:
 
     def keep_alive(self, name: str, *, enabled: bool) -> None:
         container = self._names.container(name)
-        policy = {"Name": "unless-stopped" if enabled else "no"}
-        if self._engine.find("update_container", container, restart_policy=policy) is None or not enabled:
+        if not self._engine.set_restart_policy(container, "unless-stopped" if enabled else "no") or not enabled:
             return
         found = self._find(name)
         if found is not None and found["State"]["Status"] == "exited":
-            self._engine.find("start", container)  # the policy says nothing about what ended before
+            with contextlib.suppress(EngineNotFound):
+                self._engine.start(container)  # the policy says nothing about what ended before
 
     def stop(self, name: str, *, timeout: float) -> None:
         found = self._find(name)
@@ -291,25 +274,13 @@ class DockerTarget:
     def _end(self, container: str, *, timeout: float, signal: str = "SIGTERM") -> None:
         """Ask it to end, kill it after the time, and remove it."""
         with contextlib.suppress(EngineError):  # it ended, or does not answer in time: it is removed all the same
-            self._engine.call("kill", container, signal)
-            self._engine.call("wait", container, timeout=max(timeout, 0.001))
-        self._remove(container)
-
-    def _remove(self, container: str) -> None:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._engine.find("remove_container", container, force=True, v=True)
-            except EngineError as error:
-                if not error.conflict or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)  # somebody else removes it
-                continue
-            return
+            self._engine.kill(container, signal)
+            self._engine.wait(container, timeout=max(timeout, 0.001))
+        self._engine.remove_container(container)
 
     def instances(self) -> Sequence[Instance]:
         found = (
-            self._engine.find("inspect_container", each["Id"])
+            self._engine.find_container(each["Id"])
             for each in self._engine.containers(self._names.labels(Kind.INSTANCE))
         )
         return tuple(sorted((self._instance(each) for each in found if each is not None), key=lambda one: one.name))
@@ -319,8 +290,7 @@ class DockerTarget:
         return self._instance(found) if found is not None else None
 
     def _find(self, name: str) -> dict[str, Any] | None:
-        found: dict[str, Any] | None = self._engine.find("inspect_container", self._names.container(name))
-        return found
+        return self._engine.find_container(self._names.container(name))
 
     @property
     def _publishes(self) -> bool:
@@ -337,9 +307,8 @@ class DockerTarget:
         return self._logs(self._names.container(name), tail=lines)
 
     def _logs(self, container: str, *, tail: int | str = "all") -> Sequence[str]:
-        said = self._engine.find("logs", container, tail=tail) or b""
         reader = LineReader()
-        return (*reader.feed(said), *reader.last())
+        return (*reader.feed(self._engine.logs(container, tail=tail)), *reader.last())
 
     def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         return follow(self._engine, {name: self._names.container(name) for name in names})
@@ -347,12 +316,10 @@ class DockerTarget:
     def execute(self, name: str, argv: Sequence[str]) -> OneOffResult:
         """Run a command inside an instance that runs. Its secrets are files there, not in this command's environment."""
         began = time.monotonic()
-        call = self._engine.call
-        made = call("exec_create", self._names.container(name), list(argv))
+        code, said = self._engine.execute(self._names.container(name), argv)
         reader = LineReader()
-        output = [*reader.feed(call("exec_start", made["Id"])), *reader.last()]
-        code = int(call("exec_inspect", made["Id"])["ExitCode"])
-        return OneOffResult(exit_code=exit_code(code), output=tuple(output), seconds=time.monotonic() - began)
+        output = (*reader.feed(said), *reader.last())
+        return OneOffResult(exit_code=exit_code(code), output=output, seconds=time.monotonic() - began)
 
     def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
         """A container of its own. A caller that was killed finds it again: the same command of the same release is
@@ -364,20 +331,20 @@ class DockerTarget:
         digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
         name = self._names.container(f"{one_off.labels.release}-run-{digest}")
         began = time.monotonic()
-        found = self._engine.find("inspect_container", name)
+        found = self._engine.find_container(name)
         if found is not None and found["State"]["Status"] not in {"running", "exited"}:
-            self._remove(found["Id"])
+            self._engine.remove_container(found["Id"])
             found = None
         try:
             if found is None:
                 labels = {**label_values(one_off.labels), **self._names.labels(Kind.ONE_OFF)}
-                made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host_config={})
+                made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host={})
                 for at, folder in one_off.files.items():
-                    self._engine.call("put_archive", made, "/", folder_archive(at, folder))
+                    self._engine.copy_into(made, folder_archive(at, folder))
                 self._start(made)
             code, output = run_to_end(self._engine, name, PurePath(one_off.argv[0]).name, one_off.timeout, on_line)
         finally:
-            self._remove(name)
+            self._engine.remove_container(name)
         return OneOffResult(exit_code=code, output=tuple(output), seconds=time.monotonic() - began)
 
     # ---- accessories
@@ -387,7 +354,7 @@ class DockerTarget:
         it. `tell` hears of one that was made by other settings.
         """
         self._network.ensure()
-        return ensure_accessory(self._engine, self._names, accessory, user=self._user, tell=tell)
+        return ensure_accessory(self._engine, self._names, accessory, tell=tell)
 
     def accessories(self) -> Sequence[AccessoryState]:
         return accessories(self._engine, self._names)
@@ -417,12 +384,13 @@ class DockerTarget:
         for kind in (Kind.INSTANCE, Kind.ONE_OFF, Kind.ACCESSORY):
             found = self._engine.containers(self._names.labels(kind))
             for each in found:
-                with contextlib.suppress(EngineError):  # it ended before
-                    own = self._engine.call("inspect_container", each["Id"])["Config"].get("StopSignal")
-                    self._engine.call("kill", each["Id"], own or "SIGTERM")
+                shown = self._engine.find_container(each["Id"])
+                if shown is not None:
+                    with contextlib.suppress(EngineError):  # it ended before
+                        self._engine.kill(each["Id"], shown["Config"].get("StopSignal") or "SIGTERM")
             for each in found:
                 seconds = float(each["Labels"].get(f"{PREFIX}stop", "10"))
                 with contextlib.suppress(EngineError):
-                    self._engine.call("wait", each["Id"], timeout=seconds)
-                self._remove(each["Id"])
+                    self._engine.wait(each["Id"], timeout=seconds)
+                self._engine.remove_container(each["Id"])
         self._network.remove()

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -22,9 +23,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import docker
 import pytest
 
 from deploykit.process.docker import Engine
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "fixtures"))
+from sweeping import sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +62,7 @@ def engine() -> Iterator[Engine]:
     one = Engine()
     if (problem := one.problem()) is not None:
         pytest.exit(f"the Docker tests need an engine: {problem.message}", 3)
-    if one.find("inspect_image", EDGE) is None:
+    if one.find_image(EDGE) is None:
         subprocess.run(
             [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", EDGE, "-"],
             input=_EDGE.encode(),
@@ -68,19 +73,6 @@ def engine() -> Iterator[Engine]:
         )
     yield one
     one.close()
-
-
-def sweep(engine: Engine, app: str) -> None:
-    """Remove everything of this app."""
-    wanted = {"label": [f"deploykit.app={app}"]}
-    for each in engine.containers({"deploykit.app": app}):
-        engine.find("remove_container", each["Id"], force=True, v=True)
-    for each in engine.call("networks", filters=wanted):
-        engine.find("remove_network", each["Id"])
-    for each in engine.call("volumes", filters=wanted)["Volumes"] or []:
-        engine.find("remove_volume", each["Name"], force=True)
-    for each in engine.call("images", filters={"label": [f"io.deploykit.app={app}"]}):
-        engine.find("remove_image", each["Id"], force=True)
 
 
 def free_port() -> int:
@@ -129,7 +121,7 @@ class Shop:
             return str(answer.read().decode())
 
     def images(self) -> set[str]:
-        found = self.engine.call("images", filters={"label": [f"io.deploykit.app={self.app}"]})
+        found = self.engine.images(f"io.deploykit.app={self.app}")
         return {each["Id"] for each in found}
 
 
@@ -139,7 +131,7 @@ def shop(typed: Any, state: Path, tiny: Path, foreign_repo: Any, engine: Engine)
     made = Shop(typed, state, tiny, foreign_repo, engine, app, free_port())
     made.settings()
     yield made
-    sweep(engine, app)
+    sweep(app)
 
 
 def test_a_release_a_rollback_and_what_is_said_of_them(shop: Shop) -> None:
@@ -178,17 +170,15 @@ def test_no_secret_is_in_what_the_engine_shows(shop: Shop) -> None:
     said = shop("exec", """sh -c 'printf %s "$API_TOKEN" | wc -c'""").ok()
     assert str(len(word)) in said.both
     (container,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
-    shown = json.dumps(shop.engine.call("inspect_container", container["Id"]))
+    shown = json.dumps(shop.engine.find_container(container["Id"]))
     assert "DEPLOYKIT_VERSION" in shown
     assert word not in shown
-    assert word not in json.dumps(shop.engine.call("history", ran["digest"]))
+    with contextlib.closing(docker.APIClient(version="auto")) as sdk:
+        assert word not in json.dumps(sdk.history(ran["digest"]))
     # The values that were kept here are lost: what the service prints of them is masked all the same.
     for kept in shop.state.rglob("values/r*.json"):
         kept.unlink()
-    shop.engine.call(
-        "exec_start",
-        shop.engine.call("exec_create", container["Id"], ["sh", "-c", f"echo {word} > /proc/1/fd/1"])["Id"],
-    )
+    shop.engine.execute(container["Id"], ["sh", "-c", f"echo {word} > /proc/1/fd/1"])
     said = shop("logs").ok()
     assert "***" in said.out
     assert word not in said.both
@@ -300,7 +290,7 @@ def test_a_base_for_another_processor_is_said(shop: Shop) -> None:
         shop.fixtures.commit(shop.repo, "Another base")
         ran = shop("release")
     finally:
-        shop.engine.find("remove_image", name, force=True)
+        shop.engine.remove_image(name, force=True)
     text = " ".join(ran.both.split())
     assert ran.code == 3, text
     assert f"the base image {name} is for linux/s390x, and the image is built for linux/amd64" in text
@@ -402,7 +392,8 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Sh
     """Containers of a version of the kit that kept no note: the label is left out of the copy that takes their place."""
     shop.release("one")
     (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
-    shown = shop.engine.call("inspect_container", found["Id"])
+    shown = shop.engine.find_container(found["Id"])
+    assert shown is not None
     assert json.loads(shown["Config"]["Labels"]["deploykit.note.spec"])["app"] == shop.app
     lose_the_record(shop)
     docker = os.environ.get("DOCKER", "/usr/bin/docker")
@@ -410,7 +401,7 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Sh
         name: value for name, value in shown["Config"]["Labels"].items() if not name.startswith("deploykit.note.")
     }
     network, endpoint = next(iter(shown["NetworkSettings"]["Networks"].items()))
-    shop.engine.call("remove_container", found["Id"], force=True)
+    shop.engine.remove_container(found["Id"])
     words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     words += [word for value in shown["Config"]["Env"] for word in ("--env", value)]
     words += ["--name", shown["Name"].strip("/"), "--network", network, "--ip", endpoint["IPAddress"]]
@@ -605,7 +596,7 @@ def postgres(server: Any) -> str:
 @pytest.fixture
 def postgres_for_containers(postgres: str, engine: Engine) -> Iterator[str]:
     """The same, as containers reach it: by the address that this machine has on the engine's own network."""
-    (place,) = engine.call("inspect_network", "bridge")["IPAM"]["Config"]
+    (place,) = engine.find_network("bridge")["IPAM"]["Config"]
     # An engine that made this network itself does not say so: it takes the first address then.
     gateway = place.get("Gateway") or str(next(ip_network(place["Subnet"]).hosts()))
     folder = postgres.partition("host=")[2].partition("&")[0]
@@ -649,7 +640,7 @@ def test_a_foreign_repository_is_released_migrated_and_rolled_back(
         assert shop("rollback", "--json").ok().json["version"] == first["version"]
         assert json.loads(shop.serves("/quote?weight_kg=2"))["price_cents"] == foreign_repo.QUOTES[1]
     finally:
-        sweep(engine, app)
+        sweep(app)
 
 
 # Several processes of one app -----------------------------------------------------------------------------------------
@@ -741,7 +732,7 @@ ENTRYPOINT ["/bin/sh", "/start.sh"]
 @pytest.fixture(scope="module")
 def postgres_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A real PostgreSQL 15, as an image that starts as the official one does: a password, and data in a folder."""
-    if engine.find("inspect_image", POSTGRES) is None:
+    if engine.find_image(POSTGRES) is None:
         folder = tmp_path_factory.mktemp("postgres")
         (folder / "Dockerfile").write_text(_POSTGRES)
         (folder / "start.sh").write_text(_START_POSTGRES)
@@ -789,12 +780,13 @@ database = "env:DATABASE_URL"
     (repo / ".env.staging").write_text(f"POSTGRES_PASSWORD={word}\nDATABASE_URL={url}\n")
     foreign_repo.commit(repo, "To Docker, with its database")
     yield shop
-    sweep(engine, app)
+    sweep(app)
 
 
 def the_accessory(shop: Shop) -> dict[str, Any]:
     (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "accessory"})
-    shown: dict[str, Any] = shop.engine.call("inspect_container", found["Id"])
+    shown = shop.engine.find_container(found["Id"])
+    assert shown is not None
     return shown
 
 

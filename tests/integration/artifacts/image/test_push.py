@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +13,6 @@ from deploykit.artifacts.image.push import Backoff, TagTaken, push
 from deploykit.artifacts.image.registry import Refused, Registry, Unavailable
 from deploykit.artifacts.image.tags import Tag, plan_tags
 from deploykit.model import UsageError
-from deploykit.process.docker import Engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,27 +28,24 @@ def pauses() -> list[float]:
     return []
 
 
-@pytest.fixture(params=[False, True], ids=["by docker push", "by the engine's API"])
-def pushed(request: pytest.FixtureRequest, login, registry, between, app_name: str, pauses: list[float]):
+@pytest.fixture
+def pushed(login, registry, between, app_name: str, pauses: list[float]):
     """Push an image id to the registry, directly or (`through`) by the proxy; pauses are noted, not made."""
-    api = Engine() if request.param else None
 
     def act(image: str, tags=TAGS, *, through: bool = False, docker=None, attempts: int = 3, name: str = ""):
         address = between.address if through else registry.address
         docker = docker if docker is not None else login(registry.address, between.address)
         return push(
-            replace(docker, api=api),
+            docker,
             image,
             parse_repository(f"{address}/{name or app_name}"),
             tags,
             backoff=Backoff(attempts=attempts),
             sleep=pauses.append,
-            timeout=90,
+            silence=90,
         )
 
-    yield act
-    if api is not None:
-        api.close()
+    return act
 
 
 def on_manifest(times: int, answer: bytes | str):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import subprocess
 
+import docker
 import pytest
 
 from deploykit.edge.docker import DockerEdge
-from deploykit.process.docker import Engine, EngineError
+from deploykit.process.docker import Engine
 
 BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
 IMAGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm")
@@ -33,8 +33,16 @@ def engine():
 
 
 @pytest.fixture(scope="session")
+def sdk():
+    """Docker's SDK, for what the kit never asks of an engine."""
+    one = docker.APIClient(version="auto")
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
 def image(engine):
-    if engine.find("inspect_image", IMAGE) is None:
+    if engine.find_image(IMAGE) is None:
         subprocess.run(
             [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", IMAGE, "-"],
             input=_DOCKERFILE.encode(),
@@ -52,23 +60,22 @@ def no_haproxy() -> str:
 
 
 @pytest.fixture
-def environment(engine):
+def environment(engine, sdk):
     """An environment of this test's own; whatever was made in it is removed."""
     name = f"test{os.getpid()}-{next(_numbers)}"
-    engine.call("create_network", f"shop.{name}", labels={"deploykit.environment": name})
+    engine.create_network(f"shop.{name}", labels={"deploykit.environment": name})
     yield name
     for each in engine.containers({"deploykit.environment": name}):
-        with contextlib.suppress(EngineError):
-            engine.find("remove_container", each["Id"], force=True)
-    engine.find("remove_network", f"shop.{name}")
-    for each in engine.call("volumes", filters={"label": [f"deploykit.environment={name}"]})["Volumes"] or []:
-        engine.find("remove_volume", each["Name"], force=True)
+        engine.remove_container(each["Id"])
+    engine.remove_network(f"shop.{name}")
+    for each in sdk.volumes(filters={"label": [f"deploykit.environment={name}"]})["Volumes"] or []:
+        sdk.remove_volume(each["Name"], force=True)
 
 
 @pytest.fixture
 def app_host(engine, environment):
     """This machine, as the containers see it."""
-    return engine.call("inspect_network", f"shop.{environment}")["IPAM"]["Config"][0]["Gateway"]
+    return engine.find_network(f"shop.{environment}")["IPAM"]["Config"][0]["Gateway"]
 
 
 @pytest.fixture

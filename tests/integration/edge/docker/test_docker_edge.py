@@ -35,15 +35,15 @@ def two(make_edge, app):
 
 
 @pytest.fixture
-def other_image(engine, image):
+def other_image(sdk, image):
     """The same HAProxy in another image, as an upgrade would bring."""
-    made = engine.call("create_container", image, ["true"])["Id"]
-    found = engine.call("commit", made, repository="deploykit-test-haproxy", tag="next", message="next")["Id"]
-    engine.call("remove_container", made)
+    made = sdk.create_container(image, ["true"])["Id"]
+    found = sdk.commit(made, repository="deploykit-test-haproxy", tag="next", message="next")["Id"]
+    sdk.remove_container(made)
     yield "deploykit-test-haproxy:next"
-    for each in engine.call("containers", all=True, filters={"ancestor": found}):
-        engine.call("remove_container", each["Id"], force=True)
-    engine.call("remove_image", found, force=True)
+    for each in sdk.containers(all=True, filters={"ancestor": found}):
+        sdk.remove_container(each["Id"], force=True)
+    sdk.remove_image(found, force=True)
 
 
 def test_an_upgrade_to_another_image_loses_nothing(two, make_edge, other_image, load, client, eventually):
@@ -73,7 +73,7 @@ def test_an_ensure_that_finds_everything_as_it_should_be_changes_nothing(two, ma
 
 def test_a_killed_proxy_comes_back_with_its_weights_and_nobody_is_refused(two, engine, load, client, eventually):
     (proxy,) = proxies(two)
-    pid = engine.call("inspect_container", proxy.id)["State"]["Pid"]
+    pid = engine.find_container(proxy.id)["State"]["Pid"]
     with load(two.url(), clients=8) as clients:
         clients.more(200)
         os.kill(pid, signal.SIGKILL)  # as a crash would: the engine is not asked
@@ -81,14 +81,14 @@ def test_a_killed_proxy_comes_back_with_its_weights_and_nobody_is_refused(two, e
     # What was in flight on the dead process is lost, one request of each client at most; who connects waits.
     assert len(clients.lost) <= 8
     assert not [cause for cause in clients.lost if "refused" in cause.lower()]
-    assert engine.call("inspect_container", proxy.id)["RestartCount"] == 1
+    assert engine.find_container(proxy.id)["RestartCount"] == 1
     assert weights(two) == {"r1-web-0": 0, "r2-web-0": 100}
     assert client(two.url()).get() == (200, "r2")
 
 
-def test_a_holder_that_was_started_again_gets_its_proxies_back_by_itself(two, engine, client, eventually):
+def test_a_holder_that_was_started_again_gets_its_proxies_back_by_itself(two, sdk, client, eventually):
     time.sleep(1.1)  # its age is counted in seconds
-    engine.call("restart", two._containers.holder, timeout=0)
+    sdk.restart(two._containers.holder, timeout=0)
 
     def answers():
         here = client(two.url())
@@ -170,7 +170,7 @@ def test_an_edge_that_is_down_says_so(make_edge, app):
 def test_only_the_public_port_can_be_reached(two, engine):
     """The control socket is a Unix socket: nothing but the public port listens in any of the containers."""
     for each in (two._containers.holder, proxies(two)[0].id):
-        pid = engine.call("inspect_container", each)["State"]["Pid"]
+        pid = engine.find_container(each)["State"]["Pid"]
         listening = set()
         for table in ("tcp", "tcp6"):
             rows = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
@@ -180,9 +180,9 @@ def test_only_the_public_port_can_be_reached(two, engine):
         assert listening - dns <= {8080}
 
 
-def test_the_proxy_is_nobody(two, engine):
+def test_the_proxy_is_nobody(two, sdk):
     (proxy,) = proxies(two)
-    rows = engine.call("top", proxy.id, "-o pid,uid,comm")["Processes"]
+    rows = sdk.top(proxy.id, "-o pid,uid,comm")["Processes"]
     assert [row[1:] for row in rows] == [["65534", "haproxy"]]
 
 

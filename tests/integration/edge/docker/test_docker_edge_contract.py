@@ -23,6 +23,6 @@ class TestDockerEdge(EdgeContract):
     def pid(self, engine):
         def pid(edge):
             (proxy,) = [proxy for proxy in edge._containers.proxies() if proxy.running]
-            return engine.call("inspect_container", proxy.id)["State"]["Pid"]
+            return engine.find_container(proxy.id)["State"]["Pid"]
 
         return pid

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
+import sys
+from pathlib import Path
 
+import docker
 import pytest
 
-from deploykit.process.docker import Engine, EngineError
+from deploykit.process.docker import Engine
 from deploykit.targets.docker import DockerTarget
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "fixtures"))
+from sweeping import sweep
 
 BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
 """An image with python3 that the engine has."""
 _numbers = itertools.count()
-
-
-def sweep(engine: Engine, app: str) -> None:
-    """Remove everything of this app."""
-    labels = {"deploykit.app": app}
-    for each in engine.containers(labels):
-        with contextlib.suppress(EngineError):
-            engine.find("remove_container", each["Id"], force=True, v=True)
-    wanted = {"label": [f"deploykit.app={app}"]}
-    for each in engine.call("networks", filters=wanted):
-        engine.find("remove_network", each["Id"])
-    for each in engine.call("volumes", filters=wanted)["Volumes"] or []:
-        engine.find("remove_volume", each["Name"], force=True)
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +26,26 @@ def engine():
     one = Engine()
     if (problem := one.problem()) is not None:
         pytest.exit(f"the Docker tests need an engine: {problem.message}", 3)
-    if one.find("inspect_image", BASE) is None:
+    if one.find_image(BASE) is None:
         pytest.exit(f"the Docker tests need an image with python3: {BASE} (set DK_BASE_IMAGE)", 3)
     yield one
     one.close()
 
 
+@pytest.fixture(scope="session")
+def sdk():
+    """Docker's SDK, for what the kit never asks of an engine."""
+    one = docker.APIClient(version="auto")
+    yield one
+    one.close()
+
+
 @pytest.fixture
-def app(engine):
+def app():
     """An app of this test's own."""
     name = f"shop{os.getpid()}-{next(_numbers)}"
     yield name
-    sweep(engine, name)
+    sweep(name)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from target_contract import SERVE, SLEEP, ask, one, until
 
 from deploykit.model import DeploykitError, Labels, Secret, UsageError
 from deploykit.process.docker import Engine
-from deploykit.process.docker import engine as engine_module
 from deploykit.targets.docker import Accessory, DockerTarget, Limits
 from deploykit.targets.interface import InstanceSpec, InstanceState, OneOff
 
@@ -47,7 +46,7 @@ def spec(labels, base):
 
 
 def container(engine, app, name="r1-web-0"):
-    return engine.call("inspect_container", f"{app}.test.{name}")
+    return engine.find_container(f"{app}.test.{name}")
 
 
 # ---- what it is made of
@@ -59,7 +58,7 @@ def test_a_container_carries_all_labels_and_runs_the_image_by_its_id(target, eng
     kept = {name.removeprefix("deploykit."): value for name, value in found["Config"]["Labels"].items()}
     assert {"app", "environment", "release", "version", "digest", "anchor", "process", "replica"} <= set(kept)
     assert (kept["release"], kept["digest"], kept["anchor"], kept["process"]) == ("r1", "sha256:00", "abc", "web")
-    assert found["Image"] == engine.call("inspect_image", base)["Id"]
+    assert found["Image"] == engine.find_image(base)["Id"]
 
 
 def test_secrets_are_in_files_for_the_program_alone_and_in_nothing_that_docker_shows(target, engine, app, spec):
@@ -77,17 +76,17 @@ def test_secrets_are_in_files_for_the_program_alone_and_in_nothing_that_docker_s
     assert "WORD=plain" in shown
 
 
-def test_secrets_belong_to_the_user_that_the_image_names(target, engine, app, spec, base):
-    made = engine.call("create_container", base, ["true"])["Id"]
-    image = engine.call("commit", made, repository=f"dk-user-{app}", changes=["USER www-data"])["Id"]
-    engine.call("remove_container", made)
+def test_secrets_belong_to_the_user_that_the_image_names(target, engine, sdk, app, spec, base):
+    made = engine.create_container(base, ["true"], name=f"{app}-user", labels={"deploykit.app": app})
+    image = sdk.commit(made, repository=f"dk-user-{app}", changes=["USER www-data"])["Id"]
+    engine.remove_container(made)
     try:
         source = "import os, stat; print(os.getuid(), len(os.environ['TOKEN']), os.stat('/run/deploykit/TOKEN').st_uid)"
         target.start(spec(source, image=image, variables={"TOKEN": Secret("hunter2")}))
         assert list(until(lambda: target.logs("r1-web-0"))) == ["33 7 33"]
         target.stop("r1-web-0", timeout=1)
     finally:
-        engine.call("remove_image", image, force=True)
+        engine.remove_image(image, force=True)
 
 
 def test_limits_and_the_restart_policy_reach_the_engine(engine, app, spec):
@@ -115,8 +114,8 @@ def test_processes_of_one_app_stand_beside_each_other_and_see_each_other(target,
 def test_an_address_outlives_a_restart_by_the_engine(target, engine, app, spec):
     first = target.start(spec())
     target.keep_alive(first.name, enabled=True)
-    engine.call("kill", f"{app}.test.r1-web-0", "SIGKILL")
-    engine.call("start", f"{app}.test.r1-web-0")
+    engine.kill(f"{app}.test.r1-web-0", "SIGKILL")
+    engine.start(f"{app}.test.r1-web-0")
     assert one(target, first.name).host == first.host
     others = [target.start(spec(replica=number)).host for number in (1, 2)]
     assert len({first.host, *others}) == 3
@@ -184,11 +183,11 @@ def test_an_accessory_is_started_once_and_left_alone_and_its_data_stay(target, e
     assert len(target.instances()) == 1
     target.down()
     target.ensure_accessory(redis)
-    until(lambda: engine.call("inspect_container", f"{app}.test.redis")["State"]["Running"])
+    until(lambda: engine.find_container(f"{app}.test.redis")["State"]["Running"])
     read = OneOff(labels=spec().labels, argv=("true",), cwd=Path("/"), image=base)
     assert target.run(read).exit_code == 0
-    made = engine.call("exec_create", f"{app}.test.redis", ["cat", "/data/said"])
-    assert until(lambda: engine.call("exec_start", made["Id"])).startswith(b"x")
+    code, said = engine.execute(f"{app}.test.redis", ["cat", "/data/said"])
+    assert (code, said[:1]) == (0, b"x")
 
 
 # ---- other wires
@@ -335,8 +334,12 @@ def tls(tmp_path):
         each.join(10)
 
 
-def test_an_engine_over_tcp_is_reached_with_certificates_and_not_without(tls, app, spec):
+def test_an_engine_over_tcp_is_reached_with_certificates_and_not_without(tls, app, spec, monkeypatch):
     port, folder = tls
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # an authority that is not the engine's
+        monkeypatch.setenv(name, str(folder / "client.crt"))
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     environ = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": str(folder)}
     engine = Engine(f"tcp://127.0.0.1:{port}", environ=environ)
     target = DockerTarget(app, "test", engine)
@@ -354,12 +357,6 @@ def test_an_engine_that_does_not_run_is_said_to_be_so(tmp_path):
     (problem,) = DockerTarget("shop", "test", Engine(f"unix://{tmp_path}/none.sock")).preflight()
     assert f"no Docker Engine answers at unix://{tmp_path}/none.sock" in problem.message
     assert "systemctl start docker" in problem.next_step
-
-
-def test_a_missing_sdk_is_named_with_the_line_that_installs_it(monkeypatch):
-    monkeypatch.setattr(engine_module.importlib.util, "find_spec", lambda _name: None)
-    (problem,) = DockerTarget("shop", "test", Engine("unix:///x")).preflight()
-    assert problem.next_step == "pip install 'deploykit[docker]'"
 
 
 # ---- the lock
@@ -428,14 +425,14 @@ def test_the_lock_is_seen_by_another_engine_client_and_is_never_started(target, 
     assert held["State"] == "created"
 
 
-def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, app, base, spec):
+def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, sdk, app, base, spec):
     volume, network = f"{app}-uploads", f"{app}-others"
     target = DockerTarget(
         app, "test", engine, limits={"web": Limits(pids=64)}, volumes={volume: "/srv/uploads"}, networks=(network,)
     )
     (problem,) = target.preflight()
     assert problem.next_step == f"docker network create {network}"
-    engine.call("create_network", network)
+    engine.create_network(network, labels={"deploykit.app": app})
     try:
         assert list(target.preflight()) == []
         target.start(spec("open('/srv/uploads/it', 'w').write('kept'); import time; time.sleep(600)"))
@@ -446,31 +443,31 @@ def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, app, 
         until(lambda: list(target.run(read).output) == ["kept"])
     finally:
         target.down()
-        engine.find("remove_network", network)
-        engine.find("remove_volume", volume, force=True)
+        engine.remove_network(network)
+        sdk.remove_volume(volume)
 
 
 def test_a_log_that_was_read_to_its_end_leaves_no_dead_connection_to_others(engine, app, base):
     """The stream ends its socket: where that was found in the pool again, every second request of other threads failed."""
-    made = engine.call("create_container", base, ["echo", "hello"], name=f"{app}-said", labels={"deploykit.app": app})
+    made = engine.create_container(base, ["echo", "hello"], name=f"{app}-said", labels={"deploykit.app": app})
     failed = []
 
     def read():
         for _ in range(20):
             try:
-                assert b"".join(engine.log(made["Id"])) == b"hello\n"
-                engine.call("wait", made["Id"])
+                assert b"".join(engine.follow(made)) == b"hello\n"
+                engine.wait(made)
             except Exception as error:
                 failed.append(repr(error))
 
     try:
-        engine.call("start", made["Id"])
-        engine.call("wait", made["Id"])
+        engine.start(made)
+        engine.wait(made)
         readers = [threading.Thread(target=read) for _ in range(4)]
         for reader in readers:
             reader.start()
         for reader in readers:
             reader.join(60)
     finally:
-        engine.call("remove_container", made["Id"], force=True)
+        engine.remove_container(made)
     assert failed == []

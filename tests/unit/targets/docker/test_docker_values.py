@@ -36,8 +36,8 @@ def test_a_signal_is_a_negative_exit_code(said, meant):
 
 
 def test_no_limit_is_not_handed_on():
-    assert Limits().as_host_config() == {}
-    assert Limits(cpus=1.5).as_host_config() == {"nano_cpus": 1_500_000_000}
+    assert Limits().as_host_options() == {}
+    assert Limits(cpus=1.5).as_host_options() == {"nano_cpus": 1_500_000_000}
 
 
 def test_a_relative_folder_is_the_images_own():

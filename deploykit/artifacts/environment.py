@@ -11,9 +11,10 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.files import canonical, flocked, freeze, remove, sha256
+from deploykit.artifacts.files import canonical, freeze, remove, sha256
 from deploykit.artifacts.requirements import TREE
 from deploykit.artifacts.uv import uv
+from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,9 +1,8 @@
-"""Folders as content: their hash, making them read-only, removing them again, and locks between processes."""
+"""Folders as content: their hash, making them read-only, and removing them again."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["canonical", "flocked", "folder_hash", "freeze", "remove", "sha256", "try_flock", "write_atomically"]
+__all__ = ["canonical", "folder_hash", "freeze", "remove", "sha256"]
 
 
 def sha256(text: str) -> str:
@@ -70,51 +69,3 @@ def remove(folder: Path) -> None:
         for place, _, _ in os.walk(folder):
             Path(place).chmod(0o755)
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is either there as a whole or not at all, and survives a power cut once this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-
-
-def try_flock(path: Path, *, shared: bool = False, wait: bool = False) -> int | None:
-    """Lock the file `path`, made if needed; returns its descriptor (closing it unlocks), None when it is taken.
-
-    The kernel gives the lock back when its holder dies, however it dies.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-            # Somebody may have removed the file between opening and locking it: then the lock guards nothing.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def flocked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock on `path`, waiting for it; `on_wait` is called once if somebody else has it."""
-    descriptor = try_flock(path, shared=shared)
-    if descriptor is None:
-        on_wait()
-        descriptor = try_flock(path, shared=shared, wait=True)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.artifacts import git
 from deploykit.artifacts.artifact import FORMAT, MANIFEST, Artifact, digest_of
 from deploykit.artifacts.environment import Environments
-from deploykit.artifacts.files import canonical, flocked, folder_hash, freeze, sha256
+from deploykit.artifacts.files import canonical, folder_hash, freeze, sha256
 from deploykit.artifacts.interpreter import Interpreter, inspect
 from deploykit.artifacts.lock import Lock, project_table, resolve
 from deploykit.artifacts.store import Store
@@ -25,6 +25,7 @@ from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import build_wheel, install_wheel, version_variables
 from deploykit.model import DeploykitError
 from deploykit.process import run
+from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

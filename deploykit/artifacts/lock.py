@@ -11,10 +11,11 @@ import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from deploykit.artifacts.files import canonical, sha256, write_atomically
+from deploykit.artifacts.files import canonical, sha256
 from deploykit.artifacts.requirements import TREE, Requirements, all_hashed, logical, read
 from deploykit.artifacts.uv import uv
 from deploykit.model import UsageError
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +166,8 @@ def _resolved(source: str, wanted: Requirements, tree: Path, interpreter: Interp
         )
         # Options, such as the index, are not part of uv's answer and are wanted when it is installed.
         options = "".join(f"{line}\n" for line in wanted.options)
-        write_atomically(result, options + answer.read_text(encoding="utf-8").replace(str(tree), TREE))
+        resolved = answer.read_text(encoding="utf-8").replace(str(tree), TREE)
+        write_atomically(result, options + resolved, durable=True)
     text = result.read_text(encoding="utf-8")
     return Lock(
         source=source,

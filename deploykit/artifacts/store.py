@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts.artifact import MANIFEST, Artifact
 from deploykit.artifacts.environment import usable
-from deploykit.artifacts.files import flocked, remove, try_flock, write_atomically
+from deploykit.artifacts.files import remove
 from deploykit.artifacts.layout import resolutions
 from deploykit.model import DeploykitError
+from deploykit.process.files import flocked, try_flock, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -128,7 +129,7 @@ class Store:
         return artifact
 
     def remember(self, key: str, digest: str) -> None:
-        write_atomically(self.builds / key, f"{digest}\n")
+        write_atomically(self.builds / key, f"{digest}\n", durable=True)
 
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
@@ -179,7 +180,8 @@ class Store:
         What other owners keep stays, and so does what was built or used less than `min_age` seconds ago: a release that
         has just built it may not have been recorded yet. Waits for builds under way.
         """
-        write_atomically(self._references / re.sub(r"[^a-z0-9.-]+", "_", owner.lower()), "\n".join(sorted(keep)))
+        reference = self._references / re.sub(r"[^a-z0-9.-]+", "_", owner.lower())
+        write_atomically(reference, "\n".join(sorted(keep)), durable=True)
         removed = []
         with flocked(self.locks / "store"):
             kept = set(keep)

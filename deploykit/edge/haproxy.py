@@ -15,7 +15,6 @@ from deploykit.edge.accesslog import count, lines_since, mark_of
 from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import APP, SOCKET, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
-from deploykit.edge.files import locked, private_folder, write_synced
 from deploykit.edge.interface import Mark, Problem, Traffic
 from deploykit.edge.ports import check_free, find_free
 from deploykit.edge.privileges import unprivileged
@@ -24,6 +23,7 @@ from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.state import EdgeState, parse_state
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError
+from deploykit.process.files import flocked, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -139,7 +139,8 @@ class HAProxyEdge(WeightedProxy):
     # -- the file ------------------------------------------------------------------------------------------------
 
     def _changing(self) -> AbstractContextManager[None]:
-        return locked(private_folder(self._folder) / "lock")
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return flocked(self._folder / "lock")
 
     def _state(self) -> EdgeState:
         """The state in the file, or a new one with a port and a token of its own, which is written at once."""
@@ -152,7 +153,7 @@ class HAProxyEdge(WeightedProxy):
             state = EdgeState(
                 port=port, token=secrets.token_hex(16), health=self._health_path or "/health", servers={}, past={}
             )
-            private_folder(self._folder)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._write(state)
             return state
         state = parse_state(text, source=str(self._file))
@@ -171,7 +172,7 @@ class HAProxyEdge(WeightedProxy):
         return self._process.lingering()
 
     def _write(self, state: EdgeState) -> None:
-        write_synced(self._file, render(state, self._options()))
+        write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
 
     def _options(self) -> ConfigOptions:
         return ConfigOptions(

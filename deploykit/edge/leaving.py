@@ -15,7 +15,7 @@ import signal
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from deploykit.edge.files import write_synced
+from deploykit.process.files import write_atomically
 from deploykit.process.supervisor.daemon.identity import is_same_process, process_identity
 
 if TYPE_CHECKING:
@@ -71,4 +71,5 @@ class LeavingList:
         self._write([replace(entry, signalled=True) for entry in entries if entry.pid != current])
 
     def _write(self, entries: Sequence[Leaving]) -> None:
-        write_synced(self._path, json.dumps([asdict(entry) for entry in entries]))
+        content = json.dumps([asdict(entry) for entry in entries])
+        write_atomically(self._path, content, mode=0o600, durable=True)

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from deploykit.edge.errors import ConfigRejected, EdgeError
-from deploykit.edge.files import write_synced
 from deploykit.edge.leaving import LeavingList
+from deploykit.process.files import write_atomically
 from deploykit.process.run import run
 from deploykit.process.supervisor.interface import Program
 
@@ -125,7 +125,7 @@ class ProxyProcess:
     def check(self, text: str, binary: Path) -> None:
         """Ask HAProxy itself whether the configuration is good. Raises ConfigRejected with its own lines."""
         draft = self._folder / "check.cfg"
-        write_synced(draft, text)
+        write_atomically(draft, text, mode=0o600)
         try:
             done = run([binary, "-c", "-f", draft], cwd=self._folder, timeout=20, check=False)
         finally:

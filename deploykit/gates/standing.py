@@ -21,6 +21,7 @@ from deploykit.gates.test import data_fingerprint
 from deploykit.gates.tools import cache_home
 from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import Outcome
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +44,7 @@ def note_inputs(root: Path, verdict: Verdict, inputs: str, *, environment: Mappi
     with suppress(OSError, ValueError):
         note = {"inputs": inputs, "verdict": _digest(verdict), "given_at": now}
         content = note | {"seal": _seal(note, _key(environment))}
-        path = _path(root, verdict.gate)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}-{os.getpid()}")
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        temporary.replace(path)
+        write_atomically(_path(root, verdict.gate), json.dumps(content))
 
 
 def forget(root: Path, gate: str) -> None:

@@ -5,10 +5,7 @@ Outside nox they are kept in the user's cache, named by the hash of what they ar
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import sys
 import sysconfig
@@ -18,10 +15,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploykit.gates.tooling import last_lines, tool_environment
 from deploykit.model import InconclusiveError
+from deploykit.process.files import flocked
 from deploykit.process.run import CommandTimedOut, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "FAMILIES",
@@ -175,8 +173,7 @@ def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
     if _is_complete(folder):
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_name(f"{folder.name}.lock")):
+        with flocked(folder.with_name(f"{folder.name}.lock")):
             if _is_complete(folder):
                 return folder
             if folder.exists():
@@ -193,17 +190,6 @@ def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 def _is_complete(folder: Path) -> bool:
     return (folder / _MARKER).exists() and (folder / "bin" / "python").exists()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the file's lock; the kernel gives it back when the process ends, however it ends."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 class ManagedToolbox:

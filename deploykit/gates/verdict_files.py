@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.model import Verdict
+from deploykit.process.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["prepare_work_folder", "read_recorded", "read_verdict", "record_verdict", "verdict_path"]
 
@@ -21,7 +22,7 @@ def prepare_work_folder(root: Path) -> Path:
     folder.mkdir(exist_ok=True)
     ignore = folder / ".gitignore"
     if not ignore.exists():
-        _write(ignore, "*\n")
+        write_atomically(ignore, "*\n")
     return folder
 
 
@@ -33,9 +34,8 @@ def record_verdict(root: Path, verdict: Verdict, *, run: str = "", now: float | 
     """Write the verdict, wholly or not at all. `run` names the nox run that it belongs to."""
     prepare_work_folder(root)
     path = verdict_path(root, verdict.gate)
-    path.parent.mkdir(exist_ok=True)
     content = verdict.as_json() | {"recorded_at": time.time() if now is None else now, "run": run}
-    _write(path, json.dumps(content, indent=2) + "\n")
+    write_atomically(path, json.dumps(content, indent=2) + "\n", mode=0o600)
     return path
 
 
@@ -51,15 +51,3 @@ def read_recorded(root: Path, gate: str) -> tuple[Verdict, dict[str, Any]] | Non
 def read_verdict(root: Path, gate: str) -> Verdict | None:
     recorded = read_recorded(root, gate)
     return recorded[0] if recorded else None
-
-
-def _write(path: Path, content: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import UsageError
+from deploykit.process.files import write_atomically
 from deploykit.release.places import Remembered, recall, remember
 from deploykit.settings import load
 from deploykit.settings.paths import StatePaths, state_home
@@ -128,10 +129,7 @@ class Surroundings:
         roots = _roots(self.paths.home)
         if roots.get(str(self.root)) == self.app:
             return
-        file = self.paths.home / _ROOTS
-        temporary = file.with_name(f".{_ROOTS}.{os.getpid()}")
-        temporary.write_text(json.dumps(roots | {str(self.root): self.app}, indent=1))
-        temporary.replace(file)
+        write_atomically(self.paths.home / _ROOTS, json.dumps(roots | {str(self.root): self.app}, indent=1))
 
 
 def open_surroundings(root: Path, name: str | None, *, app: str = "", sources: bool = False) -> Surroundings:

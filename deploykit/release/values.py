@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model import Secret
 from deploykit.model.errors import DeploykitError
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["generated_values", "read_values", "remove_values", "secrets_in", "store_values"]
 
@@ -26,17 +25,7 @@ def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) ->
         key: {"secret": True, "value": value.reveal()} if isinstance(value, Secret) else {"value": value}
         for key, value in values.items()
     }
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".values-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(folder / f"{name}.json")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        raise
+    write_atomically(folder / f"{name}.json", json.dumps(content), mode=0o600, durable=True)
 
 
 def read_values(folder: Path, name: str) -> dict[str, str | Secret]:

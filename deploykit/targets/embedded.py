@@ -14,7 +14,6 @@ Who may do what:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import re
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deploykit.model.errors import DeploykitError, UsageError
+from deploykit.process.files import flocked
 from deploykit.process.run import run
 from deploykit.process.supervisor.daemon.folder import make_private, short_folder
 from deploykit.process.supervisor.daemon.protocol import Refused
@@ -180,12 +180,8 @@ class EmbeddedPostgres:
     def _guarded(self, user: str) -> Iterator[None]:
         """Make the way to the data, and let nobody else make the same data at the same time."""
         _make_way(self._paths, passable=bool(user))
-        guard = os.open(self._paths.database / "ensure.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
+        with flocked(self._paths.database / "ensure.lock"):
             yield
-        finally:
-            os.close(guard)
 
     def _check_way(self, user: str) -> None:
         """Raise UsageError when the server's OS user can't get to the state folder."""

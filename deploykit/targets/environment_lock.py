@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError
+from deploykit.process.files import flocked, write_atomically
 from deploykit.targets.interface import LockHolder
 
 if TYPE_CHECKING:
@@ -62,17 +61,12 @@ class EnvironmentLock:
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            guard = os.open(self._folder / "lock.guard", os.O_RDWR | os.O_CREAT, 0o600)
+            with flocked(self._folder / "lock.guard"):
+                yield
         except OSError as error:
             raise DeploykitError(
                 f"the environment's lock can't be written: {error.strerror}", details=(str(self._folder),)
             ) from None
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(guard)
 
     def _read(self) -> LockHolder | None:
         """The last holder, None before there was one. Raises DeploykitError when the file is damaged: it may be held."""
@@ -94,10 +88,4 @@ class EnvironmentLock:
             ) from None
 
     def _write(self, holder: LockHolder) -> None:
-        passing = self._file.with_name(f"lock.json.{os.getpid()}")
-        descriptor = os.open(passing, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(holder), file)
-            file.flush()
-            os.fsync(file.fileno())
-        passing.replace(self._file)
+        write_atomically(self._file, json.dumps(asdict(holder)), mode=0o600, durable=True)

@@ -145,9 +145,9 @@ def _around(path: Path, line: int) -> list[str]:
 
 
 def _write(path: Path, baseline: Baseline) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(baseline.render(), encoding="utf-8")
-    temporary.replace(path)
+    from deploykit.process.files import write_atomically
+
+    write_atomically(path, baseline.render())
 
 
 TASKS = (audit, baseline)

@@ -17,6 +17,7 @@ from deploykit.artifacts.files import sha256
 from deploykit.artifacts.image.inside import EPOCH, NEVER_IMPORTED
 from deploykit.model import DeploykitError
 from deploykit.process import run
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +52,7 @@ def same_bytecode(docker: Docker, base: str, kept: Path) -> bool:
             said = docker.run("run", *words, _QUESTION).stdout.strip()
         except DeploykitError:  # it has no python3, or the engine is short of something: the build will say so
             return False
-        note.parent.mkdir(parents=True, exist_ok=True)
-        beside = note.with_name(f".{note.name}.{os.getpid()}")
-        beside.write_text(said, encoding="utf-8")
-        beside.replace(note)
+        write_atomically(note, said)
     return note.read_text(encoding="utf-8") == _MAGIC
 
 

@@ -25,12 +25,12 @@ from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
-from deploykit.edge.files import locked, private_folder
 from deploykit.edge.interface import Mark, Problem, Traffic
 from deploykit.edge.ports import check_free
 from deploykit.edge.state import EdgeState, parse_state
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError
+from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -184,7 +184,8 @@ class DockerEdge(WeightedProxy):
     # -- the file ------------------------------------------------------------------------------------------------
 
     def _changing(self) -> AbstractContextManager[None]:
-        return locked(private_folder(self._folder) / "lock")
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return flocked(self._folder / "lock")
 
     def _state(self) -> EdgeState:
         text = self._read()

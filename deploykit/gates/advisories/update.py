@@ -5,9 +5,7 @@ It is fetched beside the present copy, read to its end, compared, and only then 
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +13,7 @@ from urllib.parse import urlsplit
 
 from deploykit.gates.advisories.copy import load_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
+from deploykit.process.files import replaced
 
 if TYPE_CHECKING:
     from deploykit.gates.advisories.copy import AdvisoryCopy
@@ -46,21 +45,12 @@ def update_copy(source: str, target: Path, *, force: bool = False) -> Updated:
     """
     if target.is_dir():
         raise UsageError(f"{target} is a folder, a copy is a file", next_step=f"--to {target / 'advisories.zip'}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    fresh = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            _fetch(source, stream.fileno())
-            os.fsync(stream.fileno())
+    with replaced(target, durable=True) as fresh:
+        _fetch(source, fresh)
         after = load_copy(fresh)
         before = _present(target)
         if before is not None and not force:
             _compare(before, after)
-        fresh.chmod(0o644)
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
     return Updated(path=target, before=before, after=after)
 
 
@@ -86,7 +76,7 @@ def _compare(before: AdvisoryCopy, after: AdvisoryCopy) -> None:
         )
 
 
-def _fetch(source: str, output: int) -> None:
+def _fetch(source: str, output: Path) -> None:
     scheme = urlsplit(source).scheme.lower()
     if scheme in {"http", "https"}:
         _download(source, output)
@@ -94,11 +84,10 @@ def _fetch(source: str, output: int) -> None:
     path = Path(source).expanduser()
     if not path.is_file():
         raise UsageError(f"there is no file {source}", next_step="--from PATH or --from https://… of an OSV copy")
-    with path.open("rb") as stream, os.fdopen(os.dup(output), "wb") as out:
-        shutil.copyfileobj(stream, out)
+    shutil.copyfile(path, output)
 
 
-def _download(url: str, output: int) -> None:
+def _download(url: str, output: Path) -> None:
     import httpx2
 
     parts = urlsplit(url)
@@ -111,7 +100,7 @@ def _download(url: str, output: int) -> None:
     try:
         with (
             httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=parts.scheme.lower() == "https") as answer,
-            os.fdopen(os.dup(output), "wb") as out,
+            output.open("wb") as out,
         ):
             if answer.status_code != 200:
                 raise DeploykitError(

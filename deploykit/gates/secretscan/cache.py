@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.findings import Secret
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -71,17 +70,8 @@ class ScanCache:
         if not found and len(kept) == len(self._known):
             return
         self._known = kept | {key: [encoding, list(secrets)] for key, (encoding, secrets) in found.items()}
-        temporary = ""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            with open(handle, "w", encoding="ascii") as stream:  # noqa: PTH123 - an open file, not a path
-                json.dump(self._known, stream, separators=(",", ":"))
-            Path(temporary).replace(self.path)
-        except OSError:
-            if temporary:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)  # noqa: PTH108 - beside the function that made it
+        with contextlib.suppress(OSError):
+            write_atomically(self.path, json.dumps(self._known, separators=(",", ":")), mode=0o600)
 
     def _load(self) -> dict[str, list[Any]]:
         try:

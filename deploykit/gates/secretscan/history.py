@@ -13,6 +13,7 @@ from deploykit.gates.secretscan.git import commits, contents, history_changes, i
 from deploykit.gates.secretscan.reading import LARGEST
 from deploykit.gates.secretscan.scan import scan_contents
 from deploykit.model import InconclusiveError
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,10 +87,7 @@ def scan_history(root: Path, rules: Rules, *, state: Path) -> HistoryReport:
         "filtered": before["filtered"] + filtered,
         "missing": missing,
     }
-    state.parent.mkdir(parents=True, exist_ok=True)
-    temporary = state.with_suffix(".new")
-    temporary.write_text(json.dumps(after, separators=(",", ":")), encoding="utf-8")
-    temporary.replace(state)
+    write_atomically(state, json.dumps(after, separators=(",", ":")))
     return HistoryReport(
         found=tuple(sorted(everything)),
         commits=len(reached),

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deploykit.process.files import write_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
@@ -81,9 +83,7 @@ def remember(folder: Path, what: Remembered) -> None:
     if recall(folder) == what and (folder / _FILE).exists():
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = folder / f".{_FILE}"
-    temporary.write_text(json.dumps(asdict(what), indent=1))
-    temporary.replace(folder / _FILE)
+    write_atomically(folder / _FILE, json.dumps(asdict(what), indent=1))
 
 
 def recall(folder: Path) -> Remembered:

@@ -15,7 +15,6 @@ import pytest
 from deploykit.edge import binary as binaries
 from deploykit.edge.binary import find_haproxy, install_line
 from deploykit.edge.errors import EdgeError, PortTaken, RuntimeUnreachable
-from deploykit.edge.files import locked, write_synced
 from deploykit.edge.leaving import LeavingList
 from deploykit.edge.ports import check_free, find_free, holder
 from deploykit.edge.runtime import RuntimeAPI
@@ -213,29 +212,7 @@ def test_a_process_that_was_not_replaced_is_forgotten(tmp_path, sleeper):
     assert leaving.alive() == ()
 
 
-# -- files and sockets
-
-
-def test_a_file_is_replaced_whole_and_is_its_owners_alone(tmp_path):
-    path = tmp_path / "file"
-    write_synced(path, "one")
-    write_synced(path, "two")
-    assert path.read_text() == "two"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_two_changes_wait_for_each_other(tmp_path):
-    lock = tmp_path / "lock"
-    code = (
-        "import sys; from pathlib import Path; from deploykit.edge.files import locked\n"
-        "with locked(Path(sys.argv[1])): print('in', flush=True)"
-    )
-    with locked(lock):
-        other = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True)
-        with pytest.raises(subprocess.TimeoutExpired):
-            other.wait(0.5)
-    assert other.communicate(timeout=20)[0] == "in\n"
+# -- sockets
 
 
 def test_nobody_on_the_socket_is_said(tmp_path):

@@ -14,8 +14,8 @@ from packaging.utils import canonicalize_name
 from deploykit.gates.audit_uv import uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
-from deploykit.gates.tools import find_uv
 from deploykit.model import InconclusiveError
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
-from deploykit.gates.tools import find_uv
 from deploykit.process.run import run
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

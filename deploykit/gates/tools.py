@@ -9,7 +9,6 @@ import hashlib
 import shutil
 import sys
 import sysconfig
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,19 +16,18 @@ from deploykit.gates.tooling import last_lines, tool_environment
 from deploykit.model import InconclusiveError
 from deploykit.process.files import flocked
 from deploykit.process.run import CommandTimedOut, run
+from deploykit.process.uv import find_uv, uv_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = [
     "FAMILIES",
-    "UNSHARED",
     "Installer",
     "UvInstaller",
     "cache_home",
     "environment_key",
     "family_of",
-    "find_uv",
     "lock_of",
     "made_once",
     "managed_tool",
@@ -57,10 +55,6 @@ _FAMILY_OF = {
 }
 _INSTALL_SECONDS = 900.0
 _MARKER = ".deploykit-complete"
-UNSHARED = {"UV_LINK_MODE": "copy"}
-"""uv links files into environments from its cache: a test that writes into its environment would change every other
-environment that has the file, scanners included."""
-_BENDING = ("UV_PROJECT_ENVIRONMENT", "UV_PYTHON", "UV_REQUIRE_HASHES", "UV_SYSTEM_PYTHON", "UV_NO_BUILD_ISOLATION")
 
 
 class Installer(Protocol):
@@ -104,20 +98,6 @@ def environment_key(*parts: str | bytes) -> str:
     return whole.hexdigest()[:20]
 
 
-@cache
-def find_uv() -> str:
-    """The uv of the kit's own environment, else the one on PATH. Raises InconclusiveError when there is none."""
-    try:
-        from uv import find_uv_bin
-
-        return str(find_uv_bin())
-    except (ImportError, FileNotFoundError):
-        found = shutil.which("uv")
-    if found is None:
-        raise InconclusiveError("uv, which makes the tools' environments, is not installed", next_step="pip install uv")
-    return found
-
-
 class UvInstaller:
     """Installs into the environment in `folder`, which it can also make."""
 
@@ -126,9 +106,7 @@ class UvInstaller:
     def __init__(self, folder: Path, *, root: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._root = root
-        self._environment = {
-            name: value for name, value in tool_environment(environment).items() if name not in _BENDING
-        } | {"UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never", **UNSHARED}
+        self._environment = uv_environment(tool_environment(environment))
 
     @property
     def python(self) -> Path:

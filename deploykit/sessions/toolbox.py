@@ -10,8 +10,9 @@ from nox.command import CommandFailed
 from deploykit.gates.catalog import project_needs
 from deploykit.gates.project_environment import fill_project_environment, project_key
 from deploykit.gates.run import managed_toolbox
-from deploykit.gates.tools import UNSHARED, environment_key, family_of, lock_of
+from deploykit.gates.tools import environment_key, family_of, lock_of
 from deploykit.model import InconclusiveError
+from deploykit.process.uv import UNSHARED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

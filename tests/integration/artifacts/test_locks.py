@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from deploykit.artifacts.uv import find_uv
 from deploykit.model import DeploykitError, UsageError
+from deploykit.process.uv import find_uv
 
 
 @pytest.fixture

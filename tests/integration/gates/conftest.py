@@ -11,8 +11,8 @@ import pytest
 
 from deploykit.artifacts.git import read_tree
 from deploykit.gates import run_gate
-from deploykit.gates.tools import find_uv
 from deploykit.model import DeploykitError
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploykit.gates.tools import find_uv, managed_tool
+from deploykit.gates.tools import managed_tool
 from deploykit.model import Outcome, Severity
+from deploykit.process.uv import find_uv
 
 # Made of parts, so that this file holds no secret itself.
 KEY = "AKIA" + "IOSFODNN7" + "EXAMPLE"

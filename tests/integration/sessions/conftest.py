@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.gates.tools import find_uv, lock_of
+from deploykit.gates.tools import lock_of
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from pathlib import Path

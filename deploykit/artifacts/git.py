@@ -23,7 +23,7 @@ from deploykit.process import CommandNotFound, Completed, run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["GitTree", "clean_environment", "export", "read_tree"]
+__all__ = ["GitTree", "clean_environment", "export", "read_tree", "tree_of"]
 
 _TIMEOUT = 120.0
 _FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
@@ -135,6 +135,14 @@ def read_tree(root: Path) -> GitTree:
         warnings=warnings,
         nested=status.nested,
     )
+
+
+def tree_of(root: Path) -> str:
+    """The hash that binds a verdict to the tree in `root`; empty outside git, where nothing does."""
+    try:
+        return read_tree(root).tree
+    except DeploykitError:
+        return ""
 
 
 def export(tree: GitTree, destination: Path) -> None:

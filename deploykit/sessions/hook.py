@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     def tree() -> str:
         if files:
             return ""
-        from deploykit.sessions.trees import tree_of
+        from deploykit.artifacts.git import tree_of
 
         return tree_of(root)
 

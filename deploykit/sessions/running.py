@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import coverage_gate
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.joined import SECURITY_GATES, join
@@ -18,7 +19,6 @@ from deploykit.gates.verdict_files import read_recorded, record_verdict
 from deploykit.model import Outcome
 from deploykit.sessions import RUN_VARIABLE
 from deploykit.sessions.toolbox import session_toolbox
-from deploykit.sessions.trees import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, TextIO
 
+from deploykit.artifacts.git import tree_of
 from deploykit.gates.affected import affected_gates
 from deploykit.gates.files import list_files
 from deploykit.gates.image import dockerfiles
@@ -26,7 +27,6 @@ from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
 from deploykit.tasks.command import print_json, say
 from deploykit.tasks.terminal import width
-from deploykit.tasks.trees import tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -33,10 +33,10 @@ def lint(
 
     Exit codes: 0 passed, 1 findings, 2 inconclusive, 3 usage.
     """
+    from deploykit.artifacts.git import tree_of
     from deploykit.gates.report import render, wants_color
     from deploykit.gates.run import run_gate
     from deploykit.tasks.terminal import width
-    from deploykit.tasks.trees import tree_of
 
     root = repository()
     arguments = [

@@ -18,8 +18,8 @@ NAME = "evidence"
 @command(positional=["file"], help={"file": "where to write it"})
 def export(_context: Context, file: str) -> int | None:
     """Write what has passed on this very tree to a file."""
+    from deploykit.artifacts.git import tree_of
     from deploykit.gates.travel import export_evidence
-    from deploykit.tasks.trees import tree_of
 
     root, path = repository(), Path(file)
     tree = tree_of(root)
@@ -34,8 +34,8 @@ def take_in(_context: Context, file: str) -> int | None:
 
     A damaged file, or one about another tree, is refused.
     """
+    from deploykit.artifacts.git import tree_of
     from deploykit.gates.travel import import_evidence
-    from deploykit.tasks.trees import tree_of
 
     root, path = repository(), Path(file)
     tree = tree_of(root)

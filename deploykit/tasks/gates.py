@@ -98,12 +98,12 @@ def _run(
     reports: Sequence[str] = (),
     force: bool = False,
 ) -> int:
+    from deploykit.artifacts.git import tree_of
     from deploykit.gates.report import render, summary_line, wants_color
     from deploykit.gates.reports import check_wish, write_report
     from deploykit.gates.run import run_gate
     from deploykit.model import Outcome
     from deploykit.tasks.terminal import width
-    from deploykit.tasks.trees import tree_of
 
     stream = sys.stderr if as_json else sys.stdout
     color = wants_color(os.environ, is_terminal=stream.isatty())

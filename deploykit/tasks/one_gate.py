@@ -19,8 +19,8 @@ __all__ = ["main"]
 
 
 def main(words: list[str]) -> int:
+    from deploykit.artifacts.git import tree_of
     from deploykit.gates.run import run_gate
-    from deploykit.tasks.trees import tree_of
 
     signal.signal(signal.SIGTERM, _stop)
     name, root = words[0], Path(words[1])

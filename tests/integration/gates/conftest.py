@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.artifacts.git import read_tree
+from deploykit.artifacts.git import tree_of
 from deploykit.gates import run_gate
-from deploykit.model import DeploykitError
 from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
@@ -64,10 +63,7 @@ class Shop:
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "state"], check=True)
 
     def tree(self) -> str:
-        try:
-            return read_tree(self.root).tree
-        except DeploykitError:
-            return ""
+        return tree_of(self.root)
 
     def gate(self, name: str, **more):
         environment = self.environment | more.pop("environment", {})

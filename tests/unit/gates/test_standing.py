@@ -8,12 +8,12 @@ import time
 
 import pytest
 
+from deploykit.artifacts.git import tree_of
 from deploykit.gates import run_gate
 from deploykit.gates.standing import age, standing
 from deploykit.gates.test import data_fingerprint
 from deploykit.gates.verdict_files import record_verdict, verdict_path
 from deploykit.model import Evidence, Outcome, Verdict
-from deploykit.sessions.trees import tree_of
 
 CLEAN = {
     "--version": ("ruff 0.17.6\n", 0),

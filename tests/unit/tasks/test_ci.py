@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import build_gate
 from deploykit.gates.inputs import inputs_of
 from deploykit.gates.standing import note_inputs
@@ -19,7 +20,6 @@ from deploykit.model import Evidence, Finding, Outcome, Verdict
 from deploykit.settings.loader import load
 from deploykit.tasks.ci import GATES, Progress, gates_of
 from deploykit.tasks.ci_board import board, summary
-from deploykit.tasks.trees import tree_of
 
 PASSED = Evidence(looked_at=3, unit="files", tool="t", tool_version="1", seconds=4.5)
 

@@ -18,7 +18,7 @@ from deploykit.release.build import build_artifact, load_artifact, read_sources
 from deploykit.release.instances import one_off
 from deploykit.release.locking import environment_lock
 from deploykit.release.targets_of_rollback import spec_of
-from deploykit.release.values import read_values, secrets_in
+from deploykit.release.values import database_values, read_values, secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,6 @@ __all__ = [
     "IN_CONTAINERS",
     "change",
     "change_options",
-    "database_values",
     "facts",
     "refuse_past_contract",
     "take_restore_point",
@@ -154,15 +153,6 @@ def _live(around: Surroundings, live: ReleaseRecord) -> _Version:
     spec = spec_of(around.ledger, live, around.name)
     values = {**read_values(around.values_folder, live.id), **database_values(around, spec)}
     return _Version(release=live.id, spec=spec, artifact=load_artifact(around, live.digest), values=values)
-
-
-def database_values(around: Surroundings, spec: ReleaseSpec) -> dict[str, str | Secret]:
-    if spec.database.kind != "embedded":
-        return {}
-    around.database.ensure()
-    name = spec.app.replace("-", "_")
-    around.database.ensure_database(name)
-    return {spec.database.variable: around.database.url(name, spec.database.driver.removeprefix("postgresql+"))}
 
 
 def _run(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deploykit.release.build import build_artifact, load_artifact, read_sources
-from deploykit.release.changing import database_values
 from deploykit.release.locking import environment_lock
 from deploykit.release.migrate import migrate
+from deploykit.release.values import database_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from deploykit.release.instances import one_off
 from deploykit.release.locking import environment_lock
 from deploykit.release.owner import Owner, actor
 from deploykit.release.targets_of_rollback import spec_of
-from deploykit.release.values import read_values, secrets_in
+from deploykit.release.values import database_values, read_values, secrets_in
 from deploykit.release.warm import Reaped, prune, reap
 
 if TYPE_CHECKING:
@@ -104,12 +104,7 @@ def run_in_live(around: Surroundings, argv: Sequence[str]) -> OneOffResult:
         raise UsageError(f"nothing is live in {around.name}", next_step=f"invoke release --env {around.name}")
     spec = spec_of(around.ledger, live, around.name)
     artifact = load_artifact(around, live.digest)
-    values = dict(read_values(around.values_folder, live.id))
-    if spec.database.kind == "embedded":
-        around.database.ensure()
-        values[spec.database.variable] = around.database.url(
-            spec.app.replace("-", "_"), spec.database.driver.removeprefix("postgresql+")
-        )
+    values = {**read_values(around.values_folder, live.id), **database_values(around, spec)}
     redact = Redactor(secrets_in(values))
     result = around.target.run(one_off(spec, live.id, artifact, values, argv, timeout=3_600.0))
     return replace(result, output=tuple(redact(line) for line in result.output))

@@ -22,7 +22,7 @@ from deploykit.release.reporter import ReleaseReport, Reporter, Stages
 from deploykit.release.rolling_out import RollingOut
 from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
-from deploykit.release.values import read_values, store_values
+from deploykit.release.values import database_values, read_values, store_values
 from deploykit.release.warm import reap
 from deploykit.rollout import Plan
 
@@ -194,7 +194,7 @@ class Pipeline:
         from deploykit.release.migrate import migrate
 
         with self.stages.stage("migrate") as note:
-            values = {**values, **self._database_values(spec)}
+            values = {**values, **database_values(self.around, spec)}
             done = journal.once(
                 "migrate", {}, lambda: migrate(self.around, spec, record.id, artifact, values, tell=self.reporter.note)
             )
@@ -260,7 +260,7 @@ class Pipeline:
             release=record.id,
             spec=spec,
             artifact=load_artifact(self.around, record.digest),
-            values={**self._kept_values(record, spec), **self._database_values(spec)},
+            values={**self._kept_values(record, spec), **database_values(self.around, spec)},
         )
 
     def _kept_values(self, record: ReleaseRecord, spec: ReleaseSpec) -> Mapping[str, str | Secret]:
@@ -347,15 +347,6 @@ class Pipeline:
                 return before
             return rollback_target(ledger, self.around.name, meant.version)
         return self._record(str(step.action["release"]))
-
-    def _database_values(self, spec: ReleaseSpec) -> dict[str, str | Secret]:
-        if spec.database.kind != "embedded":
-            return {}
-        database = self.around.database
-        database.ensure()
-        name = spec.app.replace("-", "_")
-        database.ensure_database(name)
-        return {spec.database.variable: database.url(name, spec.database.driver.removeprefix("postgresql+"))}
 
     def _live_id(self) -> str:
         live = self.around.ledger.live()

@@ -41,16 +41,13 @@ def _run(root: Path, settings: Settings, message: str, mode: str, url: str) -> M
     from deploykit.gates.run import managed_toolbox
     from deploykit.process.run import run
     from deploykit.schema.runner import parse_change, revise_command
+    from deploykit.schema.scratch import with_driver
 
     variable = settings.database.variable
     environment = {name: value for name, value in os.environ.items() if name not in {variable, "PGOPTIONS"}}
     if url:
-        environment[variable] = _with_driver(url, settings.database.driver)
+        environment[variable] = with_driver(url, settings.database.driver)
     python = managed_toolbox(root, settings, environment).application_python()
     argv = revise_command(python, settings.database.migrations, root, message=message, mode=mode, variable=variable)
     result = run(argv, cwd=root, env=environment, timeout=_SECONDS, check=False)
     return parse_change([*result.stderr.splitlines(), *result.stdout.splitlines()])
-
-
-def _with_driver(url: str, driver: str) -> str:
-    return url.replace("postgresql://", f"{driver}://", 1) if driver and url.startswith("postgresql://") else url

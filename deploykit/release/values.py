@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["generated_values", "read_values", "remove_values", "secrets_in", "store_values"]
+    from deploykit.release.spec import ReleaseSpec
+    from deploykit.release.surroundings import Surroundings
+
+__all__ = ["database_values", "generated_values", "read_values", "remove_values", "secrets_in", "store_values"]
 
 
 def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) -> None:
@@ -56,6 +59,16 @@ def generated_values(folder: Path, names: Sequence[str]) -> dict[str, str | Secr
         kept |= {name: Secret(secrets.token_urlsafe(32)) for name in missing}
         store_values(folder, "generated", kept)
     return {name: kept[name] for name in names}
+
+
+def database_values(around: Surroundings, spec: ReleaseSpec) -> dict[str, str | Secret]:
+    """The variable with the embedded database's URL, which runs and has the app's database now; empty where it has another."""
+    if spec.database.kind != "embedded":
+        return {}
+    around.database.ensure()
+    name = spec.app.replace("-", "_")
+    around.database.ensure_database(name)
+    return {spec.database.variable: around.database.url(name, spec.database.driver)}
 
 
 def secrets_in(values: Mapping[str, str | Secret]) -> list[Secret]:

@@ -13,7 +13,7 @@ from deploykit.model.errors import InconclusiveError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["scratch_database"]
+__all__ = ["scratch_database", "with_driver"]
 
 
 @contextlib.contextmanager
@@ -42,3 +42,8 @@ def scratch_database() -> Iterator[str]:
                 server.cleanup()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def with_driver(url: str, driver: str) -> str:
+    """The URL as SQLAlchemy wants it (`driver`: `postgresql+psycopg`); one that names a driver keeps it."""
+    return url.replace("postgresql://", f"{driver}://", 1) if driver and url.startswith("postgresql://") else url

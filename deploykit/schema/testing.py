@@ -104,13 +104,13 @@ class _Work:
 
     @contextlib.contextmanager
     def database(self) -> Iterator[str]:
-        from deploykit.schema.scratch import scratch_database
+        from deploykit.schema.scratch import scratch_database, with_driver
 
         with contextlib.ExitStack() as stack:
             url = self.given or stack.enter_context(scratch_database())
             if self.given:
                 _emptied(url)
-            yield url.replace("postgresql://", f"{self.driver}://", 1) if self.driver else url
+            yield with_driver(url, self.driver)
 
     def environment(self, url: str = "") -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in {self.variable, "PGOPTIONS"}}
@@ -142,7 +142,9 @@ class _Work:
 def _emptied(url: str) -> None:
     from sqlalchemy import create_engine, pool, text
 
-    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=pool.NullPool)
+    from deploykit.schema.scratch import with_driver
+
+    engine = create_engine(with_driver(url, "postgresql+psycopg"), poolclass=pool.NullPool)
     with engine.begin() as connection:
         for schema in ("public", "deploykit"):
             connection.execute(text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))

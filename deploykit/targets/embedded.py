@@ -115,9 +115,8 @@ class EmbeddedPostgres:
         return status is not None and self._is_ready(status)
 
     def url(self, database: str, driver: str = "") -> str:
-        """The address of a database for SQLAlchemy and, without a driver, for libpq. It holds no password."""
-        scheme = f"postgresql+{driver}" if driver else "postgresql"
-        return f"{scheme}://{_USER}@/{quote(database, safe='')}?host={quote(str(self.socket_folder))}"
+        """The address of a database for SQLAlchemy (`driver`: `postgresql+psycopg`) or libpq (none). It holds no password."""
+        return f"{driver or 'postgresql'}://{_USER}@/{quote(database, safe='')}?host={quote(str(self.socket_folder))}"
 
     def ensure_database(self, name: str) -> None:
         """Have a database of that name on the running server. Raises UsageError for a name that can't be one."""

@@ -258,7 +258,7 @@ def test_the_callers_own_settings_have_no_say(served, monkeypatch):
 def test_the_address_names_the_driver_and_holds_no_password(database):
     folder = str(database.socket_folder)
     assert database.url("board") == f"postgresql://postgres@/board?host={folder}"
-    assert database.url("b d", "psycopg") == f"postgresql+psycopg://postgres@/b%20d?host={folder}"
+    assert database.url("b d", "postgresql+psycopg") == f"postgresql+psycopg://postgres@/b%20d?host={folder}"
 
 
 # ---- its parts

@@ -24,7 +24,6 @@ __all__ = [
     "PROBE_HEADER",
     "SOCKET",
     "ConfigOptions",
-    "address",
     "check_server",
     "render",
 ]
@@ -73,12 +72,6 @@ def check_server(server: Server) -> None:
     if not 1 <= server.port <= 65_535:
         msg = f"server {server.name}: no such port: {server.port}"
         raise ValueError(msg)
-
-
-def address(server: Server) -> str:
-    """`host:port` as HAProxy reads it."""
-    host = f"[{server.host}]" if ":" in server.host else server.host
-    return f"{host}:{server.port}"
 
 
 def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str:
@@ -168,7 +161,7 @@ def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
         "  http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
         _unavailable(f"{name}: no version is up right now, try again in a moment"),
         *(
-            f"  server {entry.server.name} {address(entry.server)} weight {entry.weight} {CHECK}"
+            f"  server {entry.server.name} {entry.server.address} weight {entry.weight} {CHECK}"
             for entry in state.servers.values()
         ),
     ]
@@ -182,7 +175,7 @@ def _probe(state: EdgeState) -> list[str]:
         "  use-server %[var(txn.server)] if TRUE",
         "  retries 0",
         _unavailable("the probed server is not known or does not answer"),
-        *(f"  server {entry.server.name} {address(entry.server)} weight 0" for entry in state.servers.values()),
+        *(f"  server {entry.server.name} {entry.server.address} weight 0" for entry in state.servers.values()),
     ]
 
 

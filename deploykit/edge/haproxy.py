@@ -16,20 +16,19 @@ from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import APP, SOCKET, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
 from deploykit.edge.interface import Mark, Problem, Traffic
-from deploykit.edge.ports import check_free, find_free
+from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.privileges import unprivileged
 from deploykit.edge.process import ProxyProcess
 from deploykit.edge.runtime import RuntimeAPI
-from deploykit.edge.state import EdgeState, parse_state
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError
-from deploykit.process.files import flocked, write_atomically
+from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from deploykit.edge.state import EdgeState
     from deploykit.process.supervisor.interface import ProgramStatus, Supervising
 
 __all__ = ["HAProxyEdge"]
@@ -39,9 +38,7 @@ class HAProxyEdge(WeightedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` is the edge's own (`StatePaths.edge`), `parts` holds copies of embedded programs (`StatePaths.parts`).
-    `port` None: a free one is found once and kept. `binary`: path of haproxy, empty to search for one.
-    `health_path` empty: the one it has, `/health` at first.
-    `bind` is the address to listen on. `linger`: seconds a replaced process may go on with its connections.
+    `binary`: path of haproxy, empty to search for one. The others: `WeightedProxy`.
     """
 
     name = "haproxy"
@@ -60,26 +57,17 @@ class HAProxyEdge(WeightedProxy):
         bind: str = "127.0.0.1",
         linger: float = 900.0,
     ) -> None:
-        self._app = app
-        self._environment = environment
-        self._folder = folder
-        self._wanted_port = port
+        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger)
         self._parts = parts
         self._binary = binary
-        self._health_path = health_path
-        self._bind = bind
-        self._linger = linger
         self._file = folder / "haproxy.cfg"
+        self._file_name = str(self._file)
         self._runtime = RuntimeAPI(folder / SOCKET)
         self._process = ProxyProcess(supervisor, folder, self._file, self._runtime)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
-    def ensure(self) -> str:
-        with self._changing():
-            return self._outlive(self._ensure)
-
-    def _ensure(self) -> str:
+    def _ensure(self) -> EdgeState:
         state = self._state()
         status = self._process.status()
         if status is not None and status.alive and status.labels.get("listen") != self._listen(state):
@@ -88,11 +76,11 @@ class HAProxyEdge(WeightedProxy):
             status = None
         if status is not None and status.alive:
             self._process.await_ready(status)
-            if render(self._as_running(state), self._options()) != self._file.read_text(encoding="utf-8"):
+            if render(self._as_running(state), self._options()) != self._read():
                 self._replace(status)
         else:
             self._start(state, fresh=status is None)
-        return self._url(self._state())
+        return self._state()
 
     def preflight(self) -> Sequence[Problem]:
         try:
@@ -104,17 +92,9 @@ class HAProxyEdge(WeightedProxy):
             return [Problem(error.message, error.next_step)]
         return []
 
-    def url(self) -> str:
-        with self._changing():
-            return self._url(self._state())
-
     def running(self) -> bool:
         status = self._process.status()
         return status is not None and status.alive and self._runtime.pid() is not None
-
-    def reload(self) -> None:
-        with self._changing():
-            self._outlive(self._reload)
 
     def _reload(self) -> None:
         status = self._process.status()
@@ -124,9 +104,8 @@ class HAProxyEdge(WeightedProxy):
             self._process.await_ready(status)
             self._replace(status)
 
-    def down(self) -> None:
-        with self._changing():
-            self._process.stop()
+    def _down(self) -> None:
+        self._process.stop()
 
     # -- traffic -------------------------------------------------------------------------------------------------
 
@@ -138,28 +117,11 @@ class HAProxyEdge(WeightedProxy):
 
     # -- the file ------------------------------------------------------------------------------------------------
 
-    def _changing(self) -> AbstractContextManager[None]:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return flocked(self._folder / "lock")
+    def _read(self) -> str | None:
+        return self._file.read_text(encoding="utf-8") if self._file.exists() else None
 
-    def _state(self) -> EdgeState:
-        """The state in the file, or a new one with a port and a token of its own, which is written at once."""
-        try:
-            text = self._file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            import secrets  # 20 ms, once in an environment's life
-
-            port = self._wanted_port or find_free(self._bind, str(self._folder))
-            state = EdgeState(
-                port=port, token=secrets.token_hex(16), health=self._health_path or "/health", servers={}, past={}
-            )
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._write(state)
-            return state
-        state = parse_state(text, source=str(self._file))
-        return dataclasses.replace(
-            state, port=self._wanted_port or state.port, health=self._health_path or state.health
-        )
+    def _first_port(self) -> int:
+        return find_free(self._bind, str(self._folder))
 
     def _settle(self) -> None:
         self._process.settle()
@@ -185,12 +147,7 @@ class HAProxyEdge(WeightedProxy):
         )
 
     def _listen(self, state: EdgeState) -> str:
-        host = f"[{self._bind}]" if ":" in self._bind else self._bind
-        return f"{host}:{state.port}"
-
-    def _url(self, state: EdgeState) -> str:
-        reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._bind)  # noqa: S104  # nosec B104 - compared, not bound
-        return f"http://{reached}:{state.port}" if reached else f"http://{self._listen(state)}"
+        return address(self._bind, state.port)
 
     # -- the process ---------------------------------------------------------------------------------------------
 
@@ -204,8 +161,6 @@ class HAProxyEdge(WeightedProxy):
 
     def _known_port(self) -> int | None:
         """The port on which users were served before, if any were: another one would not be found by them."""
-        if not self._file.exists():
-            return None
         state = self._state()
         return state.port if state.servers or state.past else None
 

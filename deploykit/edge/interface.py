@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from deploykit.edge.ports import address
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -31,6 +33,11 @@ class Server:
     release: str
     host: str
     port: int
+
+    @property
+    def address(self) -> str:
+        """`host:port` as HAProxy reads it."""
+        return address(self.host, self.port)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,22 +10,30 @@ from pathlib import Path
 
 from deploykit.edge.errors import EdgeError, PortTaken
 
-__all__ = ["check_free", "find_free", "holder"]
+__all__ = ["address", "check_free", "find_free", "holder", "seeded"]
 
-_FIRST, _LAST = 20_000, 29_999
+_FIRST, _COUNT = 20_000, 10_000
 """Below what systems give to outgoing connections (32768 and up), so a port stays free while the edge is down."""
 _LISTENING = "0A"
 
 
+def address(host: str, port: int) -> str:
+    """`host:port`, with IPv6 in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def seeded(seed: str, step: int = 0) -> int:
+    """The port that `seed` (the environment) tries first, and the `step`-th after it."""
+    return _FIRST + (zlib.crc32(seed.encode()) + step) % _COUNT
+
+
 def find_free(bind: str, seed: str) -> int:
     """A free port, the same one for the same `seed` when it can be had. Raises EdgeError when all are taken."""
-    size = _LAST - _FIRST + 1
-    start = zlib.crc32(seed.encode()) % size
-    for step in range(size):
-        port = _FIRST + (start + step) % size
+    for step in range(_COUNT):
+        port = seeded(seed, step)
         if _refusal(bind, port) is None:
             return port
-    raise EdgeError(f"no port between {_FIRST} and {_LAST} is free on {bind}")
+    raise EdgeError(f"no port between {_FIRST} and {_FIRST + _COUNT - 1} is free on {bind}")
 
 
 def check_free(bind: str, port: int, *, setting: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.edge.config import APP, CHECK, PROBE, address
+from deploykit.edge.config import APP, CHECK, PROBE
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
 from deploykit.model import UsageError
 
@@ -108,13 +108,13 @@ class RuntimeAPI:
             known = both[backend].get(server.name)
             commands: tuple[str, ...] = ()
             if known is None:
-                commands = (f"add server {name} {address(server)} weight 0 {options}".rstrip(),)
+                commands = (f"add server {name} {server.address} weight 0 {options}".rstrip(),)
                 if options:
                     commands += (f"enable health {name}",)
                 commands += (f"set server {name} state ready",)
             elif known.status.startswith("MAINT"):
                 commands = (f"set server {name} state ready",)
-            if known is not None and known.address != address(server):
+            if known is not None and known.address != server.address:
                 # What was found out about the old address says nothing about the new one.
                 commands += (
                     f"set server {name} addr {server.host} port {server.port}",
@@ -122,7 +122,7 @@ class RuntimeAPI:
                 )
             said = self.ask(*commands) if commands else ""
             read = self._stat()[backend].get(server.name)
-            if read is None or read.address != address(server) or read.status.startswith("MAINT"):
+            if read is None or read.address != server.address or read.status.startswith("MAINT"):
                 raise EdgeError(f"HAProxy did not take the server {server.name}", details=said.split("\n"))
 
     def remove(self, name: str, *, timeout: float = 5.0) -> None:

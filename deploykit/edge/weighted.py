@@ -23,18 +23,22 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from deploykit.edge.config import PROBE_HEADER, check_server
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
 from deploykit.edge.interface import Server, ServerState
+from deploykit.edge.ports import address
+from deploykit.edge.state import EdgeState, parse_state
+from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from deploykit.edge.runtime import RuntimeAPI
-    from deploykit.edge.state import EdgeState
 
 __all__ = ["WeightedProxy"]
 
@@ -49,22 +53,58 @@ _PROBED_SECONDS = 0.5
 
 
 class WeightedProxy(ABC):
-    """Servers and weights of one HAProxy, in the running proxy and in its file. Where both are is for others to say."""
+    """Servers and weights of one HAProxy, in the running proxy and in its file. Where both are is for others to say.
+
+    `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one in
+    the file, `/health` at first. `bind`: the address to listen on. `linger`: seconds that a replaced process may go on
+    with its connections. `_file_name` is the file's name in messages.
+    """
+
+    _file_name: str
 
     _runtime: RuntimeAPI
     _turn: int = 0
     _probed: tuple[str, float, str, list[str]] = ("", 0.0, "", [])
 
+    def __init__(  # noqa: PLR0913 - which edge, and how it is reached; by keyword
+        self,
+        app: str,
+        environment: str,
+        folder: Path,
+        port: int | None,
+        *,
+        health_path: str,
+        bind: str,
+        linger: float,
+    ) -> None:
+        self._app = app
+        self._environment = environment
+        self._folder = folder
+        self._wanted_port = port
+        self._health_path = health_path
+        self._bind = bind
+        self._linger = linger
+
     @abstractmethod
     def running(self) -> bool: ...
 
     @abstractmethod
-    def _changing(self) -> AbstractContextManager[None]:
-        """Held while something is changed: one at a time."""
+    def _ensure(self) -> EdgeState:
+        """Have the proxy running with what is wanted now; the state that it has then."""
 
     @abstractmethod
-    def _state(self) -> EdgeState:
-        """The state in the file, or a new one."""
+    def _reload(self) -> None: ...
+
+    @abstractmethod
+    def _down(self) -> None: ...
+
+    @abstractmethod
+    def _read(self) -> str | None:
+        """The file; None before it was written for the first time."""
+
+    @abstractmethod
+    def _first_port(self) -> int:
+        """The port for an edge that has none yet, and whose settings name none."""
 
     @abstractmethod
     def _write(self, state: EdgeState) -> None:
@@ -81,6 +121,49 @@ class WeightedProxy(ABC):
     @abstractmethod
     def _lingering(self) -> Collection[str]:
         """Servers that a replaced process may still send one more request of each of its connections to."""
+
+    # -- what runs -----------------------------------------------------------------------------------------------
+
+    def ensure(self) -> str:
+        with self._changing():
+            return self._url(self._outlive(self._ensure))
+
+    def reload(self) -> None:
+        with self._changing():
+            self._outlive(self._reload)
+
+    def down(self) -> None:
+        with self._changing():
+            self._down()
+
+    def url(self) -> str:
+        with self._changing():
+            return self._url(self._state())
+
+    def _url(self, state: EdgeState) -> str:
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._bind, self._bind)  # noqa: S104  # nosec B104 - compared, not bound
+        return f"http://{address(reached, state.port)}"
+
+    def _changing(self) -> AbstractContextManager[None]:
+        """Held while something is changed: one at a time on this machine."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return flocked(self._folder / "lock")
+
+    def _state(self) -> EdgeState:
+        """The state in the file; before there is one, what is to be written by the first start."""
+        text = self._read()
+        if text is None:
+            import secrets  # 20 ms, once in an environment's life
+
+            return EdgeState(
+                port=self._wanted_port or self._first_port(),
+                token=secrets.token_hex(16),
+                health=self._health_path or "/health",
+                servers={},
+                past={},
+            )
+        state = parse_state(text, source=self._file_name)
+        return replace(state, port=self._wanted_port or state.port, health=self._health_path or state.health)
 
     def clear(self) -> None:
         """Forget every server, for an edge that is down together with all it pointed to. The port is kept.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import zlib
 from typing import TYPE_CHECKING
 
 from deploykit.edge.accesslog import count, parse_line
@@ -26,25 +25,22 @@ from deploykit.edge.docker.containers import EdgeContainers
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.edge.interface import Mark, Problem, Traffic
-from deploykit.edge.ports import check_free
-from deploykit.edge.state import EdgeState, parse_state
+from deploykit.edge.ports import check_free, seeded
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError
-from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from deploykit.edge.docker.containers import Proxy
+    from deploykit.edge.state import EdgeState
     from deploykit.process.docker import Engine
 
 __all__ = ["DEFAULT_IMAGE", "DockerEdge"]
 
 DEFAULT_IMAGE = "haproxy:lts"
 _FILE = "haproxy.cfg"
-_FIRST_PORT, _PORTS = 20_000, 10_000
 _READY_SECONDS = 20.0
 _NOBODY = 65_534
 _DESCRIPTORS = 20_200
@@ -55,11 +51,12 @@ class DockerEdge(WeightedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
-    `network` is the app's network, which has to be there before `ensure`. `port`, `health_path`, `bind`, `linger` as
-    for `HAProxyEdge`; the port is published on `bind` of the engine's machine.
+    `network` is the app's network, which has to be there before `ensure`. The port is published on `bind` of the engine's
+    machine. The others: `WeightedProxy`.
     """
 
     name = "haproxy-docker"
+    _file_name = f"the edge's {_FILE}"
     _runtime: AgentRuntime
 
     def __init__(  # noqa: PLR0913 - where it lives, what it runs, how it is reached; by keyword
@@ -76,14 +73,8 @@ class DockerEdge(WeightedProxy):
         bind: str = "127.0.0.1",
         linger: float = 900.0,
     ) -> None:
-        self._app = app
-        self._environment = environment
-        self._folder = folder
-        self._wanted_port = port
+        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger)
         self._engine = engine
-        self._health_path = health_path
-        self._bind = bind
-        self._linger = linger
         self._containers = EdgeContainers(
             engine, app, environment, network=network, image=image or DEFAULT_IMAGE, bind=bind
         )
@@ -92,11 +83,7 @@ class DockerEdge(WeightedProxy):
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
-    def ensure(self) -> str:
-        with self._changing():
-            return self._outlive(self._ensure)
-
-    def _ensure(self) -> str:
+    def _ensure(self) -> EdgeState:
         state = self._state()
         published = self._containers.published()
         if published is not None and published != (self._bind, state.port):
@@ -115,7 +102,7 @@ class DockerEdge(WeightedProxy):
             wanted = render(self._as_running(state), self._options(), bind=BIND)
             if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
-        return self._url(state)
+        return state
 
     def preflight(self) -> Sequence[Problem]:
         if (error := self._engine.problem()) is not None:
@@ -128,16 +115,8 @@ class DockerEdge(WeightedProxy):
             return [Problem(problem.message, problem.next_step)]
         return []
 
-    def url(self) -> str:
-        with self._changing():
-            return self._url(self._state())
-
     def running(self) -> bool:
         return self._holder_runs() and bool(self._runtime.node())
-
-    def reload(self) -> None:
-        with self._changing():
-            self._outlive(self._reload)
 
     def _reload(self) -> None:
         if not self._holder_runs():
@@ -147,10 +126,6 @@ class DockerEdge(WeightedProxy):
         else:
             self._await_ready()
             self._replace()
-
-    def down(self) -> None:
-        with self._changing():
-            self._down()
 
     def close(self) -> None:
         """Let go of the connection to the edge's container."""
@@ -183,52 +158,31 @@ class DockerEdge(WeightedProxy):
 
     # -- the file ------------------------------------------------------------------------------------------------
 
-    def _changing(self) -> AbstractContextManager[None]:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return flocked(self._folder / "lock")
-
-    def _state(self) -> EdgeState:
-        text = self._read()
-        if text is None:
-            import secrets  # 20 ms, once in an environment's life
-
-            seed = zlib.crc32(f"{self._app}/{self._environment}".encode())
-            # Not written here: it becomes true with the first start.
-            return EdgeState(
-                port=self._wanted_port or _FIRST_PORT + seed % _PORTS,
-                token=secrets.token_hex(16),
-                health=self._health_path or "/health",
-                servers={},
-                past={},
-            )
-        state = parse_state(text, source=f"the edge's {_FILE}")
-        return dataclasses.replace(
-            state, port=self._wanted_port or state.port, health=self._health_path or state.health
-        )
-
     def _read(self) -> str | None:
-        if self._holder_runs():
-            return self._agent.read(_FILE)
-        if not self._containers.has_volume():
+        if not self._holder_runs() and not self._containers.has_volume():
             return None
-        with self._containers.for_files() as container:
-            agent = Agent(self._engine, lambda: container)
-            try:
-                return agent.read(_FILE)
-            finally:
-                agent.close()
+        with self._files() as agent:
+            return agent.read(_FILE)
+
+    def _first_port(self) -> int:
+        return seeded(f"{self._app}/{self._environment}")
 
     def _write(self, state: EdgeState) -> None:
         text = render(state, self._options(), bind=BIND)
+        with self._files() as agent:
+            agent.write(_FILE, text)
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[Agent]:
+        """Who reads and writes the edge's files: in the holder, or in a container for this moment."""
         if self._holder_runs():
-            self._agent.write(_FILE, text)
+            yield self._agent
             return
-        with self._containers.for_files() as container:
-            agent = Agent(self._engine, lambda: container)
-            try:
-                agent.write(_FILE, text)
-            finally:
-                agent.close()
+        with (
+            self._containers.for_files() as container,
+            contextlib.closing(Agent(self._engine, lambda: container)) as agent,
+        ):
+            yield agent
 
     def _options(self) -> ConfigOptions:
         return ConfigOptions(
@@ -241,10 +195,6 @@ class DockerEdge(WeightedProxy):
             more=(f"fd-hard-limit {_DESCRIPTORS}", f"lua-load {WATCH}"),
         )
 
-    def _url(self, state: EdgeState) -> str:
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self._bind, self._bind)  # noqa: S104  # nosec B104 - compared
-        return f"http://{host}:{state.port}"
-
     # -- the containers ------------------------------------------------------------------------------------------
 
     def _start(self, state: EdgeState) -> EdgeState:
@@ -252,14 +202,14 @@ class DockerEdge(WeightedProxy):
         self._agent.close()
         self._containers.remove_all()
         free_to_choose = self._wanted_port is None and not state.servers and not state.past
-        for attempt in range(20):
+        for attempt in range(1, 21):
             try:
                 self._containers.start_holder(state.port)
                 break
             except PortTaken:
-                if not free_to_choose or attempt == 19:
+                if not free_to_choose or attempt == 20:
                     raise
-                state = dataclasses.replace(state, port=_FIRST_PORT + (state.port - _FIRST_PORT + 1) % _PORTS)
+                state = dataclasses.replace(state, port=seeded(f"{self._app}/{self._environment}", attempt))
         try:
             self._start_proxy(state)
         except BaseException:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from deploykit.edge.config import ConfigOptions, address, check_server, render
+from deploykit.edge.config import ConfigOptions, check_server, render
 from deploykit.edge.errors import EdgeError
 from deploykit.edge.haproxy import _maxconn
 from deploykit.edge.interface import Server
@@ -64,7 +64,7 @@ def test_a_server_that_could_break_the_file_is_refused(change):
 
 
 def test_an_address_is_spelled_as_haproxy_reads_it():
-    assert (address(R1), address(R2)) == ("127.0.0.1:4001", "[::1]:4002")
+    assert (R1.address, R2.address) == ("127.0.0.1:4001", "[::1]:4002")
 
 
 @pytest.mark.parametrize(

@@ -15,19 +15,19 @@ from deploykit.edge.accesslog import count, lines_since, mark_of
 from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import APP, SOCKET, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
-from deploykit.edge.interface import Mark, Problem, Traffic
 from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.privileges import unprivileged
 from deploykit.edge.process import ProxyProcess
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.weighted import WeightedProxy
-from deploykit.model import DeploykitError
+from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from deploykit.edge.interface import Mark, Traffic
     from deploykit.edge.state import EdgeState
     from deploykit.process.supervisor.interface import ProgramStatus, Supervising
 

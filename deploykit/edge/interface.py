@@ -14,15 +14,9 @@ from deploykit.edge.ports import address
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Edge", "Mark", "Problem", "Server", "ServerState", "Traffic"]
+    from deploykit.model import Problem
 
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that a preflight found missing: one sentence, and the command or edit that mends it."""
-
-    message: str
-    next_step: str = ""
+__all__ = ["Edge", "Mark", "Server", "ServerState", "Traffic"]
 
 
 @dataclass(frozen=True, kw_only=True)

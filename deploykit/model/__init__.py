@@ -1,6 +1,6 @@
 """The words that every other package shares: errors, verdicts, versions, releases. Standard library only, no I/O."""
 
-from deploykit.model.errors import DeploykitError, InconclusiveError, UsageError
+from deploykit.model.errors import DeploykitError, InconclusiveError, Problem, UsageError
 from deploykit.model.release import Labels, ReleaseOutcome, ReleaseRecord
 from deploykit.model.secret import Secret
 from deploykit.model.verdict import Evidence, Finding, Outcome, Severity, Verdict
@@ -12,6 +12,7 @@ __all__ = [
     "InconclusiveError",
     "Labels",
     "Outcome",
+    "Problem",
     "ReleaseOutcome",
     "ReleaseRecord",
     "Secret",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cancelled", "DeploykitError", "InconclusiveError", "UsageError"]
+__all__ = ["Cancelled", "DeploykitError", "InconclusiveError", "Problem", "UsageError"]
 
 
 class Cancelled(BaseException):
@@ -53,3 +54,12 @@ class UsageError(DeploykitError):
     """The request itself is wrong (a setting, an argument, a missing tool). Exit code 3; nothing was changed."""
 
     exit_code = 3
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that a preflight found missing: one sentence, the command or edit that adds it, and the error it becomes."""
+
+    message: str
+    next_step: str = ""
+    kind: type[DeploykitError] = UsageError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.version import uncommitted, untagged
-from deploykit.model import DeploykitError, InconclusiveError, Outcome, UsageError
+from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +20,6 @@ __all__ = ["AFTER_BUILD", "preflight"]
 AFTER_BUILD = frozenset({"migration-heads", "migration-safety"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Problem:
-    message: str
-    next_step: str
-    kind: type[DeploykitError] = UsageError
-
-
 def preflight(around: Surroundings, sources: Sources) -> str:
     """Check what the environment's settings name; returns what was checked, in a few words.
 
@@ -37,7 +29,7 @@ def preflight(around: Surroundings, sources: Sources) -> str:
     if environment is None:
         msg = "a preflight needs a repository"
         raise AssertionError(msg)
-    checks: dict[str, Callable[[Surroundings, Sources], list[_Problem]]] = {
+    checks: dict[str, Callable[[Surroundings, Sources], list[Problem]]] = {
         "clean-tree": _clean_tree,
         "version-tag": _version_tag,
         "branch": _branch,
@@ -45,7 +37,7 @@ def preflight(around: Surroundings, sources: Sources) -> str:
         "target": _target,
     }
     wanted = [name for name in environment.preflight if name not in AFTER_BUILD]
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     if environment.target != "process" and "clean-tree" not in wanted:
         wanted.insert(0, "clean-tree")
     for name in wanted:
@@ -65,14 +57,14 @@ def preflight(around: Surroundings, sources: Sources) -> str:
     )
 
 
-def _clean_tree(_around: Surroundings, sources: Sources) -> list[_Problem]:
+def _clean_tree(_around: Surroundings, sources: Sources) -> list[Problem]:
     reason = uncommitted(sources.tree)
-    return [] if reason is None else [_Problem(message=reason, next_step='git add -A && git commit -m "…"')]
+    return [] if reason is None else [Problem(message=reason, next_step='git add -A && git commit -m "…"')]
 
 
-def _version_tag(_around: Surroundings, sources: Sources) -> list[_Problem]:
+def _version_tag(_around: Surroundings, sources: Sources) -> list[Problem]:
     reason = None if sources.tree.dirty else untagged(sources.tree)
-    return [] if reason is None else [_Problem(message=reason, next_step=f"git tag v{_next_version(sources.version)}")]
+    return [] if reason is None else [Problem(message=reason, next_step=f"git tag v{_next_version(sources.version)}")]
 
 
 def _next_version(version: str) -> str:
@@ -83,20 +75,20 @@ def _next_version(version: str) -> str:
     return "0.1.0" if base == "0.0.1" else base
 
 
-def _branch(around: Surroundings, sources: Sources) -> list[_Problem]:
+def _branch(around: Surroundings, sources: Sources) -> list[Problem]:
     wanted = around.environment.branch if around.environment is not None else ""
     if not wanted or sources.tree.branch == wanted:
         return []
     there = f"on branch {sources.tree.branch}" if sources.tree.branch else "at a detached HEAD"
     return [
-        _Problem(
+        Problem(
             message=f"{around.name} is released from branch {wanted}, and this tree is {there}",
             next_step=f"git switch {wanted}",
         )
     ]
 
 
-def _evidence(around: Surroundings, sources: Sources) -> list[_Problem]:
+def _evidence(around: Surroundings, sources: Sources) -> list[Problem]:
     """Every gate that is wanted must have passed on this very tree; the newest verdict counts."""
     from deploykit.gates.verdict_files import read_verdict
 
@@ -113,24 +105,20 @@ def _evidence(around: Surroundings, sources: Sources) -> list[_Problem]:
             message = f"gate {gate} did not pass on this tree: {verdict.outcome.value}"
         else:
             continue
-        problems.append(_Problem(message=message, next_step=f"nox -s {gate}", kind=InconclusiveError))
+        problems.append(Problem(message=message, next_step=f"nox -s {gate}", kind=InconclusiveError))
     return problems
 
 
-def _target(around: Surroundings, sources: Sources) -> list[_Problem]:
-    problems = _shared_place(around, sources)
-    problems += [
-        _Problem(message=p.message, next_step=p.next_step)
-        for p in (*around.target.preflight(), *around.place.preflight())
-    ]
+def _target(around: Surroundings, sources: Sources) -> list[Problem]:
+    problems = [*_shared_place(around, sources), *around.target.preflight(), *around.place.preflight()]
     if around.environment is not None and around.loaded is not None:
         if sources.spec.database.kind == "embedded" and not around.place.shared:
-            problems += [_Problem(message=p.message, next_step=p.next_step) for p in around.database.preflight()]
-        problems += [_Problem(message=p.message, next_step=p.next_step) for p in around.edge.preflight()]
+            problems += around.database.preflight()
+        problems += around.edge.preflight()
     return problems
 
 
-def _shared_place(around: Surroundings, sources: Sources) -> list[_Problem]:
+def _shared_place(around: Surroundings, sources: Sources) -> list[Problem]:
     """What a place that others can reach wants: a database its containers can reach, and a record that outlives CI."""
     place, environment, loaded = around.place, around.environment, around.loaded
     if not place.shared or environment is None or loaded is None:
@@ -138,14 +126,14 @@ def _shared_place(around: Surroundings, sources: Sources) -> list[_Problem]:
     problems = []
     if sources.spec.database.kind == "embedded":
         problems.append(
-            _Problem(
+            Problem(
                 message=f"the database is embedded, which the containers of {around.name} can't reach",
                 next_step=f'set database = "env:DATABASE_URL" under [tool.deploykit.environments.{around.name}]',
             )
         )
     if os.environ.get("CI") and not environment.ledger:
         problems.append(
-            _Problem(
+            Problem(
                 message=f"the record of {around.name} would be in a file of this CI machine, and gone with it",
                 next_step=f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{around.name}], '
                 "and give CI that variable: postgresql://…",

@@ -27,14 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from deploykit.model.errors import DeploykitError, UsageError
+from deploykit.model.errors import DeploykitError, Problem, UsageError
 from deploykit.process.files import flocked
 from deploykit.process.run import run
 from deploykit.process.supervisor.daemon.folder import make_private, short_folder
 from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program
 from deploykit.targets import postgres_parts
-from deploykit.targets.interface import Problem
 from deploykit.targets.logs import tail
 
 if TYPE_CHECKING:

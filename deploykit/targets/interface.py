@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.model import Labels, Secret
+    from deploykit.model import Labels, Problem, Secret
 
-__all__ = ["Instance", "InstanceSpec", "InstanceState", "LockHolder", "OneOff", "OneOffResult", "Problem", "Target"]
+__all__ = ["Instance", "InstanceSpec", "InstanceState", "LockHolder", "OneOff", "OneOffResult", "Target"]
 
 
 class InstanceState(enum.Enum):
@@ -105,14 +105,6 @@ class LockHolder:
     reason: str
     token: int
     expires_at: float
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that a preflight found missing: one sentence, and the command or edit that mends it."""
-
-    message: str
-    next_step: str = ""
 
 
 class Target(Protocol):

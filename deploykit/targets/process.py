@@ -13,12 +13,11 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from deploykit.model import Labels, Secret
-from deploykit.model.errors import DeploykitError
+from deploykit.model import DeploykitError, Labels, Problem, Secret
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program
 from deploykit.targets.environment_lock import EnvironmentLock
-from deploykit.targets.interface import Instance, InstanceState, OneOffResult, Problem
+from deploykit.targets.interface import Instance, InstanceState, OneOffResult
 from deploykit.targets.logs import Follower, follow, older, prune, tail
 from deploykit.targets.ports import LOOPBACK, free_port
 

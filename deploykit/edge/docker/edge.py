@@ -14,6 +14,7 @@ Measured, and what else was looked at: `docs/decisions/0003-the-edge-on-docker.m
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from typing import TYPE_CHECKING
@@ -24,10 +25,10 @@ from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
-from deploykit.edge.interface import Mark, Problem, Traffic
+from deploykit.edge.interface import Mark, Traffic
 from deploykit.edge.ports import check_free, seeded
 from deploykit.edge.weighted import WeightedProxy
-from deploykit.model import DeploykitError
+from deploykit.model import DeploykitError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence

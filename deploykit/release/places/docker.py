@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import DeploykitError, Secret, UsageError
+from deploykit.model import DeploykitError, Problem, Secret, UsageError
 from deploykit.process.docker import Engine, EngineError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deploykit.release.surroundings import Surroundings
     from deploykit.settings.models import Settings
     from deploykit.targets.docker import Accessory, DockerTarget
-    from deploykit.targets.interface import Problem, Target
+    from deploykit.targets.interface import Target
 
 __all__ = ["DockerPlace", "ImageArtifact"]
 
@@ -110,8 +110,6 @@ class DockerPlace:
 
     def preflight(self) -> Sequence[Problem]:
         """Accessories whose images are not on the engine."""
-        from deploykit.targets.interface import Problem
-
         if not (wanted := self._wanted({})) or self._engine.problem() is not None:
             return ()
         return [

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.edge.interface import Edge
-    from deploykit.model import Secret
+    from deploykit.model import Problem, Secret
     from deploykit.release.build import Sources
     from deploykit.release.instances import RunnableArtifact
-    from deploykit.targets.interface import Problem, Target
+    from deploykit.targets.interface import Target
 
 __all__ = ["Place", "Remembered", "recall", "remember"]
 

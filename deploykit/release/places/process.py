@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from deploykit.artifacts.local import BuildStep
     from deploykit.edge.interface import Edge
-    from deploykit.model import Secret
+    from deploykit.model import Problem, Secret
     from deploykit.release.build import Sources
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.surroundings import Surroundings
-    from deploykit.targets.interface import Problem, Target
+    from deploykit.targets.interface import Target
 
 __all__ = ["ProcessPlace"]
 

@@ -16,7 +16,7 @@ import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import DeploykitError, UsageError
+from deploykit.model import DeploykitError, Problem, UsageError
 from deploykit.process.docker import EngineConflict, EngineError, EngineNotFound, LineReader
 from deploykit.targets.docker.accessories import accessories, ensure_accessory, missing_image
 from deploykit.targets.docker.containers import (
@@ -41,7 +41,7 @@ from deploykit.targets.docker.lock import EngineLock
 from deploykit.targets.docker.names import PREFIX, Kind, Names
 from deploykit.targets.docker.network import ADDRESS_LABEL, AppNetwork
 from deploykit.targets.docker.oneoff import run_to_end
-from deploykit.targets.interface import OneOffResult, Problem
+from deploykit.targets.interface import OneOffResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

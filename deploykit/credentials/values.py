@@ -4,8 +4,7 @@ For each name the first of these counts:
 
 1. the process environment (of the person or the CI job that releases),
 2. `.env.<environment>`, beside pyproject.toml and ignored by git,
-3. the environment's variables in the settings,
-4. the service's variables in the settings.
+3. the variables in the settings.
 
 From the process environment only names are taken that are declared somewhere: in the settings, in `.env.<environment>`,
 in `.env.example`, or by the kit (the database's variable). What does not stand in the settings is a Secret.
@@ -40,13 +39,9 @@ _HARMLESS_VALUE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """What the application gets. `origins` says for each name where its value comes from (`.env.local:3`).
-
-    `warnings` are sentences about how the values are kept.
-    """
+    """What the application gets. `warnings` are sentences about how the values are kept."""
 
     variables: Mapping[str, str | Secret]
-    origins: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -64,10 +59,9 @@ def names_a_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def gather(  # noqa: PLR0913 - the places where values stand, all by keyword
+def gather(
     *,
-    settings_variables: Mapping[str, str],
-    environment_variables: Mapping[str, str],
+    settings: Mapping[str, str],
     env_file: Path,
     process_environment: Mapping[str, str],
     example: Path,
@@ -76,7 +70,7 @@ def gather(  # noqa: PLR0913 - the places where values stand, all by keyword
 ) -> Values:
     """Gather the values, and check them against `.env.example`.
 
-    `env_file` is `.env.<environment>` and `example` is `.env.example`; both may be missing. `declared` are names that may
+    `settings` are the variables there, `env_file` is `.env.<environment>` and `example` is `.env.example`; both may be missing. `declared` are names that may
     come from the process environment though no file names them; `supplied` are names that the kit sets itself
     (the URL of an embedded database), which therefore are not missing.
 
@@ -84,22 +78,15 @@ def gather(  # noqa: PLR0913 - the places where values stand, all by keyword
     that have no value, or an empty one.
     """
     from_file, from_example = read(env_file), read(example)
-    known = {*settings_variables, *environment_variables, *from_file, *from_example, *declared}
-    variables: dict[str, str | Secret] = {}
-    origins: dict[str, str] = {}
-    for name in sorted(known):
-        entry = from_file.get(name)
-        if name in process_environment:
-            variables[name], origins[name] = Secret(process_environment[name]), "process environment"
-        elif entry is not None and entry.value is not None:
-            variables[name], origins[name] = Secret(entry.value), f"{env_file.name}:{entry.line}"
-        elif name in environment_variables:
-            variables[name], origins[name] = environment_variables[name], "settings, this environment"
-        elif name in settings_variables:
-            variables[name], origins[name] = settings_variables[name], "settings, service"
+    known = {*settings, *from_file, *from_example, *declared}
+    variables: dict[str, str | Secret] = {
+        **settings,
+        **{name: Secret(entry.value) for name, entry in from_file.items() if entry.value is not None},
+        **{name: Secret(process_environment[name]) for name in known if name in process_environment},
+    }
     _check(variables, from_example, env_file=env_file, example=example, supplied=supplied)
     warnings = file_warnings(env_file) if from_file else ()
-    return Values(variables=variables, origins=origins, warnings=warnings)
+    return Values(variables=dict(sorted(variables.items())), warnings=warnings)
 
 
 def _check(

@@ -181,9 +181,6 @@ class Ledger(Protocol):
     def evidence(self, gate: str, tree: str) -> Verdict | None:
         """The newest verdict of that gate on that very tree."""
 
-    def evidence_for(self, tree: str) -> Sequence[tuple[Verdict, float]]:
-        """The newest verdict of each gate on that very tree with the time it was recorded, by the gates' names."""
-
     def add_timer(self, kind: str, release: str, due_at: float, payload: Mapping[str, Any]) -> Timer: ...
 
     def timers(self) -> Sequence[Timer]:

@@ -202,12 +202,6 @@ class SqlLedger(SqlLock):
             row = connection.first(query)
             return None if row is None else rows.verdict(row)
 
-    def evidence_for(self, tree: str) -> Sequence[tuple[Verdict, float]]:
-        query = self._ask(EVIDENCE, tree=clean(tree), order=["sequence"])
-        with self._database.read() as connection:
-            newest = {row["gate"]: (rows.verdict(row), row["at"]) for row in connection.rows(query)}
-        return [newest[gate] for gate in sorted(newest)]
-
     # Timers
 
     def add_timer(self, kind: str, release: str, due_at: float, payload: Mapping[str, Any]) -> Timer:

@@ -28,8 +28,7 @@ def gather_values(
     database = spec.database
     embedded = {database.variable} if database.kind == "embedded" else set()
     gathered = gather(
-        settings_variables={},
-        environment_variables=dict(spec.variables),
+        settings=dict(spec.variables),
         env_file=around.root / f".env.{around.name}",
         process_environment=os.environ,
         example=around.root / ".env.example",

@@ -12,7 +12,7 @@ from deploykit.model.errors import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["ReleaseReport", "Reporter", "Silent", "Stage", "Stages"]
+__all__ = ["ReleaseReport", "Reporter", "Stage", "Stages"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +77,6 @@ class ReleaseReport:
 
 class Reporter(Protocol):
     """Hears what happens. Must not raise."""
-
-    def stage_started(self, name: str) -> None: ...
-
-    def stage_ended(self, stage: Stage) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def warn(self, text: str) -> None: ...
-
-
-class Silent:
-    """Hears, and says nothing."""
 
     def stage_started(self, name: str) -> None: ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
 
-__all__ = ["database_values", "generated_values", "read_values", "remove_values", "secrets_in", "store_values"]
+__all__ = ["database_values", "generated_values", "read_values", "secrets_in", "store_values"]
 
 
 def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) -> None:
@@ -43,11 +42,6 @@ def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
             f"the values of {name} can't be read: {error}", next_step=f"look at {path}, or release anew"
         ) from error
     return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
-
-
-def remove_values(folder: Path, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        (folder / f"{name}.json").unlink()
 
 
 def generated_values(folder: Path, names: Sequence[str]) -> dict[str, str | Secret]:

@@ -176,7 +176,7 @@ def readable(path):
                 ledger.live(),
                 ledger.unfinished(),
                 [ledger.steps(f"r{number}") for number in range(1, 5)],
-                [ledger.evidence_for(f"t{number}") for number in range(4)],
+                [ledger.evidence("lint", f"t{number}") for number in range(4)],
                 ledger.timers(),
                 ledger.holder(),
                 ledger.head(),

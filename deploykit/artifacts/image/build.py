@@ -47,7 +47,6 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     kept: Path,
     docker: Docker | None = None,
     secrets: BuildSecrets | None = None,
-    interpreter: Interpreter | None = None,
     local_tags: Sequence[str] = (),
     cached: bool = True,
     timeout: float = 1800.0,
@@ -63,7 +62,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     started = time.monotonic()
     engine = docker if docker is not None else find_docker()
     secrets = secrets if secrets is not None else BuildSecrets.from_machine()
-    python = interpreter if interpreter is not None else inspect()
+    python = inspect()
     base = recipe.base or default_base(python)
     names = [f"{recipe.app}:{tag}" for tag in local_tags]
     with tempfile.TemporaryDirectory(prefix="deploykit-image-") as scratch:

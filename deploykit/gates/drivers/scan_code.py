@@ -71,7 +71,6 @@ _CHILDLESS = frozenset(kind for kind in _TYPES if not _CHILDREN[kind] and kind n
 }  # fmt: skip
 _WHOLE_MODULES = (b"hashlib", b"requests", b"httpx")
 _KEYWORDS = frozenset({"shell", "debug", "method", "ssl_version"})
-_BAD_VERSIONS = ("SSLv", "TLSv1")
 
 
 class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-ignore]

@@ -262,7 +262,7 @@ class DockerPlace:
         """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and what
         other environments need there: they say so by tags.
         """
-        from deploykit.artifacts.image.retention import StoredImage, plan_retention
+        from deploykit.artifacts.image.retention import StoredImage, removable
 
         loaded = self._around.loaded
         if loaded is None:
@@ -274,30 +274,18 @@ class DockerPlace:
         running = {each["ImageID"] for each in self._engine.containers({"deploykit.app": self._around.app})}
         wanted = {each["Id"] for each in found if any(tag.startswith(f"{_KEPT}/") for tag in each["RepoTags"] or ())}
         images = [
-            StoredImage(
-                digests=frozenset({each["Id"], *_digests(each)}),
-                created=float(each["Created"]),
-                tags=tuple(each.get("RepoTags") or ()),
-                size=int(each["Size"]),
-            )
+            StoredImage(id=each["Id"], digests=frozenset({each["Id"], *_digests(each)}), created=float(each["Created"]))
             for each in found
         ]
-        plan = plan_retention(
-            images,
-            needed={*needed, *running, *wanted},
-            keep=loaded.settings.image.keep,
-            younger_than=0.0,  # an image's time is its commit's; one that is about to be started has a tag
-            now=time.time(),
-        )
-        ids = {digests: each["Id"] for digests, each in zip((image.digests for image in images), found, strict=True)}
+        removed = removable(images, needed={*needed, *running, *wanted}, keep=loaded.settings.image.keep)
         told = []
-        for image in plan.remove:
+        for image in removed:
             try:
-                self._engine.remove_image(ids[image.digests], force=True)
+                self._engine.remove_image(image.id, force=True)
             except EngineError as error:
-                told.append(f"image {ids[image.digests][:19]} stays: {error.message}")
+                told.append(f"image {image.id[:19]} stays: {error.message}")
             else:
-                told.append(f"image {ids[image.digests][:19]} was removed: {len(plan.kept)} newer ones are kept")
+                told.append(f"image {image.id[:19]} was removed: {len(images) - len(removed)} newer ones are kept")
         return told
 
     def _images(self) -> list[dict[str, Any]]:

@@ -145,7 +145,7 @@ class LedgerContract:
         assert list(ledger.releases()) == []
         assert list(ledger.entries()) == []
         assert list(ledger.timers()) == []
-        assert list(ledger.evidence_for("t1")) == []
+        assert ledger.evidence("lint", "t1") is None
 
     def test_a_release_begins_running_and_is_the_unfinished_one(self, ledger, token, clock):
         made = begin(ledger, token, previous="")
@@ -266,7 +266,7 @@ class LedgerContract:
         assert ledger.evidence("lint", "t2") == verdict(tree="t2")
         assert ledger.evidence("lint", "t3") is None
         assert ledger.evidence("sast", "t1") is None
-        assert ledger.evidence_for("t1") == [(verdict("audit", tree="t1"), clock.now), (bad, clock.now)]
+        assert ledger.evidence("audit", "t1") == verdict("audit", tree="t1")
 
     def test_timers_come_earliest_first_until_they_are_removed(self, ledger):
         late = ledger.add_timer("warm", "r1", 200, {"instance": "blue"})

@@ -22,8 +22,7 @@ def found(tmp_path):
             (tmp_path / ".env.example").write_text(example)
         return gather(
             **{
-                "settings_variables": {},
-                "environment_variables": {},
+                "settings": {},
                 "process_environment": {},
                 **given,
                 "env_file": tmp_path / ".env.staging",
@@ -36,25 +35,18 @@ def found(tmp_path):
 
 def test_each_place_goes_before_the_next(found):
     values = found(
-        settings_variables={"A": "service", "B": "service", "C": "service", "D": "service"},
-        environment_variables={"A": "environment", "B": "environment", "C": "environment"},
+        settings={"A": "settings", "B": "settings", "C": "settings"},
         file="A=file\nB=file\n",
         process_environment={"A": "process"},
     )
-    assert values.variables == {"A": Secret("process"), "B": Secret("file"), "C": "environment", "D": "service"}
-    assert values.origins == {
-        "A": "process environment",
-        "B": ".env.staging:2",
-        "C": "settings, this environment",
-        "D": "settings, service",
-    }
+    assert values.variables == {"A": Secret("process"), "B": Secret("file"), "C": "settings"}
 
 
 def test_only_declared_names_are_taken_from_the_process_environment(found):
     values = found(
         file="FILE\n",
         example="EXAMPLE=default\n",
-        settings_variables={"SETTING": "x"},
+        settings={"SETTING": "x"},
         declared=["DATABASE_URL"],
         process_environment={
             **dict.fromkeys(("FILE", "EXAMPLE", "SETTING", "DATABASE_URL"), "1"),
@@ -94,7 +86,7 @@ def test_values_are_not_shown(found):
 
 def test_what_is_redacted_is_what_may_be_secret(found):
     values = found(
-        settings_variables={"APP_TOKEN": "in the settings", "GREETING": "Hello, world"},
+        settings={"APP_TOKEN": "in the settings", "GREETING": "Hello, world"},
         file="LEVEL=info\nPORT=8000\nDEBUG=True\nDB_PASSWORD=postgres\nSTRIPE=sk_live_1234\n"
         "URL=https://example.org/a\nDATABASE_URL=postgresql://u:p@h/db\nHOST=10.0.0.1\n",
     )

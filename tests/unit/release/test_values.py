@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from deploykit.model import DeploykitError, Secret
-from deploykit.release.values import generated_values, read_values, remove_values, secrets_in, store_values
+from deploykit.release.values import generated_values, read_values, secrets_in, store_values
 
 VALUES = {"MODE": "fair", "API_KEY": Secret("wren-and-finch"), "EMPTY": Secret("")}
 
@@ -32,13 +32,6 @@ def test_a_write_that_fails_leaves_the_old_values_and_nothing_else(tmp_path):
 
 def test_values_that_were_never_stored_are_none(tmp_path):
     assert read_values(tmp_path, "r9") == {}
-    remove_values(tmp_path, "r9")
-
-
-def test_removed_values_are_gone(tmp_path):
-    store_values(tmp_path, "r1", VALUES)
-    remove_values(tmp_path, "r1")
-    assert read_values(tmp_path, "r1") == {}
 
 
 def test_damaged_values_are_told_and_never_shown(tmp_path):

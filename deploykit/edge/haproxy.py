@@ -96,14 +96,6 @@ class HAProxyEdge(WeightedProxy):
         status = self._process.status()
         return status is not None and status.alive and self._runtime.pid() is not None
 
-    def _reload(self) -> None:
-        status = self._process.status()
-        if status is None or not status.alive:
-            self._start(self._state(), fresh=status is None)
-        else:
-            self._process.await_ready(status)
-            self._replace(status)
-
     def _down(self) -> None:
         self._process.stop()
 

@@ -103,9 +103,6 @@ class Edge(Protocol):
     def probe_headers(self, release: str) -> Mapping[str, str]:
         """Headers that label a request as the kit's probe and send it to that release, whatever its weight."""
 
-    def reload(self) -> None:
-        """Replace the proxy's process by one that reads the configuration afresh; no request is lost."""
-
     def down(self) -> None:
         """Stop the proxy."""
 

@@ -11,7 +11,7 @@ then written to the file; only then does the call return. Killed in between, at 
 So the file is at most one step *behind*, towards a version that is alive, and its total weight is never 0. It is never
 ahead: a weight that the proxy refused is not written. `attach` writes first (a server of weight 0 in the file does no
 harm, one in the proxy that the file does not know could be given weight and be forgotten), `detach` too (a server of
-weight 0 that is left in the proxy is taken out by the next call). `reload` first writes what runs into the file, so a
+weight 0 that is left in the proxy is taken out by the next call). A replacement first writes what runs into the file, so a
 step that was cut short is not undone by it.
 
 A proxy that dies in the middle of a call is started again by who keeps it alive, with the file's weights. The call waits
@@ -93,9 +93,6 @@ class WeightedProxy(ABC):
         """Have the proxy running with what is wanted now; the state that it has then."""
 
     @abstractmethod
-    def _reload(self) -> None: ...
-
-    @abstractmethod
     def _down(self) -> None: ...
 
     @abstractmethod
@@ -127,10 +124,6 @@ class WeightedProxy(ABC):
     def ensure(self) -> str:
         with self._changing():
             return self._url(self._outlive(self._ensure))
-
-    def reload(self) -> None:
-        with self._changing():
-            self._outlive(self._reload)
 
     def down(self) -> None:
         with self._changing():

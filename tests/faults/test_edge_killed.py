@@ -74,18 +74,23 @@ def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny:
         assert tiny.problems() == []
 
 
-def test_a_reload_right_after_a_switch_loses_nothing_and_stays(tiny: World) -> None:
+def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(tiny: World) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
-    edge = HAProxyEdge(tiny.app, "local", tiny.paths.edge, tiny.port, supervisor(tiny), parts=tiny.paths.parts)
+
+    def edge(linger: float) -> HAProxyEdge:
+        return HAProxyEdge(
+            tiny.app, "local", tiny.paths.edge, tiny.port, supervisor(tiny), parts=tiny.paths.parts, linger=linger
+        )
+
     with Load(tiny.url, clients=4, pause=0.002) as load:
         for text in ("two", "three"):
             tiny.release(text)
-            for _ in range(3):
-                edge.reload()
+            for linger in (100, 200, 300):
+                edge(linger).ensure()
                 assert tiny.serves(tiny.url) == text
         tiny.ok("rollback")
-        edge.reload()
+        edge(400).ensure()
         assert tiny.serves(tiny.url) == "two"
         load.next_answers()
     load.assert_nothing_lost()

@@ -4,7 +4,7 @@ Two containers can't publish one port, so the port belongs to a small container 
 replaced. It opens the listening socket and takes no connection from it. The proxies beside it get that very socket
 handed over (HAProxy's `-x`, a Unix socket on the shared volume), each in a container of its own on the app's network:
 
-- reload, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At no
+- other settings, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At no
   moment is there no socket or nobody who takes from it.
 - `kill -9` of a proxy: who comes meanwhile waits in the socket's queue until the engine has started it again.
 - the holder started again: the proxies see it within a second and start again too, by the engine, with its new socket.
@@ -118,15 +118,6 @@ class DockerEdge(WeightedProxy):
 
     def running(self) -> bool:
         return self._holder_runs() and bool(self._runtime.node())
-
-    def _reload(self) -> None:
-        if not self._holder_runs():
-            self._start(self._state())
-        elif not any(proxy.running for proxy in self._containers.proxies()):
-            self._start_proxy(self._state())
-        else:
-            self._await_ready()
-            self._replace()
 
     def close(self) -> None:
         """Let go of the connection to the edge's container."""

@@ -33,6 +33,12 @@ def let_go(edge, name: str, held: str) -> None:
         pass
 
 
+def replaced(edge) -> None:
+    """Another setting, so `ensure` has a new proxy take over."""
+    edge._linger += 1
+    edge.ensure()
+
+
 class EdgeContract:
     @pytest.fixture
     def client_address(self):
@@ -70,8 +76,8 @@ class EdgeContract:
             two.attach(state.server)
         two.set_weights({"r1-web-0": 100})
         two.set_weights({"r1-web-0": 100, "r2-web-0": 0})
-        two.reload()
-        two.reload()
+        replaced(two)
+        replaced(two)
         two.detach("r2-web-0")
         two.detach("r2-web-0")
         assert weights(two) == {"r1-web-0": 100}
@@ -183,7 +189,7 @@ class EdgeContract:
         assert {each.get() for each in idle} == {(200, "r1")}
         with load(two.url()) as clients:
             for _ in range(5):
-                two.reload()
+                replaced(two)
                 clients.more(200)
         assert {each.get() for each in idle} == {(200, "r1")}
         assert clients.lost == []
@@ -265,7 +271,7 @@ class EdgeContract:
         thread = threading.Thread(target=lambda: answers.append(slow.get("/hold/one")))
         thread.start()
         eventually(lambda: in_flight(two, "r1-web-0") == 1)
-        two.reload()
+        replaced(two)
         assert in_flight(two, "r1-web-0") == 1, "a replaced process still has it"
         let_go(two, "r1-web-0", "one")
         thread.join(10)
@@ -276,7 +282,7 @@ class EdgeContract:
 
     def test_weights_survive_a_reload_and_a_stop(self, two, again, client):
         two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
-        two.reload()
+        replaced(two)
         here = client(two.url())
         assert {here.get() for _ in range(10)} == {(200, "r2")}
         two.down()

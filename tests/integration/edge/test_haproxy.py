@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from contracts.edge_contract import replaced
 
 from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken, RuntimeUnreachable
 from deploykit.edge.haproxy import HAProxyEdge
@@ -97,7 +98,7 @@ def test_the_proxy_outlives_its_supervisor(two, supervisor, load, client, eventu
         os.kill(daemon, signal.SIGKILL)
         clients.more(200)
         two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
-        two.reload()
+        replaced(two)
         clients.more(200)
     assert clients.lost == []
     assert two.ensure() == url
@@ -111,7 +112,7 @@ def test_a_switch_that_never_reached_the_file_stays_through_a_reload(two, client
     two._runtime.set_weights({"r2-web-0": 100})
     two._runtime.set_weights({"r1-web-0": 0})
     assert file_weights(home) == {"r1-web-0": 100, "r2-web-0": 0}
-    two.reload()
+    replaced(two)
     assert file_weights(home) == {"r1-web-0": 0, "r2-web-0": 100}
     assert {client(two.url()).get() for _ in range(10)} == {(200, "r2")}
 
@@ -140,7 +141,7 @@ def test_a_detach_that_reached_only_the_file_is_finished_by_the_next_call(two):
     assert "r2-web-0" not in two._runtime.servers()
 
 
-@pytest.mark.parametrize("finish", ["ensure", "reload", "switch"])
+@pytest.mark.parametrize("finish", ["ensure", "replace", "switch"])
 def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(two, supervisor, finish, eventually):
     old = pid_of(supervisor)
     two._process.leaving.add(old, ["r1-web-0"])
@@ -149,8 +150,10 @@ def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(t
     assert process_identity(old)
     if finish == "switch":
         two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    elif finish == "replace":
+        replaced(two)
     else:
-        getattr(two, finish)()
+        two.ensure()
     eventually(lambda: process_identity(old) is None)
     assert two.running()
 
@@ -165,12 +168,12 @@ def test_a_reload_that_was_cut_short_before_the_new_process_ends_nothing(two, su
     assert client(two.url()).get() == (200, "r2")
 
 
-# -- reload
+# -- replacing
 
 
 def test_a_reload_is_a_new_process_and_the_old_one_ends(two, supervisor, eventually):
     before = pid_of(supervisor)
-    two.reload()
+    replaced(two)
     assert pid_of(supervisor) != before
     eventually(lambda: process_identity(before) is None)
 
@@ -178,18 +181,12 @@ def test_a_reload_is_a_new_process_and_the_old_one_ends(two, supervisor, eventua
 def test_a_replaced_process_counts_as_in_flight_until_it_is_gone(two, client, eventually):
     idle = client(two.url())
     idle.get()
-    two.reload()
+    replaced(two)
     two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
     busy = {state.server.name: state.in_flight for state in two.servers()}
     assert busy == {"r1-web-0": 1, "r2-web-0": 0}, "the idle connection may still ask r1 once more"
     assert idle.get() == (200, "r1")
     eventually(lambda: all(state.in_flight == 0 for state in two.servers()))
-
-
-def test_a_reload_starts_a_proxy_that_is_not_running(make_edge):
-    edge = make_edge()
-    edge.reload()
-    assert edge.running()
 
 
 def test_ensure_changes_nothing_that_is_as_it_should_be(two, make_edge, supervisor):
@@ -287,7 +284,7 @@ def test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs(
     )
     pid, text = pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()
     with pytest.raises(ConfigRejected) as caught:
-        make_edge(binary=fake).reload()
+        make_edge(binary=fake, linger=901).ensure()
     assert "[ALERT] line 7: no such thing" in caught.value.details
     assert (pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()) == (pid, text)
 
@@ -305,7 +302,7 @@ def test_a_successor_that_does_not_start_leaves_the_old_process(two, make_edge, 
     fake = script(home / "haproxy", binary, 'case "$*" in *-db*) echo "cannot do it" >&2; exit 7;; esac')
     pid = pid_of(supervisor)
     with pytest.raises(DeploykitError):
-        make_edge(binary=fake).reload()
+        make_edge(binary=fake, linger=901).ensure()
     assert pid_of(supervisor) == pid
     assert client(two.url()).get() == (200, "r1")
     assert [state.in_flight for state in two.servers()] == [0, 0]
@@ -373,7 +370,7 @@ def test_a_long_folder_does_not_matter(make_edge, home, supervisor, binary, app,
     edge.attach(app("r1-web-0"))
     edge.set_weights({"r1-web-0": 1})
     assert client(edge.url()).get() == (200, "r1")
-    edge.reload()
+    replaced(edge)
     assert weights(edge) == {"r1-web-0": 1}
 
 

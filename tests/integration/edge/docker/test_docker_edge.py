@@ -114,7 +114,7 @@ def test_a_configuration_that_haproxy_refuses_leaves_what_runs(two, client, monk
     before = (proxies(two), two._agent.read("haproxy.cfg"))
     monkeypatch.setattr("deploykit.edge.docker.edge.BIND", "nonsense")
     with pytest.raises(ConfigRejected) as caught:
-        two.reload()
+        two.ensure()
     assert any("nonsense" in line for line in caught.value.details)
     assert (proxies(two), two._agent.read("haproxy.cfg")) == before
     assert client(two.url()).get() == (200, "r2")

@@ -14,7 +14,7 @@ from .live.state import State
 from .surroundings import configuration, version_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from alembic.script import ScriptDirectory
     from sqlalchemy.engine import URL
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .changing import Work
     from .live.session import Session
 
-__all__ = ["declared", "plan_all", "planned", "recorded_changes", "status"]
+__all__ = ["declared", "pending_changes", "plan_all", "planned", "recorded_changes", "status"]
 
 
 def status(work: Work) -> dict[str, Any]:
@@ -103,9 +103,7 @@ def plan_all(work: Work) -> dict[str, Any]:
     """What every change that is not done comes to on this database, statement by statement."""
     from .changes.look import Look
 
-    current = read_current(work.url, *version_table(configuration(work.migrations), work.script.dir))
-    known_revisions = work.revisions()
-    declared = recorded_changes(work.script, work.url, [item for item in current if item in known_revisions])
+    declared = pending_changes(work)
 
     def look(session: Session) -> dict[str, Any]:
         state, asked = State(session), set(work.options.get("keys") or ())
@@ -114,21 +112,39 @@ def plan_all(work: Work) -> dict[str, Any]:
             for item in state.all()
             if ((item.key in asked) if asked else item.phase not in {"contracted", "undone"})
         ]
-        here = {item["key"] for item in plans}
-        looking = Look(session)
-        for revision, change in declared:
-            if change.key not in here and (not asked or change.key in asked):
-                plans.append(planned(change, revision, partial(_declared_plan, change, looking, revision)))
-        return {"plans": plans}
+        make = partial(_declared_plan, Look(session))
+        return {"plans": [*plans, *planned(declared, plans, asked, make)]}
 
     answer: dict[str, Any] = work.on_database(look)
     return answer
 
 
-def planned(change: Change, revision: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def pending_changes(work: Work) -> list[tuple[str, Change]]:
+    """The declared changes of the revisions that this database has not had."""
+    current = read_current(work.url, *version_table(configuration(work.migrations), work.script.dir))
+    known = work.revisions()
+    return recorded_changes(work.script, work.url, [item for item in current if item in known])
+
+
+def planned(
+    declared: Iterable[tuple[str, Change]],
+    plans: Iterable[Mapping[str, Any]],
+    asked: Collection[str],
+    make: Callable[[Change, str], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """What the declared changes come to that have no plan yet; with `asked`, of those only."""
+    here = {item["key"] for item in plans}
+    return [
+        _planned(change, revision, make)
+        for revision, change in declared
+        if change.key not in here and (not asked or change.key in asked)
+    ]
+
+
+def _planned(change: Change, revision: str, make: Callable[[Change, str], dict[str, Any]]) -> dict[str, Any]:
     """What `make` says the change comes to; or why it is refused, since it may stand on what an earlier pending revision makes first."""
     try:
-        return make()
+        return make(change, revision)
     except Refused as refused:
         return {
             "key": change.key,
@@ -141,7 +157,7 @@ def planned(change: Change, revision: str, make: Callable[[], dict[str, Any]]) -
         }
 
 
-def _declared_plan(change: Change, look: Look, revision: str) -> dict[str, Any]:
+def _declared_plan(look: Look, change: Change, revision: str) -> dict[str, Any]:
     return _as_plan(change, plan(change, look), "declared", revision)
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..changes.parts import Refused
 from ..changing import pending_contracts, upgrade_contracts
-from ..inspecting import read_current
-from ..looking import declared, planned, recorded_changes
-from ..surroundings import configuration, say, version_table
+from ..looking import declared, pending_changes, planned
+from ..surroundings import say
 from .performing import PlainRunner, described
 
 if TYPE_CHECKING:
@@ -50,9 +49,8 @@ def _status(work: Work) -> dict[str, Any]:
 
 
 def _plan(work: Work) -> dict[str, Any]:
-    current = read_current(work.url, *version_table(configuration(work.migrations), work.script.dir))
-    revisions, asked = work.revisions(), set(work.options.get("keys") or ())
-    pending = recorded_changes(work.script, work.url, [item for item in current if item in revisions])
+    asked = set(work.options.get("keys") or ())
+    pending = pending_changes(work)
 
     def look(session: Session) -> dict[str, Any]:
         runner = PlainRunner(session, say)
@@ -61,11 +59,7 @@ def _plan(work: Work) -> dict[str, Any]:
             for item in runner.all()
             if (item.change.key in asked if asked else item.phase == "filled")
         ]
-        here = {item["key"] for item in plans}
-        for revision, change in pending:
-            if change.key not in here and (not asked or change.key in asked):
-                plans.append(planned(change, revision, partial(_declared_plan, runner, change, revision)))
-        return {"plans": plans}
+        return {"plans": [*plans, *planned(pending, plans, asked, partial(_declared_plan, runner))]}
 
     answer: dict[str, Any] = work.on_database(look)
     return answer

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from deploykit.gates.audit_uv import uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
-from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.gates.tooling import ask_application, run_tool, tool_environment
 from deploykit.model import InconclusiveError
 from deploykit.process.uv import find_uv
 
@@ -155,16 +155,8 @@ def _exported(name: str, context: GateContext, folder: Path) -> Subject:
 
 
 def _from_environment(context: GateContext, folder: Path) -> Subject:
-    python = context.toolbox.application_python()
-    completed = run_tool(
-        [python, "-P", "-c", _LIST],
-        root=context.root,
-        environment=tool_environment(context.environment),
-        answers=(0,),
-        timeout=60,
-    )
     local, pinned = [], {}
-    for name, version, url in parse_json(completed):
+    for name, version, url in ask_application(context, _LIST):
         if url and "dir_info" in json.loads(url):
             local.append(name)
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from deploykit.gates.spdx import CLASSIFIERS, canonical, covers, names_of
-from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.gates.tooling import ask_application
 from deploykit.model import Finding, Severity
 
 if TYPE_CHECKING:
@@ -57,15 +57,7 @@ def judge_licences(wanted: Licences, names: Iterable[str], context: GateContext)
     """Judge every package of the application's environment but local projects. `names` are those that a lock pins: one that is
     not installed can't be judged, and is a doubt.
     """
-    python = context.toolbox.application_python()
-    completed = run_tool(
-        [python, "-P", "-c", _LIST],
-        root=context.root,
-        environment=tool_environment(context.environment),
-        answers=(0,),
-        timeout=60,
-    )
-    installed = {canonicalize_name(item["name"]): item for item in parse_json(completed) if item["name"]}
+    installed = {canonicalize_name(item["name"]): item for item in ask_application(context, _LIST) if item["name"]}
     findings, unknown, notes = [], [], []
     for name, item in sorted(installed.items()):
         if item["local"]:

@@ -13,7 +13,18 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["TOOL_SECONDS", "chunks", "crashed", "last_lines", "parse_json", "run_tool", "tool_environment"]
+    from deploykit.gates.interface import GateContext
+
+__all__ = [
+    "TOOL_SECONDS",
+    "ask_application",
+    "chunks",
+    "crashed",
+    "last_lines",
+    "parse_json",
+    "run_tool",
+    "tool_environment",
+]
 
 TOOL_SECONDS = 900.0
 _LINES = 20
@@ -112,6 +123,15 @@ def parse_json(completed: Completed) -> Any:
     except ValueError as error:
         name = Path(completed.argv[0]).name
         raise crashed(completed, f"{name} (exit code {completed.returncode}) printed no readable JSON") from error
+
+
+def ask_application(context: GateContext, code: str) -> Any:
+    """The JSON that `code` prints in the application's environment."""
+    python = context.toolbox.application_python()
+    environment = tool_environment(context.environment)
+    return parse_json(
+        run_tool([python, "-P", "-c", code], root=context.root, environment=environment, answers=(0,), timeout=60)
+    )
 
 
 def chunks(files: Sequence[str]) -> list[Sequence[str]]:

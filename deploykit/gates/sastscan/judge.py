@@ -13,7 +13,7 @@ from deploykit.model import Evidence, Finding, Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["TEST_GLOBS", "Looked", "Rules", "in_tests", "merge", "verdict_on"]
+__all__ = ["TEST_GLOBS", "Looked", "Rules", "concluded", "in_tests", "merge", "verdict_on"]
 
 
 TEST_GLOBS = (
@@ -117,19 +117,28 @@ def verdict_on(
             *(f"{name}: {reason}" for name, reason in sorted(errors.items())[:10]),
         ),
     )
+    missed = (
+        f"{len(looked.missed)} files were not looked at: {', '.join(looked.missed[:5])}",
+        "run `ruff check --isolated --show-files` on one of them",
+    )
+    return concluded(findings, evidence, unreadable=len(errors), missed=missed if looked.missed else None)
+
+
+def concluded(
+    findings: Sequence[Finding], evidence: Evidence, *, unreadable: int, missed: tuple[str, str] | None
+) -> Verdict:
+    """The verdict on all findings. `missed`: that files were not looked at, and what to do about it."""
     failing = [finding for finding in findings if finding.severity in FAILING]
     low = len(findings) - len(failing)
     if failing:
         outcome, reason = Outcome.FINDINGS, f"{len(failing)} findings of medium severity or above"
         next_step = "mend them, or mark a line that is right with `# nosec RULE` and the reason"
-    elif errors:
-        outcome, reason = Outcome.INCONCLUSIVE, f"{len(errors)} files could not be read or parsed"
+    elif unreadable:
+        outcome, reason = Outcome.INCONCLUSIVE, f"{unreadable} files could not be read or parsed"
         next_step = "mend these files, or name them in security.sast_exclude"
-    elif looked.missed:
-        outcome = Outcome.INCONCLUSIVE
-        reason = f"{len(looked.missed)} files were not looked at: {', '.join(looked.missed[:5])}"
-        next_step = "run `ruff check --isolated --show-files` on one of them"
-    elif not looked.judged:
+    elif missed:
+        outcome, (reason, next_step) = Outcome.INCONCLUSIVE, missed
+    elif not evidence.looked_at:
         outcome, reason = Outcome.INCONCLUSIVE, "there was no Python file to look at"
         next_step = "check the folder, and security.sast_exclude in [tool.deploykit]"
     else:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.sastscan.rules import FAILING as _FAILING
-from deploykit.gates.sastscan.rules import SEVERITIES as _SEVERITIES
+from deploykit.gates.sastscan.judge import concluded
+from deploykit.gates.sastscan.rules import FAILING, SEVERITIES
 from deploykit.gates.tooling import chunks, parse_json, run_tool, tool_environment
-from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
+from deploykit.model import Evidence, Finding, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deploykit.gates.interface import GateContext
     from deploykit.gates.sastscan.configuration import Configuration
+    from deploykit.model import Verdict
 
 __all__ = ["interpret", "run_plain"]
 
@@ -69,7 +70,7 @@ def interpret(
     suppressed = sum(answer["metrics"].get("_totals", {}).get("nosec", 0) for answer in answers)
     findings = sorted(
         (_finding(result) for answer in answers for result in answer["results"]),
-        key=lambda finding: (finding.severity not in _FAILING, finding.path, finding.line),
+        key=lambda finding: (finding.severity not in FAILING, finding.path, finding.line),
     )
     missed = [name for name in files if name not in scanned and name not in errors]
     if missed and excludes_itself:
@@ -87,33 +88,11 @@ def interpret(
             *(f"{name}: {reason}" for name, reason in sorted(errors.items())[:10]),
         ),
     )
-    failing = [finding for finding in findings if finding.severity in _FAILING]
-    low = len(findings) - len(failing)
-    if failing:
-        outcome, reason = Outcome.FINDINGS, f"{len(failing)} findings of medium severity or above"
-        next_step = "mend them, or mark a line that is right with `# nosec RULE` and the reason"
-    elif errors:
-        outcome, reason = Outcome.INCONCLUSIVE, f"{len(errors)} files could not be read or parsed"
-        next_step = "mend these files, or name them in security.sast_exclude"
-    elif missed:
-        outcome = Outcome.INCONCLUSIVE
-        reason = f"bandit left out {len(missed)} files that it was given: {', '.join(missed[:5])}"
-        next_step = "run `bandit -v` on one of them; files that need no look belong into security.sast_exclude"
-    elif not scanned:
-        outcome, reason = Outcome.INCONCLUSIVE, "there was no Python file to look at"
-        next_step = "check the folder, and security.sast_exclude in [tool.deploykit]"
-    else:
-        outcome, reason, next_step = Outcome.PASSED, "", ""
-    if low:
-        reason = "; ".join(filter(None, [reason, f"{low} of low severity are listed and fail nothing"]))
-    return Verdict(
-        gate="sast",
-        outcome=outcome,
-        evidence=evidence,
-        findings=tuple(findings),
-        reason=reason,
-        next_step=next_step,
+    left_out = (
+        f"bandit left out {len(missed)} files that it was given: {', '.join(missed[:5])}",
+        "run `bandit -v` on one of them; files that need no look belong into security.sast_exclude",
     )
+    return concluded(findings, evidence, unreadable=len(errors), missed=left_out if missed else None)
 
 
 def _finding(result: Mapping[str, Any]) -> Finding:
@@ -122,7 +101,7 @@ def _finding(result: Mapping[str, Any]) -> Finding:
         message=result["issue_text"],
         path=_plain(result["filename"]),
         line=result["line_number"],
-        severity=_SEVERITIES.get(result["issue_severity"], Severity.UNKNOWN),
+        severity=SEVERITIES.get(result["issue_severity"], Severity.UNKNOWN),
     )
 
 

@@ -1,11 +1,13 @@
 """What the kit costs before anything is done: `invoke --list` and `nox -l` with it and without it.
 
-The bare side has as many tasks and sessions, all empty, so that only the kit's own share is counted.
+The bare side has as many tasks and sessions, all empty, so that only the kit's own share is counted. The kit is a copy
+without bytecode, as after `pip install -e`: what its own commands don't keep is compiled in each run.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,10 +15,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import deploykit
 from benchmarks.measure import Figure, Section, environment, interleaved, ran, timed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.measure import Ran
 
@@ -47,8 +50,9 @@ def measure() -> Section:
         (bare / "tasks.py").write_text(f"from invoke import task\n\n\n{empty}")
         empty = "\n\n".join(_BARE_SESSION.format(number=number) for number in range(len(NAMES)))
         (bare / "noxfile.py").write_text(f"import nox\n\n\n{empty}")
-        figures = [*_compared("invoke --list", kit, bare), *_compared("nox -l", kit, bare)]
-        breakdown = _imports(kit)
+        env = environment(PYTHONPATH=str(_installed(Path(folder) / "installed")))
+        figures = [*_compared("invoke --list", kit, bare, env), *_compared("nox -l", kit, bare, env)]
+        breakdown = _imports(kit, env)
     return Section(
         title=f"Start-up: {tasks} tasks and {len(NAMES)} sessions, {SERIES} interleaved series of {RUNS} runs each",
         figures=figures,
@@ -56,10 +60,19 @@ def measure() -> Section:
     )
 
 
-def _compared(command: str, kit: Path, bare: Path) -> list[Figure]:
+def _installed(folder: Path) -> Path:
+    """A folder for PYTHONPATH that has this kit without its bytecode."""
+    source = Path(deploykit.__file__).parent
+    shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def _compared(command: str, kit: Path, bare: Path, env: Mapping[str, str]) -> list[Figure]:
     program, option = command.split()
     argv: list[str | Path] = [Path(sys.executable).with_name(program), option]
-    series = interleaved(lambda: ran(argv, cwd=kit), lambda: ran(argv, cwd=bare), series=SERIES, runs=RUNS)
+    series = interleaved(
+        lambda: ran(argv, cwd=kit, env=env), lambda: ran(argv, cwd=bare, env=env), series=SERIES, runs=RUNS
+    )
     return [
         Figure(name=f"{command}: kit / bare", unit="x", samples=_ratios(series, lambda run: run.wall), bound=BOUND),
         Figure(name=f"{command}: kit / bare, CPU", unit="x", samples=_ratios(series, lambda run: run.cpu)),
@@ -73,12 +86,12 @@ def _ratios(series: Sequence[tuple[list[Ran], list[Ran]]], cost: Callable[[Ran],
     return [statistics.median(map(cost, kit)) / statistics.median(map(cost, bare)) for kit, bare in series]
 
 
-def _imports(kit: Path) -> str:
+def _imports(kit: Path, env: Mapping[str, str]) -> str:
     """The kit's slowest modules, as `-X importtime` tells them: milliseconds of their own, without what they import."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", Path(sys.executable).with_name("invoke"), "--list"],
         cwd=kit,
-        env=environment(),
+        env=env,
         capture_output=True,
         text=True,
         check=True,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.coverage_diff import changes_since
 from deploykit.gates.coverage_figures import Share, as_markdown, changed_share, package_shares
+from deploykit.gates.coverage_floor import Floor, choose_floor
 from deploykit.gates.coverage_settings import read_coverage_settings
 from deploykit.gates.files import fingerprint
 from deploykit.gates.test import data_fingerprint
@@ -32,14 +33,16 @@ __all__ = ["CoverageGate", "doubt", "interpret"]
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageGate:
-    """`minimum` is in percent; a higher `fail_under` in the repo's own coverage configuration goes before it.
+    """The total is held against the floor of those test gates whose data count; a higher `fail_under` in the repo's own
+    coverage configuration goes before it.
 
     `changed_minimum` is wanted of the lines changed since `base` (0: not judged unless a base is given on the command
-    line, and then the `minimum` holds); `packages` are minimums of single packages.
-    `required` are the test gates whose data there must be; those of others are added when they are of the same tree.
+    line, and then the total's holds); `packages` are minimums of single packages.
+    `required` are the test gates whose data there must be; those of others are added when they are of the same tree and
+    the floor is one of theirs, too.
     """
 
-    minimum: float = 80.0
+    floors: tuple[Floor, ...] = (Floor(minimum=80.0),)
     changed_minimum: float = 0.0
     packages: Mapping[str, float] = field(default_factory=dict)
     base: str = ""
@@ -47,7 +50,7 @@ class CoverageGate:
     name: str = "coverage"
 
     def run(self, context: GateContext) -> Verdict:
-        folders, notes = self._folders(context)
+        floor, folders, notes = self._measured(context)
         files = sorted(str(path) for folder in folders for path in folder.iterdir() if path.is_file())
         combined = context.work / "coverage-combined"
         if combined.exists():
@@ -80,8 +83,8 @@ class CoverageGate:
         (reports / "coverage.txt").write_text(table, encoding="utf-8")
         context.on_line(table.rstrip())
         own = read_coverage_settings(context.root).fail_under
-        minimum = max(self.minimum, own)
-        if own > self.minimum:
+        minimum = max(floor.minimum, own)
+        if own > floor.minimum:
             notes.append(f"the repo's own coverage configuration wants {own:g} %")
         report = _read(reports / "coverage-data.json")
         total = _total(report, minimum)
@@ -115,22 +118,22 @@ class CoverageGate:
     def _again(self) -> str:
         return f"nox -s {' '.join(self.required)} coverage"
 
-    def _folders(self, context: GateContext) -> tuple[list[Path], list[str]]:
-        """The folders of data that count, and what is to be said of the others."""
+    def _measured(self, context: GateContext) -> tuple[Floor, list[Path], list[str]]:
+        """The floor, the folders of data that it is one of, and what is to be said of these and the others."""
         home = context.work / "coverage"
         for gate in self.required:
             if why := _doubt_about(context, gate):
                 raise InconclusiveError(f"there is no coverage to judge: {why}", next_step=self._again)
-        folders, notes = [home / gate for gate in self.required], [f"data of {gate}" for gate in self.required]
-        for folder in sorted(home.iterdir()):
-            if folder.name in self.required or not folder.is_dir():
-                continue
-            if why := _doubt_about(context, folder.name):
-                notes.append(f"data of {folder.name} are left out: {why}")
-            else:
-                folders.append(folder)
-                notes.append(f"data of {folder.name}")
-        return folders, notes
+        others = sorted(path.name for path in home.iterdir() if path.is_dir() and path.name not in self.required)
+        doubts = {gate: why for gate in others if (why := _doubt_about(context, gate))}
+        measured = [*self.required, *(gate for gate in others if gate not in doubts)]
+        floor = choose_floor(self.floors, measured=measured, required=self.required)
+        counted = [gate for gate in measured if not floor.sessions or gate in floor.sessions]
+        alone = f"the minimum is that of {' and '.join(floor.sessions)}"
+        doubts |= dict.fromkeys((gate for gate in measured if gate not in counted), alone)
+        notes = [f"data of {gate}" for gate in counted]
+        notes += [f"data of {gate} are left out: {why}" for gate, why in sorted(doubts.items())]
+        return floor, [home / gate for gate in counted], notes
 
 
 def _doubt_about(context: GateContext, gate: str) -> str:

@@ -134,8 +134,9 @@ def take_down(around: Surroundings) -> list[str]:
     told: list[str] = []
     with environment_lock(around.ledger, around.target, "down", tell=told.append, lost=lambda _error: None):
         instances = around.target.instances()
-        if around.edge.running():
-            around.edge.down()
+        running = around.edge.running()
+        around.edge.down()  # one that does not answer may still hold the port: a killed command leaves it so
+        if running:
             with contextlib.suppress(DeploykitError):
                 # A configuration that can't be read must not keep anything from being ended.
                 around.edge.clear()

@@ -112,10 +112,10 @@ class Pipeline:
             record = unfinished
             return self._carried(record, lambda: self._carry_on(record, None))
         if unfinished is not None:
-            record, state = self._undo(unfinished)
+            record, state, failure = self._undo(unfinished)
             if state is None or not state.past_verdict:
                 if not to:
-                    return self._undone(record)
+                    return self._undone(record, failure)
                 self.reporter.note(f"{record.id} was undone; it had not ended")
         from deploykit.release.changing import refuse_past_contract
 
@@ -143,22 +143,26 @@ class Pipeline:
             self.reporter.note(f"{unfinished.id} ({unfinished.version}) was left unfinished: it is settled first")
             self._undo(unfinished)
 
-    def _undo(self, record: ReleaseRecord) -> tuple[ReleaseRecord, State | None]:
-        """Undo a release that was killed, or finish it when it was past its verdict."""
+    def _undo(self, record: ReleaseRecord) -> tuple[ReleaseRecord, State | None, DeploykitError | None]:
+        """Undo a release that was killed, or finish it when it was past its verdict.
+
+        The record, how its rollout ended (None: it had not begun), and what failed of undoing it.
+        """
         journal = self._journal(record)
         step = journal.done("rollout")
         if step is None:
-            return self._finish(
-                record, ReleaseOutcome.CANCELLED, "its process was killed before anything was started"
-            ), None
+            reason = "its process was killed before anything was started"
+            return self._finish(record, ReleaseOutcome.CANCELLED, reason), None, None
         with self.stages.stage("recover") as note:
             self.signals.shield()
             serving = self._recorded_target(journal) if record.kind == "rollback" else record
             undoing = self._rolling_out(journal, self._runnable(serving))
-            state = undoing.undo(Plan.from_json(step.action), "its process was killed")
+            state, failure = undoing.undo(Plan.from_json(step.action), "its process was killed")
             self.signals.unshield()
             note.append(f"{record.id} was {'finished' if state.past_verdict else 'undone'}")
-        return self._end(record, state), state
+        if failure is not None:
+            self.stages.warn(f"not all of {record.id} could be undone: {failure.message}")
+        return self._end(record, state), state, failure
 
     # The stages ------------------------------------------------------------------------------------------------------
 
@@ -356,9 +360,21 @@ class Pipeline:
         live = self.around.ledger.live()
         return live.version if live is not None else "nothing"
 
-    def _undone(self, record: ReleaseRecord) -> ReleaseReport:
+    def _undone(self, record: ReleaseRecord, failure: DeploykitError | None) -> ReleaseReport:
         """The report of a rollback that had only to undo what had not ended: the live version has the traffic."""
         live = self.around.ledger.live()
+        if failure is not None:
+            # Where nothing is live, what was left may hold the port and answer nobody.
+            command = "status" if live is not None else "down"
+            report = self._report(
+                record,
+                reason=f"{record.id} had not ended, and not all of it could be undone: {failure.message}",
+                details=failure.details,
+                next_step=f"invoke {command} --env {self.around.name}",
+                exit_code=1,
+            )
+            report_to_board(self.around, report, self.stages.warn)
+            return report
         reason = f"{record.id} ({record.version}) had not ended and was undone"
         report = self._report(live or record, reason=reason, exit_code=0)
         report_to_board(self.around, self._report(record, reason=record.reason), self.stages.warn)

@@ -57,10 +57,11 @@ class RollingOut:
                 self.stages.warn(sentence)
         return state, engine.failure
 
-    def undo(self, plan: Plan, reason: str) -> State:
-        """Undo what of the plan was done; finish it where it was past its verdict."""
+    def undo(self, plan: Plan, reason: str) -> tuple[State, DeploykitError | None]:
+        """Undo what of the plan was done, or finish it where it was past its verdict: how it ended, and what failed of it."""
         engine, _ = self._engine(plan)
-        return engine.undo(reason)
+        state = engine.undo(reason)
+        return state, engine.undo_failure
 
     def _engine(self, plan: Plan) -> tuple[Engine, StageProgress]:
         version = self.version

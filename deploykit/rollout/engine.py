@@ -69,6 +69,9 @@ class Engine:
         self._notice = notice
         self._starting = starting
         self.failure: DeploykitError | None = None
+        """What the rollout failed of."""
+        self.undo_failure: DeploykitError | None = None
+        """The first step of undoing it that failed; the others were done."""
 
     def state(self) -> State:
         """Where the journal says the rollout is."""
@@ -112,7 +115,9 @@ class Engine:
             data = self._performer.perform(action)
         except Exception as raised:  # noqa: BLE001 - whatever it is, users must not be left half way
             error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
-            if not state.aborting and not state.past_verdict:
+            if state.aborting:
+                self.undo_failure = self.undo_failure or error
+            elif not state.past_verdict:
                 self.failure = self.failure or error
             observation = Observation(
                 action=action.name,

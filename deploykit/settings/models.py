@@ -227,12 +227,23 @@ class Security(Model):
 
 class Coverage(Model):
     minimum: Annotated[float, Field(ge=0, le=100)] = 80
+    sessions: dict[Annotated[str, Field(pattern=r"\S")], Annotated[float, Field(ge=0, le=100)]] = Field(
+        default_factory=dict
+    )
+    """Minimums by the test sessions that ran, such as `{ test = 60, "test integration" = 90 }`; instead of `minimum`."""
     changed_minimum: Annotated[float, Field(ge=0, le=100)] = 0
     """Percent of the statements changed since `base`; 0: judged only when a base is given, against `minimum`."""
     base: str = ""
     """Revision that changes are counted from; empty: `origin/main`, else `main`."""
     packages: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
     source: tuple[str, ...] = ()
+
+    @field_validator("sessions")
+    @classmethod
+    def _each_set_once(cls, value: dict[str, float]) -> dict[str, float]:
+        if len({frozenset(names.split()) for names in value}) < len(value):
+            raise ValueError("names the same sessions twice")
+        return value
 
 
 class Tests(Model):

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from invoke.collection import Collection
 from invoke.tasks import Task
 
+from deploykit.tasks import bytecode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,8 @@ def collection(*own: Task[Any] | Collection, include: Sequence[str] = (), exclud
     `include` keeps only the kit's tasks of these names, `exclude` leaves these out.
     Raises ValueError for a name that the kit does not have.
     """
-    from deploykit.tasks import audit, database, evidence, gates, images, operations, record, releases, secrets
+    with bytecode.written():
+        from deploykit.tasks import audit, database, evidence, gates, images, operations, record, releases, secrets
 
     kit: dict[str, Task[Any] | Collection] = {
         task.name: task for module in (releases, operations, gates, images) for task in module.TASKS

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
+from deploykit.tasks import bytecode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -43,6 +45,7 @@ def command(
 
     def wrap(body: Callable[..., int | None]) -> Task[Any]:
         @functools.wraps(body)
+        @bytecode.written()
         def run(*args: Any, **kwargs: Any) -> None:
             from deploykit.model import DeploykitError
 

@@ -63,7 +63,7 @@ class Agent:
         self._container = container
         self._stream: Stream | None = None
         self._said = b""
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
 
     def read(self, name: str) -> str | None:
         """The file's text, None if there is none."""
@@ -91,6 +91,13 @@ class Agent:
                 return False
 
     def close(self) -> None:
+        """Let go of the container. Another thread that waits for an answer waits no longer."""
+        if (stream := self._stream) is not None:
+            stream.end()
+        with self._turn:
+            self._forget()
+
+    def _forget(self) -> None:
         if self._stream is not None:
             self._stream.close()
         self._stream = None
@@ -102,11 +109,9 @@ class Agent:
             try:
                 code, text = self._once(what, path, data)
             except (OSError, ValueError):
-                self.close()
                 try:
                     code, text = self._once(what, path, data)
                 except (OSError, ValueError) as error:
-                    self.close()
                     raise EdgeError(
                         "the edge's container does not answer",
                         details=(str(error) or "it ended", "its image needs perl, as every Debian image has it"),
@@ -135,7 +140,7 @@ class Agent:
                 self._said += self._more(self._stream)
         except BaseException:
             # A cancellation, say: what is still to come on this connection answers a question that nobody asks any more.
-            self.close()
+            self._forget()
             raise
         text, self._said = self._said[: int(size)], self._said[int(size) :]
         return code, text

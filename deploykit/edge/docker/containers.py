@@ -203,7 +203,9 @@ class EdgeContainers:
             self._engine.remove_container(proxy.id)
 
     def remove_all(self) -> None:
-        for each in self._engine.containers(self._labels):
+        """The holder first: a port that it publishes alone takes connections, and nobody ever answers them."""
+        found = self._engine.containers(self._labels)
+        for each in sorted(found, key=lambda container: container["Labels"].get(_ROLE) != "holder"):
             self._engine.remove_container(each["Id"])
 
     def says(self, container: str, *, lines: int = 20) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploykit.gates.test import TestGate
 from deploykit.gates.tools import managed_tool
 from deploykit.model import Outcome
 
@@ -119,6 +120,26 @@ def test_too_little_coverage_is_a_finding_and_the_reports_are_there(shop):
     assert verdict.outcome is Outcome.FINDINGS
     assert any(f.path == "shop/more.py" for f in verdict.findings)
     assert (shop.root / ".deploykit" / "reports" / "coverage.xml").exists()
+
+
+def test_each_set_of_test_sessions_has_its_own_minimum(shop):
+    project = (shop.root / "pyproject.toml").read_text()
+    shop.write(
+        {
+            "pyproject.toml": project + 'sessions = { test = 20, "test integration" = 90 }\n',
+            "shop/more.py": "def slow() -> int:\n" + "    print()\n" * 5 + "    return 1\n",
+            "checks/test_slow.py": "from shop.more import slow\n\n\ndef test_slow():\n    assert slow() == 1\n",
+        }
+    )
+    shop.commit()
+    assert shop.gate("test").outcome is Outcome.PASSED
+    alone = shop.gate("coverage")
+    assert (alone.outcome, alone.evidence.settings["minimum"]) == (Outcome.PASSED, "20 %"), alone
+    integration = TestGate(name="integration", paths=("checks",), source=("shop",))
+    assert shop.gate("integration", build=lambda _settings: integration).outcome is Outcome.PASSED
+    both = shop.gate("coverage")
+    assert (both.outcome, both.evidence.settings["minimum"]) == (Outcome.PASSED, "90 %"), both
+    assert {"data of test", "data of integration"} <= set(both.evidence.notes)
 
 
 def test_coverage_without_tests_is_inconclusive(shop):

@@ -288,7 +288,23 @@ def test_a_failure_while_undoing_does_not_hide_the_first_one():
     assert state.reason == "verify does not work"
     assert engine.failure is not None
     assert engine.failure.message == "verify does not work"
+    assert engine.undo_failure is not None
+    assert engine.undo_failure.message == "drain-new does not work"
     assert is_old(plan, world)
+
+
+def test_a_step_of_undoing_a_killed_rollout_that_fails_is_known_and_the_others_are_done():
+    """A proxy that could not be ended takes connections that nobody answers: who undoes must hear of it."""
+    plan = PLANS["the first"]
+    journal, world = Memory(), World.of(plan, die="edge")
+    with pytest.raises(Killed):
+        run(plan, journal, world).drive()
+    world.die, world.fail = "", frozenset({"close"})
+    engine = run(plan, journal, world)
+    assert engine.undo("its process was killed").phase is Phase.FAILED
+    assert engine.undo_failure is not None
+    assert engine.undo_failure.message == "close does not work"
+    assert not world.running
 
 
 def test_what_has_ended_is_neither_driven_nor_undone_again():

@@ -13,6 +13,7 @@ import pytest
 from deploykit.edge.docker import DockerEdge
 from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken
 from deploykit.model import UsageError
+from deploykit.process.docker import Engine
 
 
 def weights(edge) -> dict[str, int]:
@@ -165,6 +166,24 @@ def test_an_edge_that_is_down_says_so(make_edge, app):
     assert not edge.running()
     with pytest.raises(EdgeError, match="does not run"):
         edge.attach(app("r1-web-0"))
+
+
+def test_an_edge_whose_end_was_cut_short_holds_no_port(two, make_edge, monkeypatch):
+    """The holder ends first: one that is left alone lets everyone connect, and answers nobody."""
+    real, port = Engine.remove_container, int(two.url().rpartition(":")[2])
+
+    def once(self, container: str) -> None:
+        real(self, container)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut_short:
+        cut_short.setattr(Engine, "remove_container", once)
+        with pytest.raises(KeyboardInterrupt):
+            two.down()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    make_edge().down()
+    assert two._containers.proxies() == []
 
 
 def test_only_the_public_port_can_be_reached(two, engine):

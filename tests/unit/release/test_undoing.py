@@ -1,0 +1,49 @@
+"""What `invoke rollback` says of an unfinished release that it undid."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+
+from deploykit.ledger.interface import StepState
+from deploykit.model import DeploykitError
+from deploykit.release.pipeline import Pipeline
+from deploykit.release.reporter import Silent, Stages
+from deploykit.release.rolling_out import RollingOut
+from deploykit.release.signals import Cancellation
+from deploykit.rollout import Plan
+from deploykit.rollout.blue_green import begin
+
+
+@pytest.fixture
+def undo(around, ledger, released, monkeypatch):
+    """`undo(failure)` rolls back a first release that was killed after it had begun to start; `failure` of undoing it."""
+
+    def rollback(failure: DeploykitError | None):
+        record = released("1.0", outcome="running")
+        held = ledger.acquire("tests", "a rollback", lease=60)
+        plan = Plan(candidate=(f"{record.id}-web-0",))
+        ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
+        monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
+        monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
+        signals = Mock(spec=Cancellation)
+        pipeline = Pipeline(
+            around=around, reporter=Silent(), stages=Stages(Silent()), signals=signals, token=held.token
+        )
+        return pipeline.rollback()
+
+    return rollback
+
+
+def test_what_was_undone_in_whole_is_told_as_done(undo):
+    report = undo(None)
+    assert (report.exit_code, report.outcome, report.warnings) == (0, "undone", ())
+
+
+def test_what_could_not_be_undone_is_told_with_what_ends_it(undo):
+    report = undo(DeploykitError("close failed: the engine does not answer"))
+    assert report.exit_code == 1
+    assert "not all of it could be undone: close failed: the engine does not answer" in report.reason
+    assert report.next_step == "invoke down --env local"

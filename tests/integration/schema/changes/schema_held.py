@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import psycopg
 from schema_cases import CASES
-from schema_world import WRITER, Case, World, world
+from schema_world import WRITER, Case, World, insert, world
 
 if TYPE_CHECKING:
     from deploykit.schema.inside.changes.parts import Change
@@ -193,24 +193,24 @@ def life(found: World, change: Change) -> None:
     _filled(found, change)
     if not found.case.reopens and found.runner.known(change.key).steps.undo:
         # The way back, and once more.
-        found.settle(0.05)
+        found.settle()
         found.stop_new()
         found.runner.undo(change.key)
-        found.settle(0.05)
+        found.settle()
         _filled(found, change)
-    found.settle(0.05)
+    found.settle()
     found.stop_old()
     found.runner.contract(change.key, "measured")
-    found.settle(0.05)
+    found.settle()
     if found.case.reopens:
         found.runner.reopen(change.key)
         if not found.case.lost:
             found.start_old()
-        found.settle(0.05)
+        found.settle()
         found.stop_new()
         found.runner.undo(change.key)
         if not found.case.lost:
-            found.settle(0.05)
+            found.settle()
             found.stop_old()
     found.stop_new()
 
@@ -222,12 +222,8 @@ def _filled(found: World, change: Change) -> None:
 
 
 def many(url: str, case: Case, rows: int) -> None:
-    """Rows by the old version's own INSERT, all in one statement."""
-    insert = case.old.insert.replace("%(v)s", "v").replace("%%", "%")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            f"DO $rows$ DECLARE v int; made int; BEGIN FOR v IN 1..{rows} LOOP {insert} INTO made; END LOOP; END $rows$"
-        )
+        insert(connection, case, rows)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 

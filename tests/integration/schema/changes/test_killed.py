@@ -13,8 +13,8 @@ import os
 import signal
 import sys
 import traceback
-import uuid
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -26,6 +26,10 @@ from deploykit.schema.inside.live.ddl import Limits
 from deploykit.schema.inside.live.runner import Runner, only_one
 from deploykit.schema.inside.live.session import Session
 from deploykit.schema.inside.live.throttle import Pace
+from tests.shared.postgres import name_of
+
+if TYPE_CHECKING:
+    from tests.shared.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(600)
 KILLED = [
@@ -135,29 +139,12 @@ def _is_past(phase: str, program: str, programs: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def prepared(server: str, case: Case):
-    """A template database with the rows, from which each try gets a copy."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        url = server.replace("/postgres?", f"/{name}?")
+def prepared(server: Postgres, case: Case):
+    """The name of a database with the rows, of which each try gets a copy; and what must be true of it."""
+    with server.database() as url:
         with world(url, case, seed=ROWS) as found:
             model, before = dict(found.model), found.definition()
-        try:
-            yield name, url, model, before
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextlib.contextmanager
-def copy_of(server: str, template: str):
-    name = f"k{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        try:
-            yield server.replace("/postgres?", f"/{name}?")
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield name_of(url), model, before
 
 
 LIVES = {
@@ -173,8 +160,8 @@ def test_a_kill_at_any_statement_is_taken_up(server_18, case: Case, life: str):
     programs = LIVES[life]
     if life == "again" and not case.reopens:
         programs = LIVES["back"]
-    with prepared(server_18, case) as (template, _, model, before):
-        with copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, model, before):
+        with server_18.database(template) as url:
             code, begun = in_child(url, case, programs)
             assert code == 0
         many = begun[-1]
@@ -187,7 +174,7 @@ def test_a_kill_at_any_statement_is_taken_up(server_18, case: Case, life: str):
         if STEPS:
             chosen |= {start + 1 for start in begun}
         for number in sorted(chosen & set(range(1, many + 1))):
-            with copy_of(server_18, template) as url:
+            with server_18.database(template) as url:
                 code, _ = in_child(url, case, programs, kill_at=number)
                 assert code == -signal.SIGKILL, (number, code)
                 code, _ = in_child(url, case, programs)
@@ -209,7 +196,7 @@ def _right(url: str, case: Case, life: str, model, before, number: int) -> None:
 
 def test_a_row_is_written_once_by_a_backfill_that_was_killed_often(server_18):
     case = next(item for item in CASES if item.name == "change_type")
-    with prepared(server_18, case) as (template, _, _, _), copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, _, _), server_18.database(template) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, 3000) g")
             connection.execute("CREATE TABLE written (id int)")
@@ -239,11 +226,11 @@ def test_a_row_is_written_once_by_a_backfill_that_was_killed_often(server_18):
 def test_a_killed_backfill_can_never_be_contracted(server_18):
     """pgroll reports success here and loses what was not copied yet."""
     case = next(item for item in CASES if item.name == "rename_column")
-    with prepared(server_18, case) as (template, _, model, _), copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, model, _), server_18.database(template) as url:
         code, begun = in_child(url, case, ["expand", "fill"])
         assert code == 0
         many = begun[-1]
-        with copy_of(server_18, template) as again:
+        with server_18.database(template) as again:
             code, _ = in_child(again, case, ["expand", "fill"], kill_at=many // 2)
             assert code == -signal.SIGKILL
             code, _ = in_child(again, case, ["contract"])

@@ -37,7 +37,7 @@ def holding(url: str, *statements: str):
 def test_a_blocker_is_named_waited_for_and_holds_up_nobody_else(database):
     with world(database, BY_NAME["change_type"]) as found:
         found.start_old()
-        found.settle(0)
+        found.settle()
         blocker = threading.Event()
 
         def hold() -> None:

@@ -25,6 +25,8 @@ from schema_cases import CASES
 from schema_world import WRITER, Case, World, insert, world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from deploykit.schema.inside.changes.parts import Change
 
 ROWS = 200_000
@@ -32,6 +34,10 @@ FEWER = {"add_exclusion": 5_000}
 """What the kit refuses for more."""
 MODES = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
 """Each of them keeps writers out, the first one readers, too."""
+LONGEST = 500
+"""Milliseconds. The work takes some 10; the rest is for a machine that is busy, and for the wait for the lock on another table."""
+PROBE = 150
+"""More than what a busy machine keeps the sampler from looking."""
 _SWITCH = 0x0DEC
 """The sampler works while somebody holds this advisory lock."""
 
@@ -185,6 +191,37 @@ class Steps:
 
     def at(self, when: float) -> str:
         return next((title for began, ended, title in self.times if began <= when <= ended), "-")
+
+
+def hold(url: str, milliseconds: float, mode: str = "ACCESS EXCLUSIVE") -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(f"LOCK TABLE probe IN {mode} MODE")
+        time.sleep(milliseconds / 1000)
+        connection.rollback()
+
+
+def too_long(sampler: Sampler) -> list[str]:
+    return [f"{item.mode} on {item.relation}: {item.least:.0f} ms" for item in sampler.held if item.least > LONGEST]
+
+
+def of_probe(sampler: Sampler) -> list[tuple[str, float]]:
+    return [(item.mode, item.least) for item in sampler.held if item.relation == "probe"]
+
+
+@contextlib.contextmanager
+def no_long_lock(found: World) -> Iterator[None]:
+    """Whatever goes on in the block, no lock that keeps readers or writers out is held for long."""
+    steps = Steps()
+    with psycopg.connect(found.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE probe ()")
+    steps.watch(found)
+    with Sampler(found.url) as sampler:
+        yield
+        hold(found.url, PROBE)
+    assert too_long(sampler) == [], [steps.at(item.began) for item in sampler.held if item.least > LONGEST]
+    # It was at work to the end, with a resolution that shows what it looks for.
+    assert [mode for mode, _ in of_probe(sampler)] == ["AccessExclusiveLock"]
+    assert sampler.mean < PROBE, (sampler.mean, sampler.gap)
 
 
 def life(found: World, change: Change) -> None:

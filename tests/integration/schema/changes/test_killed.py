@@ -1,8 +1,8 @@
 """kill -9 in a change's life: whoever takes it up finds its way, and no row is lost, wrong or written twice.
 
 The process that is killed is a real one, forked from the test; its server process may go on with its last statement. In the longest life
-every step of the journal is met in its middle; of the others some statements, another one for each operation.
-With DK_EVERY_CASE=1 every statement is, with DK_STRIDE=n every n-th, with DK_STEPS=1 every step of every life, at its first statement, too.
+every fourth step of the journal is met in its middle, other ones for each operation; of the other lives some statements.
+With --every-case every statement is.
 """
 
 from __future__ import annotations
@@ -48,9 +48,6 @@ KILLED = [
         "detach_partition",
     }
 ]
-EVERY = bool(os.environ.get("DK_EVERY_CASE"))
-STRIDE = int(os.environ.get("DK_STRIDE", "1" if EVERY else "35"))
-STEPS = bool(os.environ.get("DK_STEPS"))
 ROWS = 120
 
 
@@ -156,7 +153,7 @@ LIVES = {
 
 @pytest.mark.parametrize("life", LIVES)
 @pytest.mark.parametrize("case", KILLED, ids=lambda case: case.name)
-def test_a_kill_at_any_statement_is_taken_up(server_18, case: Case, life: str):
+def test_a_kill_at_any_statement_is_taken_up(server_18, every_case: bool, case: Case, life: str):
     programs = LIVES[life]
     if life == "again" and not case.reopens:
         programs = LIVES["back"]
@@ -166,13 +163,12 @@ def test_a_kill_at_any_statement_is_taken_up(server_18, case: Case, life: str):
             assert code == 0
         many = begun[-1]
         assert many > 20
-        first = 1 + (sum(map(ord, case.name + life)) % STRIDE)
-        chosen = set(range(first, many + 1, STRIDE))
-        if STEPS or life == "again":
+        stride, apart = (1, 1) if every_case else (120, 4)
+        chosen = set(range(1 + sum(map(ord, case.name + life)) % stride, many + 1, stride))
+        if life == "again":
             # With what was done before the first step, which is written down, too.
-            chosen |= {(start + end + 1) // 2 for start, end in pairwise([0, *begun])}
-        if STEPS:
-            chosen |= {start + 1 for start in begun}
+            middles = [(start + end + 1) // 2 for start, end in pairwise([0, *begun])]
+            chosen |= {middles[0], middles[-1], *middles[KILLED.index(case) % apart :: apart]}
         for number in sorted(chosen & set(range(1, many + 1))):
             with server_18.database(template) as url:
                 code, _ = in_child(url, case, programs, kill_at=number)

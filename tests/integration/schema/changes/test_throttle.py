@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import DEBIAN
 from schema_cases import CASES
 from schema_world import world
 from sqlalchemy import create_engine, pool
@@ -22,6 +21,7 @@ from sqlalchemy import create_engine, pool
 from deploykit.schema.inside.live.session import Session
 from deploykit.schema.inside.live.state import State
 from deploykit.schema.inside.live.throttle import Pace
+from tests.shared.postgres import DEBIAN
 
 pytestmark = pytest.mark.timeout(120)
 CASE = next(case for case in CASES if case.name == "change_type")

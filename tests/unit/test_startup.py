@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
 HEAVY = ("pydantic", "pydantic_core", "sqlalchemy", "alembic", "rich", "httpx2", "packaging", "psycopg", "asyncio")
 
 
+@cache
 def imported(*statements: str) -> list[str]:
     """The names of all modules that a fresh interpreter has after these statements."""
     program = "\n".join([*statements, "import json, sys", "print(json.dumps(sorted(sys.modules)))"])
@@ -21,6 +24,7 @@ def imported(*statements: str) -> list[str]:
         check=True,
         timeout=60,
         stdin=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")},
     )
     return json.loads(done.stdout.splitlines()[-1])
 

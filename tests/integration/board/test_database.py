@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
+
+from tests.shared.postgres import postgres_18
 
 
 def test_the_same_event_sent_by_many_at_once_is_stored_once(board, event, migrated):
@@ -58,18 +57,15 @@ def test_hostile_text_reaches_postgresql_as_text_or_not_at_all(board, event):
     assert board.get("/health")[0] == 200
 
 
-@pytest.fixture
-def own_postgres(postgres):
-    """A server that may be stopped; of the same class as the shared one."""
-    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp"))
-    server = type(postgres)(folder)
-    yield server
-    server.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture(scope="module")
+def own_postgres():
+    """A server that may be stopped."""
+    with postgres_18() as server:
+        yield server
 
 
 def test_it_outlives_a_restart_of_its_database(own_postgres, start_board, migrate, event):
-    url = own_postgres.database()
+    url = own_postgres.create()
     migrate(url, "upgrade", "head")
     board = start_board(url).wait_until_listening()
     assert board.post(event())[0] == 201
@@ -88,7 +84,7 @@ def test_it_outlives_a_restart_of_its_database(own_postgres, start_board, migrat
 
 
 def test_nobody_notices_a_database_that_was_restarted_between_two_requests(own_postgres, start_board, migrate, event):
-    url = own_postgres.database()
+    url = own_postgres.create()
     migrate(url, "upgrade", "head")
     board = start_board(url).wait_until_listening()
     with ThreadPoolExecutor(8) as pool:  # so that the pool holds several connections
@@ -99,7 +95,7 @@ def test_nobody_notices_a_database_that_was_restarted_between_two_requests(own_p
 
 
 def test_it_starts_before_its_database_does(own_postgres, start_board, migrate):
-    url = own_postgres.database()
+    url = own_postgres.create()
     own_postgres.stop()
     board = start_board(url).wait_until_listening()
     status, answer = board.get("/health")

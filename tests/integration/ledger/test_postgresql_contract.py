@@ -102,9 +102,9 @@ def test_a_url_is_shown_without_its_password(url, shown):
     assert open_database(url, busy_seconds=1).where == shown
 
 
-def test_a_database_that_is_not_there_is_named(server):
+def test_a_database_that_is_not_there_is_named(server_18):
     with pytest.raises(DeploykitError) as caught:
-        open_ledger(server.replace("/postgres?", "/nowhere?"), app="shop", environment="staging")
+        open_ledger(server_18.url.replace("/postgres?", "/nowhere?"), app="shop", environment="staging")
     assert "nowhere" in str(caught.value)
     assert any("does not exist" in line for line in caught.value.details)
 

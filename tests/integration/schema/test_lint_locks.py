@@ -74,11 +74,8 @@ def claims():
 
 
 @pytest.fixture(scope="module")
-def connection(server):
-    with psycopg.connect(server.get_uri(), autocommit=True) as admin:
-        admin.execute("DROP DATABASE IF EXISTS locks WITH (FORCE)")
-        admin.execute("CREATE DATABASE locks")
-    with psycopg.connect(server.get_uri(database="locks")) as found:
+def connection(server_18):
+    with server_18.database() as url, psycopg.connect(url) as found:
         found.execute(SCHEMA)
         found.commit()
         yield found

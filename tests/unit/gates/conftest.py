@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 import subprocess
 import sys
@@ -25,20 +24,20 @@ class ScriptedToolbox:
     missing: bool = False
 
     def _script(self) -> str:
-        (self.folder / "says.json").write_text(json.dumps(self.says))
         script = self.folder / "tool"
+        # -I -S: these scripts start hundreds of times, and are no part of what is tested or measured.
         script.write_text(
-            f"#!{sys.executable}\n"
-            "import json, os, pathlib, signal, sys\n"
-            f"says = json.loads(pathlib.Path({str(self.folder / 'says.json')!r}).read_text())\n"
-            "for word, (text, code, *noise) in says.items():\n"
+            f"#!{sys.executable} -IS\n"
+            "import os, sys\n"
+            f"for word, (text, code, *noise) in {self.says!r}.items():\n"
             "    if word in sys.argv or word == '*':\n"
             "        print(*noise, file=sys.stderr)\n"
             "        print(text, end='', flush=True)\n"
             "        if code < 0:\n"
             "            os.kill(os.getpid(), -code)\n"
             "        sys.exit(code)\n"
-            "sys.exit(97)\n"
+            "sys.exit(97)\n",
+            encoding="utf-8",
         )
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
         return str(self.folder / "nowhere" / "tool") if self.missing else str(script)

@@ -22,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import psycopg
 from schema_cases import CASES
-from schema_world import WRITER, Case, World, world
+from schema_world import WRITER, Case, World, insert, world
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from deploykit.schema.inside.changes.parts import Change
 
 ROWS = 200_000
@@ -32,6 +34,10 @@ FEWER = {"add_exclusion": 5_000}
 """What the kit refuses for more."""
 MODES = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
 """Each of them keeps writers out, the first one readers, too."""
+LONGEST = 500
+"""Milliseconds. The work takes some 10; the rest is for a machine that is busy, and for the wait for the lock on another table."""
+PROBE = 150
+"""More than what a busy machine keeps the sampler from looking."""
 _SWITCH = 0x0DEC
 """The sampler works while somebody holds this advisory lock."""
 
@@ -187,30 +193,61 @@ class Steps:
         return next((title for began, ended, title in self.times if began <= when <= ended), "-")
 
 
+def hold(url: str, milliseconds: float, mode: str = "ACCESS EXCLUSIVE") -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute(f"LOCK TABLE probe IN {mode} MODE")
+        time.sleep(milliseconds / 1000)
+        connection.rollback()
+
+
+def too_long(sampler: Sampler) -> list[str]:
+    return [f"{item.mode} on {item.relation}: {item.least:.0f} ms" for item in sampler.held if item.least > LONGEST]
+
+
+def of_probe(sampler: Sampler) -> list[tuple[str, float]]:
+    return [(item.mode, item.least) for item in sampler.held if item.relation == "probe"]
+
+
+@contextlib.contextmanager
+def no_long_lock(found: World) -> Iterator[None]:
+    """Whatever goes on in the block, no lock that keeps readers or writers out is held for long."""
+    steps = Steps()
+    with psycopg.connect(found.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE probe ()")
+    steps.watch(found)
+    with Sampler(found.url) as sampler:
+        yield
+        hold(found.url, PROBE)
+    assert too_long(sampler) == [], [steps.at(item.began) for item in sampler.held if item.least > LONGEST]
+    # It was at work to the end, with a resolution that shows what it looks for.
+    assert [mode for mode, _ in of_probe(sampler)] == ["AccessExclusiveLock"]
+    assert sampler.mean < PROBE, (sampler.mean, sampler.gap)
+
+
 def life(found: World, change: Change) -> None:
     """Through every program, with writers of the old version, of both, and of the new one."""
     found.start_old()
     _filled(found, change)
     if not found.case.reopens and found.runner.known(change.key).steps.undo:
         # The way back, and once more.
-        found.settle(0.05)
+        found.settle()
         found.stop_new()
         found.runner.undo(change.key)
-        found.settle(0.05)
+        found.settle()
         _filled(found, change)
-    found.settle(0.05)
+    found.settle()
     found.stop_old()
     found.runner.contract(change.key, "measured")
-    found.settle(0.05)
+    found.settle()
     if found.case.reopens:
         found.runner.reopen(change.key)
         if not found.case.lost:
             found.start_old()
-        found.settle(0.05)
+        found.settle()
         found.stop_new()
         found.runner.undo(change.key)
         if not found.case.lost:
-            found.settle(0.05)
+            found.settle()
             found.stop_old()
     found.stop_new()
 
@@ -222,12 +259,8 @@ def _filled(found: World, change: Change) -> None:
 
 
 def many(url: str, case: Case, rows: int) -> None:
-    """Rows by the old version's own INSERT, all in one statement."""
-    insert = case.old.insert.replace("%(v)s", "v").replace("%%", "%")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(
-            f"DO $rows$ DECLARE v int; made int; BEGIN FOR v IN 1..{rows} LOOP {insert} INTO made; END LOOP; END $rows$"
-        )
+        insert(connection, case, rows)
         connection.execute("VACUUM ANALYZE")
         connection.execute("CHECKPOINT")
 

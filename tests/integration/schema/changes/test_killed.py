@@ -1,8 +1,8 @@
 """kill -9 in a change's life: whoever takes it up finds its way, and no row is lost, wrong or written twice.
 
 The process that is killed is a real one, forked from the test; its server process may go on with its last statement. In the longest life
-every step of the journal is met in its middle; of the others some statements, another one for each operation.
-With DK_EVERY_CASE=1 every statement is, with DK_STRIDE=n every n-th, with DK_STEPS=1 every step of every life, at its first statement, too.
+every fourth step of the journal is met in its middle, other ones for each operation; of the other lives some statements.
+With --every-case every statement is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 import signal
 import sys
 import traceback
-import uuid
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -26,6 +26,10 @@ from deploykit.schema.inside.live.ddl import Limits
 from deploykit.schema.inside.live.runner import Runner, only_one
 from deploykit.schema.inside.live.session import Session
 from deploykit.schema.inside.live.throttle import Pace
+from tests.shared.postgres import name_of
+
+if TYPE_CHECKING:
+    from tests.shared.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(600)
 KILLED = [
@@ -44,9 +48,6 @@ KILLED = [
         "detach_partition",
     }
 ]
-EVERY = bool(os.environ.get("DK_EVERY_CASE"))
-STRIDE = int(os.environ.get("DK_STRIDE", "1" if EVERY else "35"))
-STEPS = bool(os.environ.get("DK_STEPS"))
 ROWS = 120
 
 
@@ -135,29 +136,12 @@ def _is_past(phase: str, program: str, programs: list[str]) -> bool:
 
 
 @contextlib.contextmanager
-def prepared(server: str, case: Case):
-    """A template database with the rows, from which each try gets a copy."""
-    name = f"t{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        url = server.replace("/postgres?", f"/{name}?")
+def prepared(server: Postgres, case: Case):
+    """The name of a database with the rows, of which each try gets a copy; and what must be true of it."""
+    with server.database() as url:
         with world(url, case, seed=ROWS) as found:
             model, before = dict(found.model), found.definition()
-        try:
-            yield name, url, model, before
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@contextlib.contextmanager
-def copy_of(server: str, template: str):
-    name = f"k{uuid.uuid4().hex[:10]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        try:
-            yield server.replace("/postgres?", f"/{name}?")
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield name_of(url), model, before
 
 
 LIVES = {
@@ -169,25 +153,24 @@ LIVES = {
 
 @pytest.mark.parametrize("life", LIVES)
 @pytest.mark.parametrize("case", KILLED, ids=lambda case: case.name)
-def test_a_kill_at_any_statement_is_taken_up(server_18, case: Case, life: str):
+def test_a_kill_at_any_statement_is_taken_up(server_18, every_case: bool, case: Case, life: str):
     programs = LIVES[life]
     if life == "again" and not case.reopens:
         programs = LIVES["back"]
-    with prepared(server_18, case) as (template, _, model, before):
-        with copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, model, before):
+        with server_18.database(template) as url:
             code, begun = in_child(url, case, programs)
             assert code == 0
         many = begun[-1]
         assert many > 20
-        first = 1 + (sum(map(ord, case.name + life)) % STRIDE)
-        chosen = set(range(first, many + 1, STRIDE))
-        if STEPS or life == "again":
+        stride, apart = (1, 1) if every_case else (120, 4)
+        chosen = set(range(1 + sum(map(ord, case.name + life)) % stride, many + 1, stride))
+        if life == "again":
             # With what was done before the first step, which is written down, too.
-            chosen |= {(start + end + 1) // 2 for start, end in pairwise([0, *begun])}
-        if STEPS:
-            chosen |= {start + 1 for start in begun}
+            middles = [(start + end + 1) // 2 for start, end in pairwise([0, *begun])]
+            chosen |= {middles[0], middles[-1], *middles[KILLED.index(case) % apart :: apart]}
         for number in sorted(chosen & set(range(1, many + 1))):
-            with copy_of(server_18, template) as url:
+            with server_18.database(template) as url:
                 code, _ = in_child(url, case, programs, kill_at=number)
                 assert code == -signal.SIGKILL, (number, code)
                 code, _ = in_child(url, case, programs)
@@ -209,7 +192,7 @@ def _right(url: str, case: Case, life: str, model, before, number: int) -> None:
 
 def test_a_row_is_written_once_by_a_backfill_that_was_killed_often(server_18):
     case = next(item for item in CASES if item.name == "change_type")
-    with prepared(server_18, case) as (template, _, _, _), copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, _, _), server_18.database(template) as url:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, 3000) g")
             connection.execute("CREATE TABLE written (id int)")
@@ -239,11 +222,11 @@ def test_a_row_is_written_once_by_a_backfill_that_was_killed_often(server_18):
 def test_a_killed_backfill_can_never_be_contracted(server_18):
     """pgroll reports success here and loses what was not copied yet."""
     case = next(item for item in CASES if item.name == "rename_column")
-    with prepared(server_18, case) as (template, _, model, _), copy_of(server_18, template) as url:
+    with prepared(server_18, case) as (template, model, _), server_18.database(template) as url:
         code, begun = in_child(url, case, ["expand", "fill"])
         assert code == 0
         many = begun[-1]
-        with copy_of(server_18, template) as again:
+        with server_18.database(template) as again:
             code, _ = in_child(again, case, ["expand", "fill"], kill_at=many // 2)
             assert code == -signal.SIGKILL
             code, _ = in_child(again, case, ["contract"])

@@ -2,58 +2,16 @@
 
 from __future__ import annotations
 
-import time
-
 import psycopg
 import pytest
 from schema_cases import CASES
-from schema_held import Sampler, Steps, life
-from schema_world import Case, world
+from schema_held import LONGEST, Sampler, hold, life, of_probe, too_long
+from schema_world import world
 
 from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
 from deploykit.schema.inside.live.ddl import Blocked, Limits
 
 pytestmark = pytest.mark.timeout(120)
-LONGEST = 500
-"""Milliseconds. The work takes some 10; the rest is for a machine that is busy, and for the wait for the lock on another table."""
-PROBE = 150
-"""More than what a busy machine keeps the sampler from looking."""
-
-
-def hold(url: str, milliseconds: float, mode: str = "ACCESS EXCLUSIVE") -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute(f"LOCK TABLE probe IN {mode} MODE")
-        time.sleep(milliseconds / 1000)
-        connection.rollback()
-
-
-def too_long(sampler: Sampler) -> list[str]:
-    return [f"{item.mode} on {item.relation}: {item.least:.0f} ms" for item in sampler.held if item.least > LONGEST]
-
-
-def of_probe(sampler: Sampler) -> list[tuple[str, float]]:
-    return [(item.mode, item.least) for item in sampler.held if item.relation == "probe"]
-
-
-@pytest.mark.parametrize(
-    ("database", "case"),
-    [(18 if 18 in case.versions else 15, case) for case in CASES],
-    ids=[case.name for case in CASES],
-    indirect=["database"],
-)
-def test_no_lock_is_held_for_long(database, case: Case):
-    steps = Steps()
-    with world(database, case) as found, psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("CREATE TABLE probe ()")
-        steps.watch(found)
-        with Sampler(database) as sampler:
-            life(found, case.declare())
-            hold(database, PROBE)
-        assert too_long(sampler) == [], [steps.at(item.began) for item in sampler.held if item.least > LONGEST]
-        # It was at work to the end, with a resolution that shows what it looks for.
-        assert [mode for mode, _ in of_probe(sampler)] == ["AccessExclusiveLock"]
-        assert sampler.mean < PROBE, (sampler.mean, sampler.gap)
-
 
 @pytest.mark.parametrize("database", [18], indirect=True)
 def test_locks_of_a_change_are_seen(database):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from conftest import DEBIAN
 from schema_cases import CASES
 from schema_world import world
 from sqlalchemy import create_engine, pool
@@ -22,6 +21,7 @@ from sqlalchemy import create_engine, pool
 from deploykit.schema.inside.live.session import Session
 from deploykit.schema.inside.live.state import State
 from deploykit.schema.inside.live.throttle import Pace
+from tests.shared.postgres import DEBIAN
 
 pytestmark = pytest.mark.timeout(120)
 CASE = next(case for case in CASES if case.name == "change_type")
@@ -141,7 +141,7 @@ def standby(server_15):
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
     if as_user:
         shutil.chown(folder, "postgres", "postgres")
-    data, host = folder / "data", server_15.split("host=")[1]
+    data, host = folder / "data", server_15.url.split("host=")[1]
     copy = ["-D", str(data), "-h", host, "-U", "postgres", "-R", "-c", "fast", "-X", "stream"]
     subprocess.run([*as_user, str(DEBIAN / "pg_basebackup"), *copy], check=True, capture_output=True, cwd=folder)
     data.chmod(0o700)
@@ -171,7 +171,7 @@ def standby(server_15):
             cwd=folder,
         )
     url = f"postgresql://postgres@/postgres?host={folder}"
-    with psycopg.connect(server_15, autocommit=True) as primary:
+    with psycopg.connect(server_15.url, autocommit=True) as primary:
         until(
             lambda: primary.execute("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'").fetchone()[0],
             (folder / "log").read_text(),

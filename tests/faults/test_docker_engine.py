@@ -109,19 +109,26 @@ def daemon(images: None) -> Iterator[Daemon]:  # noqa: F811
                 made.close()
 
 
-@pytest.fixture
-def world(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("DOCKER_HOST", daemon.host)
-    docker_engine.cache_clear()
-    machine = Machine(new_state())
-    try:
-        with machine.world(tmp_path / "tiny", target="docker") as made:
-            everywhere(made)
-            yield made
-    finally:
-        machine.close()
-        docker_engine().close()
+@pytest.fixture(scope="module")
+def machine(daemon: Daemon) -> Iterator[Machine]:
+    """In the daemon's network, as its commands have to be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", daemon.host)
         docker_engine.cache_clear()
+        made = Machine(new_state())
+        try:
+            yield made
+        finally:
+            made.close()
+            docker_engine().close()
+            docker_engine.cache_clear()
+
+
+@pytest.fixture
+def world(machine: Machine, tmp_path: Path) -> Iterator[World]:
+    with machine.world(tmp_path / "tiny", target="docker") as made:
+        everywhere(made)
+        yield made
 
 
 def everywhere(world: World) -> None:

@@ -1,6 +1,7 @@
 """A command killed by -9 anywhere: the three ways on each find theirs, and users notice nothing.
 
-The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
+By default each step is met once, at one of its points, and gone on from in one way; with --every-case at all and in all.
+`tests/integration/crashes` has all of them in one process, on fakes. The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
 suite before its cases run: look at it, and at what a kill in it should lead to, then add it.
 """
 
@@ -152,9 +153,17 @@ def cases_of(steps: Sequence[tuple[str, float]], *, skip: int = 0, rotate: bool 
 
 
 @pytest.fixture
-def share() -> Callable[[list[Case]], list[Case]]:
-    """Which of the cases are run: all of them."""
-    return list
+def share(every_case: bool) -> Callable[[list[Case]], list[Case]]:
+    """Which of the cases are run: each step once, its points and the ways on by turns."""
+
+    def pick(cases: list[Case]) -> list[Case]:
+        steps: dict[Any, list[Case]] = {}
+        for case in cases:
+            # Beside the journal it is the calls of the ledger that are counted.
+            steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
+        return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
+
+    return list if every_case else pick
 
 
 @pytest.fixture
@@ -256,7 +265,11 @@ def test_a_first_release_that_was_killed_goes_on_or_leaves_nothing(trials: Any) 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("kind", "service"), [("second", COLD), ("third", WARM)])
+@pytest.mark.parametrize(
+    ("kind", "service"),
+    [pytest.param("second", COLD, marks=pytest.mark.every_case), ("third", WARM)],
+    ids=["second", "third"],
+)
 def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, service: dict[str, Any]) -> None:
     """`second`: over a stable version, and nothing else is there. `third`: with an older one that is retired, and all
     the steps of the second besides.
@@ -325,7 +338,11 @@ def test_a_release_that_was_killed_while_it_undid_itself_is_undone(trials: Any) 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("where", "service"), [("warm", WARM), ("gone", COLD)])
+@pytest.mark.parametrize(
+    ("where", "service"),
+    [pytest.param("warm", WARM, marks=pytest.mark.every_case), ("gone", COLD)],
+    ids=["warm", "gone"],
+)
 def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service: dict[str, Any]) -> None:
     """To a version that is still warm, and to one that has to be started again from its artefact."""
 

@@ -52,7 +52,7 @@ def _directly(_name: str, change: Callable[[], Any]) -> Any:
 
 
 class FakeEdge:
-    """Implements `Edge` on a `Proxy`. `write` makes each change, `look` comes before each answer: either may raise.
+    """Implements `Edge` on a `Proxy`. `write` makes each change, given its name.
 
     `up` tells whether a server answers its health check, `respond` what a server answers: (status, body).
     """
@@ -66,13 +66,11 @@ class FakeEdge:
         respond: Callable[[Server, str], tuple[int, str]] = lambda server, _path: (200, server.release),
         *,
         write: Callable[[str, Callable[[], Any]], Any] = _directly,
-        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._proxy = proxy
         self._up = up
         self._respond = respond
         self._write = write
-        self._look = look
         self._turn = 0
 
     # -- start and stop
@@ -81,7 +79,6 @@ class FakeEdge:
         return "http://127.0.0.1:18080"
 
     def ensure(self) -> str:
-        self._look()
         if not self._proxy.runs:
             self._write("bind", lambda: setattr(self._proxy, "bound", True))
             self._write("run the proxy", self._run)
@@ -92,7 +89,6 @@ class FakeEdge:
         self._proxy.runs = True
 
     def running(self) -> bool:
-        self._look()
         return self._proxy.runs
 
     def reload(self) -> None:
@@ -112,13 +108,11 @@ class FakeEdge:
         self._write("clear", self._proxy.file.clear)
 
     def preflight(self) -> Sequence[Problem]:
-        self._look()
         return ()
 
     # -- servers
 
     def servers(self) -> Sequence[ServerState]:
-        self._look()
         return tuple(
             ServerState(server=entry.server, weight=entry.weight, in_flight=0, up=self._up(entry.server))
             for name, entry in self._proxy.running.items()
@@ -132,7 +126,6 @@ class FakeEdge:
             self._write(f"attach {server.name} in the {where}", lambda t=entries, e=entry: t.update({server.name: e}))
 
     def detach(self, name: str, *, force: bool = False) -> None:
-        self._look()
         known = self._proxy.running.get(name) or self._proxy.file.get(name)
         if known is not None and known.weight:
             raise EdgeError(f"{name} still has weight {known.weight}, so it is not taken from the edge")
@@ -141,7 +134,6 @@ class FakeEdge:
                 self._write(f"detach {name} in the {where}", lambda t=entries: t.pop(name))
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
-        self._look()
         if any(not 0 <= weight <= 256 for weight in weights.values()):
             msg = "a weight is 0 to 256"
             raise ValueError(msg)
@@ -174,11 +166,9 @@ class FakeEdge:
     # -- traffic
 
     def mark(self) -> Mark:
-        self._look()
         return Mark({"requests": len(self._proxy.answered)})
 
     def traffic(self, release: str, since: Mark) -> Traffic:
-        self._look()
         seen = [status for name, status in self._proxy.answered[since.value["requests"] :] if name == release]
         errors = sum(status >= 500 for status in seen)
         return Traffic(requests=len(seen), errors=errors, latencies_ms=[1.0] * len(seen))

@@ -15,7 +15,7 @@ from deploykit.model import DeploykitError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from mortal import Mortal
+    from writes import Writes
 
     from deploykit.edge.interface import Edge, Mark, Server
     from deploykit.release.build import Sources
@@ -63,16 +63,15 @@ class FakePlace:
 
     kind = "fake"
 
-    def __init__(self, state: State, process: Mortal, tree: str, *, shared: bool) -> None:
+    def __init__(self, state: State, writes: Writes, tree: str, *, shared: bool) -> None:
         self.shared = shared
         self._state = state
-        self._process = process
+        self._writes = writes
         self._tree = tree
-        hooks: dict[str, Any] = {"write": process.write, "look": process.look}
         self.target: Target = FakeTarget(
-            state.machine, lambda *_: Program(answers=True), starts_at_once=shared, **hooks
+            state.machine, lambda *_: Program(answers=True), starts_at_once=shared, write=writes.make
         )
-        self.edge: Edge = FakeEdge(state.proxy, state.up, **hooks)
+        self.edge: Edge = FakeEdge(state.proxy, state.up, write=writes.make)
 
     def keeper(self) -> str:
         return "the test"
@@ -93,11 +92,10 @@ class FakePlace:
 
     def build(self, sources: Sources, note: list[str], **_hooks: Any) -> Mapping[str, Any]:
         digest = f"sha256:{sources.tree.tree}"
-        self._process.write("store the artefact", lambda: self._state.built.update({digest: sources.version}))
+        self._writes.make("store the artefact", lambda: self._state.built.update({digest: sources.version}))
         return {"digest": digest, "version": sources.version, "seconds": 0.0, "note": "built"}
 
     def load(self, digest: str) -> Artifact:
-        self._process.look()
         if digest not in self._state.built:
             raise DeploykitError(f"the artefact {digest} is gone")
         return Artifact(digest, self._state.built[digest])
@@ -113,7 +111,7 @@ class FakePlace:
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         for digest in set(self._state.built) - set(needed):
-            self._process.write("remove an artefact", lambda d=digest: self._state.built.pop(d))
+            self._writes.make("remove an artefact", lambda d=digest: self._state.built.pop(d))
         return ()
 
 

@@ -75,7 +75,7 @@ def _directly(_name: str, change: Callable[[], Any]) -> Any:
 
 
 class FakeTarget:
-    """Implements `Target` on a `Machine`. `write` makes each change, `look` comes before each answer: either may raise.
+    """Implements `Target` on a `Machine`. `write` makes each change, given its name.
 
     `does` tells what a program of that argv does, given its variables. `starts_at_once` also makes of starting and ending two
     changes each, as on an engine, where a container is created and started, ended and removed.
@@ -90,17 +90,14 @@ class FakeTarget:
         *,
         starts_at_once: bool = False,
         write: Callable[[str, Callable[[], Any]], Any] = _directly,
-        look: Callable[[], None] = lambda: None,
     ) -> None:
         self.starts_at_once = starts_at_once
         self._machine = machine
         self._does = does
         self._write = write
-        self._look = look
         self._one = threading.Lock()
 
     def preflight(self) -> Sequence[Problem]:
-        self._look()
         return ()
 
     # -- instances
@@ -151,7 +148,6 @@ class FakeTarget:
         self._write(f"keep_alive {name}", lambda: keep(name))
 
     def stop(self, name: str, *, timeout: float) -> None:
-        self._look()
         if name not in self._machine.instances:
             return
         if self._machine.programs[name].deaf:
@@ -161,17 +157,14 @@ class FakeTarget:
         self._write(f"remove {name}", lambda: self._machine.instances.pop(name))
 
     def instances(self) -> Sequence[Instance]:
-        self._look()
         return tuple(self._machine.instances.values())
 
     def instance(self, name: str) -> Instance | None:
-        self._look()
         return self._machine.instances.get(name)
 
     # -- logs and one-off commands
 
     def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
-        self._look()
         return self._machine.logs.get(name, [])[-lines:]
 
     def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -220,7 +213,6 @@ class FakeTarget:
         self._write("target.unlock", give_back)
 
     def lock_holder(self) -> LockHolder | None:
-        self._look()
         last = self._machine.lock
         return last if last is not None and last.expires_at > time.time() else None
 

@@ -1,4 +1,4 @@
-"""An environment whose commands die where a test says: the real ledger, pipeline, rollout engine and performer, on fakes."""
+"""An environment whose commands run in this process: the real ledger, pipeline, rollout engine and performer, on fakes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import copy
 import inspect
 import shutil
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fake_place import FakePlace, State
-from mortal import Crash, Mortal, MortalLedger
+from writes import WatchedLedger, Writes
 
 from deploykit.ledger import open_ledger
 from deploykit.ledger.sql import SqlLedger
@@ -25,8 +25,10 @@ from deploykit.settings import load
 from deploykit.settings.paths import StatePaths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from deploykit.settings.loader import Loaded
 
 WRITING = frozenset(
     name
@@ -49,88 +51,73 @@ preflight = ["settings", "variables", "target"]
 """
 
 
-@dataclass
+class Processes:
+    """Each command counts as a process of its own: the present one lives, and those before it have ended."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+
+    def me(self) -> Owner:
+        return Owner(who="robin", host=socket.gethostname(), pid=self.pid, started="now")
+
+    def is_dead(self, owner: Owner) -> bool:
+        return owner.pid != self.pid
+
+
+@dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, None when it died; what it wrote, in order; and then, in the ledger, the tree of what
-    is live and of what that was released over, "" for none.
-    """
+    """How a command ended: its exit code, why, and the names of what it wrote."""
 
-    code: int | None
-    said: str
+    code: int
+    reason: str
     writes: list[str]
-    live: str
-    previous: str
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Environment:
-    """One environment in `folder`. Each command is a process of its own, and knows of the others by what they left."""
+    """One environment, in `folder` and `state`. `shared`: its place is like an engine, not like this machine."""
 
     folder: Path
+    loaded: Loaded
+    processes: Processes
     shared: bool
     state: State = field(default_factory=State)
-    pid: int = 1
-    unserved: list[str] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, folder: Path, processes: Processes, *, shared: bool, warm_for: float, replicas: int) -> Environment:
+        folder.mkdir()
+        (folder / "pyproject.toml").write_text(SETTINGS.format(warm_for=warm_for, replicas=replicas))
+        made = cls(folder=folder, loaded=load(folder), processes=processes, shared=shared)
+        made.paths.root.mkdir(parents=True)
+        return made
 
     @property
     def paths(self) -> StatePaths:
         return StatePaths(self.folder / "state", "shop", "local")
 
-    def settings(self, *, warm_for: float, replicas: int = 1) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        text = SETTINGS.format(warm_for=warm_for, replicas=replicas)
-        (self.folder / "pyproject.toml").write_text(text)
-        self.paths.root.mkdir(parents=True, exist_ok=True)
-        self.loaded = load(self.folder)
-        with self._opened(Mortal()):
-            """The ledger is made: that takes longer than a release here, and each case would do it."""
+    def copied(self, folder: Path) -> Environment:
+        """Another one, as this one is at this moment."""
+        shutil.copytree(self.folder, folder)
+        return replace(self, folder=folder, state=copy.deepcopy(self.state))
 
-    def saved(self) -> Environment:
-        """Another one like it, which `restore` takes up."""
-        copied = self.folder.with_name(f"{self.folder.name}.saved")
-        shutil.copytree(self.folder, copied)
-        return Environment(copied, self.shared, copy.deepcopy(self.state), self.pid)
-
-    def restore(self, saved: Environment) -> None:
-        shutil.rmtree(self.folder)
-        shutil.copytree(saved.folder, self.folder)
-        self.state, self.pid = copy.deepcopy(saved.state), saved.pid
-        self.unserved = []
-
-    # -- commands
-
-    def me(self) -> Owner:
-        """The process of the present command; those before it have ended."""
-        return Owner(who="robin", host=socket.gethostname(), pid=self.pid, started="now")
-
-    def __call__(self, command: str, tree: str = "", *, at: int | None = None, when: str = "after") -> Ended:
-        """Run `release`, `resume` or `rollback`, which dies `when` it has come to its write number `at`."""
-        process = Mortal(at, when)
-        with self._opened(process, tree) as around:
-            if around.ledger.live() is not None:  # there are users, and each of them gets an answer
-                process.noticed = lambda: self._look_for_users(process.writes[-1])
+    def __call__(self, command: str, tree: str, writes: Writes | None = None) -> Ended:
+        """Run `release`, `resume` or `rollback`, where the sources are `tree`."""
+        self.processes.pid += 1
+        writes = writes or Writes()
+        with self._opened(writes, tree) as around:
             try:
                 report = getattr(Releaser(around=around, reporter=Silent()), command)()
-                code, said = report.exit_code, report.reason
             except DeploykitError as error:
-                code, said = error.exit_code, error.message
-            except Crash:
-                code, said = None, ""
-            ended = Ended(code, said, process.writes, *self._in_ledger(around))
-        self.pid += 1
-        return ended
-
-    def _look_for_users(self, write: str) -> None:
-        if "" in self.state.serving():
-            self.unserved.append(write)
+                return Ended(error.exit_code, error.message, writes.names)
+            return Ended(report.exit_code, report.reason, writes.names)
 
     @contextlib.contextmanager
-    def _opened(self, process: Mortal, tree: str = "") -> Iterator[Surroundings]:
+    def _opened(self, writes: Writes, tree: str = "") -> Iterator[Surroundings]:
         environment = self.loaded.environment("local")
         around = Surroundings(self.folder, "shop", "local", self.paths, self.loaded, environment)
         ledger = open_ledger(self.paths.ledger, app="shop", environment="local")
-        vars(around)["ledger"] = MortalLedger(ledger, process, WRITING)
-        vars(around)["place"] = FakePlace(self.state, process, tree, shared=self.shared)
+        vars(around)["ledger"] = WatchedLedger(ledger, writes, WRITING)
+        vars(around)["place"] = FakePlace(self.state, writes, tree, shared=self.shared)
         try:
             yield around
         finally:
@@ -138,15 +125,16 @@ class Environment:
 
     # -- what is found afterwards
 
-    def _in_ledger(self, around: Surroundings) -> tuple[str, str]:
-        ledger = around.ledger.real
-        live = ledger.live()
-        previous = ledger.release(live.previous) if live is not None and live.previous else None
+    def live(self) -> tuple[str, str]:
+        """By the ledger: the tree of what is live and of what that was released over, "" for none."""
+        with self._opened(Writes()) as around:
+            live = around.ledger.live()
+            previous = around.ledger.release(live.previous) if live is not None and live.previous else None
         return live.tree if live is not None else "", previous.tree if previous is not None else ""
 
     def problems(self) -> list[str]:
-        """What is wrong after a command has ended: the record, the locks, what runs, and who was left without an answer."""
-        with self._opened(Mortal()) as around:
+        """What is wrong after a command has ended: the record, the locks, what runs."""
+        with self._opened(Writes()) as around:
             status = read_status(around)
             found = [f"the record: {problem.message}" for problem in around.ledger.check()]
             holder = around.target.lock_holder()
@@ -154,7 +142,6 @@ class Environment:
         found += [f"on the target: {holder.owner}"] if holder else []
         found += [f"unfinished: {status.unfinished}"] if status.unfinished else []
         found += [f"{item.name} is left over" for item in status.instances if item.role == "left over"]
-        found += [f"users got nothing after {write!r}" for write in self.unserved]
         proxy = self.state.proxy
         found += ["the port takes connections, and nobody answers"] if proxy.bound and not proxy.runs else []
         # A server without weight that only one of them knows does no harm.
@@ -162,3 +149,15 @@ class Environment:
         if proxy.runs and weights[0] != weights[1]:
             found.append(f"the proxy has the weights {weights[0]}, and would come back with {weights[1]}")
         return found
+
+
+def unserved(environment: Environment) -> tuple[list[str], Callable[[str], None]]:
+    """The writes after which a user got no answer, and who looks for them (`Writes.after`). Only where there are users."""
+    found: list[str] = []
+    users = environment.live() != ("", "")
+
+    def look(name: str) -> None:
+        if users and "" in environment.state.serving():
+            found.append(f"users got nothing after {name!r}")
+
+    return found, look

@@ -16,6 +16,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "fixtures")]
 
 CASES = "fault cases"
 EVERY_CASE = "--every-case"
+SLOWEST = ("test_docker_engine.py", "test_docker_kills.py", "test_docker.py", "test_kill.py", "test_cancel.py")
+"""Run first, so that what is left at the end is short, and no worker waits long for the other."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
     if config.getoption(EVERY_CASE):
         return
     left_out = [item for item in items if item.get_closest_marker("every_case")]

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness import World
 
+pytestmark = pytest.mark.xdist_group("one engine")
 CLONE_NEWNET = 0x4000_0000
 ADDRESS = "10.77.0.1"
 """Of this machine in the test's network. Not loopback: what is published there goes through a helper of the engine, which

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from docker_images import images  # noqa: F401 - for each test
 from test_kill import (  # noqa: F401 - collected here as well
+    share,
     test_a_first_release_that_was_killed_goes_on_or_leaves_nothing,
     test_a_release_that_was_killed_beside_its_journal_goes_on_or_back,
     test_a_release_that_was_killed_goes_on_or_back,

@@ -60,9 +60,6 @@ class Processes:
     def me(self) -> Owner:
         return Owner(who="robin", host=socket.gethostname(), pid=self.pid, started="now")
 
-    def is_dead(self, owner: Owner) -> bool:
-        return owner.pid != self.pid
-
 
 @dataclass(frozen=True)
 class Ended:

@@ -70,7 +70,7 @@ def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenari
     """Where all of `before` was released."""
     processes = Processes()
     monkeypatch.setattr(Owner, "me", processes.me)
-    monkeypatch.setattr(Owner, "is_dead", processes.is_dead)
+    monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
     monkeypatch.setattr("deploykit.release.checks.Checks", FakeChecks)
     options = {"shared": scenario.shared, "warm_for": scenario.warm_for, "replicas": scenario.replicas}
     made = Environment.make(memory / "shop", processes, **options)

@@ -100,8 +100,9 @@ class Environment:
     def __call__(self, command: str, tree: str, writes: Writes | None = None) -> Ended:
         """Run `release`, `resume` or `rollback`, where the sources are `tree`."""
         self.processes.pid += 1
+        (self.folder / "tree").write_text(tree)
         writes = writes or Writes()
-        with self._opened(writes, tree) as around:
+        with self._opened(writes) as around:
             try:
                 report = getattr(Releaser(around=around, reporter=Silent()), command)()
             except DeploykitError as error:
@@ -109,12 +110,12 @@ class Environment:
             return Ended(report.exit_code, report.reason, writes.names)
 
     @contextlib.contextmanager
-    def _opened(self, writes: Writes, tree: str = "") -> Iterator[Surroundings]:
+    def _opened(self, writes: Writes) -> Iterator[Surroundings]:
         environment = self.loaded.environment("local")
         around = Surroundings(self.folder, "shop", "local", self.paths, self.loaded, environment)
         ledger = open_ledger(self.paths.ledger, app="shop", environment="local")
         vars(around)["ledger"] = WatchedLedger(ledger, writes, WRITING)
-        vars(around)["place"] = FakePlace(self.state, writes, tree, shared=self.shared)
+        vars(around)["place"] = FakePlace(self.state, writes, shared=self.shared)
         try:
             yield around
         finally:

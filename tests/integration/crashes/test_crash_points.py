@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_place import BAD, FakeChecks
+from fake_place import BAD, FakeChecks, read_tree
 from harness_crashes import Environment, Processes, unserved
 from writes import Writes
 
@@ -71,7 +71,8 @@ def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenari
     processes = Processes()
     monkeypatch.setattr(Owner, "me", processes.me)
     monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
-    monkeypatch.setattr("deploykit.release.checks.Checks", FakeChecks)
+    monkeypatch.setattr("deploykit.release.build.read_tree", read_tree)
+    monkeypatch.setattr("deploykit.release.rolling_out.Checks", FakeChecks)
     options = {"shared": scenario.shared, "warm_for": scenario.warm_for, "replicas": scenario.replicas}
     made = Environment.make(memory / "shop", processes, **options)
     for tree in scenario.before:

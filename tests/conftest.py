@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 
 for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
     del os.environ[_name]
@@ -15,3 +16,17 @@ sys.pycache_prefix = None
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
+    """Say which tests passed only on a second try, where tests are tried again at all (`--reruns`)."""
+    if not config.getoption("reruns", None):
+        return
+    found = {
+        outcome: {report.nodeid for report in terminalreporter.stats.get(outcome, ())}
+        for outcome in ("rerun", "passed")
+    }
+    names = sorted(found["rerun"] & found["passed"])
+    terminalreporter.write_line(
+        f"{len(names)} tests passed only on a second try{': ' if names else ''}{', '.join(names)}"
+    )

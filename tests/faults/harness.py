@@ -205,13 +205,14 @@ class Driver:
 class Machine:
     """One machine for all tests: a state folder whose parts and builds they share, and drivers for their commands.
 
-    Threads may use it; a driver runs one command at a time, so there are as many as commands at once.
+    Threads may use it; a driver runs one command at a time, so there are as many as commands at once. They are made when
+    they are first needed: each takes more than a second of processor time.
     """
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        self._made = [Driver(state), Driver(state)]
-        self._free = list(self._made)
+        self._made: list[Driver] = []
+        self._free: list[Driver] = []
         self._lock = threading.Lock()
         self._worlds = 0
 

@@ -56,16 +56,14 @@ from test_two_at_once import (  # noqa: F401
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-EVERY = bool(os.environ.get("DK_EVERY_CASE"))
-"""Each way to cancel, and each pair of clones. Otherwise one of each: all of them are met on the machine's own processes."""
-
 
 @pytest.fixture
 def target() -> str:
     return "docker"
 
 
-@pytest.fixture(params=["Ctrl-C", "SIGTERM"] if EVERY else ["Ctrl-C"])
+# One way to cancel and one pair of clones by default: all of them are met on the machine's own processes.
+@pytest.fixture(params=["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.every_case)])
 def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)
     made = Scene(tiny, request.param)
@@ -74,7 +72,7 @@ def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
     return made
 
 
-@pytest.fixture(params=["another clone", "the same clone"] if EVERY else ["another clone"])
+@pytest.fixture(params=["another clone", pytest.param("the same clone", marks=pytest.mark.every_case)])
 def other(tiny: World, request: pytest.FixtureRequest, tmp_path: Path) -> World:
     return somebody(tiny, tmp_path, request.param)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from harness import World
 
+pytestmark = pytest.mark.xdist_group("one engine")
 CLONE_NEWNET = 0x4000_0000
 ADDRESS = "10.77.0.1"
 """Of this machine in the test's network. Not loopback: what is published there goes through a helper of the engine, which
@@ -109,19 +110,26 @@ def daemon(images: None) -> Iterator[Daemon]:  # noqa: F811
                 made.close()
 
 
-@pytest.fixture
-def world(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setenv("DOCKER_HOST", daemon.host)
-    docker_engine.cache_clear()
-    machine = Machine(new_state())
-    try:
-        with machine.world(tmp_path / "tiny", target="docker") as made:
-            everywhere(made)
-            yield made
-    finally:
-        machine.close()
-        docker_engine().close()
+@pytest.fixture(scope="module")
+def machine(daemon: Daemon) -> Iterator[Machine]:
+    """In the daemon's network, as its commands have to be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", daemon.host)
         docker_engine.cache_clear()
+        made = Machine(new_state())
+        try:
+            yield made
+        finally:
+            made.close()
+            docker_engine().close()
+            docker_engine.cache_clear()
+
+
+@pytest.fixture
+def world(machine: Machine, tmp_path: Path) -> Iterator[World]:
+    with machine.world(tmp_path / "tiny", target="docker") as made:
+        everywhere(made)
+        yield made
 
 
 def everywhere(world: World) -> None:

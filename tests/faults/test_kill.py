@@ -1,6 +1,7 @@
 """A command killed by -9 anywhere: the three ways on each find theirs, and users notice nothing.
 
-The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
+By default each step is met once, at one of its points, and gone on from in one way; with --every-case at all and in all.
+`tests/integration/crashes` has all of them in one process, on fakes. The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
 suite before its cases run: look at it, and at what a kill in it should lead to, then add it.
 """
 
@@ -43,7 +44,6 @@ WAYS = (RESUME, ROLLBACK, PLAIN)
 NOBODY = ("ConnectionRefusedError", "HTTPException")
 """What users get where nothing is live: no proxy, or its 503."""
 TEXTS = ("alpha", "beta", "gamma", "delta")
-WORKERS = 2
 SOON = 0.02
 """Seconds. An action that takes less has no middle that a kill could be aimed at."""
 BATCH = 30
@@ -152,9 +152,17 @@ def cases_of(steps: Sequence[tuple[str, float]], *, skip: int = 0, rotate: bool 
 
 
 @pytest.fixture
-def share() -> Callable[[list[Case]], list[Case]]:
-    """Which of the cases are run: all of them."""
-    return list
+def share(every_case: bool) -> Callable[[list[Case]], list[Case]]:
+    """Which of the cases are run: each step once, its points and the ways on by turns."""
+
+    def pick(cases: list[Case]) -> list[Case]:
+        steps: dict[Any, list[Case]] = {}
+        for case in cases:
+            # Beside the journal it is the calls of the ledger that are counted.
+            steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
+        return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
+
+    return list if every_case else pick
 
 
 @pytest.fixture
@@ -164,8 +172,10 @@ def trials(
     counted: Callable[[str], None],
     target: str,
     share: Callable[[list[Case]], list[Case]],
+    every_case: bool,
 ) -> Any:
-    """Run `work(trial, part)` in WORKERS worlds at once; `part` picks each worker's share of the cases."""
+    """Run `work(trial, part)`, with many cases in two worlds at once; `part` picks each one's share of the cases."""
+    workers = 2 if every_case else 1
 
     def run(work: Callable[[Trial, Callable[[list[Case]], list[Case]]], None]) -> None:
         made: list[Trial] = []
@@ -176,11 +186,11 @@ def trials(
                 with machine.world(tmp_path / f"tiny-{number}", target=target) as own:
                     trial = Trial(own)
                     made.append(trial)
-                    work(trial, lambda cases: share(cases)[number::WORKERS])
+                    work(trial, lambda cases: share(cases)[number::workers])
             except BaseException as error:
                 crashed.append(error)
 
-        threads = [threading.Thread(target=worker, args=(number,)) for number in range(WORKERS)]
+        threads = [threading.Thread(target=worker, args=(number,)) for number in range(workers)]
         for thread in threads:
             thread.start()
         try:
@@ -205,12 +215,13 @@ def trials(
 def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: Callable[[Case, str], None]) -> None:
     """Run the cases while clients that never retry use the service; none of them may notice anything.
 
-    `begin` makes the releases that go before, in an environment without a past.
+    `begin` makes the releases that go before, in an environment without a past. At first they are there already.
     """
     url = trial.world.url
     for first in range(0, len(cases), BATCH):
-        trial.world.afresh()
-        begin()
+        if first:
+            trial.world.afresh()
+            begin()
         with Load(url) as load:
             for case in cases[first : first + BATCH]:
                 lost = len(load.lost)
@@ -256,7 +267,11 @@ def test_a_first_release_that_was_killed_goes_on_or_leaves_nothing(trials: Any) 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("kind", "service"), [("second", COLD), ("third", WARM)])
+@pytest.mark.parametrize(
+    ("kind", "service"),
+    [pytest.param("second", COLD, marks=pytest.mark.every_case), ("third", WARM)],
+    ids=["second", "third"],
+)
 def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, service: dict[str, Any]) -> None:
     """`second`: over a stable version, and nothing else is there. `third`: with an older one that is retired, and all
     the steps of the second besides.
@@ -325,7 +340,11 @@ def test_a_release_that_was_killed_while_it_undid_itself_is_undone(trials: Any) 
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("where", "service"), [("warm", WARM), ("gone", COLD)])
+@pytest.mark.parametrize(
+    ("where", "service"),
+    [pytest.param("warm", WARM, marks=pytest.mark.every_case), ("gone", COLD)],
+    ids=["warm", "gone"],
+)
 def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service: dict[str, Any]) -> None:
     """To a version that is still warm, and to one that has to be started again from its artefact."""
 
@@ -335,6 +354,7 @@ def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service
         trial.release()
         stack = [trial.live, trial.release()]
         steps = own.ok("rollback").steps
+        stack.pop()
         assert [name for name, _ in steps] == STEPS["rollback"], "new steps: look at them, then change STEPS"
 
         def begin() -> None:

@@ -1,0 +1,198 @@
+"""An edge without a proxy: what runs and what its file says are two tables in memory, and requests are calls.
+
+Changes are made in the order of `deploykit/edge/weighted.py`: weights in the proxy first and then in the file, what is
+attached or detached in the file first. So a process that dies in between leaves the two as the real ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deploykit.edge.errors import EdgeError
+from deploykit.edge.interface import Mark, ServerState, Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.edge.interface import Problem, Server
+
+PROBE = "X-Fake-Probe"
+
+
+@dataclass
+class Entry:
+    server: Server
+    weight: int = 0
+    given: float = 0.0
+    """Requests that it got beyond its share; below 0 it is owed some."""
+
+
+@dataclass
+class Proxy:
+    """What is left when a process dies. `bound`: the port takes connections; `runs`: somebody answers them."""
+
+    bound: bool = False
+    runs: bool = False
+    running: dict[str, Entry] = field(default_factory=dict)
+    file: dict[str, Entry] = field(default_factory=dict)
+    answered: list[tuple[str, int]] = field(default_factory=list)
+    """(release, status) of each request of users."""
+
+    def serving(self, up: Callable[[Server], bool]) -> set[str]:
+        """The releases that users get now, "" where a request would find nobody."""
+        if not self.runs:
+            return {""}
+        weighted = [entry.server for entry in self.running.values() if entry.weight]
+        return {server.release if up(server) else "" for server in weighted} or {""}
+
+
+def _directly(_name: str, change: Callable[[], Any]) -> Any:
+    return change()
+
+
+class FakeEdge:
+    """Implements `Edge` on a `Proxy`. `write` makes each change, given its name.
+
+    `up` tells whether a server answers its health check, `respond` what a server answers: (status, body).
+    """
+
+    name = "fake"
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        up: Callable[[Server], bool],
+        respond: Callable[[Server, str], tuple[int, str]] = lambda server, _path: (200, server.release),
+        *,
+        write: Callable[[str, Callable[[], Any]], Any] = _directly,
+    ) -> None:
+        self._proxy = proxy
+        self._up = up
+        self._respond = respond
+        self._write = write
+        self._turn = 0
+
+    # -- start and stop
+
+    def url(self) -> str:
+        return "http://127.0.0.1:18080"
+
+    def ensure(self) -> str:
+        if not self._proxy.runs:
+            self._write("bind", lambda: setattr(self._proxy, "bound", True))
+            self._write("run the proxy", self._run)
+        return self.url()
+
+    def _run(self) -> None:
+        self._proxy.running = {name: Entry(each.server, each.weight) for name, each in self._proxy.file.items()}
+        self._proxy.runs = True
+
+    def running(self) -> bool:
+        return self._proxy.runs
+
+    def reload(self) -> None:
+        self.ensure()
+        self._write("reload", self._sync)
+
+    def down(self) -> None:
+        def end() -> None:
+            self._proxy.bound = self._proxy.runs = False
+            self._proxy.running = {}
+
+        self._write("edge.down", end)
+
+    def clear(self) -> None:
+        if self._proxy.runs:
+            raise EdgeError("the edge still runs, so its servers are not forgotten", next_step="stop it first")
+        self._write("clear", self._proxy.file.clear)
+
+    def preflight(self) -> Sequence[Problem]:
+        return ()
+
+    # -- servers
+
+    def servers(self) -> Sequence[ServerState]:
+        return tuple(
+            ServerState(server=entry.server, weight=entry.weight, in_flight=0, up=self._up(entry.server))
+            for name, entry in self._proxy.running.items()
+            if name in self._proxy.file
+        )
+
+    def attach(self, server: Server) -> None:
+        for where, entries in (("file", self._proxy.file), ("proxy", self._proxy.running)):
+            weight = entries[server.name].weight if server.name in entries else 0
+            entry = Entry(server, weight)
+            self._write(f"attach {server.name} in the {where}", lambda t=entries, e=entry: t.update({server.name: e}))
+
+    def detach(self, name: str, *, force: bool = False) -> None:
+        known = self._proxy.running.get(name) or self._proxy.file.get(name)
+        if known is not None and known.weight:
+            raise EdgeError(f"{name} still has weight {known.weight}, so it is not taken from the edge")
+        for where, entries in (("file", self._proxy.file), ("proxy", self._proxy.running)):
+            if name in entries:
+                self._write(f"detach {name} in the {where}", lambda t=entries: t.pop(name))
+
+    def set_weights(self, weights: Mapping[str, int]) -> None:
+        if any(not 0 <= weight <= 256 for weight in weights.values()):
+            msg = "a weight is 0 to 256"
+            raise ValueError(msg)
+        if unknown := sorted(set(weights) - set(self._proxy.file)):
+            raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
+        running = self._proxy.running
+        after = {name: entry.weight for name, entry in running.items()} | dict(weights)
+        if not any(after.values()):
+            msg = "the total weight would be 0: nobody would get an answer"
+            raise ValueError(msg)
+        answers = any(entry.weight and self._up(entry.server) for entry in running.values())
+        if answers and not any(weight and self._up(running[name].server) for name, weight in after.items()):
+            raise EdgeError("no server that would get traffic is up, so the traffic stays where it is")
+        for word, names in (
+            ("raise", [name for name, weight in weights.items() if weight > running[name].weight]),
+            ("lower", [name for name, weight in weights.items() if weight < running[name].weight]),
+        ):
+            if names:
+                self._write(
+                    f"{word} {', '.join(names)}",
+                    lambda names=names: [setattr(running[name], "weight", weights[name]) for name in names],
+                )
+        self._write("write the weights", self._sync)
+
+    def _sync(self) -> None:
+        for name, entry in self._proxy.running.items():
+            if name in self._proxy.file:
+                self._proxy.file[name].weight = entry.weight
+
+    # -- traffic
+
+    def mark(self) -> Mark:
+        return Mark({"requests": len(self._proxy.answered)})
+
+    def traffic(self, release: str, since: Mark) -> Traffic:
+        seen = [status for name, status in self._proxy.answered[since.value["requests"] :] if name == release]
+        errors = sum(status >= 500 for status in seen)
+        return Traffic(requests=len(seen), errors=errors, latencies_ms=[1.0] * len(seen))
+
+    def probe_headers(self, release: str) -> Mapping[str, str]:
+        names = sorted(name for name, entry in self._proxy.file.items() if entry.server.release == release)
+        if not names:
+            raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
+        self._turn += 1
+        return {PROBE: names[self._turn % len(names)]}
+
+    def request(self, path: str = "/", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+        """What a user gets, or a probe. Shares are kept exactly: each request goes to the server that is owed most."""
+        running = self._proxy.running
+        if (probed := running.get((headers or {}).get(PROBE, ""))) is not None:
+            return self._respond(probed.server, path) if self._up(probed.server) else (503, "it is not up")
+        able = [entry for entry in running.values() if entry.weight and self._up(entry.server)]
+        if not able:
+            return 503, "no version has the traffic"
+        total = sum(entry.weight for entry in able)
+        for entry in able:
+            entry.given -= entry.weight / total
+        chosen = min(able, key=lambda entry: entry.given)
+        chosen.given += 1
+        status, body = self._respond(chosen.server, path)
+        self._proxy.answered.append((chosen.server.release, status))
+        return status, body

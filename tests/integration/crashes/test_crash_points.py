@@ -1,0 +1,141 @@
+"""A command that dies before and after each of its writes, wherever they go: the three ways on each find theirs.
+
+What is there after a write is kept, and each way is taken from a copy of it: so whatever the command does afterwards changes
+nothing, as after kill -9. All of it in one process, on fakes of target and edge (`test_fakes.py` holds them to the
+contracts). `tests/faults/test_kill.py` kills real commands on real targets, each kind of step once.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_place import BAD, FakeChecks, read_tree
+from harness_crashes import Environment, Processes, unserved
+from writes import Writes
+
+from deploykit.release.owner import Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+WAYS = ("resume", "rollback", "release")
+AFTER_FILES = {"acquire", "begin", "intend plan"}
+"""Writes that come after a file of the environment's was written, or first of all: elsewhere dying before a write is
+dying after the one before it.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """`before` was released, tree by tree; then the command dies. `warm_for` seconds, `shared` as on an engine."""
+
+    before: tuple[str, ...]
+    command: str = "release"
+    tree: str = "new"
+    warm_for: float = 3_600
+    replicas: int = 1
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a command left behind that died there, and what it had written."""
+
+    where: str
+    writes: Sequence[str]
+    environment: Environment
+
+
+ROLLBACK = {"before": ("one", "two", "three"), "command": "rollback"}
+SCENARIOS = {
+    "first": Scenario(before=()),
+    "first, on an engine": Scenario(before=(), shared=True),
+    "second": Scenario(before=("one",), warm_for=0),
+    "third": Scenario(before=("one", "two")),
+    "third, two replicas on an engine": Scenario(before=("one", "two"), replicas=2, shared=True),
+    "bad": Scenario(before=("one", "two"), tree=BAD),
+    "first and bad, on an engine": Scenario(before=(), tree=BAD, shared=True),
+    "rollback to what is warm": Scenario(**ROLLBACK),
+    "rollback to what is gone": Scenario(**ROLLBACK, warm_for=0),
+    "rollback to what is gone, on an engine": Scenario(**ROLLBACK, warm_for=0, shared=True),
+}
+
+
+@pytest.fixture
+def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> Environment:
+    """Where all of `before` was released."""
+    processes = Processes()
+    monkeypatch.setattr(Owner, "me", processes.me)
+    monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
+    monkeypatch.setattr("deploykit.release.build.read_tree", read_tree)
+    monkeypatch.setattr("deploykit.release.rolling_out.Checks", FakeChecks)
+    options = {"shared": scenario.shared, "warm_for": scenario.warm_for, "replicas": scenario.replicas}
+    made = Environment.make(memory / "shop", processes, **options)
+    for tree in scenario.before:
+        assert made("release", tree).code == 0
+    assert made.problems() == []
+    return made
+
+
+@pytest.fixture
+def left(environment: Environment, memory: Path, scenario: Scenario) -> list[Left]:
+    """The command runs to its end, and what it would leave behind is kept at each of its writes."""
+    found: list[Left] = []
+
+    def keep(when: str, name: str) -> None:
+        where = f"{when} write {len(writes.names)}, {name}"
+        found.append(Left(where, tuple(writes.names), environment.copied(memory / f"left-{len(found)}")))
+
+    def before(name: str) -> None:
+        if name in AFTER_FILES:
+            keep("before", name)
+
+    lost, look = unserved(environment)
+    writes = Writes(before, lambda name: (look(name), keep("after", name)))
+    assert environment(scenario.command, scenario.tree, writes).code == (1 if scenario.tree == BAD else 0)
+    assert environment.problems() == lost == []
+    return found
+
+
+def expected(scenario: Scenario, died: Left, way: str) -> tuple[int, str]:
+    """The exit code of `way` and the tree that users get then."""
+    if way == "release":
+        return 0, "fixed"
+    before = scenario.before[-1] if scenario.before else ""
+    if "begin" not in died.writes or "finish" in died.writes:
+        # Nothing is unfinished: there is nothing to resume, and a rollback is one of what is live.
+        live, previous = died.environment.live()
+        return (3, live) if way == "resume" or not previous else (0, previous)
+    if scenario.command == "rollback":
+        return 0, scenario.before[-2]
+    bad = scenario.tree == BAD
+    if way == "resume":
+        return (1, before) if bad else (0, scenario.tree)
+    judged = "result verify" in died.writes and not bad
+    return (3, scenario.tree) if judged and not before else (0, before)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=list(SCENARIOS))
+def test_a_command_that_dies_anywhere_goes_on_or_back(
+    left: list[Left], memory: Path, scenario: Scenario, record_property: Callable[[str, object], None]
+) -> None:
+    wrong = []
+    for died in left:
+        for way in WAYS:
+            environment = died.environment.copied(memory / "goes-on")
+            lost, look = unserved(environment)
+            went_on = environment(way, "fixed" if way == "release" else scenario.tree, Writes(after=look))
+            found = [*environment.problems(), *lost]
+            code, tree = expected(scenario, died, way)
+            if (went_on.code, environment.state.serving()) != (code, {tree}):
+                got = f"exit code {went_on.code}, users get {environment.state.serving()}"
+                found.append(f"{got} instead of {code}, {tree!r}: {went_on.reason}")
+            wrong += [f"{died.where}, then {way}: {problem}" for problem in found]
+            shutil.rmtree(environment.folder)
+    record_property("crashes", len(left) * len(WAYS))
+    assert not wrong, f"{len(wrong)} things went wrong in {len(left) * len(WAYS)} cases:\n" + "\n".join(wrong[:20])

@@ -1,0 +1,154 @@
+"""The fakes of the crash tests keep the contracts of target and edge, as far as these can be kept without processes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from edge_contract import EdgeContract
+from fake_edge import FakeEdge, Proxy
+from fake_target import FakeTarget, Machine, Program
+from target_contract import TargetContract
+
+from deploykit.edge.interface import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PROGRAMS: dict[str, Callable[[Sequence[str], dict[str, str]], Program]] = {
+    # By a word of the contract's own sources, the first that is in it.
+    "os._exit(9)": lambda *_: Program(answers=True, ends_after_answer=9),
+    "create_server": lambda *_: Program(answers=True),
+    "no database": lambda *_: Program(lines=("no database",), exit_code=1),
+    "SystemExit(3)": lambda *_: Program(exit_code=3),
+    "deaf": lambda *_: Program(lines=("deaf",), deaf=True),
+    "TOKEN": lambda argv, given: Program(lines=(f"{len(given['TOKEN'])} {given['TOKEN'] in ' '.join(argv)}",)),
+    "range(50)": lambda *_: Program(lines=(*map(str, range(50)), "error"), exit_code=0),
+    "range(1000)": lambda argv, _: Program(lines=tuple(f"{argv[-1]} {number}" for number in range(1000))),
+    "WORD": lambda _, given: Program(lines=("a", given["WORD"]), exit_code=0),
+    "sys.exit(4)": lambda *_: Program(lines=("bad",), exit_code=4),
+    "print('x')": lambda *_: Program(lines=("x",), exit_code=0),
+    "time.sleep(60)": lambda *_: Program(lines=("up",)),
+}
+
+
+def does(argv: Sequence[str], variables: dict[str, str]) -> Program:
+    source = argv[2]
+    return next(program for word, program in PROGRAMS.items() if word in source)(argv, variables)
+
+
+@pytest.mark.parametrize("starts_at_once", [False, True])
+class TestFakeTarget(TargetContract):
+    @pytest.fixture
+    def target(self, monkeypatch: pytest.MonkeyPatch, starts_at_once: bool) -> FakeTarget:
+        machine = Machine()
+        monkeypatch.setattr("target_contract.ask", machine.ask)
+        return FakeTarget(machine, does, starts_at_once=starts_at_once)
+
+    @pytest.fixture
+    def python(self) -> tuple[str, ...]:
+        return ("python",)
+
+
+class Apps:
+    """Applications that answer with their release, in memory."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, int] = {}
+        self.port = 0
+
+    def __call__(self, name: str, release: str = "") -> Server:
+        self.port += 1
+        self.alive[name] = self.port
+        return Server(name=name, release=release or name.partition("-")[0], host="127.0.0.1", port=self.port)
+
+    def kill(self, name: str) -> None:
+        del self.alive[name]
+
+    def up(self, server: Server) -> bool:
+        return self.alive.get(server.name) == server.port
+
+
+class Client:
+    def __init__(self, edge: FakeEdge) -> None:
+        self._edge = edge
+
+    def get(self, path: str = "/", *, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        return self._edge.request(path, headers)
+
+
+class Load:
+    """Requests are calls, so they are made while the test waits for them."""
+
+    def __init__(self, edge: FakeEdge) -> None:
+        self._edge = edge
+        self.answers: Counter[str] = Counter()
+        self.lost: list[str] = []
+        self.sent = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def more(self, requests: int) -> None:
+        for _ in range(requests):
+            status, body = self._edge.request()
+            self.sent += 1
+            if status == 200:
+                self.answers[body] += 1
+            else:
+                self.lost.append(f"{status}: {body}")
+
+
+class TestFakeEdge(EdgeContract):
+    @pytest.fixture
+    def app(self) -> Apps:
+        return Apps()
+
+    @pytest.fixture
+    def again(self, app: Apps) -> Callable[[], FakeEdge]:
+        proxy = Proxy()
+        return lambda: FakeEdge(proxy, app.up)
+
+    @pytest.fixture
+    def edge(self, again: Callable[[], FakeEdge]) -> FakeEdge:
+        return again()
+
+    @pytest.fixture
+    def client(self, edge: FakeEdge) -> Callable[[str], Client]:
+        return lambda _url: Client(edge)
+
+    @pytest.fixture
+    def load(self, edge: FakeEdge) -> Callable[..., Load]:
+        return lambda _url, **_options: Load(edge)
+
+    @pytest.fixture
+    def eventually(self) -> Callable[[Callable[[], object]], None]:
+        def now(what: Callable[[], object]) -> None:
+            assert what()
+
+        return now
+
+    # A request that is a call is never in flight,
+    test_a_server_is_not_detached_with_weight_or_a_request_in_flight = None
+    test_past_the_drain_limit_a_server_is_detached_by_force = None
+    test_a_request_in_flight_survives_a_reload = None
+    test_a_client_that_leaves_is_no_error = None
+    # it has no time, no connection and no headers,
+    test_users_requests_are_counted_per_release = None
+    test_a_server_that_breaks_its_answer_off_is_an_error = None
+    test_probes_reach_every_replica = None
+    test_the_application_does_not_see_the_probes_label = None
+    test_a_guessed_label_is_an_ordinary_request_and_is_not_passed_on = None
+    test_the_user_does_not_see_the_database_errors_label = None
+    test_large_bodies_pass = None
+    test_the_application_learns_who_asked = None
+    test_an_upgraded_connection_is_a_tunnel = None
+    # and there is no proxy of its own that could be killed.
+    test_a_proxy_that_is_killed_in_the_middle_of_a_change_is_waited_for = None
+
+    def test_a_server_with_weight_is_not_detached(self, two: FakeEdge) -> None:
+        with pytest.raises(Exception, match="still has weight 100"):
+            two.detach("r1-web-0", force=True)

@@ -8,8 +8,8 @@ Which steps and which methods there are is found at run time, so that a new one 
 
     kill   {"step": 3, "point": "during", "delay": 0.05, "victim": "command"}
            {"call": 7, "point": "before"}                      (or "after")
-    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   sleeps there, before the real function;
-           "ready": a file that it makes when it does
+    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   waits there, before the real function, as
+           the command's own waits do; "ready": a file that it makes when it does
     signal {"how": "ctrl-c", "times": 2, "pause": 0.1}         (or "SIGTERM", "hang-up"), sent at the first pause, or
            with "after": seconds, so long after the command began
 
@@ -153,8 +153,23 @@ def victims(what: str) -> list[int]:
     return [found[newest]] if newest else []
 
 
-def pause_at(where: str, seconds: float, ready: Path) -> None:
-    """Make a function (`module:name` or `module:Class.name`) sleep before it works, and say that it does."""
+def cancellations() -> list[Any]:
+    """Those of the commands that this process becomes, as soon as they listen."""
+    from deploykit.release import releaser
+
+    found: list[Any] = []
+    real = releaser.listening
+
+    def listening(cancellation: Any, *args: Any, **kwargs: Any) -> Any:
+        found.append(cancellation)
+        return real(cancellation, *args, **kwargs)
+
+    releaser.listening = listening
+    return found
+
+
+def pause_at(where: str, seconds: float, ready: Path, listened: list[Any]) -> None:
+    """Make a function (`module:name` or `module:Class.name`) wait before it works, and say that it does."""
     module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -166,7 +181,7 @@ def pause_at(where: str, seconds: float, ready: Path) -> None:
     def late(*args: Any, **kwargs: Any) -> Any:
         if not ready.exists():
             ready.touch()
-            time.sleep(seconds)
+            listened[-1].wait(seconds)
         return real(*args, **kwargs)
 
     setattr(owner, name, late)
@@ -177,8 +192,9 @@ def become(request: dict[str, Any], trace: Path, ready: Path) -> int:
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
     Watch(request["kill"] or {}, trace).install()
+    listened = cancellations() if request["pauses"] else []
     for pause in request["pauses"]:
-        pause_at(pause["where"], pause["seconds"], Path(pause.get("ready", ready)))
+        pause_at(pause["where"], pause["seconds"], Path(pause.get("ready", ready)), listened)
     from deploykit.tasks.program import main
 
     code = 0

@@ -241,6 +241,7 @@ class EmbeddedPostgres:
                 user=identity.pw_uid if identity else None,
                 group=identity.pw_gid if identity else None,
                 extra_groups=[] if identity else None,
+                start_new_session=True,  # Ctrl-C comes to this process
                 timeout=_TOOL_SECONDS,
                 check=False,
             )

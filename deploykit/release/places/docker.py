@@ -219,6 +219,7 @@ class DockerPlace:
                 repository,
                 plan.tags,
                 insecure=wanted.insecure,
+                cancellation=self._around.cancellation,
                 sleep=self._around.cancellation.wait,
                 note=note.append,
             )

@@ -108,6 +108,7 @@ class Engine:
             except Cancelled as cancelled:
                 self._shield()
                 shielded = True
+                # What was done meanwhile is in the journal.
                 state = self._cancel(self.state(), cancelled.reason)
         return state
 

@@ -65,12 +65,11 @@ def test_a_signal_that_comes_while_a_lock_is_held_leaves_no_lock_behind(cancella
             if threading.current_thread() is threading.main_thread():
                 signal.raise_signal(signal.SIGTERM)
 
-    logger = logging.Logger("release")
-    logger.addHandler(Interrupted(io.StringIO()))
+    log, record = Interrupted(io.StringIO()), logging.makeLogRecord({"msg": "something"})
     with pytest.raises(Cancelled), listening(cancellation, print):
-        logger.warning("something")
+        log.handle(record)
         cancellation.wait(LONG)
-    other = threading.Thread(target=logger.warning, args=("something else",), daemon=True)
+    other = threading.Thread(target=log.handle, args=(record,), daemon=True)
     other.start()
     other.join(10)
     assert not other.is_alive()

@@ -13,7 +13,14 @@ again = ["--reruns=1", "-rR", "--rerun-show-tracebacks"]
 sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto", "--dist", "worksteal", *again])
 # In the order that tests/faults/conftest.py gives them, the longest first: neither core is idle at the end.
 in_order = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
-sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *in_order, *again])
+others = ["--ignore=tests/faults/signals"]
+sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *in_order, *others, *again])
+sessions.register_tests(
+    "signals",
+    paths=["tests/faults/signals"],
+    arguments=["-n", "2"],
+    summary="Send signals at random moments of 2000 releases and rollbacks; -- --signals 200 for fewer.",
+)
 
 
 @nox.session(default=False, venv_backend="none")

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Figure, Section, timed
 from deploykit.gates.run import run_gate
-from deploykit.gates.tools import find_uv, managed_tool
+from deploykit.gates.tools import managed_tool
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import Figure, Section, timed
 from benchmarks.sast import CORPUS
-from deploykit.gates.tools import find_uv
+from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

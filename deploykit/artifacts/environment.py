@@ -33,7 +33,7 @@ _FORMAT = 1
 class Environments:
     """Where environments are kept: `folder` for those of locks, `builders` for those of build systems.
 
-    `on_wait` is called once when another process is making the one that is asked for.
+    `on_wait` is called once when another process is making the one that is asked for, `wait` sleeps until it has.
     """
 
     interpreter: Interpreter
@@ -41,6 +41,7 @@ class Environments:
     builders: Path
     locks: Path
     on_wait: Callable[[], None]
+    wait: Callable[[float], None]
 
     def of_lock(self, lock: Lock, tree: Path) -> tuple[Path, bool]:
         """The environment of `lock`, and whether it was there before. Folders that it names are installed from `tree`.
@@ -73,7 +74,7 @@ class Environments:
 
     def _get(self, folder: Path, wanted: Sequence[object], fill: Callable[[Path], None]) -> tuple[Path, bool]:
         name = sha256(canonical([_FORMAT, wanted, self.interpreter.as_json()]))[:20]
-        with flocked(self.locks / f"{folder.name}-{name}", on_wait=self.on_wait):
+        with flocked(self.locks / f"{folder.name}-{name}", on_wait=self.on_wait, wait=self.wait):
             for found in sorted(folder.glob(f"{name}-*")):
                 if usable(found):
                     return found, True

@@ -55,11 +55,13 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
     python: Path | None = None,
     on_step: Callable[[BuildStep], None] = lambda _: None,
     on_wait: Callable[[str], None] = lambda _: None,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Artifact:
     """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
 
     `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to run
-    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` is told what is waited for.
+    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` is told what is waited for; `wait`
+    sleeps for so many seconds, and may raise Cancelled.
 
     Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.
     """
@@ -71,7 +73,7 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
     def waiting() -> None:
         on_wait("another build of the same tree is under way, waiting for it")
 
-    with shelf.building(), flocked(shelf.locks / f"build-{key[:20]}", on_wait=waiting):
+    with shelf.building(wait), flocked(shelf.locks / f"build-{key[:20]}", on_wait=waiting, wait=wait):
         if (found := shelf.built(key)) is not None:
             on_step(BuildStep(name="store", note=f"built before: {_short(found)}", seconds=time.monotonic() - started))
             return found
@@ -85,6 +87,7 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
                 folder=folder,
                 on_step=on_step,
                 on_wait=waiting,
+                wait=wait,
             )
             artifact = build.run()
         shelf.remember(key, artifact.digest)
@@ -101,6 +104,7 @@ class _Build:
     folder: Path
     on_step: Callable[[BuildStep], None]
     on_wait: Callable[[], None]
+    wait: Callable[[float], None]
 
     @property
     def result(self) -> Path:
@@ -119,6 +123,7 @@ class _Build:
             builders=self.shelf.builders,
             locks=self.shelf.locks,
             on_wait=self.on_wait,
+            wait=self.wait,
         )
 
     def run(self) -> Artifact:

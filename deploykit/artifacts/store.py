@@ -161,9 +161,9 @@ class Store:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def building(self) -> Iterator[None]:
-        """Held while an artefact is built, so that nothing it needs is pruned meanwhile."""
-        with flocked(self.locks / "store", shared=True):
+    def building(self, wait: Callable[[float], None] = time.sleep) -> Iterator[None]:
+        """Held while an artefact is built, so that nothing it needs is pruned meanwhile; `wait` sleeps until it can be."""
+        with flocked(self.locks / "store", shared=True, wait=wait):
             yield
 
     def prune(

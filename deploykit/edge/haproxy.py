@@ -24,7 +24,7 @@ from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from deploykit.edge.interface import Mark, Traffic
@@ -56,14 +56,15 @@ class HAProxyEdge(WeightedProxy):
         health_path: str = "/health",
         bind: str = "127.0.0.1",
         linger: float = 900.0,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger)
+        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger, wait=wait)
         self._parts = parts
         self._binary = binary
         self._file = folder / "haproxy.cfg"
         self._file_name = str(self._file)
         self._runtime = RuntimeAPI(folder / SOCKET)
-        self._process = ProxyProcess(supervisor, folder, self._file, self._runtime)
+        self._process = ProxyProcess(supervisor, folder, self._file, self._runtime, wait)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from deploykit.process.run import run
 from deploykit.process.supervisor.interface import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deploykit.edge.runtime import RuntimeAPI
@@ -33,13 +33,16 @@ _ATTEMPTS = 3
 class ProxyProcess:
     """The proxy's process under `supervisor`: it works in `folder`, reads `file` and answers on `runtime`."""
 
-    def __init__(self, supervisor: Supervising, folder: Path, file: Path, runtime: RuntimeAPI) -> None:
+    def __init__(
+        self, supervisor: Supervising, folder: Path, file: Path, runtime: RuntimeAPI, wait: Callable[[float], None]
+    ) -> None:
         self.log = folder / "haproxy.log"
         self.leaving = LeavingList(folder / "leaving.json")
         self._supervisor = supervisor
         self._folder = folder
         self._file = file
         self._runtime = runtime
+        self._wait = wait
 
     def status(self) -> ProgramStatus | None:
         return self._supervisor.status(PROGRAM)
@@ -107,7 +110,7 @@ class ProxyProcess:
             if current.pid is not None and self._runtime.pid() == current.pid:
                 self.leaving.dismiss(current.pid)
                 return
-            time.sleep(0.003)
+            self._wait(0.003)
             current = self.status()
         code = current.exit_code if current is not None else None
         raise EdgeError(

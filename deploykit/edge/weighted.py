@@ -57,7 +57,8 @@ class WeightedProxy(ABC):
 
     `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one in
     the file, `/health` at first. `bind`: the address to listen on. `linger`: seconds that a replaced process may go on
-    with its connections. `_file_name` is the file's name in messages.
+    with its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the file's name in
+    messages.
     """
 
     _file_name: str
@@ -76,6 +77,7 @@ class WeightedProxy(ABC):
         health_path: str,
         bind: str,
         linger: float,
+        wait: Callable[[float], None],
     ) -> None:
         self._app = app
         self._environment = environment
@@ -84,6 +86,7 @@ class WeightedProxy(ABC):
         self._health_path = health_path
         self._bind = bind
         self._linger = linger
+        self._wait = wait
 
     @abstractmethod
     def running(self) -> bool: ...
@@ -140,7 +143,7 @@ class WeightedProxy(ABC):
     def _changing(self) -> AbstractContextManager[None]:
         """Held while something is changed: one at a time on this machine."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return flocked(self._folder / "lock")
+        return flocked(self._folder / "lock", wait=self._wait)
 
     def _state(self) -> EdgeState:
         """The state in the file; before there is one, what is to be written by the first start."""
@@ -297,4 +300,4 @@ class WeightedProxy(ABC):
                     details=[f"{n}: {running[n].status}, check: {running[n].check}" for n in running if after[n]],
                     next_step="run `invoke logs` to see what the new version says",
                 )
-            time.sleep(0.02)
+            self._wait(0.02)

@@ -21,7 +21,7 @@ from typing import Any
 
 from deploykit.model import Secret
 
-__all__ = ["clean", "digest", "dumps", "entry_hash", "loads", "plain"]
+__all__ = ["clean", "digest", "dumps", "entry_hash", "plain"]
 
 _FORM = "deploykit-ledger-1"
 
@@ -72,10 +72,6 @@ def _finite(number: float) -> float:
 def dumps(value: Any) -> str:
     """Canonical JSON of a value that `plain` has seen."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
-
-
-def loads(text: str) -> Any:
-    return json.loads(text)
 
 
 def digest(value: Any) -> str:

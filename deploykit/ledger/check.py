@@ -6,12 +6,13 @@ Nothing that is read is trusted to have the right type: whoever edits an SQLite 
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import sqlite3
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from deploykit.ledger.canonical import entry_hash, loads
+from deploykit.ledger.canonical import entry_hash
 from deploykit.ledger.interface import ChainProblem, Entry
 from deploykit.ledger.projections import Drop, Put, derive, seal
 from deploykit.ledger.queries import select
@@ -77,7 +78,7 @@ class _Walk:
         self._hash = row["hash"]
         self._hashes.add(row["hash"])
         try:
-            payload = loads(row["payload"])
+            payload = json.loads(row["payload"])
             if not isinstance(payload, dict):
                 raise TypeError  # noqa: TRY301 (all unusable payloads end in one place)
             entry = Entry(**{name: row[name] for name in _FIELDS}, payload=payload)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from deploykit.ledger.faults import translate
 from deploykit.model import UsageError
-from deploykit.process import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -68,10 +67,7 @@ class Connection:
 
 
 class Database(ABC):
-    """Transactions on one database. Safe to share between threads: each transaction has a connection of its own.
-
-    No cancellation tears a transaction: left open by one, it would keep this very process from recording what was undone.
-    """
+    """Transactions on one database. Safe to share between threads: each transaction has a connection of its own."""
 
     is_sqlite: ClassVar[bool]
     dialect: ClassVar[str]
@@ -105,17 +101,16 @@ class Database(ABC):
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Nothing is cancelled within the block, and what the driver says comes out of it translated."""
-        with uninterrupted():
-            try:
-                yield
-            except self._errors as error:
-                raise translate(error, self.where) from error
-            except UnicodeDecodeError as error:
-                # SQLite's own message quotes what is damaged, and Python can't read it.
-                damaged = sqlite3.DatabaseError("the file holds text that is not UTF-8")
-                damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise translate(damaged, self.where) from error
+        """What the driver says comes out of the block translated."""
+        try:
+            yield
+        except self._errors as error:
+            raise translate(error, self.where) from error
+        except UnicodeDecodeError as error:
+            # SQLite's own message quotes what is damaged, and Python can't read it.
+            damaged = sqlite3.DatabaseError("the file holds text that is not UTF-8")
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise translate(damaged, self.where) from error
 
     def close(self) -> None:
         """Close what is open. Another transaction opens it again."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from deploykit.ledger.canonical import loads
 from deploykit.ledger.interface import Entry, Held, Step, StepState, Timer
 from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
 
@@ -33,16 +33,16 @@ def step(row: Mapping[str, Any]) -> Step:
         sequence=row["sequence"],
         release=row["release"],
         name=row["name"],
-        action=loads(row["action"]),
+        action=json.loads(row["action"]),
         state=StepState(row["state"]),
-        result=loads(row["result"]),
+        result=json.loads(row["result"]),
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
 
 
 def verdict(row: Mapping[str, Any]) -> Verdict:
-    return Verdict.from_json(loads(row["verdict"]))
+    return Verdict.from_json(json.loads(row["verdict"]))
 
 
 def timer(row: Mapping[str, Any]) -> Timer:
@@ -51,7 +51,7 @@ def timer(row: Mapping[str, Any]) -> Timer:
         kind=row["kind"],
         release=row["release"],
         due_at=row["due_at"],
-        payload=loads(row["payload"]),
+        payload=json.loads(row["payload"]),
     )
 
 
@@ -72,7 +72,7 @@ def entry(row: Mapping[str, Any]) -> Entry:
         at=row["at"],
         kind=row["kind"],
         release=row["release"],
-        payload=loads(row["payload"]),
+        payload=json.loads(row["payload"]),
         previous=row["previous"],
         hash=row["hash"],
     )

@@ -1,6 +1,5 @@
 """Running other programs: `run` for those that end, `supervisor` for those that stay."""
 
-from deploykit.process.interruption import interrupt, uninterrupted
 from deploykit.process.run import CommandFailed, CommandNotFound, CommandTimedOut, Completed, run
 
-__all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "interrupt", "run", "uninterrupted"]
+__all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "run"]

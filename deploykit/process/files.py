@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["flocked", "replaced", "try_flock", "write_atomically"]
+
+_AGAIN_SECONDS = 0.02
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -51,7 +54,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def try_flock(path: Path, *, shared: bool = False, wait: bool = False) -> int | None:
+def try_flock(path: Path, *, shared: bool = False) -> int | None:
     """Lock the file `path`, made if needed; returns its descriptor (closing it unlocks), None when it is taken.
 
     The kernel gives the lock back when its holder dies, however it dies.
@@ -60,7 +63,7 @@ def try_flock(path: Path, *, shared: bool = False, wait: bool = False) -> int | 
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
             # Somebody may have removed the file between opening and locking it: then the lock guards nothing.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
@@ -75,14 +78,24 @@ def try_flock(path: Path, *, shared: bool = False, wait: bool = False) -> int | 
 
 
 @contextlib.contextmanager
-def flocked(path: Path, *, shared: bool = False, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock on `path`, waiting for it; `on_wait` is called once if somebody else has it."""
+def flocked(
+    path: Path,
+    *,
+    shared: bool = False,
+    on_wait: Callable[[], None] = lambda: None,
+    wait: Callable[[float], None] = time.sleep,
+) -> Iterator[None]:
+    """Hold the lock on `path`, waiting for it; `on_wait` is called once if somebody else has it.
+
+    `wait` sleeps for so many seconds; it may raise Cancelled.
+    """
     descriptor = try_flock(path, shared=shared)
     if descriptor is None:
         on_wait()
-        descriptor = try_flock(path, shared=shared, wait=True)
+    while descriptor is None:
+        wait(_AGAIN_SECONDS)
+        descriptor = try_flock(path, shared=shared)
     try:
         yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)

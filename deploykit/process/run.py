@@ -15,12 +15,15 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError, UsageError
+from deploykit.process.cancellation import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "run"]
+    from deploykit.process.cancellation import Cancellation
+
+__all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "ending_programs", "run"]
 
 _TAIL = 20
 _GRACE_SECONDS = 5.0
@@ -70,6 +73,26 @@ class CommandNotFound(UsageError):
         self.program = program
 
 
+class _Running:
+    """What ends the programs of this process."""
+
+    cancellation = NEVER
+
+
+@contextlib.contextmanager
+def ending_programs(cancellation: Cancellation) -> Iterator[None]:
+    """Within the block a cancellation ends every program that `run` runs, in any thread; `run` raises Cancelled then.
+
+    Not an argument of `run`: a signal comes to the process as a whole, and so does this. Each of some 30 callers, down to
+    the git command that reads a tag, would do no more than hand it on.
+    """
+    before, _Running.cancellation = _Running.cancellation, cancellation
+    try:
+        yield
+    finally:
+        _Running.cancellation = before
+
+
 def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     argv: Sequence[str | os.PathLike[str]],
     *,
@@ -84,12 +107,13 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
 ) -> Completed:
     """Run `argv` to its end and return what it printed.
 
-    `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C),
-    the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
+    `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C, a
+    cancellation), the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
     `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on. `umask` is the
     program's (-1: inherited).
 
-    Raises CommandNotFound, CommandTimedOut, and CommandFailed when `check` and the exit code is not 0.
+    Raises CommandNotFound, CommandTimedOut, CommandFailed when `check` and the exit code is not 0, and within
+    `ending_programs` Cancelled.
     """
     words = tuple(os.fspath(word) for word in argv)
     path = (env if env is not None else os.environ).get("PATH", os.defpath)
@@ -134,8 +158,11 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
 
 @contextlib.contextmanager
 def _signals_later() -> Iterator[None]:
-    """Keep signals back whose handlers may raise: between a child's fork and knowing it, that would lose the child."""
-    if threading.current_thread() is not threading.main_thread():
+    """Keep signals back whose handlers may raise: between a child's fork and knowing it, that would lose the child.
+
+    Where a cancellation is listened to, no handler raises, and a signal that is sent again would count twice.
+    """
+    if threading.current_thread() is not threading.main_thread() or _Running.cancellation is not NEVER:
         yield
         return
     came: list[int] = []
@@ -179,11 +206,16 @@ class _Pump:
         for name in ("stdout", "stderr"):
             self._hand_on(name, b"", last=True)
         while self._process.poll() is None:
-            if deadline is not None and time.monotonic() >= deadline:
+            if self._is_over(deadline):
                 return True
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.1)
         return False
+
+    def _is_over(self, deadline: float | None) -> bool:
+        """Whether the time ran out. Raises Cancelled."""
+        _Running.cancellation.check()
+        return deadline is not None and time.monotonic() >= deadline
 
     def _register(self, selector: selectors.BaseSelector) -> None:
         pipe = self._process.stdin
@@ -198,7 +230,7 @@ class _Pump:
     def _read(self, selector: selectors.BaseSelector, deadline: float | None) -> bool:
         ended_at: float | None = None
         while any(key.data != "stdin" for key in selector.get_map().values()):
-            if deadline is not None and time.monotonic() >= deadline:
+            if self._is_over(deadline):
                 return True
             # A grandchild may hold the pipes open after the program ended: its output is not waited for.
             if self._process.poll() is not None:

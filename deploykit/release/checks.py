@@ -5,10 +5,12 @@ from __future__ import annotations
 import shlex
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor
 from deploykit.model import DeploykitError, InconclusiveError
+from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.targets.interface import Instance, InstanceState
 
 if TYPE_CHECKING:
@@ -28,11 +30,15 @@ _STEP = 0.1
 
 @dataclass(kw_only=True)
 class Checks:
-    """Looks at a version. `secrets` are the values that no message may show; `tell` hears of progress."""
+    """Looks at a version. `secrets` are the values that no message may show; `tell` hears of progress.
+
+    Each look raises Cancelled when `cancellation` comes.
+    """
 
     target: Target
     tell: Callable[[str], None]
     secrets: Iterable[Secret]
+    cancellation: Cancellation = NEVER
     redact: Redactor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -44,6 +50,7 @@ class Checks:
         One that takes no requests is healthy when it has stayed up for a while.
         """
         from deploykit.verify.health import wait_healthy
+        from deploykit.verify.http import get
         from deploykit.verify.warm import warm
 
         if (process := spec.process(instance.process)) is not None:
@@ -57,15 +64,17 @@ class Checks:
             logs=lambda: self.target.logs(instance.name),
             redact=self.redact,
             next_step=f"mend it and release again; {self._advice(spec)}",
+            fetch=partial(get, cancellation=self.cancellation),
+            sleep=self.cancellation.wait,
         )
-        warm(base, [spec.health, *(check.path for check in spec.smoke)])
+        warm(base, [spec.health, *(check.path for check in spec.smoke)], cancellation=self.cancellation)
         return healthy.seconds
 
     def _settled(self, instance: Instance, process: ProcessSpec) -> float:
         """Watch it until it has run for `settle` seconds. Raises DeploykitError with its last lines when it ends before."""
         began = time.monotonic()
         while (ended := self._ended(instance.name)) is None and time.monotonic() - began < process.settle:
-            time.sleep(min(_STEP, process.settle))
+            self.cancellation.wait(min(_STEP, process.settle))
         if ended is not None:
             how = "is gone" if ended.code is None else f"ended with exit code {ended.code}"
             raise DeploykitError(
@@ -85,6 +94,7 @@ class Checks:
                 spec.smoke,
                 redact=self.redact,
                 next_step="mend it and release again",
+                cancellation=self.cancellation,
             )
         except SmokeFailedError as error:
             raise SmokeFailedError(
@@ -130,6 +140,8 @@ class Checks:
             window=spec.thresholds.window,
             on_progress=self.tell,
             redact=self.redact,
+            sleep=self.cancellation.wait,
+            cancellation=self.cancellation,
         )
 
     def _advice(self, spec: ReleaseSpec) -> str:

@@ -272,7 +272,9 @@ class ReleasePerformer:
         return {name: found for name in action.instances if (found := self.target.instance(name)) is not None}
 
     def _each(self, action: Action, check: Callable[[Instance], float]) -> dict[str, float]:
-        """Check all instances at once; the first failure is the answer, the others' threads end by their own bounds."""
+        """Check all instances at once; the first failure is the answer, the others' threads end by their own bounds, or with
+        a cancellation, as all of them look.
+        """
         found = self._found(action)
         instances = [found[name] for name in action.instances if name in found]
         if len(instances) != len(action.instances):

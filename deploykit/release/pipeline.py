@@ -27,10 +27,9 @@ from deploykit.release.warm import reap
 from deploykit.rollout import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from deploykit.model import Secret
-    from deploykit.release.signals import Cancellation
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
     from deploykit.rollout import State
@@ -45,7 +44,6 @@ class Pipeline:
     around: Surroundings
     reporter: Reporter
     stages: Stages
-    signals: Cancellation
     token: int
 
     def begin(self, reason: str) -> None:
@@ -79,7 +77,6 @@ class Pipeline:
         with self.stages.stage("preflight") as note:
             note.append(preflight(self.around, sources))
         self.around.remember_root()
-        self.signals.defer()
         record = self.around.ledger.begin(
             version=sources.version,
             digest="",
@@ -122,7 +119,6 @@ class Pipeline:
         refuse_strangers(self.around, unknown=False)
         wanted = rollback_target(self.around.ledger, self.around.name, to)
         refuse_past_contract(self.around, wanted, tell=self.stages.warn)
-        self.signals.defer()
         record = self.around.ledger.begin(
             version=wanted.version,
             digest=wanted.digest,
@@ -154,11 +150,11 @@ class Pipeline:
             reason = "its process was killed before anything was started"
             return self._finish(record, ReleaseOutcome.CANCELLED, reason), None, None
         with self.stages.stage("recover") as note:
-            self.signals.shield()
+            self.around.cancellation.shield()
             serving = self._recorded_target(journal) if record.kind == "rollback" else record
             undoing = self._rolling_out(journal, self._runnable(serving))
             state, failure = undoing.undo(Plan.from_json(step.action), "its process was killed")
-            self.signals.unshield()
+            self.around.cancellation.unshield()
             note.append(f"{record.id} was {'finished' if state.past_verdict else 'undone'}")
         if failure is not None:
             self.stages.warn(f"not all of {record.id} could be undone: {failure.message}")
@@ -253,7 +249,6 @@ class Pipeline:
             journal=journal,
             version=version,
             stages=self.stages,
-            shield=self.signals.shield,
             tell=self.reporter.note,
         )
 
@@ -281,14 +276,11 @@ class Pipeline:
 
     # Book-keeping ----------------------------------------------------------------------------------------------------
 
-    def _carried(self, record: ReleaseRecord, act: Any) -> ReleaseReport:
+    def _carried(self, record: ReleaseRecord, act: Callable[[], ReleaseReport]) -> ReleaseReport:
         """Run a release to its end; whatever happens on the way is recorded before it is told."""
         report: ReleaseReport
         try:
-            self.signals.hear()
-            report_start(self.around, record)
-            report = act()
-            self.signals.shield()
+            report = self._begun(record, act)
         except Cancelled as cancelled:
             record = self._finish(record, ReleaseOutcome.CANCELLED, cancelled.reason)
             report = self._report(record, reason=cancelled.reason, exit_code=1)
@@ -312,14 +304,23 @@ class Pipeline:
         except Exception as error:
             # A full disk, say; or a cleanup that failed and hid the cancellation. Anything else is a mistake of the kit:
             # it is shown as one, and what it left behind is settled by the next command.
-            if not self.signals.reason and not isinstance(error, OSError):
+            cancelled_by = self.around.cancellation.reason
+            if not cancelled_by and not isinstance(error, OSError):
                 raise
-            cancelled_by = self.signals.reason
             reason = cancelled_by or f"{type(error).__name__}: {error}"
             outcome = ReleaseOutcome.CANCELLED if cancelled_by else ReleaseOutcome.FAILED
             report = self._report(self._finish(record, outcome, reason), reason=reason, exit_code=1)
         report_to_board(self.around, report, self.stages.warn)
         return report
+
+    def _begun(self, record: ReleaseRecord, act: Callable[[], ReleaseReport]) -> ReleaseReport:
+        """`act`, which a cancellation may cut short; what comes after it is said and recorded in any case."""
+        try:
+            self.around.cancellation.check()
+            report_start(self.around, record)
+            return act()
+        finally:
+            self.around.cancellation.shield()
 
     def _end(self, record: ReleaseRecord, state: State) -> ReleaseRecord:
         if state.past_verdict:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +10,7 @@ from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.release.locking import environment_lock
 from deploykit.release.pipeline import Pipeline
 from deploykit.release.reporter import Stages
-from deploykit.release.signals import cancellation
+from deploykit.release.signals import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +32,7 @@ class Releaser:
     stages: Stages = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stages = Stages(self.reporter)
+        self.stages = Stages(self.reporter, check=self.around.cancellation.check)
 
     def release(self) -> ReleaseReport:
         """Put the present tree into the environment."""
@@ -53,27 +51,25 @@ class Releaser:
 
     @contextmanager
     def _holding(self, reason: str) -> Iterator[Pipeline]:
-        """The environment's lock for the block, signals turned into cancellations, and what is due done first."""
+        """The environment's lock for the block, signals heard, and what is due done first."""
         around = self.around
-        with cancellation(self.stages.warn, ends_process=self.ends_process) as signals:
-            signals.defer()
+        with listening(around.cancellation, self.stages.warn, ends_process=self.ends_process):
             try:
                 with environment_lock(
                     around.ledger, around.target, reason, tell=self.stages.warn, lost=self._lock_lost
                 ) as held:
                     try:
-                        signals.hear()
+                        around.cancellation.check()
                         pipeline = Pipeline(
                             around=around,
                             reporter=self.reporter,
                             stages=self.stages,
-                            signals=signals,
                             token=held.token,
                         )
                         pipeline.begin(reason)
                         yield pipeline
                     finally:
-                        signals.shield()
+                        around.cancellation.shield()
             except Cancelled as cancelled:
                 raise DeploykitError(
                     f"{cancelled.reason}, before anything was begun",
@@ -83,4 +79,4 @@ class Releaser:
     def _lock_lost(self, error: DeploykitError) -> None:
         """From the heartbeat's thread: this process must not act any more. Its writes are refused by the token already."""
         self.stages.warn(f"the lock was lost: {error.message}")
-        os.kill(os.getpid(), signal.SIGTERM)
+        self.around.cancellation.cancel("cancelled, since the lock was lost")

@@ -93,12 +93,15 @@ class Stages:
 
     reporter: Reporter
     clock: Callable[[], float] = time.monotonic
+    check: Callable[[], None] = lambda: None
+    """Called before each stage; may raise Cancelled."""
     done: list[Stage] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
         """Time one stage; what is put into the list becomes its note."""
+        self.check()
         started = self.clock()
         note: list[str] = []
         outcome = "failed"

@@ -31,14 +31,13 @@ __all__ = ["RollingOut"]
 class RollingOut:
     """Rolls `version` out in the environment, by the journal of a release.
 
-    `shield`: from now on signals have to wait; `tell` hears what is to be said besides the stages.
+    `tell` hears what is to be said besides the stages.
     """
 
     around: Surroundings
     journal: ReleaseJournal
     version: Runnable
     stages: Stages
-    shield: Callable[[], None]
     tell: Callable[[str], None]
 
     def drive(self, *, judged: bool) -> tuple[State, DeploykitError | None]:
@@ -72,7 +71,12 @@ class RollingOut:
             target=self.around.target,
             edge=self.around.edge,
             ledger=self.around.ledger,
-            checks=Checks(target=self.around.target, tell=self.tell, secrets=secrets_in(version.values)),
+            checks=Checks(
+                target=self.around.target,
+                tell=self.tell,
+                secrets=secrets_in(version.values),
+                cancellation=self.around.cancellation,
+            ),
             serving=Serving(release=version.release, spec=version.spec, instances=specs),
             note=self.stages.warn,
             warm_for=version.spec.warm_for,
@@ -83,7 +87,8 @@ class RollingOut:
             plan,
             self.journal,
             performer,
-            shield=self.shield,
+            check=self.around.cancellation.check,
+            shield=self.around.cancellation.shield,
             starting=progress.starting,
             notice=progress.noticed,
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import UsageError
+from deploykit.process.cancellation import Cancellation
 from deploykit.process.files import write_atomically
 from deploykit.release.places import Remembered, recall, remember
 from deploykit.settings import load
@@ -46,6 +47,8 @@ class Surroundings:
     paths: StatePaths
     loaded: Loaded | None
     environment: Environment | None
+    cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
+    """Of the command. Where nobody listens to signals it never comes."""
 
     @cached_property
     def supervisor(self) -> Supervising:
@@ -95,7 +98,7 @@ class Surroundings:
     def database(self) -> EmbeddedPostgres:
         from deploykit.targets.embedded import EmbeddedPostgres
 
-        return EmbeddedPostgres(self.paths, self.supervisor)
+        return EmbeddedPostgres(self.paths, self.supervisor, wait=self.cancellation.wait)
 
     @cached_property
     def ledger(self) -> Ledger:

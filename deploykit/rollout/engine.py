@@ -49,22 +49,25 @@ class Performer(Protocol):
 class Engine:
     """Drives one rollout from its journal's present state to its end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it works with, and who hears of it; by keyword
         self,
         plan: Plan,
         journal: Journal,
         performer: Performer,
         *,
+        check: Callable[[], None] = lambda: None,
         shield: Callable[[], None] = lambda: None,
         notice: Callable[[Action, Observation], None] = lambda _action, _observation: None,
         starting: Callable[[Action], None] = lambda _action: None,
     ) -> None:
-        """`shield` is called once when the rollout starts to undo itself: from then on a cancellation must not interrupt it.
+        """`check` is called before each action, and raises Cancelled. `shield` is called once when the rollout starts to undo
+        itself or is past its verdict: from then on neither `check` nor an action raises that.
         `starting` and `notice` tell of each action, before and after.
         """
         self._plan = plan
         self._journal = journal
         self._performer = performer
+        self._check = check
         self._shield = shield
         self._notice = notice
         self._starting = starting
@@ -100,11 +103,12 @@ class Engine:
                 self._shield()
                 shielded = True
             try:
+                self._check()
                 state = self._step(state, state.pending)
             except Cancelled as cancelled:
                 self._shield()
                 shielded = True
-                # The signal may have come between a result's commit and our hearing of it: the journal knows best.
+                # What was done meanwhile is in the journal.
                 state = self._cancel(self.state(), cancelled.reason)
         return state
 

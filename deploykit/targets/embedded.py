@@ -37,7 +37,7 @@ from deploykit.targets import postgres_parts
 from deploykit.targets.logs import tail
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from deploykit.process.run import Completed
     from deploykit.process.supervisor.interface import ProgramStatus, Supervising
@@ -59,11 +59,17 @@ _LOG_LINES = 20
 
 
 class EmbeddedPostgres:
-    """The database server of one app in one environment, kept alive by the supervisor."""
+    """The database server of one app in one environment, kept alive by the supervisor.
 
-    def __init__(self, paths: StatePaths, supervisor: Supervising) -> None:
+    `wait` sleeps for so many seconds; it may raise Cancelled.
+    """
+
+    def __init__(
+        self, paths: StatePaths, supervisor: Supervising, *, wait: Callable[[float], None] = time.sleep
+    ) -> None:
         self._paths = paths
         self._supervisor = supervisor
+        self._sleep = wait
 
     @property
     def data(self) -> Path:
@@ -178,7 +184,7 @@ class EmbeddedPostgres:
     def _guarded(self, user: str) -> Iterator[None]:
         """Make the way to the data, and let nobody else make the same data at the same time."""
         _make_way(self._paths, passable=bool(user))
-        with flocked(self._paths.database / "ensure.lock"):
+        with flocked(self._paths.database / "ensure.lock", wait=self._sleep):
             yield
 
     def _check_way(self, user: str) -> None:
@@ -235,6 +241,7 @@ class EmbeddedPostgres:
                 user=identity.pw_uid if identity else None,
                 group=identity.pw_gid if identity else None,
                 extra_groups=[] if identity else None,
+                start_new_session=True,  # Ctrl-C comes to this process
                 timeout=_TOOL_SECONDS,
                 check=False,
             )
@@ -272,7 +279,7 @@ class EmbeddedPostgres:
         while status is not None and time.monotonic() < deadline and status.restarts - restarts < _MOST_RESTARTS:
             if self._is_ready(status):
                 return
-            time.sleep(_STEP_SECONDS)
+            self._sleep(_STEP_SECONDS)
             status = self._supervisor.status(PROGRAM)
         details = [*tail(self.log, _LOG_LINES)]
         if status is not None and not (status.alive and status.restarts == restarts):  # one that recovers is left to it

@@ -47,12 +47,15 @@ class OneOffTimedOut(DeploykitError):
 
 
 class ProcessTarget:
-    """One app in one environment on this machine. `avoid` are ports that no instance may get, such as the edge's."""
+    """One app in one environment on this machine. `avoid` are ports that no instance may get, such as the edge's.
+
+    `wait` sleeps for so many seconds; it may raise Cancelled.
+    """
 
     name = "process"
     starts_at_once = False
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where it is, and what is passed in for tests; by keyword
         self,
         app: str,
         environment: str,
@@ -61,12 +64,14 @@ class ProcessTarget:
         *,
         avoid: Collection[int] = (),
         clock: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._app = app
         self._environment = environment
         self._paths = paths
         self._supervisor = supervisor
         self._avoid = frozenset(avoid)
+        self._wait = wait
         self._lock = EnvironmentLock(paths.root, clock=clock)
 
     def preflight(self) -> Sequence[Problem]:
@@ -156,7 +161,7 @@ class ProcessTarget:
         """Run it under the supervisor, so that a caller that was killed finds it again: the same command of the same
         release is never run twice at a time, the second call waits for the first run's end.
 
-        Whatever interrupts the caller otherwise (Ctrl-C, an error in `on_line`) ends the command with its children.
+        Whatever interrupts the caller otherwise (a cancellation, Ctrl-C, an error in `on_line`) ends the command with its children.
         """
         digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
         name = f"{one_off.labels.release}-run-{digest}"
@@ -193,7 +198,7 @@ class ProcessTarget:
                         f"{PurePath(one_off.argv[0]).name} did not end within {one_off.timeout:g} s and was ended",
                         details=output[-_TAIL:],
                     )
-                time.sleep(_STEP_SECONDS)
+                self._wait(_STEP_SECONDS)
                 status = self._supervisor.status(name)
             hand_on(last=True)
             status = self._with_code(name, status)
@@ -211,7 +216,7 @@ class ProcessTarget:
         """The exit code of a process that outlived a killed supervisor comes late, if at all."""
         deadline = time.monotonic() + _LATE_CODE_SECONDS
         while status is not None and status.exit_code is None and time.monotonic() < deadline:
-            time.sleep(_STEP_SECONDS)
+            self._wait(_STEP_SECONDS)
             status = self._supervisor.status(name)
         return status
 

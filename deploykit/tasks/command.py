@@ -119,8 +119,7 @@ def say(lines: Iterable[str], stream: TextIO) -> None:
     what is being done goes on: a release is not stopped by `| head`.
     """
     try:
-        for line in lines:
-            print(line, file=stream)
+        stream.write("".join(f"{line}\n" for line in lines))  # as one: another thread may have something to say, too
         stream.flush()
     except OSError:
         hang_up()

@@ -1,16 +1,12 @@
 """The line below all others that shows that something is at work.
 
-Not rich's: its lines are drawn in a thread that takes two locks, and a signal's handler that printed while the main thread had
-one of them waited for the other one for ever. Here one lock is held for the time of one write, by the main thread only with its
-signals kept back.
+One lock is held for the time of one write: threads that tell something (a lost lock, the answer to a signal) draw, too.
 """
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
-
-from deploykit.process import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +34,8 @@ class Spinner:
         self._over: threading.Event | None = None
 
     def start(self, text: str) -> None:
-        with uninterrupted():
-            self.stop()
+        self.stop()
+        with self._lock:
             self._text = text
             self._over = threading.Event()
             self._put(_HIDE)
@@ -47,7 +43,7 @@ class Spinner:
             threading.Thread(target=self._work, args=(self._over,), name="spinner", daemon=True).start()
 
     def stop(self) -> None:
-        with uninterrupted(), self._lock:
+        with self._lock:
             if self._over is not None:
                 self._over.set()
                 self._over = None
@@ -55,7 +51,7 @@ class Spinner:
 
     def say(self, text: str) -> None:
         """Print it, above the line if there is one."""
-        with uninterrupted(), self._lock:
+        with self._lock:
             self._put(f"{_ERASE if self._over is not None else ''}{text}\n")
             self._draw()
 

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from deploykit.process import uninterrupted
 from deploykit.release.text import filled, width
 from deploykit.tasks.command import hang_up, say
 from deploykit.tasks.spinner import Spinner
@@ -113,17 +112,15 @@ class TerminalReporter:
     def stage_started(self, name: str) -> None:
         if not self.stream.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
             return
-        with uninterrupted():
-            if self._spinner is None:
-                shown = coloured(self.stream)
-                self._spinner = Spinner(self._put, encoding=self.stream.encoding or "utf-8", coloured=shown)
-            self._spinner.start(name)
+        if self._spinner is None:
+            shown = coloured(self.stream)
+            self._spinner = Spinner(self._put, encoding=self.stream.encoding or "utf-8", coloured=shown)
+        self._spinner.start(name)
 
     def stage_ended(self, stage: Stage) -> None:
-        with uninterrupted():
-            if self._spinner is not None:
-                self._spinner.stop()
-            self._tell_of(stage)
+        if self._spinner is not None:
+            self._spinner.stop()
+        self._tell_of(stage)
 
     def _tell_of(self, stage: Stage) -> None:
         colour = {"done": "green", "cancelled": "yellow"}.get(stage.outcome, "red")
@@ -149,11 +146,10 @@ class TerminalReporter:
         self._print([paint(line, colour, self.stream) for line in lines])
 
     def _print(self, lines: Sequence[str]) -> None:
-        with uninterrupted():
-            if self._spinner is not None:
-                self._spinner.say("\n".join(lines))
-            else:
-                say(lines, self.stream)
+        if self._spinner is not None:
+            self._spinner.say("\n".join(lines))
+        else:
+            say(lines, self.stream)
 
     def _put(self, text: str) -> None:
         """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end all

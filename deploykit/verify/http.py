@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import select
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from deploykit.process.cancellation import NEVER
+
 if TYPE_CHECKING:
     import http.client
+    import socket
     from collections.abc import Callable, Mapping
+
+    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["Answer", "Connection", "NoAnswerError", "get", "start_of"]
 
 _BODY_LIMIT = 1_000_000
 _CONNECT = 1.0
+_LOOK = 0.05
 _SHOWN = 200
 
 
@@ -46,9 +53,12 @@ class NoAnswerError(Exception):
 
 
 class Connection:
-    """A keep-alive connection to `http://host:port`; it is opened again after an answer that closes it or an error."""
+    """A keep-alive connection to `http://host:port`; it is opened again after an answer that closes it or an error.
 
-    def __init__(self, base: str, *, timeout: float) -> None:
+    Where a `cancellation` comes while an answer is waited for, `get` raises Cancelled; nothing but `close` is of use then.
+    """
+
+    def __init__(self, base: str, *, timeout: float, cancellation: Cancellation = NEVER) -> None:
         parts = urlsplit(base)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             msg = f"not the URL of an HTTP server: {base!r}"
@@ -57,6 +67,7 @@ class Connection:
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")
         self._timeout = timeout
+        self._cancellation = cancellation
         self._open: http.client.HTTPConnection | None = None
 
     def get(
@@ -73,6 +84,7 @@ class Connection:
         """
         import http.client
 
+        self._cancellation.check()
         began = time.perf_counter()
         limit = self._timeout if timeout is None else timeout
         try:
@@ -86,6 +98,7 @@ class Connection:
             if self._open.sock is not None:
                 self._open.sock.settimeout(limit)
             self._open.request("GET", self._prefix + path, headers=dict(headers or {}))
+            self._await_answer(self._open.sock, limit)
             response = self._open.getresponse()
             body = response.read(_BODY_LIMIT)
             rest = not response.isclosed()
@@ -107,19 +120,31 @@ class Connection:
             ms=(time.perf_counter() - began) * 1000,
         )
 
+    def _await_answer(self, sock: socket.socket, limit: float) -> None:
+        """Until there is something to read. Raises TimeoutError after `limit` seconds, and Cancelled."""
+        waiting = select.poll()
+        waiting.register(sock, select.POLLIN)
+        until = time.monotonic() + limit
+        while not waiting.poll(_LOOK * 1000):
+            self._cancellation.check()
+            if time.monotonic() >= until:
+                raise TimeoutError
+
     def close(self) -> None:
         if self._open is not None:
             self._open.close()
         self._open = None
 
 
-def get(url: str, *, timeout: float, headers: Mapping[str, str] | None = None) -> Answer:
+def get(
+    url: str, *, timeout: float, headers: Mapping[str, str] | None = None, cancellation: Cancellation = NEVER
+) -> Answer:
     """GET of a whole URL on a connection of its own. Raises NoAnswerError, and ValueError for what is no HTTP URL.
 
     A container that has just ended leaves an address behind that nobody answers for: connecting is given up early.
     """
     parts = urlsplit(url)
-    connection = Connection(f"{parts.scheme}://{parts.netloc}", timeout=timeout)
+    connection = Connection(f"{parts.scheme}://{parts.netloc}", timeout=timeout, cancellation=cancellation)
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return connection.get(path, {"Connection": "close", **(headers or {})}, connect=_CONNECT)

@@ -7,11 +7,14 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploykit.process.cancellation import NEVER
 from deploykit.verify.http import Connection, NoAnswerError, start_of
 from deploykit.verify.judge import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["PROBES", "ProbePath", "probe"]
 
@@ -38,11 +41,12 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
     request_timeout: float = 10.0,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
+    cancellation: Cancellation = NEVER,
 ) -> Sample:
     """Send `count` requests over a few keep-alive connections, taking the paths in turn; `headers()` is asked for each.
 
     After `timeout` seconds no new one is sent, so there may be fewer. An error is no answer, a 5xx, or another status
-    than a path wants. Latencies are milliseconds as a client sees them.
+    than a path wants. Latencies are milliseconds as a client sees them. Raises Cancelled.
     """
     deadline = clock() + timeout
     lock = threading.Lock()
@@ -52,7 +56,7 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
     crashed: list[BaseException] = []
 
     def work() -> None:
-        connection = Connection(base, timeout=request_timeout)
+        connection = Connection(base, timeout=request_timeout, cancellation=cancellation)
         try:
             while clock() < deadline:
                 with lock:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import DeploykitError
+from deploykit.process.cancellation import NEVER
 from deploykit.verify.http import Connection, NoAnswerError, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["Check", "SmokeFailedError", "SmokeResult", "smoke"]
 
@@ -38,7 +41,7 @@ class SmokeFailedError(DeploykitError):
     """At least one smoke check failed; every failed one is in `details`."""
 
 
-def smoke(
+def smoke(  # noqa: PLR0913 - an address, checks, limits; by keyword
     base: str,
     checks: Sequence[Check],
     *,
@@ -46,12 +49,13 @@ def smoke(
     timeout: float = 10.0,
     redact: Callable[[str], str] = str,
     next_step: str = "",
+    cancellation: Cancellation = NEVER,
 ) -> Sequence[SmokeResult]:
     """Run every check against `base` (`http://host:port`), `timeout` seconds each; returns the results.
 
-    Raises SmokeFailedError naming all that failed. No checks: nothing is asked, nothing is proven, an empty result.
+    Raises SmokeFailedError naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an empty result.
     """
-    connection = Connection(base, timeout=timeout)
+    connection = Connection(base, timeout=timeout, cancellation=cancellation)
     try:
         results = [_run(connection, check, headers, redact) for check in checks]
     finally:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from deploykit.process.cancellation import NEVER
 from deploykit.verify.judge import Judgement, Limits, Sample, judge
 from deploykit.verify.probe import ProbePath, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from deploykit.process.cancellation import Cancellation
     from deploykit.verify.smoke import Check
 
 __all__ = ["USERS", "TrafficSeen", "Watched", "probe_paths", "verify"]
@@ -64,12 +66,13 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    cancellation: Cancellation = NEVER,
 ) -> Judgement:
     """Judge what the release answered since the mark `since`, after watching for `window` seconds.
 
     More than 5 % errors (or the limit, if that is higher) among enough requests end the watch early. Where users sent
     fewer than `limits.requests`, probes through the edge make up what is missing; the judgement says how many of each.
-    `on_progress` gets one line per second of the watch.
+    `on_progress` gets one line per second of the watch. A `cancellation` ends the probes, and raises Cancelled.
     """
     until = clock() + window
     users = _users(edge, release, since)
@@ -92,6 +95,7 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
         headers=lambda: edge.probe_headers(release),
         timeout=probe_timeout,
         redact=redact,
+        cancellation=cancellation,
     )
     return judge([users, probes], limits)
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploykit.process.cancellation import NEVER
 from deploykit.verify.http import Connection, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deploykit.process.cancellation import Cancellation
+
 __all__ = ["warm"]
 
 
-def warm(base: str, paths: Sequence[str], *, rounds: int = 3, timeout: float = 10.0) -> Sequence[float]:
+def warm(
+    base: str,
+    paths: Sequence[str],
+    *,
+    rounds: int = 3,
+    timeout: float = 10.0,
+    cancellation: Cancellation = NEVER,
+) -> Sequence[float]:
     """Ask each path `rounds` times at the version's own address; returns the milliseconds of each answer, in order.
 
-    Judges nothing: what is wrong shows in the checks that follow.
+    Judges nothing: what is wrong shows in the checks that follow. Raises Cancelled.
     """
-    connection = Connection(base, timeout=timeout)
+    connection = Connection(base, timeout=timeout, cancellation=cancellation)
     took = []
     try:
         for path in [path for _ in range(rounds) for path in dict.fromkeys(paths)]:

@@ -8,10 +8,11 @@ Which steps and which methods there are is found at run time, so that a new one 
 
     kill   {"step": 3, "point": "during", "delay": 0.05, "victim": "command"}
            {"call": 7, "point": "before"}                      (or "after")
-    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   sleeps there, before the real function;
-           "ready": a file that it makes when it does
+    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   waits there, before the real function, as
+           the command's own waits do ("deaf": as one that never looks); "ready": a file that it makes when it does
     signal {"how": "ctrl-c", "times": 2, "pause": 0.1}         (or "SIGTERM", "hang-up"), sent at the first pause, or
-           with "after": seconds, so long after the command began
+           with "after": seconds, so long after the command began, or with "listening": seconds, so long after it began to
+           listen to signals; "then": how those after the first are sent
 
 `step` counts the journal's intents in that command from 0. Points: before-intent, after-intent, during (after `delay`
 seconds of the action), after-action (the result is not written yet), after-result. Victims: the command itself, the
@@ -39,7 +40,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 POINTS = ("before-intent", "after-intent", "during", "after-action", "after-result")
 LIMIT = 120.0
@@ -153,8 +154,32 @@ def victims(what: str) -> list[int]:
     return [found[newest]] if newest else []
 
 
-def pause_at(where: str, seconds: float, ready: Path) -> None:
-    """Make a function (`module:name` or `module:Class.name`) sleep before it works, and say that it does."""
+def cancellations(listens: Path | None) -> list[Any]:
+    """Those of the commands that this process becomes, as soon as they listen, which `listens` tells then."""
+    from deploykit.release import releaser
+
+    found: list[Any] = []
+    real = releaser.listening
+
+    @contextlib.contextmanager
+    def listening(cancellation: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
+        found.append(cancellation)
+        with real(cancellation, *args, **kwargs):
+            if listens is not None:
+                listens.touch()
+            yield
+
+    releaser.listening = listening
+    return found
+
+
+def hold(pause: dict[str, Any], listened: list[Any]) -> None:
+    wait = time.sleep if pause.get("deaf") else listened[-1].wait
+    wait(pause["seconds"])
+
+
+def pause_at(where: str, ready: Path, wait: Callable[[], None]) -> None:
+    """Make a function (`module:name` or `module:Class.name`) wait before it works, and say that it does."""
     module, _, path = where.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, name = path.split(".")
@@ -166,7 +191,7 @@ def pause_at(where: str, seconds: float, ready: Path) -> None:
     def late(*args: Any, **kwargs: Any) -> Any:
         if not ready.exists():
             ready.touch()
-            time.sleep(seconds)
+            wait()
         return real(*args, **kwargs)
 
     setattr(owner, name, late)
@@ -177,8 +202,10 @@ def become(request: dict[str, Any], trace: Path, ready: Path) -> int:
     os.chdir(request["cwd"])
     os.environ.update(request["env"])
     Watch(request["kill"] or {}, trace).install()
+    timed = "listening" in (request["signal"] or {})
+    listened = cancellations(ready if timed else None) if timed or request["pauses"] else []
     for pause in request["pauses"]:
-        pause_at(pause["where"], pause["seconds"], Path(pause.get("ready", ready)))
+        pause_at(pause["where"], Path(pause.get("ready", ready)), functools.partial(hold, pause, listened))
     from deploykit.tasks.program import main
 
     code = 0
@@ -238,19 +265,21 @@ def attend(pid: int, master: int, request: dict[str, Any], ready: Path) -> tuple
     output = b""
     while True:
         if left and due is None and ready.exists():
-            due = time.monotonic() + 0.05
+            due = time.monotonic() + wanted.get("listening", 0.05)
         if left and due is not None and time.monotonic() >= due:
             left -= 1
             due = time.monotonic() + float(wanted.get("pause", 0.1))
             master = send(wanted["how"], pid, master)
-        if master >= 0 and select.select([master], [], [], 0.01)[0]:
+            wanted["how"] = wanted.get("then", wanted["how"])
+        step = 0.01 if due is None or not left else min(max(due - time.monotonic(), 0.0), 0.01)
+        if master >= 0 and select.select([master], [], [], step)[0]:
             try:
                 output += os.read(master, 65536)
             except OSError:  # EIO: nobody holds the terminal any more
                 os.close(master)
                 master = -1
         elif master < 0:
-            time.sleep(0.01)
+            time.sleep(step)
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             break
@@ -290,8 +319,10 @@ def run(request: dict[str, Any], folder: Path) -> dict[str, Any]:
         else:
             status = wait(pid)
         output = out.read_text(errors="replace") if out.exists() else ""
+    listened = time.time() - ready.stat().st_mtime if ready.exists() else 0.0
     rows = [json.loads(row) for row in trace.read_text().splitlines()] if trace.exists() else []
-    return {"returncode": os.waitstatus_to_exitcode(status), "output": output, "trace": rows}
+    code = os.waitstatus_to_exitcode(status)
+    return {"returncode": code, "output": output, "trace": rows, "listened": listened}
 
 
 def wait(pid: int) -> int:

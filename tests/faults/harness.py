@@ -118,6 +118,8 @@ class Ran:
     returncode: int
     output: str
     trace: Sequence[Mapping[str, Any]]
+    listened: float
+    """Seconds for which it listened to signals, where one was to come after such a time."""
 
     @property
     def steps(self) -> list[tuple[str, float]]:
@@ -190,7 +192,7 @@ class Driver:
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
-        return Ran(answer["returncode"], answer["output"], answer["trace"])
+        return Ran(answer["returncode"], answer["output"], answer["trace"], answer["listened"])
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -334,6 +336,8 @@ class World:
         found += [f"unfinished: {status['unfinished']}"] if status["unfinished"] else []
         found += [f"on the target: {holder}"] if (holder := self.lock_on_target()) else []
         found += [f"{item['name']} is left over" for item in status["instances"] if item["role"] == "left over"]
+        serving = {item["release"] for item in status["instances"] if item["weight"]}
+        found += [f"{', '.join(sorted(serving))} share the traffic"] if len(serving) > 1 else []
         return found
 
     def lock_on_target(self) -> str:

@@ -173,6 +173,43 @@ def test_a_migration_or_a_slow_start_is_really_interrupted(tiny: World) -> None:
     assert tiny.serves(tiny.url) == "three"
 
 
+def test_the_third_signal_ends_it_at_once_and_leaves_it_for_the_rollback(tiny: World) -> None:
+    tiny.release("one")
+    tiny.behave("two")
+    with Load(tiny.url) as load:
+        ran = tiny(
+            "release",
+            pauses=[{"where": RECORD["record, drain"], "seconds": LONG}],
+            signal={"how": "SIGTERM", "times": 3, "pause": 0.5},
+        )
+        assert ran.returncode == 128 + signal.SIGTERM
+        assert "SIGTERM: the traffic is being made safe first; this ends by itself" in ran.text
+        assert "One more signal ends it at once and leaves it unfinished, for: invoke rollback" in ran.text
+        assert tiny.status()["unfinished"].startswith("r2 (release")
+        tiny.ok("rollback")
+        load.next_answers()
+    load.assert_nothing_lost()
+    assert tiny.serves(tiny.url) == "one"
+    assert tiny.problems() == []
+
+
+def test_a_second_signal_ends_what_does_not_notice_the_first(tiny: World) -> None:
+    tiny.release("one")
+    tiny.behave("two")
+    with Load(tiny.url) as load:
+        ran = tiny(
+            "release",
+            pauses=[{"where": RELEASE["switch, raise"], "seconds": LONG, "deaf": True}],
+            signal={"how": "SIGTERM", "times": 2},
+        )
+        assert ran.returncode == 128 + signal.SIGTERM
+        tiny.ok("rollback")
+        load.next_answers()
+    load.assert_nothing_lost()
+    assert tiny.serves(tiny.url) == "one"
+    assert tiny.problems() == []
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("command", ["release", "rollback"])

@@ -1,6 +1,6 @@
 """A command killed by -9 anywhere: the three ways on each find theirs, and users notice nothing.
 
-By default each step is met once, at one of its points, and gone on from in one way; with --every-case at all and in all.
+By default each kind of step is met once, at one of its points, and gone on from in one way; with --every-case at all and in all.
 `tests/integration/crashes` has all of them in one process, on fakes. The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
 suite before its cases run: look at it, and at what a kill in it should lead to, then add it.
 """
@@ -33,6 +33,10 @@ STEPS = {
 }
 """The journal's steps, by what is released over what. "undone" are those after a verdict that was against the release."""
 
+FIRST = ("edge", "attach", "raise", "verify", "live")
+"""Steps that go another way when nothing was released before; by default the first release is killed in these alone."""
+BACK = ("target", "rollout", "start", "attach", "raise", "lower", "live")
+"""The same for a rollback: its own steps, and those by which another version gets the traffic."""
 WRITES = [
     *("acquire", "add_evidence", "add_timer", "amend", "begin", "break_lock", "finish", "heartbeat"),
     *("intend", "remove_timer", "result", "set_live", "unlock"),
@@ -174,10 +178,16 @@ def trials(
     share: Callable[[list[Case]], list[Case]],
     every_case: bool,
 ) -> Any:
-    """Run `work(trial, part)`, with many cases in two worlds at once; `part` picks each one's share of the cases."""
+    """Run `work(trial, part)`, with many cases in two worlds at once; `part` picks each one's share of the cases.
+
+    `part(cases, of)`: by default only those of these steps.
+    """
     workers = 2 if every_case else 1
 
-    def run(work: Callable[[Trial, Callable[[list[Case]], list[Case]]], None]) -> None:
+    def picked(cases: list[Case], of: Sequence[str] = ()) -> list[Case]:
+        return share([case for case in cases if every_case or not of or case.name in of])
+
+    def run(work: Callable[[Trial, Callable[..., list[Case]]], None]) -> None:
         made: list[Trial] = []
         crashed: list[BaseException] = []
 
@@ -186,7 +196,7 @@ def trials(
                 with machine.world(tmp_path / f"tiny-{number}", target=target) as own:
                     trial = Trial(own)
                     made.append(trial)
-                    work(trial, lambda cases: share(cases)[number::workers])
+                    work(trial, lambda *wanted: picked(*wanted)[number::workers])
             except BaseException as error:
                 crashed.append(error)
 
@@ -236,12 +246,12 @@ def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: 
 
 @pytest.mark.timeout(1800)
 def test_a_first_release_that_was_killed_goes_on_or_leaves_nothing(trials: Any) -> None:
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         steps = own.release(trial.next_text()).steps
         names = [name for name, _ in steps]
         assert names == STEPS["first"], "new steps: look at them, then change STEPS"
-        for case in part(cases_of(steps)):
+        for case in part(cases_of(steps), FIRST):
             own.afresh()
             text = trial.next_text()
             own.behave(text)
@@ -277,7 +287,7 @@ def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, servi
     the steps of the second besides.
     """
 
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         own.settings(**service)
         for _ in range(2):
@@ -305,7 +315,7 @@ def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, servi
 
 @pytest.mark.timeout(1800)
 def test_a_release_that_was_killed_while_it_undid_itself_is_undone(trials: Any) -> None:
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         trial.release()
         trial.release()
@@ -348,7 +358,7 @@ def test_a_release_that_was_killed_while_it_undid_itself_is_undone(trials: Any) 
 def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service: dict[str, Any]) -> None:
     """To a version that is still warm, and to one that has to be started again from its artefact."""
 
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         own.settings(**service)
         trial.release()
@@ -382,7 +392,7 @@ def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service
                 trial.goes_on(case, old, url=url)
                 stack[:] = [old]
 
-        under_load(trial, part(cases_of(steps, rotate=where == "gone")), begin, act)
+        under_load(trial, part(cases_of(steps, rotate=where == "gone"), BACK), begin, act)
 
     trials(work)
 
@@ -401,7 +411,7 @@ def test_every_method_of_the_ledger_that_writes_is_known() -> None:
 def test_a_release_that_was_killed_beside_its_journal_goes_on_or_back(trials: Any) -> None:
     """Before and after each write that is no step: the lock, the release's begin and end, what is live, timers."""
 
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         own.settings(**WARM)
         for _ in range(3):
@@ -455,7 +465,7 @@ def test_a_release_that_was_killed_beside_its_journal_goes_on_or_back(trials: An
 def test_what_is_killed_beside_a_release_harms_no_user(trials: Any, victim: str) -> None:
     """The supervisor at every step; the new version's own process at every step until it has the traffic."""
 
-    def work(trial: Trial, part: Callable[[list[Case]], list[Case]]) -> None:
+    def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.world
         own.settings(**WARM)
         for _ in range(3):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from deploykit.artifacts.image.credentials import find_credentials
 from deploykit.artifacts.image.registry import Refused, Registry, RegistryError, Unavailable
 from deploykit.model import DeploykitError, UsageError
+from deploykit.process.cancellation import NEVER
 from deploykit.process.docker import EngineError, EngineTimedOut, EngineUnreachable
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from deploykit.artifacts.image.names import Repository
     from deploykit.artifacts.image.registry import Manifest
     from deploykit.artifacts.image.tags import Tag
+    from deploykit.process.cancellation import Cancellation
     from deploykit.process.docker import Engine
 
 __all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure", "reach"]
@@ -93,6 +95,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     insecure: bool = False,
     backoff: Backoff | None = None,
     silence: float = 300.0,
+    cancellation: Cancellation = NEVER,
     sleep: Callable[[float], None] = time.sleep,
     note: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
@@ -101,12 +104,13 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     `insecure`: plain HTTP. `note` is told of each new attempt. After `silence` seconds without a word of the engine an
     attempt has failed.
 
-    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError.
+    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError,
+    and Cancelled, after which the engine gives up what nobody awaits any more.
     """
     if not tags:
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
     started = time.monotonic()
-    tries = _Tries(backoff if backoff is not None else Backoff(), sleep, note)
+    tries = _Tries(backoff if backoff is not None else Backoff(), cancellation, sleep, note)
     with reach(repository, docker.environ, insecure=insecure) as registry:
         for tag in tags:
             if not tag.moves:
@@ -143,11 +147,15 @@ def reach(repository: Repository, environ: Mapping[str, str], *, insecure: bool 
 
 
 class _Tries:
-    """Calls again what is transient; `most` is the highest number of attempts that anything took."""
+    """Calls again what is transient; `most` is the highest number of attempts that anything took.
+
+    Nothing can interrupt a request to a registry or to the engine, so a cancellation leaves it behind.
+    """
 
     def __init__(
         self,
         backoff: Backoff,
+        cancellation: Cancellation,
         sleep: Callable[[float], None],
         note: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
@@ -156,6 +164,7 @@ class _Tries:
         self.most = 1
         self.notes: list[str] = []
         self._backoff = backoff
+        self._cancellation = cancellation
         self._sleep = sleep
         self._note = note
 
@@ -164,7 +173,7 @@ class _Tries:
         for attempt in range(1, self._backoff.attempts + 1):
             self.most = max(self.most, attempt)
             try:
-                return act()
+                return self._cancellation.call(act)
             except Unavailable as error:
                 if attempt == self._backoff.attempts or self._clock() - began > self._backoff.patience:
                     often = f", {attempt} times in a row" if attempt > 1 else ""

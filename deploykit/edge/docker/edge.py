@@ -31,7 +31,7 @@ from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from deploykit.edge.docker.containers import Proxy
@@ -73,8 +73,9 @@ class DockerEdge(WeightedProxy):
         health_path: str = "/health",
         bind: str = "127.0.0.1",
         linger: float = 900.0,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger)
+        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger, wait=wait)
         self._engine = engine
         self._containers = EdgeContainers(
             engine, app, environment, network=network, image=image or DEFAULT_IMAGE, bind=bind
@@ -264,7 +265,7 @@ class DockerEdge(WeightedProxy):
                 # Left behind by a kit that was killed while it tried another image, say.
                 self._engine.remove_container(newest.id)
                 deadline = time.monotonic() + _READY_SECONDS
-            time.sleep(0.01)
+            self._wait(0.01)
         failed_id = failed.id if failed is not None else self._containers.holder
         raise EdgeError(
             "HAProxy did not start",

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.advisories.ranges import affects, canonical
+from packaging.utils import canonicalize_name
+
+from deploykit.gates.advisories.ranges import affects
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class AdvisoryCopy:
 
     def query(self, package: str, version: str) -> list[Mapping[str, Any]]:
         """The records that affect this version. Raises ValueError when `version` is no PEP 440 version."""
-        name = canonical(package)
+        name = canonicalize_name(package)
         return [record for record in self.by_package.get(name, ()) if affects(record, name, version)]
 
 
@@ -94,7 +96,7 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
 
 def _python_packages(record: Mapping[str, Any]) -> set[str]:
     return {
-        canonical(affected["package"]["name"])
+        canonicalize_name(affected["package"]["name"])
         for affected in record.get("affected", [])
         if affected.get("package", {}).get("ecosystem") == "PyPI"
     }

@@ -10,14 +10,10 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["affects", "canonical"]
+__all__ = ["affects"]
 
 _KINDS = ("introduced", "fixed", "last_affected", "limit")
 _ORDER = {"introduced": 0, "fixed": 1, "limit": 1, "last_affected": 2}
-
-
-def canonical(name: str) -> str:
-    return canonicalize_name(name)
 
 
 def affects(record: Mapping[str, Any], package: str, version: str) -> bool:

@@ -65,8 +65,10 @@ def interpret(
 
     `excludes_itself`: the repo's bandit configuration leaves files out, so fewer scanned ones are what was asked for.
     """
-    scanned = {_plain(name) for answer in answers for name in answer["metrics"] if name != "_totals"}
-    errors = {_plain(error["filename"]): error["reason"] for answer in answers for error in answer["errors"]}
+    scanned = {posixpath.normpath(name) for answer in answers for name in answer["metrics"] if name != "_totals"}
+    errors = {
+        posixpath.normpath(error["filename"]): error["reason"] for answer in answers for error in answer["errors"]
+    }
     suppressed = sum(answer["metrics"].get("_totals", {}).get("nosec", 0) for answer in answers)
     findings = sorted(
         (_finding(result) for answer in answers for result in answer["results"]),
@@ -99,11 +101,7 @@ def _finding(result: Mapping[str, Any]) -> Finding:
     return Finding(
         rule=result["test_id"],
         message=result["issue_text"],
-        path=_plain(result["filename"]),
+        path=posixpath.normpath(result["filename"]),
         line=result["line_number"],
         severity=SEVERITIES.get(result["issue_severity"], Severity.UNKNOWN),
     )
-
-
-def _plain(name: str) -> str:
-    return posixpath.normpath(name)

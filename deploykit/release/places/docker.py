@@ -89,7 +89,12 @@ class DockerPlace:
             names = ("web", *self._around.loaded.settings.processes)
             options = {"limits": dict.fromkeys(names, limits), "volumes": docker.volumes, "networks": docker.networks}
         return DockerTarget(
-            self._around.app, self._around.name, self._engine, port=self._remembered.image_port, **options
+            self._around.app,
+            self._around.name,
+            self._engine,
+            port=self._remembered.image_port,
+            wait=self._around.cancellation.wait,
+            **options,
         )
 
     def ensure_accessories(self, values: Mapping[str, str | Secret], tell: Callable[[str], None]) -> Sequence[str]:
@@ -164,6 +169,7 @@ class DockerPlace:
             image=noted.edge_image,
             health_path=noted.health or "/health",
             bind=noted.bind,
+            wait=self._around.cancellation.wait,
         )
 
     def keeper(self) -> str:
@@ -207,7 +213,17 @@ class DockerPlace:
         digest, said = image.id, "kept on the engine: no registry is set"
         if wanted.repository:
             repository = parse_repository(wanted.repository)
-            digest = push(docker, image.id, repository, plan.tags, insecure=wanted.insecure, note=note.append).digest
+            pushed = push(
+                docker,
+                image.id,
+                repository,
+                plan.tags,
+                insecure=wanted.insecure,
+                cancellation=self._around.cancellation,
+                sleep=self._around.cancellation.wait,
+                note=note.append,
+            )
+            digest = pushed.digest
             said = f"pushed to {wanted.repository}"
         return {
             "digest": digest,

@@ -40,7 +40,12 @@ class ProcessPlace:
         around = self._around
         public = urlsplit(self.edge.url()).port
         return ProcessTarget(
-            around.app, around.name, around.paths, around.supervisor, avoid=(public,) if public else ()
+            around.app,
+            around.name,
+            around.paths,
+            around.supervisor,
+            avoid=(public,) if public else (),
+            wait=around.cancellation.wait,
         )
 
     @cached_property
@@ -58,6 +63,7 @@ class ProcessPlace:
             parts=around.paths.parts,
             binary=settings.haproxy if settings is not None else "",
             health_path=settings.service.health if settings is not None else "",
+            wait=around.cancellation.wait,
         )
 
     def keeper(self) -> str:
@@ -82,6 +88,7 @@ class ProcessPlace:
             requirements=around.loaded.settings.service.requirements if around.loaded is not None else "",
             on_step=steps.append,
             on_wait=note.append,
+            wait=around.cancellation.wait,
         )
         said = "; ".join(f"{step.name} {step.note}" for step in steps if step.name in {"environment", "store"})
         return {

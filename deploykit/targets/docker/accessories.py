@@ -113,6 +113,7 @@ def ensure_accessory(
     accessory: Accessory,
     *,
     tell: Callable[[str], None],
+    wait: Callable[[float], None],
 ) -> str:
     """Start it if it does not run, and wait until it is ready.
 
@@ -130,11 +131,11 @@ def ensure_accessory(
         )
     if found is None or found["State"]["Status"] != "running":
         engine.start(container)
-    _wait(engine, container, accessory)
+    _await_ready(engine, container, accessory, wait)
     return accessory.name
 
 
-def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
+def _await_ready(engine: Engine, container: str, accessory: Accessory, wait: Callable[[float], None]) -> None:
     deadline = time.monotonic() + accessory.start_timeout
     said: Sequence[str] = ()
     while True:
@@ -150,7 +151,7 @@ def _wait(engine: Engine, container: str, accessory: Accessory) -> None:
         ended = shown["State"]["Status"] in {"exited", "dead"} or shown["RestartCount"] >= _RESTARTS
         if ended or time.monotonic() > deadline:
             break
-        time.sleep(_POLL_SECONDS)
+        wait(_POLL_SECONDS)
     logs = engine.logs(container, tail=_LINES).decode("utf-8", "replace").splitlines()
     state = shown["State"]
     how = (

@@ -19,20 +19,30 @@ if TYPE_CHECKING:
 __all__ = ["run_to_end"]
 
 _TAIL = 20
+_LOOK_SECONDS = 0.1
 
 
 def run_to_end(
-    engine: Engine, container: str, program: str, timeout: float, on_line: Callable[[str], None] | None
+    engine: Engine,
+    container: str,
+    program: str,
+    timeout: float,
+    on_line: Callable[[str], None] | None,
+    *,
+    wait: Callable[[float], None],
 ) -> tuple[int, list[str]]:
-    """(exit code, output) of a container that was started. Raises OneOffTimedOut after `timeout` seconds."""
+    """(exit code, output) of a container that was started. Raises OneOffTimedOut after `timeout` seconds, and what `wait` does."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(engine, container, lines), daemon=True, name="one-off").start()
     output: list[str] = []
     deadline = time.monotonic() + timeout
     while True:
         try:
-            line = lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            wait(0)
+            line = lines.get(timeout=_LOOK_SECONDS)
         except queue.Empty:
+            if time.monotonic() < deadline:
+                continue
             from deploykit.targets.process import OneOffTimedOut
 
             raise OneOffTimedOut(

@@ -67,6 +67,7 @@ class DockerTarget:
     `limits` by process (`web`, `worker`). `publish`: whether instances publish a port on the engine's loopback; None:
     where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and `PORT`.
     `volumes` are the engine's by name, with the folder of each in the containers; `networks` are those that they are in besides.
+    `wait` sleeps for so many seconds; it may raise Cancelled.
     """
 
     name = "docker"
@@ -84,6 +85,7 @@ class DockerTarget:
         volumes: Mapping[str, str] | None = None,
         networks: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._names = Names(app, environment)
         self._engine = engine
@@ -92,6 +94,7 @@ class DockerTarget:
         self._port = port
         self._volumes = dict(volumes or {})
         self._networks = tuple(networks)
+        self._wait = wait
         self._network = AppNetwork(engine, self._names)
         self._lock = EngineLock(engine, self._names, clock=clock)
 
@@ -131,7 +134,7 @@ class DockerTarget:
                 made_or_removed = isinstance(error, (EngineConflict, EngineNotFound))
                 if not (made_or_removed or "Address already in use" in error.message):
                     raise
-                time.sleep(_STEP_SECONDS)
+                self._wait(_STEP_SECONDS)
                 continue
             if (found := self._find(spec.name)) is not None:
                 return self._instance(found)
@@ -149,7 +152,7 @@ class DockerTarget:
             found = self._find(name)
             if found is None or found["State"]["Status"] != "created" or time.monotonic() > deadline:
                 return found
-            time.sleep(_STEP_SECONDS)
+            self._wait(_STEP_SECONDS)
 
     def _create(self, spec: InstanceSpec) -> str:
         network = self._network.ensure()
@@ -325,7 +328,7 @@ class DockerTarget:
         """A container of its own. A caller that was killed finds it again: the same command of the same release is
         never run twice at a time, the second call waits for the first run's end, and a result nobody saw is kept.
 
-        Whatever interrupts the caller otherwise (Ctrl-C, an error in `on_line`) ends the command.
+        Whatever interrupts the caller otherwise (a cancellation, Ctrl-C, an error in `on_line`) ends the command.
         """
         self._network.ensure()
         digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
@@ -342,7 +345,8 @@ class DockerTarget:
                 for at, folder in one_off.files.items():
                     self._engine.copy_into(made, folder_archive(at, folder))
                 self._start(made)
-            code, output = run_to_end(self._engine, name, PurePath(one_off.argv[0]).name, one_off.timeout, on_line)
+            program = PurePath(one_off.argv[0]).name
+            code, output = run_to_end(self._engine, name, program, one_off.timeout, on_line, wait=self._wait)
         finally:
             self._engine.remove_container(name)
         return OneOffResult(exit_code=code, output=tuple(output), seconds=time.monotonic() - began)
@@ -354,7 +358,7 @@ class DockerTarget:
         it. `tell` hears of one that was made by other settings.
         """
         self._network.ensure()
-        return ensure_accessory(self._engine, self._names, accessory, tell=tell)
+        return ensure_accessory(self._engine, self._names, accessory, tell=tell, wait=self._wait)
 
     def accessories(self) -> Sequence[AccessoryState]:
         return accessories(self._engine, self._names)

@@ -13,6 +13,8 @@ import pytest
 from target_contract import SLEEP, TargetContract, labels, one, until
 
 from deploykit.model import DeploykitError
+from deploykit.model.errors import Cancelled
+from deploykit.process.cancellation import Cancellation
 from deploykit.process.supervisor.daemon.logs import rotate
 from deploykit.process.supervisor.interface import Program
 from deploykit.targets import ports
@@ -105,6 +107,13 @@ class TestProcessTarget(TargetContract):
 
         with pytest.raises(KeyboardInterrupt):
             target.run(one_off(SLEEP), on_line=interrupt)
+        assert list(supervisor.programs()) == []
+
+    def test_a_cancellation_ends_a_one_off_command(self, one_off, paths, supervisor):
+        cancellation = Cancellation()
+        target = ProcessTarget("shop", "test", paths, supervisor, wait=cancellation.wait)
+        with pytest.raises(Cancelled):
+            target.run(one_off(SLEEP), on_line=lambda _line: cancellation.cancel("cancelled by a test"))
         assert list(supervisor.programs()) == []
 
     def test_a_one_off_command_of_a_killed_caller_is_found_again(self, target, one_off, paths, supervisor, tmp_path):

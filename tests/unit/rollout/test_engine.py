@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from deploykit.model import DeploykitError
+from deploykit.process.cancellation import Cancellation
 from deploykit.rollout import Action, Cancelled, Engine, JournalledStep, Kind, Observation, Phase, Plan, Result
 
 PLANS = {
@@ -134,6 +135,12 @@ def cases() -> list[object]:
 BOOK_KEEPING = {"live", "drain", "warm", "retire"}
 
 
+def plan_is_decided_by(plan: Plan, name: str) -> bool:
+    """Whether the verdict is in with that action: all that comes after it is book-keeping."""
+    names = names_of(plan)
+    return names[names.index(name) + 1] in BOOK_KEEPING
+
+
 def is_new(plan: Plan, world: World) -> bool:
     return world.serving == set(plan.candidate) and set(plan.candidate) <= world.running
 
@@ -241,6 +248,28 @@ def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_la
         assert state.phase is Phase.FAILED
         assert state.cancelled
         assert state.reason == "cancelled by Ctrl-C"
+        assert is_old(plan, world)
+
+
+@pytest.mark.parametrize(("plan", "name"), cases())
+def test_a_cancellation_between_two_actions_is_noticed_before_the_next_one(plan, name):
+    journal, world, cancellation = Memory(), World.of(plan), Cancellation()
+
+    def notice(action: Action, _seen: Observation) -> None:
+        if action.name == name:
+            cancellation.cancel("cancelled by SIGTERM")
+
+    engine = run(plan, journal, world, notice=notice, check=cancellation.check, shield=cancellation.shield)
+    state = engine.drive()
+    assert cancellation.shielded
+    assert not world.dark
+    assert state == run(plan, journal, world).state()
+    if name in BOOK_KEEPING or plan_is_decided_by(plan, name):
+        assert state.phase is Phase.DONE
+        assert is_new(plan, world)
+    else:
+        assert state.cancelled
+        assert state.reason == "cancelled by SIGTERM"
         assert is_old(plan, world)
 
 

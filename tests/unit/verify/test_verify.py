@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from deploykit.model.errors import Cancelled
+from deploykit.process.cancellation import Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, get
 from deploykit.verify.judge import JudgementOutcome
 from deploykit.verify.probe import ProbePath, probe
@@ -130,6 +132,30 @@ def test_a_server_that_is_silent_is_given_up():
         silent.listen()
         with pytest.raises(NoAnswerError, match=r"within 0\.1 s"):
             get(f"http://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url, cancellation: get(url, timeout=60, cancellation=cancellation),
+        lambda url, cancellation: smoke(url, [Check("/")], timeout=60, cancellation=cancellation),
+        lambda url, cancellation: warm(url, ["/"], timeout=60, cancellation=cancellation),
+        lambda url, cancellation: probe(
+            url, [ProbePath("/")], 4, headers=dict, request_timeout=60, cancellation=cancellation
+        ),
+    ],
+    ids=["get", "smoke", "warm", "probe"],
+)
+def test_a_cancellation_cuts_a_request_short_that_waits_for_its_answer(ask):
+    cancellation = Cancellation()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        timer = threading.Timer(0.1, cancellation.cancel, ["cancelled by a test"])
+        timer.start()
+        with pytest.raises(Cancelled):
+            ask(f"http://127.0.0.1:{silent.getsockname()[1]}", cancellation)
+        timer.join()
 
 
 def test_what_is_no_http_url_is_refused():

@@ -16,6 +16,8 @@ import pytest
 from target_contract import SERVE, SLEEP, ask, one, until
 
 from deploykit.model import DeploykitError, Labels, Secret, UsageError
+from deploykit.model.errors import Cancelled
+from deploykit.process.cancellation import Cancellation
 from deploykit.process.docker import Engine
 from deploykit.targets.docker import Accessory, DockerTarget, Limits
 from deploykit.targets.interface import InstanceSpec, InstanceState, OneOff
@@ -87,6 +89,15 @@ def test_secrets_belong_to_the_user_that_the_image_names(target, engine, sdk, ap
         target.stop("r1-web-0", timeout=1)
     finally:
         engine.remove_image(image, force=True)
+
+
+def test_a_cancellation_ends_a_one_off_command(engine, app, spec):
+    cancellation = Cancellation()
+    target = DockerTarget(app, "test", engine, wait=cancellation.wait)
+    one_off = OneOff(labels=spec().labels, argv=("python3", "-c", SLEEP), cwd=Path("/"), image=spec().image)
+    with pytest.raises(Cancelled):
+        target.run(one_off, on_line=lambda _line: cancellation.cancel("cancelled by a test"))
+    assert engine.containers({"deploykit.app": app}) == []
 
 
 def test_limits_and_the_restart_policy_reach_the_engine(engine, app, spec):

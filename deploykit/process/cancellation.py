@@ -1,0 +1,102 @@
+"""Cooperative cancellation: somebody notes that the work has to stop; waits, and the points between actions, look.
+
+Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import, of
+logging or of the display is held, which nobody gives back then.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from deploykit.model.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NEVER", "Cancellation"]
+
+_LOOK_SECONDS = 0.05
+_Answer = TypeVar("_Answer")
+
+
+class Cancellation:
+    """Of one command. Any thread may cancel it, and any thread may look."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._noticed = threading.Event()
+        self._why = ""
+        self._shielded = False
+        self.reason = ""
+        """Why the work was cancelled, once `check` has raised: a cleanup on the way may make another error of it."""
+
+    def cancel(self, reason: str) -> None:
+        """Ask for the end of the work; the first reason counts."""
+        if not self._asked.is_set():
+            self._why = reason
+            self._asked.set()
+
+    def check(self) -> None:
+        """Raise Cancelled if that was asked for and may be acted on now."""
+        if self._asked.is_set() and not self._shielded:
+            self.reason = self._why
+            self._noticed.set()
+            raise Cancelled(self._why)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep. Raises Cancelled as soon as `check` would."""
+        if self._shielded:
+            time.sleep(seconds)
+        elif self._asked.wait(seconds):
+            self.check()
+
+    def call(self, act: Callable[[], _Answer]) -> _Answer:
+        """The answer of `act`, a call that nothing can interrupt: made in a thread, which a cancellation leaves behind.
+
+        What such a thread still does must harm nobody. Raises what `act` raises, and Cancelled.
+        """
+        if self._shielded:
+            return act()
+        self.check()
+        done = threading.Event()
+        answers: list[_Answer] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                answers.append(act())
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+                errors.append(error)
+            done.set()
+
+        threading.Thread(target=work, name="call", daemon=True).start()
+        while not done.wait(_LOOK_SECONDS):
+            self.check()
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    @property
+    def shielded(self) -> bool:
+        """Whether nothing acts on a cancellation now."""
+        return self._shielded
+
+    def shield(self) -> None:
+        """From now on nothing acts on a cancellation: the work undoes itself, or has to come to its end."""
+        self._shielded = True
+        self._noticed.set()
+
+    def unshield(self) -> None:
+        """Cancellations count again, also one that came meanwhile."""
+        self._shielded = False
+        self._noticed.clear()
+
+    def noticed(self, seconds: float) -> bool:
+        """Wait until the work has noticed the cancellation, or is shielded from it; False when the time was over first."""
+        return self._noticed.wait(seconds)
+
+
+NEVER = Cancellation()
+"""Of work that nothing cancels."""

@@ -18,11 +18,11 @@ from deploykit.ledger.sql import SqlLedger
 from deploykit.model import DeploykitError
 from deploykit.release.owner import Owner
 from deploykit.release.releaser import Releaser
-from deploykit.release.reporter import Silent
 from deploykit.release.status import read_status
 from deploykit.release.surroundings import Surroundings
 from deploykit.settings import load
 from deploykit.settings.paths import StatePaths
+from tests.shared.reporters import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,11 +10,12 @@ import pytest
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
 from deploykit.release.pipeline import Pipeline
-from deploykit.release.reporter import Silent, Stages
+from deploykit.release.reporter import Stages
 from deploykit.release.rolling_out import RollingOut
 from deploykit.release.signals import Cancellation
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
+from tests.shared.reporters import Silent
 
 
 @pytest.fixture

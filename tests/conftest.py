@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import Any
 
+from hypothesis import HealthCheck, settings
+
 for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
     del os.environ[_name]
 # The test gate keeps bytecode out of the tree; what is compiled here is looked for where Python puts it by itself.
@@ -16,6 +18,9 @@ sys.pycache_prefix = None
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+# A machine that is busy is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

@@ -167,5 +167,5 @@ class Histories(RuleBasedStateMachine):
             assert {one.id: one.outcome for one in self.ledger.releases(limit=1000)} == self.outcomes
 
 
-Histories.TestCase.settings = settings(deadline=None, max_examples=25, stateful_step_count=40)
+Histories.TestCase.settings = settings(max_examples=20, stateful_step_count=30)
 TestHistories = Histories.TestCase

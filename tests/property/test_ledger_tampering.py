@@ -124,7 +124,7 @@ def changed(value, draw):
     )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_changed_field_is_found(image, data):
     table, rowid, name, value = data.draw(st.sampled_from(list(fields(image))), label="field")
@@ -186,7 +186,7 @@ def readable(path):
         ledger.close()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=60)
 @example(at=182644, bits=128)
 @given(at=st.integers(0, 2**20), bits=st.integers(1, 255))
 def test_a_changed_byte_of_the_file_is_found_or_changes_nothing_that_can_be_read(image, at, bits):

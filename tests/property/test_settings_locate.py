@@ -170,7 +170,7 @@ def paths_of(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str | in
     return found
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=150)
 @given(documents, st.integers(0, 2**32), st.sampled_from(["\n", "\r\n"]))
 def test_every_key_path_of_a_document_has_the_line_it_was_written_on(document, seed, newlines):
     # One draw for all choices of form: a draw for each is what this test would spend its time on.
@@ -184,7 +184,7 @@ def test_every_key_path_of_a_document_has_the_line_it_was_written_on(document, s
     assert lines == writer.lines
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=100)
 @given(st.text(alphabet="ab=.[]{}\"'#\\\n\r ,1", max_size=60))
 def test_whatever_tomllib_accepts_is_found(text):
     try:

@@ -67,7 +67,7 @@ def tree(tmp_path):
     (root / "tests").mkdir(parents=True)
     (root / "app.py").write_text("VALUE = 1\n")
     (root / "tests" / "test_app.py").write_text("def test_value():\n    assert True\n")
-    subprocess.run(["git", "init", "-q", root], check=True)
+    subprocess.run(["git", "init", "-q", "--template=", root], check=True)
     return root
 
 

@@ -29,7 +29,7 @@ def synced(fresh_18):
 
 
 @pytest.mark.timeout(120)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=WRITES)
 def test_both_sides_agree_after_every_write(synced, writes):
     synced.execute("TRUNCATE t")

@@ -175,7 +175,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(FRAGMENTS), max_size=14), st.sampled_from(["a.txt", "a.py", "a.go"]))
 def test_the_gates_hide_nothing(parts, path):
     """What the detectors find line by line, without any gate, is what is found with them."""

@@ -7,6 +7,8 @@ import signal
 import sys
 from typing import Any
 
+import pytest
+
 for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
     del os.environ[_name]
 # The test gate keeps bytecode out of the tree; what is compiled here is looked for where Python puts it by itself.
@@ -16,6 +18,32 @@ sys.pycache_prefix = None
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-case", action="store_true", help="every case of the large enumerations, not a sample")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_case: a case outside the sample, which runs with --every-case")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--every-case"):
+        for item in items:
+            if "every_case" in item.fixturenames:  # those enumerate within one test
+                item.add_marker(pytest.mark.timeout(3600), append=False)
+        return
+    left_out = [item for item in items if item.get_closest_marker("every_case")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def every_case(pytestconfig: pytest.Config) -> bool:
+    """Whether a test that enumerates goes through all of it."""
+    return bool(pytestconfig.getoption("--every-case"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

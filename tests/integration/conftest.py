@@ -18,32 +18,6 @@ if TYPE_CHECKING:
     from tests.shared.postgres import FromWheel, Postgres
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-case", action="store_true", help="every case of the large enumerations, not a sample")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_case: a case outside the sample, which runs with --every-case")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--every-case"):
-        for item in items:
-            if "every_case" in item.fixturenames:  # those enumerate within one test
-                item.add_marker(pytest.mark.timeout(3600), append=False)
-        return
-    left_out = [item for item in items if item.get_closest_marker("every_case")]
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-
-
-@pytest.fixture(scope="session")
-def every_case(pytestconfig: pytest.Config) -> bool:
-    """Whether a test that enumerates goes through all of it."""
-    return bool(pytestconfig.getoption("--every-case"))
-
-
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """`once("kit", make)`: a folder that `make` fills for the worker that asks first; the others wait for it and share it."""

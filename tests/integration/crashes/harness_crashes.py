@@ -18,11 +18,11 @@ from deploykit.ledger.sql import SqlLedger
 from deploykit.model import DeploykitError
 from deploykit.release.owner import Owner
 from deploykit.release.releaser import Releaser
-from deploykit.release.reporter import Silent
 from deploykit.release.status import read_status
 from deploykit.release.surroundings import Surroundings
 from deploykit.settings import load
 from deploykit.settings.paths import StatePaths
+from tests.shared.reporters import SilentReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ class Environment:
         writes = writes or Writes()
         with self._opened(writes) as around:
             try:
-                report = getattr(Releaser(around=around, reporter=Silent()), command)()
+                report = getattr(Releaser(around=around, reporter=SilentReporter()), command)()
             except DeploykitError as error:
                 return Ended(error.exit_code, error.message, writes.names)
             return Ended(report.exit_code, report.reason, writes.names)

@@ -1,0 +1,20 @@
+"""Reporters for tests that look at something else than what is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploykit.release.reporter import Stage
+
+
+class SilentReporter:
+    """Implements `Reporter` and prints nothing."""
+
+    def stage_started(self, name: str) -> None: ...
+
+    def stage_ended(self, stage: Stage) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...

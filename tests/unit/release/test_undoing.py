@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
-from unittest.mock import Mock
 
 import pytest
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
+from deploykit.process.cancellation import Cancellation
 from deploykit.release.pipeline import Pipeline
-from deploykit.release.reporter import Silent, Stages
+from deploykit.release.reporter import Stages
 from deploykit.release.rolling_out import RollingOut
-from deploykit.release.signals import Cancellation
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
+from deploykit.tasks.terminal import TerminalReporter
 
 
 @pytest.fixture
@@ -28,11 +29,9 @@ def undo(around, ledger, released, monkeypatch):
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
         monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
-        signals = Mock(spec=Cancellation)
-        pipeline = Pipeline(
-            around=around, reporter=Silent(), stages=Stages(Silent()), signals=signals, token=held.token
-        )
-        return pipeline.rollback()
+        around.cancellation = Cancellation()
+        reporter = TerminalReporter(io.StringIO())
+        return Pipeline(around=around, reporter=reporter, stages=Stages(reporter), token=held.token).rollback()
 
     return rollback
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from deploykit.board.events import Event, InvalidEventError, Stage, parse, restore
@@ -55,7 +55,6 @@ def test_bytes_are_an_event_or_a_list_of_mistakes(body):
         parse(body)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw on a new machine builds Unicode's tables
 @given(st.dictionaries(st.sampled_from(KNOWN), ANYTHING))
 def test_objects_are_an_event_or_a_list_of_mistakes(content):
     mistakes = ()

@@ -10,7 +10,9 @@ from deploykit import sessions
 sessions.register(coverage_of=["test", "integration"])
 # They kill and race real processes: on a machine that is shared a failure is tried once more, and the verdict names it.
 again = ["--reruns=1", "-rR", "--rerun-show-tracebacks"]
-sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto", *again])
+sessions.register_tests(
+    "integration", paths=["tests/integration"], arguments=["-n", "auto", "--dist", "worksteal", *again]
+)
 # In the order that tests/faults/conftest.py gives them, the longest first: neither core is idle at the end.
 in_order = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 others = ["--ignore=tests/faults/signals"]

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
+from tests.shared.events import good_event
 from tests.shared.postgres import name_of
 
 if TYPE_CHECKING:
@@ -142,16 +142,4 @@ def board(start_board, migrated) -> Board:
 
 @pytest.fixture
 def event() -> Callable[..., dict[str, Any]]:
-    def make(**fields: Any) -> dict[str, Any]:
-        good = {
-            "id": str(uuid.uuid4()),
-            "app": "shop",
-            "environment": "local",
-            "release": "r1",
-            "version": "1.0.0",
-            "kind": "started",
-            "at": time.time(),
-        }
-        return {**good, **fields}
-
-    return make
+    return lambda **fields: good_event(**{"at": time.time(), **fields})

@@ -51,7 +51,31 @@ def _binaries() -> dict[str, str]:
 BINARIES = _binaries()
 
 
-@pytest.fixture(params=sorted(BINARIES))
+ON_EVERY_BINARY = {
+    "test_a_killed_proxy_comes_back_with_the_weights_of_the_last_switch",
+    "test_the_proxy_outlives_its_supervisor",
+    "test_a_reload_is_a_new_process_and_the_old_one_ends",
+    "test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_up",
+    "test_a_server_that_says_5xx_to_its_check_is_out_within_seconds",
+    "test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs",
+    "test_a_proxy_that_does_not_start_is_given_up_with_its_words",
+    "test_as_root_the_proxy_is_nobody",
+}
+"""The others take the wheel's HAProxy, and the system's with `--every-case`: of the system's version is the edge on Docker, too,
+which has the contract suite.
+"""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        system = callspec and len(BINARIES) > 1 and callspec.params.get("binary") == "system"
+        if system and item.originalname not in ON_EVERY_BINARY:
+            item.add_marker("every_case")
+
+
+@pytest.fixture(params=sorted(BINARIES, reverse=True))
 def binary(request) -> str:
     return BINARIES[request.param]
 

@@ -30,10 +30,10 @@ source = ["shop"]
 
 
 @pytest.fixture(scope="session")
-def gate_environment(tmp_path_factory):
-    """A cache of its own for the tools' environments; what uv has downloaded is shared."""
+def gate_environment(once):
+    """A cache of these tests' own for the tools' environments; what uv has downloaded is shared."""
     downloads = subprocess.run([find_uv(), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
-    own = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "UV_CACHE_DIR": downloads}
+    own = {"XDG_CACHE_HOME": str(once("cache", lambda _folder: None)), "UV_CACHE_DIR": downloads}
     return {name: value for name, value in os.environ.items() if not name.startswith("DEPLOYKIT")} | own
 
 

@@ -80,22 +80,9 @@ class Kit:
 
 
 @pytest.fixture(scope="session")
-def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
-    """The wheel of this tree, built once, in a fresh environment."""
-    folder = tmp_path_factory.mktemp("kit")
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    assert uv, "uv comes with the kit"
-    for words in (
-        ["build", "--wheel", "--quiet", "--out-dir", str(folder / "dist"), str(ROOT)],
-        ["venv", "--quiet", "--python", sys.executable, str(folder / "venv")],
-    ):
-        subprocess.run([uv, *words], check=True, timeout=300, env=clean_environment())
-    (wheel,) = (folder / "dist").glob("*.whl")
-    into = ["--python", str(folder / "venv" / "bin" / "python")]
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", *into, f"{wheel}[local]"], check=True, timeout=600, env=clean_environment()
-    )
-    return Kit(bin=folder / "venv" / "bin", wheel=wheel)
+def kit(python_with: Any, wheel: Path) -> Kit:
+    """The wheel of this tree in a fresh environment."""
+    return Kit(bin=python_with("kit", f"{wheel}[local]").parent, wheel=wheel)
 
 
 @pytest.fixture(scope="session")

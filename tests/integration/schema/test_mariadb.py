@@ -6,12 +6,9 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import uv
 from schema_shop import EXPAND, alembic, change, upgrade, write
 
 from deploykit.model import DeploykitError
@@ -20,18 +17,9 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory) -> str:
+def python(python_with, wheel) -> str:
     """An application's environment with PyMySQL."""
-    folder = tmp_path_factory.mktemp("maria") / "venv"
-    program = str(folder / "bin" / "python")
-    uv_program = uv.find_uv_bin()
-    for words in (
-        ["venv", "--quiet", "--python", sys.executable, str(folder)],
-        ["pip", "install", "--quiet", "--python", program, "sqlalchemy", "alembic", "pymysql"],
-        ["pip", "install", "--quiet", "--python", program, "--no-deps", str(Path(__file__).parents[3])],
-    ):
-        subprocess.run([uv_program, *words], check=True, timeout=150)
-    return program
+    return str(python_with("maria", "sqlalchemy", "alembic", "pymysql", without_dependencies=wheel))
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import psycopg
 import pytest
-import uv
 from schema_shop import alembic, change, upgrade
 
 pytestmark = pytest.mark.timeout(180)
-REPOSITORY = Path(__file__).parents[3]
 ORDERS = {
     "alembic first": "import alembic",
     "op first": "from alembic import op",
@@ -23,19 +19,9 @@ ASK = "\nfrom alembic import op\nimport sqlalchemy\nprint(sqlalchemy.__version__
 
 
 @pytest.fixture(scope="module")
-def older(tmp_path_factory) -> str:
+def older(python_with, wheel) -> str:
     """A Python that has SQLAlchemy 2.0, Alembic and the kit; nothing else of the kit's own."""
-    folder = tmp_path_factory.mktemp("older") / "venv"
-    python = folder / "bin" / "python"
-    uv_program = uv.find_uv_bin()
-    into = ["--python", str(python)]
-    for words in (
-        ["venv", "--quiet", "--python", sys.executable, str(folder)],
-        ["pip", "install", "--quiet", *into, "sqlalchemy>=2.0,<2.1", "alembic", "psycopg[binary]"],
-        ["pip", "install", "--quiet", *into, "--no-deps", str(REPOSITORY)],
-    ):
-        subprocess.run([uv_program, *words], check=True, timeout=150)
-    return str(python)
+    return str(python_with("older", "sqlalchemy>=2.0,<2.1", "alembic", "psycopg[binary]", without_dependencies=wheel))
 
 
 @pytest.mark.parametrize("order", ORDERS)

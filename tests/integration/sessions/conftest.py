@@ -77,8 +77,10 @@ class Bakery:
             check=False,
         )
 
-    def verdict(self, gate: str) -> dict:
-        return json.loads((self.root / ".deploykit" / "verdicts" / f"{gate}.json").read_text())
+    def verdict(self, gate: str) -> dict | None:
+        """What is recorded of a gate, if it ran."""
+        file = self.root / ".deploykit" / "verdicts" / f"{gate}.json"
+        return json.loads(file.read_text()) if file.exists() else None
 
 
 @pytest.fixture(scope="module")

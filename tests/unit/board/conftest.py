@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +9,7 @@ from starlette.testclient import TestClient
 from deploykit.board import database, tables
 from deploykit.board.app import create_app
 from deploykit.board.config import Config
+from tests.shared.events import good_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,22 +31,7 @@ def now() -> float:
 
 @pytest.fixture
 def event() -> Callable[..., dict[str, Any]]:
-    """A good event as a reporter sends it, with what a test wants otherwise; None leaves a field out."""
-
-    def make(**fields: Any) -> dict[str, Any]:
-        good = {
-            "id": str(uuid.uuid4()),
-            "app": "shop",
-            "environment": "local",
-            "release": "r1",
-            "version": "1.0.0",
-            "digest": "sha256:" + "ab" * 32,
-            "kind": "started",
-            "at": NOW - 60,
-        }
-        return {name: value for name, value in {**good, **fields}.items() if value is not None}
-
-    return make
+    return lambda **fields: good_event(**{"at": NOW - 60, **fields})
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from deploykit.edge.interface import Mark, ServerState, Traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.edge.interface import Problem, Server
+    from deploykit.edge.interface import Server
+    from deploykit.model import Problem
 
 PROBE = "X-Fake-Probe"
 
@@ -58,6 +59,8 @@ class FakeEdge:
     """
 
     name = "fake"
+    _linger = 0.0
+    """A setting, for whoever wants to see `ensure` with another one; nothing lingers here."""
 
     def __init__(
         self,
@@ -82,6 +85,8 @@ class FakeEdge:
         if not self._proxy.runs:
             self._write("bind", lambda: setattr(self._proxy, "bound", True))
             self._write("run the proxy", self._run)
+        elif any(each.weight != self._proxy.running[name].weight for name, each in self._file_of_running()):
+            self._write("replace the proxy", self._sync)
         return self.url()
 
     def _run(self) -> None:
@@ -90,10 +95,6 @@ class FakeEdge:
 
     def running(self) -> bool:
         return self._proxy.runs
-
-    def reload(self) -> None:
-        self.ensure()
-        self._write("reload", self._sync)
 
     def down(self) -> None:
         def end() -> None:
@@ -159,9 +160,11 @@ class FakeEdge:
         self._write("write the weights", self._sync)
 
     def _sync(self) -> None:
-        for name, entry in self._proxy.running.items():
-            if name in self._proxy.file:
-                self._proxy.file[name].weight = entry.weight
+        for name, each in self._file_of_running():
+            each.weight = self._proxy.running[name].weight
+
+    def _file_of_running(self) -> list[tuple[str, Entry]]:
+        return [(name, each) for name, each in self._proxy.file.items() if name in self._proxy.running]
 
     # -- traffic
 

@@ -9,6 +9,7 @@ import shutil
 import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 from fake_place import FakePlace, State
 from writes import WatchedLedger, Writes
@@ -18,7 +19,7 @@ from deploykit.ledger.sql import SqlLedger
 from deploykit.model import DeploykitError
 from deploykit.release.owner import Owner
 from deploykit.release.releaser import Releaser
-from deploykit.release.reporter import Silent
+from deploykit.release.reporter import Reporter
 from deploykit.release.status import read_status
 from deploykit.release.surroundings import Surroundings
 from deploykit.settings import load
@@ -104,7 +105,7 @@ class Environment:
         writes = writes or Writes()
         with self._opened(writes) as around:
             try:
-                report = getattr(Releaser(around=around, reporter=Silent()), command)()
+                report = getattr(Releaser(around=around, reporter=Mock(spec=Reporter)), command)()
             except DeploykitError as error:
                 return Ended(error.exit_code, error.message, writes.names)
             return Ended(report.exit_code, report.reason, writes.names)

@@ -10,7 +10,7 @@ import pytest
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
 from deploykit.release.pipeline import Pipeline
-from deploykit.release.reporter import Silent, Stages
+from deploykit.release.reporter import Reporter, Stages
 from deploykit.release.rolling_out import RollingOut
 from deploykit.release.signals import Cancellation
 from deploykit.rollout import Plan
@@ -30,7 +30,11 @@ def undo(around, ledger, released, monkeypatch):
         monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
         signals = Mock(spec=Cancellation)
         pipeline = Pipeline(
-            around=around, reporter=Silent(), stages=Stages(Silent()), signals=signals, token=held.token
+            around=around,
+            reporter=Mock(spec=Reporter),
+            stages=Stages(Mock(spec=Reporter)),
+            signals=signals,
+            token=held.token,
         )
         return pipeline.rollback()
 

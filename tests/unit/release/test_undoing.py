@@ -12,7 +12,6 @@ from deploykit.model import DeploykitError
 from deploykit.release.pipeline import Pipeline
 from deploykit.release.reporter import Reporter, Stages
 from deploykit.release.rolling_out import RollingOut
-from deploykit.release.signals import Cancellation
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
 
@@ -28,14 +27,8 @@ def undo(around, ledger, released, monkeypatch):
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
         monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
-        signals = Mock(spec=Cancellation)
-        pipeline = Pipeline(
-            around=around,
-            reporter=Mock(spec=Reporter),
-            stages=Stages(Mock(spec=Reporter)),
-            signals=signals,
-            token=held.token,
-        )
+        reporter = Mock(spec=Reporter)
+        pipeline = Pipeline(around=around, reporter=reporter, stages=Stages(reporter), token=held.token)
         return pipeline.rollback()
 
     return rollback

@@ -9,6 +9,7 @@ import pytest
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
+from deploykit.process.cancellation import Cancellation
 from deploykit.release.pipeline import Pipeline
 from deploykit.release.reporter import Reporter, Stages
 from deploykit.release.rolling_out import RollingOut
@@ -27,6 +28,7 @@ def undo(around, ledger, released, monkeypatch):
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
         monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
+        around.cancellation = Cancellation()
         reporter = Mock(spec=Reporter)
         pipeline = Pipeline(around=around, reporter=reporter, stages=Stages(reporter), token=held.token)
         return pipeline.rollback()

@@ -28,7 +28,8 @@ sessions.register_tests(
 @nox.session(default=False, venv_backend="none")
 def locks(session: nox.Session) -> None:
     """Write the locks anew: requirements/*.lock and the tools' own; `-- --upgrade` takes newer versions."""
-    from deploykit.gates.tools import FAMILIES, find_uv
+    from deploykit.gates.tools import FAMILIES
+    from deploykit.process.uv import find_uv
 
     shape = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"]
 

@@ -35,8 +35,8 @@ class Proxy:
 
     bound: bool = False
     runs: bool = False
-    linger: int = 0
-    """The setting that it runs with."""
+    linger: float = 0.0
+    """The setting with which it runs; with another one it is replaced."""
     running: dict[str, Entry] = field(default_factory=dict)
     file: dict[str, Entry] = field(default_factory=dict)
     answered: list[tuple[str, int]] = field(default_factory=list)
@@ -75,8 +75,7 @@ class FakeEdge:
         self._respond = respond
         self._write = write
         self._turn = 0
-        self._linger = 0
-        """A setting as the real edges have it: where another one is wanted, `ensure` has a new proxy take over."""
+        self._linger = 0.0
 
     # -- start and stop
 
@@ -97,7 +96,7 @@ class FakeEdge:
 
     def _replace(self) -> None:
         self._sync()
-        self._proxy.linger = self._linger
+        self._run()
 
     def running(self) -> bool:
         return self._proxy.runs

@@ -10,7 +10,9 @@ from deploykit import sessions
 sessions.register(coverage_of=["test", "integration"])
 # They kill and race real processes: on a machine that is shared a failure is tried once more, and the verdict names it.
 again = ["--reruns=1", "-rR", "--rerun-show-tracebacks"]
-sessions.register_tests("integration", paths=["tests/integration"], arguments=["-n", "auto", "--dist", "worksteal", *again])
+sessions.register_tests(
+    "integration", paths=["tests/integration"], arguments=["-n", "auto", "--dist", "worksteal", *again]
+)
 # In the order that tests/faults/conftest.py gives them, the longest first: neither core is idle at the end.
 in_order = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
 others = ["--ignore=tests/faults/signals"]
@@ -26,7 +28,8 @@ sessions.register_tests(
 @nox.session(default=False, venv_backend="none")
 def locks(session: nox.Session) -> None:
     """Write the locks anew: requirements/*.lock and the tools' own; `-- --upgrade` takes newer versions."""
-    from deploykit.gates.tools import FAMILIES, find_uv
+    from deploykit.gates.tools import FAMILIES
+    from deploykit.process.uv import find_uv
 
     shape = ["--universal", "--generate-hashes", "--no-header", "--no-annotate", "--python-version", "3.11"]
 

@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
@@ -21,6 +22,32 @@ for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.S
 # A machine that is busy is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-case", action="store_true", help="every case of the large enumerations, not a sample")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every_case: a case outside the sample, which runs with --every-case")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--every-case"):
+        for item in items:
+            if "every_case" in item.fixturenames:  # those enumerate within one test
+                item.add_marker(pytest.mark.timeout(3600), append=False)
+        return
+    left_out = [item for item in items if item.get_closest_marker("every_case")]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(scope="session")
+def every_case(pytestconfig: pytest.Config) -> bool:
+    """Whether a test that enumerates goes through all of it."""
+    return bool(pytestconfig.getoption("--every-case"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

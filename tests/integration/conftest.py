@@ -23,36 +23,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every-case", action="store_true", help="every case of the large enumerations, not a sample")
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More workers than cores: much of what is tested here is waiting, for processes, servers and limits."""
     return (3 * (os.cpu_count() or 1) + 1) // 2
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_case: a case outside the sample, which runs with --every-case")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--every-case"):
-        for item in items:
-            if "every_case" in item.fixturenames:  # those enumerate within one test
-                item.add_marker(pytest.mark.timeout(3600), append=False)
-        return
-    left_out = [item for item in items if item.get_closest_marker("every_case")]
-    if left_out:
-        items[:] = [item for item in items if item not in left_out]
-        config.hook.pytest_deselected(items=left_out)
-
-
-@pytest.fixture(scope="session")
-def every_case(pytestconfig: pytest.Config) -> bool:
-    """Whether a test that enumerates goes through all of it."""
-    return bool(pytestconfig.getoption("--every-case"))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Reporters for tests of what is reported to."""
+"""Reporters for tests that look at something else than what is printed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from deploykit.release.reporter import Stage
 
 
-class Silent:
-    """Hears, and says nothing."""
+class SilentReporter:
+    """Implements `Reporter` and prints nothing."""
 
     def stage_started(self, name: str) -> None: ...
 

@@ -15,7 +15,8 @@ from deploykit.edge.interface import Mark, ServerState, Traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.edge.interface import Problem, Server
+    from deploykit.edge.interface import Server
+    from deploykit.model import Problem
 
 PROBE = "X-Fake-Probe"
 
@@ -34,6 +35,8 @@ class Proxy:
 
     bound: bool = False
     runs: bool = False
+    linger: float = 0.0
+    """The setting with which it runs; with another one it is replaced."""
     running: dict[str, Entry] = field(default_factory=dict)
     file: dict[str, Entry] = field(default_factory=dict)
     answered: list[tuple[str, int]] = field(default_factory=list)
@@ -72,6 +75,7 @@ class FakeEdge:
         self._respond = respond
         self._write = write
         self._turn = 0
+        self._linger = 0.0
 
     # -- start and stop
 
@@ -82,18 +86,20 @@ class FakeEdge:
         if not self._proxy.runs:
             self._write("bind", lambda: setattr(self._proxy, "bound", True))
             self._write("run the proxy", self._run)
+        elif self._proxy.linger != self._linger:
+            self._write("replace the proxy", self._replace)
         return self.url()
 
     def _run(self) -> None:
         self._proxy.running = {name: Entry(each.server, each.weight) for name, each in self._proxy.file.items()}
-        self._proxy.runs = True
+        self._proxy.runs, self._proxy.linger = True, self._linger
+
+    def _replace(self) -> None:
+        self._sync()
+        self._run()
 
     def running(self) -> bool:
         return self._proxy.runs
-
-    def reload(self) -> None:
-        self.ensure()
-        self._write("reload", self._sync)
 
     def down(self) -> None:
         def end() -> None:

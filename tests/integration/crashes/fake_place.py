@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from writes import Writes
 
     from deploykit.edge.interface import Edge, Mark, Server
+    from deploykit.model import Problem
     from deploykit.release.build import Sources
     from deploykit.release.spec import ReleaseSpec
-    from deploykit.targets.interface import Instance, Problem, Target
+    from deploykit.targets.interface import Instance, Target
 
 BAD = "bad"
 """The tree of a version that the verdict will be against."""
@@ -118,6 +119,7 @@ class FakeChecks:
     target: Target
     tell: Callable[[str], None]
     secrets: object
+    cancellation: object
 
     def healthy(self, instance: Instance, _spec: ReleaseSpec) -> float:
         found = self.target.instance(instance.name)

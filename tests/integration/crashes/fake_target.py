@@ -13,7 +13,8 @@ from deploykit.targets.interface import Instance, InstanceState, LockHolder, One
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from deploykit.targets.interface import InstanceSpec, OneOff, Problem
+    from deploykit.model import Problem
+    from deploykit.targets.interface import InstanceSpec, OneOff
 
 SECONDS = 0.005
 """Between two looks at something that changes by itself."""

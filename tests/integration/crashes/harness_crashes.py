@@ -22,12 +22,13 @@ from deploykit.release.status import read_status
 from deploykit.release.surroundings import Surroundings
 from deploykit.settings import load
 from deploykit.settings.paths import StatePaths
-from tests.shared.reporters import Silent
+from tests.shared.reporters import SilentReporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from deploykit.release.reporter import Stage
     from deploykit.settings.loader import Loaded
 
 WRITING = frozenset(
@@ -49,6 +50,18 @@ warm_for = {warm_for}
 target = "process"
 preflight = ["settings", "variables", "target"]
 """
+
+
+class Silent:
+    """Implements `Reporter`."""
+
+    def stage_started(self, name: str) -> None: ...
+
+    def stage_ended(self, stage: Stage) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...
 
 
 class Processes:
@@ -104,7 +117,7 @@ class Environment:
         writes = writes or Writes()
         with self._opened(writes) as around:
             try:
-                report = getattr(Releaser(around=around, reporter=Silent()), command)()
+                report = getattr(Releaser(around=around, reporter=SilentReporter()), command)()
             except DeploykitError as error:
                 return Ended(error.exit_code, error.message, writes.names)
             return Ended(report.exit_code, report.reason, writes.names)

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from deploykit.artifacts.files import flocked, try_flock
 from deploykit.model.errors import Cancelled
 from deploykit.process import run
 from deploykit.process.cancellation import Cancellation
+from deploykit.process.files import flocked, try_flock
 from deploykit.process.run import ending_programs
 
 LONG = 60.0

@@ -8,6 +8,7 @@ import pytest
 
 from deploykit.ledger import open_ledger
 from deploykit.model import ReleaseOutcome
+from deploykit.process.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,7 @@ def around(ledger: Any, tmp_path: Path) -> Any:
         edge=edge,
         loaded=None,
         environment=None,
+        cancellation=Cancellation(),
     )
 
 

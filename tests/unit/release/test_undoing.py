@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from unittest.mock import Mock
 
 import pytest
 
@@ -12,10 +11,9 @@ from deploykit.model import DeploykitError
 from deploykit.release.pipeline import Pipeline
 from deploykit.release.reporter import Stages
 from deploykit.release.rolling_out import RollingOut
-from deploykit.release.signals import Cancellation
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
-from tests.shared.reporters import Silent
+from tests.shared.reporters import SilentReporter
 
 
 @pytest.fixture
@@ -29,10 +27,8 @@ def undo(around, ledger, released, monkeypatch):
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
         monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
-        signals = Mock(spec=Cancellation)
-        pipeline = Pipeline(
-            around=around, reporter=Silent(), stages=Stages(Silent()), signals=signals, token=held.token
-        )
+        reporter = SilentReporter()
+        pipeline = Pipeline(around=around, reporter=reporter, stages=Stages(reporter), token=held.token)
         return pipeline.rollback()
 
     return rollback

@@ -13,6 +13,7 @@ from deploykit.schema.inside.live.ddl import Blocked, Limits
 
 pytestmark = pytest.mark.timeout(120)
 
+
 @pytest.mark.parametrize("database", [18], indirect=True)
 def test_locks_of_a_change_are_seen(database):
     """Otherwise none that is too long would be."""

@@ -228,8 +228,7 @@ class WeightedProxy(ABC):
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
-            msg = f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}"
-            raise ValueError(msg)
+            raise ValueError(f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}")
         with self._changing():
             self._outlive(lambda: self._set_weights(weights))
 
@@ -243,8 +242,7 @@ class WeightedProxy(ABC):
         before = {name: server.weight for name, server in self._runtime.servers().items()}
         after = {**before, **weights}
         if not any(after.values()):
-            msg = "the total weight would be 0: nobody would get an answer"
-            raise ValueError(msg)
+            raise ValueError("the total weight would be 0: nobody would get an answer")
         self._await_up(after)
         self._runtime.set_weights({n: w for n, w in weights.items() if w > before[n]})
         read = self._runtime.set_weights({n: w for n, w in weights.items() if w < before[n]})

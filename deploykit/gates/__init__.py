@@ -31,5 +31,4 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         return getattr(import_module(f"deploykit.gates.{_HOMES[name]}"), name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -112,6 +112,5 @@ def _key(environment: Mapping[str, str]) -> bytes:
         Path(name).unlink()
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
-        msg = f"{path} is no key"
-        raise ValueError(msg)
+        raise ValueError(f"{path} is no key")
     return key

@@ -43,5 +43,4 @@ def __getattr__(name: str) -> object:
         from deploykit.ledger import sql
 
         return getattr(sql, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

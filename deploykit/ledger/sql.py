@@ -86,12 +86,16 @@ class SqlLedger(SqlLock):
             self._demand(journal.connection, token)
             open_one = journal.connection.value(self._ask(RELEASES, outcome=_RUNNING, columns=["id"]))
             if open_one is not None:
-                msg = f"Release {open_one} of {self.app} in {self.environment} has not ended."
-                raise DeploykitError(msg, next_step=f"invoke release --env {self.environment} --resume")
+                raise DeploykitError(
+                    f"Release {open_one} of {self.app} in {self.environment} has not ended.",
+                    next_step=f"invoke release --env {self.environment} --resume",
+                )
             known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
             if release and (release in known or not _ID.fullmatch(release)):
-                msg = f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
             entry = journal.append("release.begun", payload, release=release or f"r{highest + 1}")
             return self._existing(journal.connection, entry.release)
@@ -108,16 +112,17 @@ class SqlLedger(SqlLock):
 
     def finish(self, release: str, outcome: ReleaseOutcome, reason: str = "") -> ReleaseRecord:
         if outcome is ReleaseOutcome.RUNNING:
-            msg = "a release is finished by an outcome, and RUNNING is none"
-            raise ValueError(msg)
+            raise ValueError("a release is finished by an outcome, and RUNNING is none")
         with self._write() as journal:
             known = self._existing(journal.connection, release)
             if known.outcome is outcome:
                 return known
             was = known.outcome.value
             if was != _RUNNING and not (was in _UNDONE_LATER and outcome.value == _ROLLED_BACK):
-                msg = f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             journal.append("release.finished", {"outcome": outcome.value, "reason": reason}, release=release)
             return self._existing(journal.connection, release)
 
@@ -153,8 +158,10 @@ class SqlLedger(SqlLock):
     def _existing(self, connection: Connection, release: str) -> ReleaseRecord:
         row = connection.first(self._ask(RELEASES, id=clean(release)))
         if row is None:
-            msg = f"There is no release {clean(release)} of {self.app} in {self.environment}."
-            raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+            raise DeploykitError(
+                f"There is no release {clean(release)} of {self.app} in {self.environment}.",
+                next_step=f"invoke history --env {self.environment}",
+            )
         return rows.release(row)
 
     # Journal
@@ -168,20 +175,23 @@ class SqlLedger(SqlLock):
 
     def result(self, sequence: int, state: StepState, result: Mapping[str, Any]) -> None:
         if state is StepState.INTENDED:
-            msg = "a step ends DONE or FAILED"
-            raise ValueError(msg)
+            raise ValueError("a step ends DONE or FAILED")
         content = plain(result)
         # A lost result is a step to do once more, which every step allows; what comes next makes it durable.
         with self._write(flush=False) as journal:
             row = journal.connection.first(self._ask(STEPS, sequence=sequence))
             if row is None:
-                msg = f"There is no step {sequence} in {self.app}'s ledger of {self.environment}."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"There is no step {sequence} in {self.app}'s ledger of {self.environment}.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             if (row["state"], row["result"]) == (state.value, dumps(content)):
                 return
             if row["state"] != StepState.INTENDED.value:
-                msg = f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}."
-                raise DeploykitError(msg, details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"))
+                raise DeploykitError(
+                    f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}.",
+                    details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"),
+                )
             payload = {"step": sequence, "state": state.value, "result": content}
             journal.append("step.result", payload, release=row["release"])
 

@@ -18,5 +18,4 @@ def __getattr__(name: str) -> object:
         from deploykit.settings import loader
 
         return getattr(loader, name)
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -61,8 +61,7 @@ class Connection:
     def __init__(self, base: str, *, timeout: float, cancellation: Cancellation = NEVER) -> None:
         parts = urlsplit(base)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            msg = f"not the URL of an HTTP server: {base!r}"
-            raise ValueError(msg)
+            raise ValueError(f"not the URL of an HTTP server: {base!r}")
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")

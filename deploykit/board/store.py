@@ -6,19 +6,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 
 from deploykit.board import tables
-from deploykit.board.events import restore
+from deploykit.board.events import Event, restore
 from deploykit.board.projection import project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine, Row
 
-    from deploykit.board.events import Event
 
 __all__ = ["AppView", "EnvironmentView", "OtherContentError", "ReleaseView", "StageView", "Store"]
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.edge.accesslog import LOG_FORMAT
-from deploykit.edge.state import state_lines
+from deploykit.edge.state import EdgeState, state_lines
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
     from deploykit.edge.interface import Server
-    from deploykit.edge.state import EdgeState
 
 __all__ = [
     "APP",

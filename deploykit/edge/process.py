@@ -10,14 +10,13 @@ from deploykit.edge.errors import ConfigRejected, EdgeError
 from deploykit.edge.leaving import LeavingList
 from deploykit.process.files import write_atomically
 from deploykit.process.run import run
-from deploykit.process.supervisor.interface import Program
+from deploykit.process.supervisor.interface import Program, ProgramStatus, Supervising
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deploykit.edge.runtime import RuntimeAPI
-    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
 
 __all__ = ["PROGRAM", "ProxyProcess"]
 

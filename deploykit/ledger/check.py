@@ -9,20 +9,17 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import entry_hash
 from deploykit.ledger.interface import ChainProblem, Entry
 from deploykit.ledger.projections import Drop, Put, derive, seal
 from deploykit.ledger.queries import select
-from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS
+from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from deploykit.ledger.database import Connection, Database
-    from deploykit.ledger.tables import Table
 
 __all__ = ["check_chain"]
 

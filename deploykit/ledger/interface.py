@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deploykit.model import DeploykitError
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
 
 __all__ = ["ChainProblem", "Entry", "Held", "Ledger", "LockHeld", "StaleToken", "Step", "StepState", "Timer"]
 

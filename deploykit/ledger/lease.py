@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from deploykit.ledger.interface import StaleToken
+from deploykit.ledger.interface import Held, StaleToken
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import TracebackType
-    from typing import Self
 
-    from deploykit.ledger.interface import Held
 
 __all__ = ["Heartbeat", "Lockable", "hold"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.ledger import rows
 from deploykit.ledger.canonical import clean
-from deploykit.ledger.interface import LockHeld, StaleToken
+from deploykit.ledger.interface import Held, LockHeld, StaleToken
 from deploykit.ledger.projections import seal
 from deploykit.ledger.queries import update
 from deploykit.ledger.scoped import Scoped
@@ -14,7 +14,6 @@ from deploykit.ledger.tables import LOCKS
 
 if TYPE_CHECKING:
     from deploykit.ledger.database import Connection
-    from deploykit.ledger.interface import Held
 
 __all__ = ["SqlLock"]
 

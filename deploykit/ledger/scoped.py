@@ -7,13 +7,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.journal import Journal
-from deploykit.ledger.queries import select
+from deploykit.ledger.queries import Query, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from deploykit.ledger.database import Connection, Database
-    from deploykit.ledger.queries import Query
     from deploykit.ledger.tables import Table
 
 __all__ = ["Scoped"]

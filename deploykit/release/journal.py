@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.interface import Ledger, Step, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.ledger.interface import Ledger, Step
     from deploykit.rollout import Action, JournalledStep, Observation
 
 __all__ = ["ReleaseJournal"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import LockHeld, StaleToken
+from deploykit.ledger.interface import Held, Ledger, LockHeld, StaleToken
 from deploykit.ledger.lease import Heartbeat
 from deploykit.model.errors import DeploykitError
 from deploykit.release.owner import Owner
@@ -15,7 +15,6 @@ from deploykit.release.owner import Owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploykit.ledger.interface import Held, Ledger
     from deploykit.targets.interface import LockHolder, Target
 
 __all__ = ["LEASE_SECONDS", "environment_lock"]

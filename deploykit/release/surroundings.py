@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploykit.model.errors import UsageError
 from deploykit.process.cancellation import Cancellation
 from deploykit.process.files import write_atomically
-from deploykit.release.places import Remembered, recall, remember
+from deploykit.release.places import Place, Remembered, recall, remember
 from deploykit.settings import load
 from deploykit.settings.paths import StatePaths, state_home
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from deploykit.edge.interface import Edge
     from deploykit.ledger.interface import Ledger
     from deploykit.process.supervisor.interface import Supervising
-    from deploykit.release.places import Place
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres

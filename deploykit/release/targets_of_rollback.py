@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.interface import Ledger, StepState
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
 from deploykit.release.spec import ReleaseSpec
-
-if TYPE_CHECKING:
-    from deploykit.ledger.interface import Ledger
 
 __all__ = ["rollback_target", "spec_of"]
 

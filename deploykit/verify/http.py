@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 
 if TYPE_CHECKING:
     import http.client
     import socket
     from collections.abc import Callable, Mapping
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["Answer", "Connection", "NoAnswerError", "get", "start_of"]
 

@@ -17,7 +17,7 @@ from deploykit.artifacts import git
 from deploykit.artifacts.files import canonical, sha256
 from deploykit.artifacts.image.context import prepare
 from deploykit.artifacts.image.dockerfile import Dockerfile, declared_arguments, find_own, render
-from deploykit.artifacts.image.engine import find_docker
+from deploykit.artifacts.image.engine import Docker, find_docker
 from deploykit.artifacts.image.failures import build_failure
 from deploykit.artifacts.image.image import APP_LABEL, BUILD_LABEL, OCI, Image, Recipe, inspect_image
 from deploykit.artifacts.image.secrets import BuildSecrets, secret_files
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.engine import Docker
 
 __all__ = ["build_image", "default_base", "source_url"]
 

@@ -19,12 +19,11 @@ from deploykit.process.supervisor.daemon.folder import LOG, make_private, socket
 from deploykit.process.supervisor.daemon.identity import is_same_process
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
 from deploykit.process.supervisor.daemon.state import read_state, status_of
-from deploykit.process.supervisor.interface import ProgramStatus
+from deploykit.process.supervisor.interface import Program, ProgramStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.process.supervisor.interface import Program
 
 __all__ = ["Supervisor", "SupervisorError"]
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["check_chain"]
 
 ADOPT = "adopt"
-"""The name of the step by which a release from before this record is taken in (see `Ledger.begin`)."""
+"""The name of the step by which a release from before this record is taken in (see `SqlLedger.begin`)."""
 _BY_HEARTBEAT = {"heartbeat_at", "expires_at", "seal"}
 
 
 def check_chain(
     database: Database, *, app: str, environment: str, anchors: Mapping[str, str] | Sequence[str]
 ) -> list[ChainProblem]:
-    """All that is wrong with the chain of one app in one environment. See `Ledger.check`."""
+    """All that is wrong with the chain of one app in one environment. See `SqlLedger.check`."""
     walk = _Walk(app, environment)
     with database.read(snapshot=True) as connection, _lossless_text(connection):
         try:

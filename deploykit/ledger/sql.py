@@ -52,7 +52,12 @@ def open_ledger(
 
 
 class SqlLedger(SqlLock):
-    """See `deploykit.ledger.interface.Ledger`. Threads may share one; each call is a transaction of its own."""
+    """The record of one app in one environment. Threads may share one; each call is a transaction of its own.
+
+    Every write but `result` is durable when the call returns. Every method raises DeploykitError when the store cannot
+    be used (full, gone, busy for too long, damaged), and TypeError when a JSON object holds what JSON has no word for:
+    a Secret above all.
+    """
 
     # Releases
 
@@ -69,6 +74,12 @@ class SqlLedger(SqlLock):
         token: int,
         release: str = "",
     ) -> ReleaseRecord:
+        """A new release, outcome RUNNING. Ids are `r1`, `r2`, …, always one more than the highest there is.
+
+        `release` is the id of one that was made before this record was, and is only now taken into it.
+        Raises StaleToken when `token` is no longer the lock's, DeploykitError while another release is RUNNING:
+        `finish` that one first; also when `release` is no such id, or is taken.
+        """
         payload = {
             "version": version,
             "digest": digest,
@@ -98,6 +109,7 @@ class SqlLedger(SqlLock):
             return self._existing(journal.connection, entry.release)
 
     def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:
+        """Fill in what was not known at the beginning."""
         with self._write() as journal:
             known = self._existing(journal.connection, release)
             wanted = {"version": version, "digest": digest}
@@ -108,6 +120,10 @@ class SqlLedger(SqlLock):
             return self._existing(journal.connection, release)
 
     def finish(self, release: str, outcome: ReleaseOutcome, reason: str = "") -> ReleaseRecord:
+        """RUNNING may become anything, DONE and FAILED may become ROLLED_BACK; the same outcome again changes nothing.
+
+        Raises DeploykitError for every other change of mind.
+        """
         if outcome is ReleaseOutcome.RUNNING:
             raise ValueError("a release is finished by an outcome, and RUNNING is none")
         with self._write() as journal:
@@ -124,6 +140,7 @@ class SqlLedger(SqlLock):
             return self._existing(journal.connection, release)
 
     def set_live(self, release: str) -> None:
+        """From now on this release has the traffic."""
         with self._write() as journal:
             self._existing(journal.connection, release)
             live = journal.connection.first(self._live())
@@ -131,17 +148,20 @@ class SqlLedger(SqlLock):
                 journal.append("release.live", {}, release=release)
 
     def live(self) -> ReleaseRecord | None:
+        """The release that `set_live` named last."""
         return self._one_release(self._live())
 
     def release(self, release: str) -> ReleaseRecord | None:
         return self._one_release(self._ask(RELEASES, id=clean(release)))
 
     def releases(self, *, limit: int = 50) -> Sequence[ReleaseRecord]:
+        """Newest first."""
         query = self._ask(RELEASES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
             return [rows.release(row) for row in connection.rows(query)]
 
     def unfinished(self) -> ReleaseRecord | None:
+        """The release whose outcome is RUNNING, if any (there is at most one)."""
         return self._one_release(self._ask(RELEASES, outcome=_RUNNING))
 
     def _one_release(self, query: Query) -> ReleaseRecord | None:
@@ -164,6 +184,7 @@ class SqlLedger(SqlLock):
     # Journal
 
     def intend(self, release: str, name: str, action: Mapping[str, Any], *, token: int) -> int:
+        """Commit the intent; returns the step's sequence. Raises StaleToken when `token` is no longer the lock's."""
         payload = {"name": name, "action": action, "token": token}
         with self._write() as journal:
             self._demand(journal.connection, token)
@@ -171,6 +192,11 @@ class SqlLedger(SqlLock):
             return journal.append("step.intended", payload, release=release).sequence
 
     def result(self, sequence: int, state: StepState, result: Mapping[str, Any]) -> None:
+        """How the step ended. Needs no token: what happened, happened. The same result again changes nothing.
+
+        Committed when the call returns, and durable with the next write at the latest: a power cut in between leaves a
+        step without a result, as a process that was killed before this call does.
+        """
         if state is StepState.INTENDED:
             raise ValueError("a step ends DONE or FAILED")
         content = plain(result)
@@ -193,6 +219,7 @@ class SqlLedger(SqlLock):
             journal.append("step.result", payload, release=row["release"])
 
     def steps(self, release: str) -> Sequence[Step]:
+        """In the order in which they were intended."""
         query = self._ask(STEPS, release=clean(release), order=["sequence"])
         with self._database.read() as connection:
             return [rows.step(row) for row in connection.rows(query)]
@@ -204,6 +231,7 @@ class SqlLedger(SqlLock):
             journal.append("evidence.added", {"verdict": verdict.as_json()})
 
     def evidence(self, gate: str, tree: str) -> Verdict | None:
+        """The newest verdict of that gate on that very tree."""
         query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree), order=["-sequence"], limit=1)
         with self._database.read() as connection:
             row = connection.first(query)
@@ -219,11 +247,13 @@ class SqlLedger(SqlLock):
             return rows.timer(row)
 
     def timers(self) -> Sequence[Timer]:
+        """The earliest due first."""
         query = self._ask(TIMERS, order=["due_at", "sequence"])
         with self._database.read() as connection:
             return [rows.timer(row) for row in connection.rows(query)]
 
     def remove_timer(self, timer: int) -> None:
+        """It was done, or is no longer wanted. A timer that is gone already is no error."""
         with self._write() as journal:
             row = journal.connection.first(self._ask(TIMERS, sequence=timer))
             if row is not None:
@@ -232,15 +262,23 @@ class SqlLedger(SqlLock):
     # The chain
 
     def head(self) -> str:
+        """The hash of the newest entry of the chain, `""` when it is empty."""
         with self._database.read() as connection:
             return connection.value(self._ask(CHAINS, columns=["hash"])) or ""
 
     def entries(self, *, limit: int = 50) -> Sequence[Entry]:
+        """The chain itself, newest first."""
         query = self._ask(ENTRIES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
             return [rows.entry(row) for row in connection.rows(query)]
 
     def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
+        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
+
+        `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
+        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
+        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
+        """
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
 
     def close(self) -> None:

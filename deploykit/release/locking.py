@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import Held, Ledger, LockHeld, StaleToken
+from deploykit.ledger.interface import Held, LockHeld, StaleToken
 from deploykit.ledger.lease import Heartbeat
 from deploykit.model.errors import DeploykitError
 from deploykit.release.owner import Owner
@@ -15,6 +15,7 @@ from deploykit.release.owner import Owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from deploykit.ledger.sql import SqlLedger
     from deploykit.targets.interface import LockHolder, Target
 
 __all__ = ["LEASE_SECONDS", "environment_lock"]
@@ -24,7 +25,7 @@ LEASE_SECONDS = 30.0
 
 @contextmanager
 def environment_lock(
-    ledger: Ledger,
+    ledger: SqlLedger,
     target: Target,
     reason: str,
     *,
@@ -55,7 +56,7 @@ def environment_lock(
 class _Both:
     """The two locks as one, for the heartbeat."""
 
-    ledger: Ledger
+    ledger: SqlLedger
     target: Target
     reason: str
     target_token: int
@@ -73,7 +74,7 @@ class _Both:
         self.ledger.unlock(owner, token)
 
 
-def _take_ledger(ledger: Ledger, owner: str, reason: str, tell: Callable[[str], None]) -> Held:
+def _take_ledger(ledger: SqlLedger, owner: str, reason: str, tell: Callable[[str], None]) -> Held:
     try:
         return ledger.acquire(owner, reason, lease=LEASE_SECONDS)
     except LockHeld as error:

@@ -16,7 +16,8 @@ from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.ledger.interface import Ledger, Step
+    from deploykit.ledger.interface import Step
+    from deploykit.ledger.sql import SqlLedger
     from deploykit.release.checks import Checks
     from deploykit.release.spec import ReleaseSpec
 
@@ -46,7 +47,7 @@ class ReleasePerformer:
 
     target: Target
     edge: Edge
-    ledger: Ledger
+    ledger: SqlLedger
     checks: Checks
     serving: Serving
     note: Callable[[str], None]

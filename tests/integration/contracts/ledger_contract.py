@@ -12,7 +12,9 @@ from types import MappingProxyType
 
 import pytest
 
-from deploykit.ledger import Heartbeat, LockHeld, StaleToken, StepState, hold, open_ledger
+from deploykit.ledger.interface import LockHeld, StaleToken, StepState
+from deploykit.ledger.lease import Heartbeat, hold
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import (
     DeploykitError,
     Evidence,

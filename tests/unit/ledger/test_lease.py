@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from deploykit.ledger import Heartbeat, Held, StaleToken, hold
+from deploykit.ledger.interface import Held, StaleToken
+from deploykit.ledger.lease import Heartbeat, hold
 from deploykit.model import DeploykitError
 
 HELD = Held(owner="ann", reason="release", token=7, acquired_at=0.0, heartbeat_at=0.0, expires_at=1.0)

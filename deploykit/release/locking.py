@@ -61,17 +61,11 @@ class _Both:
     reason: str
     target_token: int
 
-    def acquire(self, owner: str, reason: str, *, lease: float) -> Held:
-        return self.ledger.acquire(owner, reason, lease=lease)
-
     def heartbeat(self, owner: str, token: int, *, lease: float) -> None:
         self.ledger.heartbeat(owner, token, lease=lease)
         holder = self.target.lock(owner, self.reason, token=self.target_token, lease=lease)
         if holder is not None:
             raise TargetLocked(holder)
-
-    def unlock(self, owner: str, token: int) -> None:
-        self.ledger.unlock(owner, token)
 
 
 def _take_ledger(ledger: SqlLedger, owner: str, reason: str, tell: Callable[[str], None]) -> Held:

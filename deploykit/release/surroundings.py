@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from deploykit.edge.interface import Edge
     from deploykit.ledger.sql import SqlLedger
-    from deploykit.process.supervisor.interface import Supervising
+    from deploykit.process.supervisor.client import Supervisor
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres
@@ -50,7 +50,7 @@ class Surroundings:
     """Of the command. Where nobody listens to signals it never comes."""
 
     @cached_property
-    def supervisor(self) -> Supervising:
+    def supervisor(self) -> Supervisor:
         from deploykit.process.supervisor.client import Supervisor
 
         return Supervisor(self.paths.supervisor)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.board.events import KINDS
+from deploykit.board.events import KINDS, Event, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deploykit.board.events import Event, Stage
 
 __all__ = ["Projection", "project"]
 

@@ -6,19 +6,17 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 
 from deploykit.board import tables
-from deploykit.board.events import restore
+from deploykit.board.events import Event, restore
 from deploykit.board.projection import project
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Table
     from sqlalchemy.engine import Connection, Engine, Row
 
-    from deploykit.board.events import Event
 
 __all__ = ["AppView", "EnvironmentView", "OtherContentError", "ReleaseView", "StageView", "Store"]
 
@@ -71,7 +69,6 @@ class EnvironmentView:
     name: str
     live: ReleaseView | None
     running: tuple[ReleaseView, ...]
-    latest: ReleaseView | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +164,6 @@ def _environment(name: str, releases: Sequence[ReleaseView]) -> EnvironmentView:
         name=name,
         live=ended[-1] if ended else None,
         running=tuple(one for one in reversed(begun) if one.outcome == "running" and newest[one.source] is one),
-        latest=begun[-1] if begun else None,
     )
 
 

@@ -12,13 +12,15 @@ in `.env.example`, or by the kit (the database's variable). What does not stand 
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.credentials.dotenv import Entry, read
-from deploykit.credentials.filecheck import file_warnings
-from deploykit.model import Secret, UsageError
+from deploykit.model import DeploykitError, Secret, UsageError
+from deploykit.process import run
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -85,7 +87,7 @@ def gather(
         **{name: Secret(process_environment[name]) for name in known if name in process_environment},
     }
     _check(variables, from_example, env_file=env_file, example=example, supplied=supplied)
-    warnings = file_warnings(env_file) if from_file else ()
+    warnings = _file_warnings(env_file) if from_file else ()
     return Values(variables=dict(sorted(variables.items())), warnings=warnings)
 
 
@@ -114,3 +116,27 @@ def _check(
 
 def _plain(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
+
+
+def _file_warnings(path: Path) -> tuple[str, ...]:
+    """Sentences about a file of secrets that git tracks, or that others may read."""
+    warnings = []
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        warnings.append(f"{path.name} can be read by others (mode {mode:04o}): chmod 600 {path.name}")
+    if _tracked(path):
+        warnings.append(f"{path.name} is in git, where its secrets stay for ever: git rm --cached {path.name}")
+    return tuple(warnings)
+
+
+def _tracked(path: Path) -> bool:
+    """Whether git tracks the file; where there is no git or no repository, it does not."""
+    # In a git hook these variables name that hook's repository and index, which may be others.
+    env = {
+        name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
+    }
+    command = ("git", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--", path.name)
+    try:
+        return run(command, cwd=path.parent, env=env, timeout=30.0, check=False).returncode == 0
+    except DeploykitError:
+        return False

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.edge.accesslog import LOG_FORMAT
-from deploykit.edge.state import state_lines
+from deploykit.edge.state import EdgeState, state_lines
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
     from deploykit.edge.interface import Server
-    from deploykit.edge.state import EdgeState
 
 __all__ = [
     "APP",
@@ -66,12 +65,12 @@ class ConfigOptions:
 def check_server(server: Server) -> None:
     """Raises ValueError when a name or an address could not stand in a configuration as it is."""
     if not _NAME.fullmatch(server.name) or not _NAME.fullmatch(server.release):
-        msg = f"a server's name and release are letters, digits, '.', '_' and '-': {server.name!r}, {server.release!r}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"a server's name and release are letters, digits, '.', '_' and '-': {server.name!r}, {server.release!r}"
+        )
     ipaddress.ip_address(server.host)
     if not 1 <= server.port <= 65_535:
-        msg = f"server {server.name}: no such port: {server.port}"
-        raise ValueError(msg)
+        raise ValueError(f"server {server.name}: no such port: {server.port}")
 
 
 def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str:

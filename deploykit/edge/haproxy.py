@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from deploykit.edge.interface import Mark, Traffic
     from deploykit.edge.state import EdgeState
-    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+    from deploykit.process.supervisor.client import Supervisor
+    from deploykit.process.supervisor.interface import ProgramStatus
 
 __all__ = ["HAProxyEdge"]
 
@@ -49,7 +50,7 @@ class HAProxyEdge(WeightedProxy):
         environment: str,
         folder: Path,
         port: int | None,
-        supervisor: Supervising,
+        supervisor: Supervisor,
         *,
         parts: Path,
         binary: str = "",

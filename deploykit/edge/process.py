@@ -10,14 +10,14 @@ from deploykit.edge.errors import ConfigRejected, EdgeError
 from deploykit.edge.leaving import LeavingList
 from deploykit.process.files import write_atomically
 from deploykit.process.run import run
-from deploykit.process.supervisor.interface import Program
+from deploykit.process.supervisor.interface import Program, ProgramStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from deploykit.edge.runtime import RuntimeAPI
-    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+    from deploykit.process.supervisor.client import Supervisor
 
 __all__ = ["PROGRAM", "ProxyProcess"]
 
@@ -34,7 +34,7 @@ class ProxyProcess:
     """The proxy's process under `supervisor`: it works in `folder`, reads `file` and answers on `runtime`."""
 
     def __init__(
-        self, supervisor: Supervising, folder: Path, file: Path, runtime: RuntimeAPI, wait: Callable[[float], None]
+        self, supervisor: Supervisor, folder: Path, file: Path, runtime: RuntimeAPI, wait: Callable[[float], None]
     ) -> None:
         self.log = folder / "haproxy.log"
         self.leaving = LeavingList(folder / "leaving.json")

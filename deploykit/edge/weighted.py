@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,7 +35,6 @@ from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from deploykit.edge.runtime import RuntimeAPI
@@ -48,8 +47,6 @@ _UP_SECONDS = 3.0
 _DEATHS = 3
 """So often a proxy may die under one call, which is then done anew; after that it is said that it does not answer."""
 _MAX_WEIGHT = 256
-_PROBED_SECONDS = 0.5
-"""So long the servers of a release that is probed are taken for what they were; fifty probes take a tenth of that."""
 
 
 class WeightedProxy(ABC):
@@ -65,7 +62,6 @@ class WeightedProxy(ABC):
 
     _runtime: RuntimeAPI
     _turn: int = 0
-    _probed: tuple[str, float, str, list[str]] = ("", 0.0, "", [])
 
     def __init__(  # noqa: PLR0913 - which edge, and how it is reached; by keyword
         self,
@@ -194,7 +190,6 @@ class WeightedProxy(ABC):
 
     def attach(self, server: Server) -> None:
         check_server(server)
-        self._probed = ("", 0.0, "", [])
         with self._changing():
             self._outlive(lambda: self._attach(server))
 
@@ -207,7 +202,6 @@ class WeightedProxy(ABC):
         self._runtime.add(server)
 
     def detach(self, name: str, *, force: bool = False) -> None:
-        self._probed = ("", 0.0, "", [])
         with self._changing():
             self._outlive(lambda: self._detach(name, force=force))
 
@@ -228,8 +222,7 @@ class WeightedProxy(ABC):
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
         if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
-            msg = f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}"
-            raise ValueError(msg)
+            raise ValueError(f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}")
         with self._changing():
             self._outlive(lambda: self._set_weights(weights))
 
@@ -243,8 +236,7 @@ class WeightedProxy(ABC):
         before = {name: server.weight for name, server in self._runtime.servers().items()}
         after = {**before, **weights}
         if not any(after.values()):
-            msg = "the total weight would be 0: nobody would get an answer"
-            raise ValueError(msg)
+            raise ValueError("the total weight would be 0: nobody would get an answer")
         self._await_up(after)
         self._runtime.set_weights({n: w for n, w in weights.items() if w > before[n]})
         read = self._runtime.set_weights({n: w for n, w in weights.items() if w < before[n]})
@@ -255,16 +247,12 @@ class WeightedProxy(ABC):
 
     def probe_headers(self, release: str) -> Mapping[str, str]:
         """Names one server of the release; the next call names its next one, so ask once for each probe."""
-        of, until, token, names = self._probed
-        if of != release or time.monotonic() > until:
-            state = self._state()
-            token = state.token
-            names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
-            if not names:
-                raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
-            self._probed = (release, time.monotonic() + _PROBED_SECONDS, token, names)
+        state = self._state()
+        names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
+        if not names:
+            raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
         self._turn += 1
-        return {PROBE_HEADER: f"{token}:{names[self._turn % len(names)]}"}
+        return {PROBE_HEADER: f"{state.token}:{names[self._turn % len(names)]}"}
 
     def _outlive(self, work: Callable[[], _Result], *, locked: bool = True) -> _Result:
         """Do the work, and do it anew when the proxy ended meanwhile and is started again by who keeps it alive.

@@ -7,7 +7,7 @@ tell what changed. Files that git ignores are not seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploykit.gates.coverage_diff import branch_point
@@ -19,7 +19,6 @@ from deploykit.process.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 __all__ = ["Affected", "affected_gates", "kind_of", "reached"]
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
-from deploykit.process.run import CommandNotFound, run
+from deploykit.process.run import CommandNotFound, Completed, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from deploykit.process.run import Completed
 
 __all__ = ["Changes", "branch_point", "changes_since", "parse_diff"]
 

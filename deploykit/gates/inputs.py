@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.gates.catalog import project_needs
-from deploykit.gates.interface import WORK_FOLDER
+from deploykit.gates.interface import WORK_FOLDER, Gate
 from deploykit.gates.tools import environment_key
 from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import DeploykitError, InconclusiveError
@@ -21,7 +21,6 @@ from deploykit.process.run import run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from deploykit.gates.interface import Gate
     from deploykit.settings.models import Settings
 
 __all__ = ["FORCE_VARIABLE", "git_sees_everything", "inputs_of"]

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.requirements import filtered, read_lock
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
-from deploykit.gates.tools import UvInstaller, cache_home, environment_key, lock_of, made_once
+from deploykit.gates.tools import Installer, UvInstaller, cache_home, environment_key, lock_of, made_once
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.gates.tools import Installer
 
 __all__ = ["ProjectNeeds", "fill_project_environment", "managed_project_environment", "project_key"]
 

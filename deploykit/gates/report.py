@@ -6,12 +6,11 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from deploykit.gates.interface import WORK_FOLDER
-from deploykit.model import Outcome, Severity
+from deploykit.model import Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from deploykit.model import Finding, Verdict
 
 __all__ = ["render", "summary_line", "wants_color"]
 

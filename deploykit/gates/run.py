@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.inputs import FORCE_VARIABLE, inputs_of
-from deploykit.gates.interface import GateContext
+from deploykit.gates.interface import Gate, GateContext, Toolbox
 from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.standing import age, forget, note_inputs, standing
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.gates.interface import Gate, Toolbox
     from deploykit.settings.models import Settings
 
     ToolboxMaker = Callable[[Path, Settings, Mapping[str, str]], Toolbox]

@@ -21,13 +21,12 @@ from deploykit.gates.sastscan.noqa import hidden_by_noqa
 from deploykit.gates.sastscan.plain import run_plain
 from deploykit.gates.sastscan.rules import SEVERITIES, Found, from_ruff
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
-from deploykit.model import Severity, UsageError
+from deploykit.model import Severity, UsageError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from deploykit.gates.interface import GateContext
-    from deploykit.model import Verdict
     from deploykit.process.run import Completed
 
 __all__ = ["Accepted", "SastGate"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files
 from deploykit.gates.secretscan.baseline import VERSION, Baseline, read_baseline
-from deploykit.gates.secretscan.findings import first_lines
+from deploykit.gates.secretscan.findings import Secret, first_lines
 from deploykit.gates.tools import cache_home
 from deploykit.model import Evidence, Finding, Outcome, Severity, UsageError, Verdict
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.gates.interface import GateContext
-    from deploykit.gates.secretscan.findings import Secret
     from deploykit.gates.secretscan.rules import Rules
     from deploykit.gates.secretscan.scan import ScanReport
 

@@ -20,13 +20,12 @@ from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.test import data_fingerprint
 from deploykit.gates.tools import cache_home
 from deploykit.gates.verdict_files import read_verdict
-from deploykit.model import Outcome
+from deploykit.model import Outcome, Verdict
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deploykit.model import Verdict
 
 __all__ = ["GOOD_UNTIL", "age", "forget", "note_inputs", "standing"]
 
@@ -112,6 +111,5 @@ def _key(environment: Mapping[str, str]) -> bytes:
         Path(name).unlink()
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
-        msg = f"{path} is no key"
-        raise ValueError(msg)
+        raise ValueError(f"{path} is no key")
     return key

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import Evidence, Outcome, Severity, UsageError, Verdict
+from deploykit.model import Evidence, Finding, Outcome, Severity, UsageError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.model import Finding
 
 __all__ = ["answer", "subject"]
 

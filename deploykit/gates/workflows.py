@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.files import list_files
 from deploykit.gates.subjects import answer, subject
 from deploykit.gates.tooling import crashed, last_lines, parse_json, run_tool, tool_environment
-from deploykit.model import Finding, InconclusiveError, Severity
+from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from deploykit.gates.interface import GateContext
-    from deploykit.model import Verdict
 
 __all__ = ["WorkflowsGate", "finding_of", "workflows"]
 

@@ -37,8 +37,7 @@ def plain(value: Any) -> Any:
     Raises TypeError for everything else; a Secret is told apart, since it must never come near the ledger.
     """
     if isinstance(value, Secret):
-        msg = "a Secret is never written to the ledger"
-        raise TypeError(msg)
+        raise TypeError("a Secret is never written to the ledger")
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -51,21 +50,18 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {_key(key): plain(item) for key, item in value.items()}
-    msg = f"the ledger stores JSON, and {type(value).__name__} is no JSON type"
-    raise TypeError(msg)
+    raise TypeError(f"the ledger stores JSON, and {type(value).__name__} is no JSON type")
 
 
 def _key(key: object) -> str:
     if not isinstance(key, str):
-        msg = f"the ledger stores JSON objects, and their keys are strings, not {type(key).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"the ledger stores JSON objects, and their keys are strings, not {type(key).__name__}")
     return clean(key)
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        msg = f"the ledger stores JSON, which has no word for {number}"
-        raise TypeError(msg)
+        raise TypeError(f"the ledger stores JSON, which has no word for {number}")
     return number
 
 

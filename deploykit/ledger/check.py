@@ -9,32 +9,29 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import entry_hash
 from deploykit.ledger.interface import ChainProblem, Entry
 from deploykit.ledger.projections import Drop, Put, derive, seal
 from deploykit.ledger.queries import select
-from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS
+from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from deploykit.ledger.database import Connection, Database
-    from deploykit.ledger.tables import Table
 
 __all__ = ["check_chain"]
 
 ADOPT = "adopt"
-"""The name of the step by which a release from before this record is taken in (see `Ledger.begin`)."""
+"""The name of the step by which a release from before this record is taken in (see `SqlLedger.begin`)."""
 _BY_HEARTBEAT = {"heartbeat_at", "expires_at", "seal"}
 
 
 def check_chain(
     database: Database, *, app: str, environment: str, anchors: Mapping[str, str] | Sequence[str]
 ) -> list[ChainProblem]:
-    """All that is wrong with the chain of one app in one environment. See `Ledger.check`."""
+    """All that is wrong with the chain of one app in one environment. See `SqlLedger.check`."""
     walk = _Walk(app, environment)
     with database.read(snapshot=True) as connection, _lossless_text(connection):
         try:

@@ -193,15 +193,16 @@ def open_database(where: str | os.PathLike[str], *, busy_seconds: float) -> Data
 
         path = rest.partition("?")[0].removeprefix("/") if there else text
         if path in {"", ":memory:"}:
-            msg = "A ledger in memory would be forgotten at once."
-            raise UsageError(msg, next_step="give the ledger a path")
+            raise UsageError("A ledger in memory would be forgotten at once.", next_step="give the ledger a path")
         return SqliteDatabase(Path(path), busy_seconds)
     if backend in {"postgresql", "postgres"}:
         from deploykit.ledger.postgresql import PostgresqlDatabase
 
         return PostgresqlDatabase(f"postgresql://{rest}", busy_seconds)
     if not backend.isidentifier() or not rest:
-        msg = "The ledger's URL can't be read."  # and isn't shown, for it may hold a password
-        raise UsageError(msg, next_step="write it as postgresql://user@host/database")
-    msg = f"The ledger can't be kept in {backend}: only SQLite and PostgreSQL can hold it."
-    raise UsageError(msg, next_step="give the ledger a path, or a URL like postgresql://user@host/database")
+        # The URL isn't shown, for it may hold a password.
+        raise UsageError("The ledger's URL can't be read.", next_step="write it as postgresql://user@host/database")
+    raise UsageError(
+        f"The ledger can't be kept in {backend}: only SQLite and PostgreSQL can hold it.",
+        next_step="give the ledger a path, or a URL like postgresql://user@host/database",
+    )

@@ -5,16 +5,15 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
 
-__all__ = ["ChainProblem", "Entry", "Held", "Ledger", "LockHeld", "StaleToken", "Step", "StepState", "Timer"]
+__all__ = ["ChainProblem", "Entry", "Held", "LockHeld", "StaleToken", "Step", "StepState", "Timer"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,115 +110,3 @@ class ChainProblem:
 
     sequence: int
     message: str
-
-
-class Ledger(Protocol):
-    """The record of one app in one environment. Every write but `result` is durable when the call returns.
-
-    Every method raises DeploykitError when the store cannot be used (full, gone, busy for too long, damaged),
-    and TypeError when a JSON object holds what JSON has no word for: a Secret above all.
-    """
-
-    def begin(  # noqa: PLR0913 (the fields of a release)
-        self,
-        *,
-        version: str,
-        digest: str,
-        commit: str,
-        tree: str,
-        actor: str,
-        kind: str,
-        previous: str,
-        token: int,
-        release: str = "",
-    ) -> ReleaseRecord:
-        """A new release, outcome RUNNING. Ids are `r1`, `r2`, …, always one more than the highest there is.
-
-        `release` is the id of one that was made before this record was, and is only now taken into it.
-        Raises StaleToken when `token` is no longer the lock's, DeploykitError while another release is RUNNING:
-        `finish` that one first; also when `release` is no such id, or is taken.
-        """
-
-    def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:
-        """Fill in what was not known at the beginning."""
-
-    def finish(self, release: str, outcome: ReleaseOutcome, reason: str = "") -> ReleaseRecord:
-        """RUNNING may become anything, DONE and FAILED may become ROLLED_BACK; the same outcome again changes nothing.
-
-        Raises DeploykitError for every other change of mind.
-        """
-
-    def set_live(self, release: str) -> None:
-        """From now on this release has the traffic."""
-
-    def live(self) -> ReleaseRecord | None:
-        """The release that `set_live` named last."""
-
-    def release(self, release: str) -> ReleaseRecord | None: ...
-
-    def releases(self, *, limit: int = 50) -> Sequence[ReleaseRecord]:
-        """Newest first."""
-
-    def unfinished(self) -> ReleaseRecord | None:
-        """The release whose outcome is RUNNING, if any (there is at most one)."""
-
-    def intend(self, release: str, name: str, action: Mapping[str, Any], *, token: int) -> int:
-        """Commit the intent; returns the step's sequence. Raises StaleToken when `token` is no longer the lock's."""
-
-    def result(self, sequence: int, state: StepState, result: Mapping[str, Any]) -> None:
-        """How the step ended. Needs no token: what happened, happened. The same result again changes nothing.
-
-        Committed when the call returns, and durable with the next write at the latest: a power cut in between leaves a
-        step without a result, as a process that was killed before this call does.
-        """
-
-    def steps(self, release: str) -> Sequence[Step]:
-        """In the order in which they were intended."""
-
-    def add_evidence(self, verdict: Verdict) -> None: ...
-
-    def evidence(self, gate: str, tree: str) -> Verdict | None:
-        """The newest verdict of that gate on that very tree."""
-
-    def add_timer(self, kind: str, release: str, due_at: float, payload: Mapping[str, Any]) -> Timer: ...
-
-    def timers(self) -> Sequence[Timer]:
-        """The earliest due first."""
-
-    def remove_timer(self, timer: int) -> None:
-        """It was done, or is no longer wanted. A timer that is gone already is no error."""
-
-    def acquire(self, owner: str, reason: str, *, lease: float) -> Held:
-        """Take the lock for `lease` seconds; `token` of the answer is greater than any handed out before.
-
-        A lock whose lease ran out is taken over, which the record shows. Raises LockHeld when somebody has it,
-        the same owner included: one owner may be two processes.
-        """
-
-    def holder(self) -> Held | None:
-        """Who has the lock; None when nobody has, or when its lease ran out."""
-
-    def heartbeat(self, owner: str, token: int, *, lease: float) -> None:
-        """Prolong the lease to `lease` seconds from now. Raises StaleToken when the lock was lost."""
-
-    def unlock(self, owner: str, token: int) -> None:
-        """Give the lock back. Raises StaleToken when it was lost before."""
-
-    def break_lock(self, by: str, reason: str) -> Held | None:
-        """Take the lock away from whoever has it, on the record; None when there is none to take."""
-
-    def head(self) -> str:
-        """The hash of the newest entry of the chain, `""` when it is empty."""
-
-    def entries(self, *, limit: int = 50) -> Sequence[Entry]:
-        """The chain itself, newest first."""
-
-    def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
-        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
-
-        `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
-        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
-        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
-        """
-
-    def close(self) -> None: ...

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import clean, dumps, entry_hash, plain
 from deploykit.ledger.interface import Entry
-from deploykit.ledger.projections import Drop, Put, derive
+from deploykit.ledger.projections import Change, Drop, Put, derive
 from deploykit.ledger.queries import Query, delete, insert, select, update
 from deploykit.ledger.tables import CHAINS, ENTRIES
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from deploykit.ledger.database import Connection
-    from deploykit.ledger.projections import Change
 
 __all__ = ["Journal"]
 

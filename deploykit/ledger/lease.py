@@ -2,48 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from deploykit.ledger.interface import StaleToken
+from deploykit.ledger.interface import Held, StaleToken
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
 
-    from deploykit.ledger.interface import Held
 
-__all__ = ["Heartbeat", "Lockable", "hold"]
+__all__ = ["Heartbeat", "Lockable"]
 
 
 class Lockable(Protocol):
-    """The part of a ledger that locks."""
-
-    def acquire(self, owner: str, reason: str, *, lease: float) -> Held: ...
+    """What is held by a lease that has to be prolonged."""
 
     def heartbeat(self, owner: str, token: int, *, lease: float) -> None: ...
-
-    def unlock(self, owner: str, token: int) -> None: ...
 
 
 class Heartbeat:
     """Prolongs a lease every third of it while the block runs, from a thread of its own.
 
     `lost` is called once, from that thread, when the lock was taken away, or when nothing could be written for a whole
-    lease, after which anybody may take it. The block goes on: whoever needs to stop looks at `error`, or acts in `lost`.
+    lease, after which anybody may take it. The block goes on.
 
         with Heartbeat(ledger, held, lease=30, lost=stop):
             ...
     """
 
-    def __init__(
-        self, ledger: Lockable, held: Held, *, lease: float, lost: Callable[[DeploykitError], None] | None = None
-    ) -> None:
-        self.error: DeploykitError | None = None
+    def __init__(self, ledger: Lockable, held: Held, *, lease: float, lost: Callable[[DeploykitError], None]) -> None:
         self._ledger = ledger
         self._held = held
         self._lease = lease
@@ -58,10 +48,6 @@ class Heartbeat:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """End the thread; the lock is kept."""
         self._stop.set()
         self._thread.join()
 
@@ -74,39 +60,12 @@ class Heartbeat:
                 self._ledger.heartbeat(self._held.owner, self._held.token, lease=self._lease)
                 prolonged, pause = begun, self._lease / 3
             except StaleToken as error:
-                return self._give_up(error)
+                return self._lost(error)
             except DeploykitError as error:
                 # Busy, or unreachable for a moment: the lease is there to outlast that.
                 if time.monotonic() - prolonged >= self._lease:
-                    return self._give_up(error)
+                    return self._lost(error)
                 pause = self._lease / 12
             except Exception as error:  # noqa: BLE001 (a heart that stops in silence would be the worst)
-                return self._give_up(DeploykitError(f"The lock can't be kept: {type(error).__name__}: {error}"))
+                return self._lost(DeploykitError(f"The lock can't be kept: {type(error).__name__}: {error}"))
         return None
-
-    def _give_up(self, error: DeploykitError) -> None:
-        self.error = error
-        if self._lost is not None:
-            self._lost(error)
-
-
-@contextlib.contextmanager
-def hold(
-    ledger: Lockable,
-    owner: str,
-    reason: str,
-    *,
-    lease: float = 30.0,
-    lost: Callable[[DeploykitError], None] | None = None,
-) -> Iterator[Held]:
-    """Have the lock while the block runs, and give it back however the block ends.
-
-    Raises LockHeld when somebody else has it. A lock that was lost meanwhile is left to its new owner.
-    """
-    held = ledger.acquire(owner, reason, lease=lease)
-    try:
-        with Heartbeat(ledger, held, lease=lease, lost=lost):
-            yield held
-    finally:
-        with contextlib.suppress(StaleToken):
-            ledger.unlock(held.owner, held.token)

@@ -32,16 +32,18 @@ class PostgresqlDatabase(Database):
         try:
             import psycopg
         except ImportError as error:
-            msg = "A ledger in PostgreSQL needs psycopg, which is not installed."
-            raise UsageError(msg, next_step="pip install 'psycopg[binary]'") from error
+            raise UsageError(
+                "A ledger in PostgreSQL needs psycopg, which is not installed.",
+                next_step="pip install 'psycopg[binary]'",
+            ) from error
         try:
             told = psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
             told = None
         # libpq would tell of a port that is none, and it may be a piece of a password.
         if told is None or _NO_PORT.search(str(told.get("port") or "")):
-            msg = "The ledger's URL can't be read."  # and isn't shown, for it may hold a password
-            raise UsageError(msg, next_step="write it as postgresql://user@host/database")
+            # The URL isn't shown, for it may hold a password.
+            raise UsageError("The ledger's URL can't be read.", next_step="write it as postgresql://user@host/database")
         super().__init__(_QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)), psycopg.Error)
         self._url = url
         self._busy_milliseconds = int(busy_seconds * 1000)

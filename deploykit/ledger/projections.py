@@ -24,15 +24,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import digest, dumps
-from deploykit.ledger.interface import StepState
-from deploykit.ledger.tables import EVIDENCE, LOCKS, RELEASES, STEPS, TIMERS
+from deploykit.ledger.interface import Entry, StepState
+from deploykit.ledger.tables import EVIDENCE, LOCKS, RELEASES, STEPS, TIMERS, Table
 from deploykit.model import ReleaseOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.ledger.interface import Entry
-    from deploykit.ledger.tables import Table
 
 __all__ = ["Change", "Drop", "Put", "Set", "derive", "seal"]
 

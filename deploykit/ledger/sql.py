@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger import rows, upgrade
 from deploykit.ledger.canonical import clean, dumps, plain
 from deploykit.ledger.check import check_chain
-from deploykit.ledger.database import open_database
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.database import Connection, open_database
+from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, STEPS, TIMERS
-from deploykit.model import DeploykitError, ReleaseOutcome
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Verdict
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.ledger.database import Connection
-    from deploykit.ledger.interface import ChainProblem, Entry, Step, Timer
     from deploykit.ledger.queries import Query
-    from deploykit.model import ReleaseRecord, Verdict
 
 __all__ = ["SqlLedger", "open_ledger"]
 
@@ -55,7 +52,12 @@ def open_ledger(
 
 
 class SqlLedger(SqlLock):
-    """See `deploykit.ledger.interface.Ledger`. Threads may share one; each call is a transaction of its own."""
+    """The record of one app in one environment. Threads may share one; each call is a transaction of its own.
+
+    Every write but `result` is durable when the call returns. Every method raises DeploykitError when the store cannot
+    be used (full, gone, busy for too long, damaged), and TypeError when a JSON object holds what JSON has no word for:
+    a Secret above all.
+    """
 
     # Releases
 
@@ -72,6 +74,12 @@ class SqlLedger(SqlLock):
         token: int,
         release: str = "",
     ) -> ReleaseRecord:
+        """A new release, outcome RUNNING. Ids are `r1`, `r2`, …, always one more than the highest there is.
+
+        `release` is the id of one that was made before this record was, and is only now taken into it.
+        Raises StaleToken when `token` is no longer the lock's, DeploykitError while another release is RUNNING:
+        `finish` that one first; also when `release` is no such id, or is taken.
+        """
         payload = {
             "version": version,
             "digest": digest,
@@ -86,17 +94,22 @@ class SqlLedger(SqlLock):
             self._demand(journal.connection, token)
             open_one = journal.connection.value(self._ask(RELEASES, outcome=_RUNNING, columns=["id"]))
             if open_one is not None:
-                msg = f"Release {open_one} of {self.app} in {self.environment} has not ended."
-                raise DeploykitError(msg, next_step=f"invoke release --env {self.environment} --resume")
+                raise DeploykitError(
+                    f"Release {open_one} of {self.app} in {self.environment} has not ended.",
+                    next_step=f"invoke release --env {self.environment} --resume",
+                )
             known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
             if release and (release in known or not _ID.fullmatch(release)):
-                msg = f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
             entry = journal.append("release.begun", payload, release=release or f"r{highest + 1}")
             return self._existing(journal.connection, entry.release)
 
     def amend(self, release: str, *, version: str = "", digest: str = "") -> ReleaseRecord:
+        """Fill in what was not known at the beginning."""
         with self._write() as journal:
             known = self._existing(journal.connection, release)
             wanted = {"version": version, "digest": digest}
@@ -107,21 +120,27 @@ class SqlLedger(SqlLock):
             return self._existing(journal.connection, release)
 
     def finish(self, release: str, outcome: ReleaseOutcome, reason: str = "") -> ReleaseRecord:
+        """RUNNING may become anything, DONE and FAILED may become ROLLED_BACK; the same outcome again changes nothing.
+
+        Raises DeploykitError for every other change of mind.
+        """
         if outcome is ReleaseOutcome.RUNNING:
-            msg = "a release is finished by an outcome, and RUNNING is none"
-            raise ValueError(msg)
+            raise ValueError("a release is finished by an outcome, and RUNNING is none")
         with self._write() as journal:
             known = self._existing(journal.connection, release)
             if known.outcome is outcome:
                 return known
             was = known.outcome.value
             if was != _RUNNING and not (was in _UNDONE_LATER and outcome.value == _ROLLED_BACK):
-                msg = f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             journal.append("release.finished", {"outcome": outcome.value, "reason": reason}, release=release)
             return self._existing(journal.connection, release)
 
     def set_live(self, release: str) -> None:
+        """From now on this release has the traffic."""
         with self._write() as journal:
             self._existing(journal.connection, release)
             live = journal.connection.first(self._live())
@@ -129,17 +148,20 @@ class SqlLedger(SqlLock):
                 journal.append("release.live", {}, release=release)
 
     def live(self) -> ReleaseRecord | None:
+        """The release that `set_live` named last."""
         return self._one_release(self._live())
 
     def release(self, release: str) -> ReleaseRecord | None:
         return self._one_release(self._ask(RELEASES, id=clean(release)))
 
     def releases(self, *, limit: int = 50) -> Sequence[ReleaseRecord]:
+        """Newest first."""
         query = self._ask(RELEASES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
             return [rows.release(row) for row in connection.rows(query)]
 
     def unfinished(self) -> ReleaseRecord | None:
+        """The release whose outcome is RUNNING, if any (there is at most one)."""
         return self._one_release(self._ask(RELEASES, outcome=_RUNNING))
 
     def _one_release(self, query: Query) -> ReleaseRecord | None:
@@ -153,13 +175,16 @@ class SqlLedger(SqlLock):
     def _existing(self, connection: Connection, release: str) -> ReleaseRecord:
         row = connection.first(self._ask(RELEASES, id=clean(release)))
         if row is None:
-            msg = f"There is no release {clean(release)} of {self.app} in {self.environment}."
-            raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+            raise DeploykitError(
+                f"There is no release {clean(release)} of {self.app} in {self.environment}.",
+                next_step=f"invoke history --env {self.environment}",
+            )
         return rows.release(row)
 
     # Journal
 
     def intend(self, release: str, name: str, action: Mapping[str, Any], *, token: int) -> int:
+        """Commit the intent; returns the step's sequence. Raises StaleToken when `token` is no longer the lock's."""
         payload = {"name": name, "action": action, "token": token}
         with self._write() as journal:
             self._demand(journal.connection, token)
@@ -167,25 +192,34 @@ class SqlLedger(SqlLock):
             return journal.append("step.intended", payload, release=release).sequence
 
     def result(self, sequence: int, state: StepState, result: Mapping[str, Any]) -> None:
+        """How the step ended. Needs no token: what happened, happened. The same result again changes nothing.
+
+        Committed when the call returns, and durable with the next write at the latest: a power cut in between leaves a
+        step without a result, as a process that was killed before this call does.
+        """
         if state is StepState.INTENDED:
-            msg = "a step ends DONE or FAILED"
-            raise ValueError(msg)
+            raise ValueError("a step ends DONE or FAILED")
         content = plain(result)
         # A lost result is a step to do once more, which every step allows; what comes next makes it durable.
         with self._write(flush=False) as journal:
             row = journal.connection.first(self._ask(STEPS, sequence=sequence))
             if row is None:
-                msg = f"There is no step {sequence} in {self.app}'s ledger of {self.environment}."
-                raise DeploykitError(msg, next_step=f"invoke history --env {self.environment}")
+                raise DeploykitError(
+                    f"There is no step {sequence} in {self.app}'s ledger of {self.environment}.",
+                    next_step=f"invoke history --env {self.environment}",
+                )
             if (row["state"], row["result"]) == (state.value, dumps(content)):
                 return
             if row["state"] != StepState.INTENDED.value:
-                msg = f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}."
-                raise DeploykitError(msg, details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"))
+                raise DeploykitError(
+                    f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}.",
+                    details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"),
+                )
             payload = {"step": sequence, "state": state.value, "result": content}
             journal.append("step.result", payload, release=row["release"])
 
     def steps(self, release: str) -> Sequence[Step]:
+        """In the order in which they were intended."""
         query = self._ask(STEPS, release=clean(release), order=["sequence"])
         with self._database.read() as connection:
             return [rows.step(row) for row in connection.rows(query)]
@@ -197,6 +231,7 @@ class SqlLedger(SqlLock):
             journal.append("evidence.added", {"verdict": verdict.as_json()})
 
     def evidence(self, gate: str, tree: str) -> Verdict | None:
+        """The newest verdict of that gate on that very tree."""
         query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree), order=["-sequence"], limit=1)
         with self._database.read() as connection:
             row = connection.first(query)
@@ -212,11 +247,13 @@ class SqlLedger(SqlLock):
             return rows.timer(row)
 
     def timers(self) -> Sequence[Timer]:
+        """The earliest due first."""
         query = self._ask(TIMERS, order=["due_at", "sequence"])
         with self._database.read() as connection:
             return [rows.timer(row) for row in connection.rows(query)]
 
     def remove_timer(self, timer: int) -> None:
+        """It was done, or is no longer wanted. A timer that is gone already is no error."""
         with self._write() as journal:
             row = journal.connection.first(self._ask(TIMERS, sequence=timer))
             if row is not None:
@@ -225,15 +262,23 @@ class SqlLedger(SqlLock):
     # The chain
 
     def head(self) -> str:
+        """The hash of the newest entry of the chain, `""` when it is empty."""
         with self._database.read() as connection:
             return connection.value(self._ask(CHAINS, columns=["hash"])) or ""
 
     def entries(self, *, limit: int = 50) -> Sequence[Entry]:
+        """The chain itself, newest first."""
         query = self._ask(ENTRIES, order=["-sequence"], limit=limit)
         with self._database.read() as connection:
             return [rows.entry(row) for row in connection.rows(query)]
 
     def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
+        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
+
+        `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
+        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
+        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
+        """
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
 
     def close(self) -> None:

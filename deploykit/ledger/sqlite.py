@@ -93,8 +93,9 @@ def _make_private(path: Path) -> None:
     except OSError as error:
         raise folder_fault(error, str(path)) from error
     if not stat.S_ISREG(mode):
-        msg = f"The ledger {path} can't be opened: that is not a file."
-        raise UsageError(msg, next_step="give the ledger the path of a file")
+        raise UsageError(
+            f"The ledger {path} can't be opened: that is not a file.", next_step="give the ledger the path of a file"
+        )
     if mode & 0o077:
         with contextlib.suppress(PermissionError):  # somebody else's file: theirs to close
             path.chmod(0o600)

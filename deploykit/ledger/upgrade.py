@@ -83,11 +83,15 @@ def _apply(database: Database) -> None:
         if version == HEAD:
             return
         if version is not None and version not in REVISIONS:
-            msg = f"The ledger {database.where} was written by a newer deploykit (its tables are at {version}, this kit knows {HEAD})."
-            raise UsageError(msg, next_step="pip install --upgrade deploykit")
+            raise UsageError(
+                f"The ledger {database.where} was written by a newer deploykit (its tables are at {version}, this kit knows {HEAD}).",
+                next_step="pip install --upgrade deploykit",
+            )
         if version is None and tables and database.is_sqlite:
-            msg = f"{database.where} is a database, but not a ledger (it holds {', '.join(sorted(tables)[:3])})."
-            raise UsageError(msg, next_step="give the ledger a path of its own")
+            raise UsageError(
+                f"{database.where} is a database, but not a ledger (it holds {', '.join(sorted(tables)[:3])}).",
+                next_step="give the ledger a path of its own",
+            )
         _upgrade(connection)
 
 

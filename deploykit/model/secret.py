@@ -35,5 +35,4 @@ class Secret:
         return hash((Secret, self._value))
 
     def __reduce__(self) -> tuple[object, ...]:
-        msg = "a Secret is not pickled"
-        raise TypeError(msg)
+        raise TypeError("a Secret is not pickled")

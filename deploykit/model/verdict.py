@@ -105,11 +105,9 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if self.outcome is Outcome.PASSED and self.evidence.looked_at <= 0:
-            msg = f"gate {self.gate}: a pass needs evidence, and nothing was looked at"
-            raise ValueError(msg)
+            raise ValueError(f"gate {self.gate}: a pass needs evidence, and nothing was looked at")
         if self.outcome is Outcome.FINDINGS and not self.findings:
-            msg = f"gate {self.gate}: findings were announced, and none is listed"
-            raise ValueError(msg)
+            raise ValueError(f"gate {self.gate}: findings were announced, and none is listed")
 
     def as_json(self) -> dict[str, Any]:
         """One object as `invoke gate NAME --json` prints it."""

@@ -11,17 +11,15 @@ import subprocess
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError, UsageError
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "ending_programs", "run"]
 

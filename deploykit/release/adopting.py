@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.check import ADOPT
 from deploykit.ledger.interface import StepState
-from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
+from deploykit.model import DeploykitError, Labels, ReleaseOutcome, UsageError
 from deploykit.release.build import process_commands
 from deploykit.release.instances import SPEC_NOTE
 from deploykit.release.owner import actor
 from deploykit.release.spec import ReleaseSpec
-from deploykit.targets.interface import InstanceState
+from deploykit.targets.interface import Instance, InstanceState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deploykit.model import Labels
     from deploykit.release.surroundings import Surroundings
-    from deploykit.targets.interface import Instance
 
 __all__ = ["Adopted", "Running", "adopt", "adopt_lines", "is_lost", "running_releases"]
 

@@ -6,17 +6,15 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.artifacts.git import read_tree
+from deploykit.artifacts.git import GitTree, read_tree
 from deploykit.artifacts.version import version_of
-from deploykit.model import UsageError
+from deploykit.model import Secret, UsageError
 from deploykit.release.gathering import gather_values
 from deploykit.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deploykit.artifacts.git import GitTree
-    from deploykit.model import Secret
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.surroundings import Surroundings
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor
 from deploykit.ledger.check import ADOPT
-from deploykit.model import DeploykitError, UsageError
+from deploykit.model import DeploykitError, ReleaseRecord, Secret, UsageError
 from deploykit.release.build import build_artifact, load_artifact, read_sources
-from deploykit.release.instances import one_off
+from deploykit.release.instances import RunnableArtifact, one_off
 from deploykit.release.locking import environment_lock
 from deploykit.release.targets_of_rollback import spec_of
 from deploykit.release.values import database_values, read_values, secrets_in
@@ -23,8 +23,6 @@ from deploykit.release.values import database_values, read_values, secrets_in
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deploykit.model import ReleaseRecord, Secret
-    from deploykit.release.instances import RunnableArtifact
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
 

@@ -9,17 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor
-from deploykit.model import DeploykitError, InconclusiveError
+from deploykit.model import DeploykitError, InconclusiveError, Secret
 from deploykit.process.cancellation import NEVER, Cancellation
-from deploykit.targets.interface import Instance, InstanceState
+from deploykit.targets.interface import Instance, InstanceState, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from deploykit.edge.interface import Edge, Mark
-    from deploykit.model import Secret
     from deploykit.release.spec import ProcessSpec, ReleaseSpec
-    from deploykit.targets.interface import Target
     from deploykit.verify.health import ExitInfo
     from deploykit.verify.judge import Judgement
 

@@ -8,14 +8,13 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import DeploykitError, Secret
+from deploykit.model import DeploykitError, ReleaseRecord, Secret
 from deploykit.release.values import read_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.ledger.interface import Timer
-    from deploykit.model import ReleaseRecord
     from deploykit.release.reporter import ReleaseReport
     from deploykit.release.surroundings import Surroundings
     from deploykit.settings.models import Board

@@ -23,8 +23,7 @@ def gather_values(
     """The values, and sentences about how they are kept. Raises UsageError that lists every name without a value."""
     environment = around.environment
     if environment is None:
-        msg = "values are gathered in a repository"
-        raise AssertionError(msg)
+        raise AssertionError("values are gathered in a repository")
     database = spec.database
     embedded = {database.variable} if database.kind == "embedded" else set()
     gathered = gather(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.interface import Step, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.ledger.interface import Ledger, Step
+    from deploykit.ledger.sql import SqlLedger
     from deploykit.rollout import Action, JournalledStep, Observation
 
 __all__ = ["ReleaseJournal"]
@@ -23,7 +23,7 @@ class ReleaseJournal:
     Steps of the rollout carry a `kind` in their action; the pipeline's own (plan, build, migrate, rollout) do not.
     """
 
-    ledger: Ledger
+    ledger: SqlLedger
     release: str
     token: int
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import LockHeld, StaleToken
+from deploykit.ledger.interface import Held, LockHeld, StaleToken
 from deploykit.ledger.lease import Heartbeat
 from deploykit.model.errors import DeploykitError
 from deploykit.release.owner import Owner
@@ -15,7 +15,7 @@ from deploykit.release.owner import Owner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploykit.ledger.interface import Held, Ledger
+    from deploykit.ledger.sql import SqlLedger
     from deploykit.targets.interface import LockHolder, Target
 
 __all__ = ["LEASE_SECONDS", "environment_lock"]
@@ -25,7 +25,7 @@ LEASE_SECONDS = 30.0
 
 @contextmanager
 def environment_lock(
-    ledger: Ledger,
+    ledger: SqlLedger,
     target: Target,
     reason: str,
     *,
@@ -56,13 +56,10 @@ def environment_lock(
 class _Both:
     """The two locks as one, for the heartbeat."""
 
-    ledger: Ledger
+    ledger: SqlLedger
     target: Target
     reason: str
     target_token: int
-
-    def acquire(self, owner: str, reason: str, *, lease: float) -> Held:
-        return self.ledger.acquire(owner, reason, lease=lease)
 
     def heartbeat(self, owner: str, token: int, *, lease: float) -> None:
         self.ledger.heartbeat(owner, token, lease=lease)
@@ -70,11 +67,8 @@ class _Both:
         if holder is not None:
             raise TargetLocked(holder)
 
-    def unlock(self, owner: str, token: int) -> None:
-        self.ledger.unlock(owner, token)
 
-
-def _take_ledger(ledger: Ledger, owner: str, reason: str, tell: Callable[[str], None]) -> Held:
+def _take_ledger(ledger: SqlLedger, owner: str, reason: str, tell: Callable[[str], None]) -> Held:
     try:
         return ledger.acquire(owner, reason, lease=LEASE_SECONDS)
     except LockHeld as error:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor
-from deploykit.model import DeploykitError, InconclusiveError, UsageError
-from deploykit.release.instances import one_off
+from deploykit.model import DeploykitError, InconclusiveError, Secret, UsageError
+from deploykit.release.instances import RunnableArtifact, one_off
 from deploykit.release.values import secrets_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.model import Secret
-    from deploykit.release.instances import RunnableArtifact
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
     from deploykit.schema.inspection import Inspection

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploykit.credentials import Redactor
-from deploykit.ledger.interface import LockHeld
-from deploykit.model import DeploykitError, UsageError
+from deploykit.ledger.interface import Held, LockHeld
+from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.release.adopting import Adopted, adopt
 from deploykit.release.build import load_artifact
 from deploykit.release.instances import one_off
@@ -22,8 +22,6 @@ from deploykit.release.warm import Reaped, prune, reap
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from deploykit.ledger.interface import Held
-    from deploykit.model import Secret
     from deploykit.release.surroundings import Surroundings
     from deploykit.targets.interface import OneOffResult
 

@@ -7,21 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploykit.edge.interface import Mark, Server
+from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.model.errors import DeploykitError
 from deploykit.release.instances import WEB
-from deploykit.rollout import Kind
-from deploykit.targets.interface import Instance, InstanceState
+from deploykit.rollout import Action, Kind
+from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.edge.interface import Edge
-    from deploykit.ledger.interface import Ledger, Step
+    from deploykit.ledger.interface import Step
+    from deploykit.ledger.sql import SqlLedger
     from deploykit.release.checks import Checks
     from deploykit.release.spec import ReleaseSpec
-    from deploykit.rollout import Action
-    from deploykit.targets.interface import InstanceSpec, Target
 
 __all__ = ["ReleasePerformer", "Serving"]
 
@@ -49,7 +47,7 @@ class ReleasePerformer:
 
     target: Target
     edge: Edge
-    ledger: Ledger
+    ledger: SqlLedger
     checks: Checks
     serving: Serving
     note: Callable[[str], None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import StaleToken
-from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Secret, UsageError
 from deploykit.model.errors import Cancelled
 from deploykit.release.build import Sources, build_artifact, load_artifact, read_sources
 from deploykit.release.events import report_start, report_to_board
@@ -24,15 +24,13 @@ from deploykit.release.strangers import refuse_strangers
 from deploykit.release.targets_of_rollback import rollback_target, spec_of
 from deploykit.release.values import database_values, read_values, store_values
 from deploykit.release.warm import reap
-from deploykit.rollout import Plan
+from deploykit.rollout import Plan, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deploykit.model import Secret
     from deploykit.release.spec import ReleaseSpec
     from deploykit.release.surroundings import Surroundings
-    from deploykit.rollout import State
 
 __all__ = ["Pipeline"]
 

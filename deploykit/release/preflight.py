@@ -27,8 +27,7 @@ def preflight(around: Surroundings, sources: Sources) -> str:
     """
     environment = around.environment
     if environment is None:
-        msg = "a preflight needs a repository"
-        raise AssertionError(msg)
+        raise AssertionError("a preflight needs a repository")
     checks: dict[str, Callable[[Surroundings, Sources], list[Problem]]] = {
         "clean-tree": _clean_tree,
         "version-tag": _version_tag,

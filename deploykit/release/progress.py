@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from deploykit.release.reporter import Stage
+from deploykit.release.reporter import Stage, Stages
 from deploykit.rollout import Action, Observation, Result
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from deploykit.release.reporter import Stages
 
 __all__ = ["StageProgress"]
 

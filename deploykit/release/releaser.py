@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.release.locking import environment_lock
 from deploykit.release.pipeline import Pipeline
-from deploykit.release.reporter import Stages
+from deploykit.release.reporter import ReleaseReport, Reporter, Stages
 from deploykit.release.signals import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploykit.release.reporter import ReleaseReport, Reporter
     from deploykit.release.surroundings import Surroundings
 
 __all__ = ["Releaser"]

@@ -24,7 +24,7 @@ def revise(root: Path, *, message: str, mode: str, database: str = "") -> Mappin
     embedded one is started. Raises DeploykitError.
     """
     from deploykit.schema.scratch import scratch_database
-    from deploykit.settings import load
+    from deploykit.settings.loader import load
 
     settings = load(root).settings
     if not settings.database.migrations:

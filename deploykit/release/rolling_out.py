@@ -6,23 +6,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.release.checks import Checks
-from deploykit.release.instances import instance_names, instance_specs
+from deploykit.release.instances import Runnable, instance_names, instance_specs
 from deploykit.release.performer import ReleasePerformer, Serving
 from deploykit.release.progress import StageProgress
 from deploykit.release.rollout_plan import make_plan
 from deploykit.release.values import secrets_in
 from deploykit.release.warm import prune
-from deploykit.rollout import Engine, Plan
+from deploykit.rollout import Engine, Plan, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.model import DeploykitError
-    from deploykit.release.instances import Runnable
     from deploykit.release.journal import ReleaseJournal
     from deploykit.release.reporter import Stages
     from deploykit.release.surroundings import Surroundings
-    from deploykit.rollout import State
 
 __all__ = ["RollingOut"]
 

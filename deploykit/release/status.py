@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deploykit.model import ReleaseOutcome
+from deploykit.model import ReleaseOutcome, ReleaseRecord
 from deploykit.release.owner import Owner
 from deploykit.release.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deploykit.ledger.interface import Held
-    from deploykit.model import ReleaseRecord
     from deploykit.release.adopting import Running
     from deploykit.release.surroundings import Surroundings
 

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING
 from deploykit.model.errors import UsageError
 from deploykit.process.cancellation import Cancellation
 from deploykit.process.files import write_atomically
-from deploykit.release.places import Remembered, recall, remember
-from deploykit.settings import load
+from deploykit.release.places import Place, Remembered, recall, remember
+from deploykit.settings.loader import load
 from deploykit.settings.paths import StatePaths, state_home
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.edge.interface import Edge
-    from deploykit.ledger.interface import Ledger
-    from deploykit.process.supervisor.interface import Supervising
-    from deploykit.release.places import Place
+    from deploykit.ledger.sql import SqlLedger
+    from deploykit.process.supervisor.client import Supervisor
     from deploykit.settings.loader import Loaded
     from deploykit.settings.models import Environment
     from deploykit.targets.embedded import EmbeddedPostgres
@@ -51,7 +50,7 @@ class Surroundings:
     """Of the command. Where nobody listens to signals it never comes."""
 
     @cached_property
-    def supervisor(self) -> Supervising:
+    def supervisor(self) -> Supervisor:
         from deploykit.process.supervisor.client import Supervisor
 
         return Supervisor(self.paths.supervisor)
@@ -101,8 +100,8 @@ class Surroundings:
         return EmbeddedPostgres(self.paths, self.supervisor, wait=self.cancellation.wait)
 
     @cached_property
-    def ledger(self) -> Ledger:
-        from deploykit.ledger import open_ledger
+    def ledger(self) -> SqlLedger:
+        from deploykit.ledger.sql import open_ledger
 
         ledger = open_ledger(self._ledger_place(), app=self.app, environment=self.name)
         weakref.finalize(self, ledger.close)  # at the end of a command at the latest: SQLite then leaves one file

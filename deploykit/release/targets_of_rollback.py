@@ -9,7 +9,7 @@ from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Usage
 from deploykit.release.spec import ReleaseSpec
 
 if TYPE_CHECKING:
-    from deploykit.ledger.interface import Ledger
+    from deploykit.ledger.sql import SqlLedger
 
 __all__ = ["rollback_target", "spec_of"]
 
@@ -17,7 +17,7 @@ _GOOD = frozenset({ReleaseOutcome.DONE, ReleaseOutcome.ROLLED_BACK})
 _LOOKED_AT = 1_000
 
 
-def rollback_target(ledger: Ledger, environment: str, to: str) -> ReleaseRecord:
+def rollback_target(ledger: SqlLedger, environment: str, to: str) -> ReleaseRecord:
     """The release before the live one, or the newest good one that is `to` (a version or a release's id).
 
     Raises UsageError when nothing is live, nothing was before, or there is no such release.
@@ -52,7 +52,7 @@ def rollback_target(ledger: Ledger, environment: str, to: str) -> ReleaseRecord:
     return named[0]
 
 
-def spec_of(ledger: Ledger, record: ReleaseRecord, environment: str) -> ReleaseSpec:
+def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> ReleaseSpec:
     """How that release is run, as its journal has it. Raises DeploykitError when it was killed before that was written."""
     for step in reversed(ledger.steps(record.id)):
         if step.name == "plan" and step.state is StepState.DONE:

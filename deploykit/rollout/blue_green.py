@@ -85,14 +85,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not self.candidate:
-            msg = "a rollout needs at least one instance of the new version"
-            raise ValueError(msg)
+            raise ValueError("a rollout needs at least one instance of the new version")
         if set(self.candidate) & (set(self.stable) | set(self.older)):
-            msg = "an instance can't be both new and old"
-            raise ValueError(msg)
+            raise ValueError("an instance can't be both new and old")
         if not 1 <= self.weight <= 256:
-            msg = "a weight is 1 to 256"
-            raise ValueError(msg)
+            raise ValueError("a weight is 1 to 256")
 
     def as_json(self) -> dict[str, Any]:
         return {

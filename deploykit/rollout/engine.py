@@ -97,8 +97,7 @@ class Engine:
         shielded = False
         while not state.ended:
             if state.pending is None:  # pragma: no cover - begin() and decide() always ask for something
-                msg = f"the rollout stands still in phase {state.phase.value}"
-                raise AssertionError(msg)
+                raise AssertionError(f"the rollout stands still in phase {state.phase.value}")
             if (state.aborting or state.past_verdict) and not shielded:
                 self._shield()
                 shielded = True
@@ -141,8 +140,7 @@ class Engine:
             return state
         pending = state.pending
         if pending is None:  # pragma: no cover - as in _loop
-            msg = f"the rollout stands still in phase {state.phase.value}"
-            raise AssertionError(msg)
+            raise AssertionError(f"the rollout stands still in phase {state.phase.value}")
         observation = Observation(action=pending.name, result=Result.CANCELLED, reason=reason)
         self._journal.result(self._journal.intend(pending), observation)
         self._notice(pending, observation)

@@ -154,7 +154,7 @@ def _emptied(url: str) -> None:
 def _settings(root: Path) -> tuple[str, str, str]:
     """Folder, variable and driver: from [tool.deploykit], else where Alembic has them."""
     from deploykit.model.errors import DeploykitError
-    from deploykit.settings import load
+    from deploykit.settings.loader import load
 
     try:
         database = load(root).settings.database

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import coverage_gate
-from deploykit.gates.interface import WORK_FOLDER
+from deploykit.gates.interface import WORK_FOLDER, Gate, Toolbox
 from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, summary_line, wants_color
 from deploykit.gates.run import PROJECT_GATES, run_gate
 from deploykit.gates.test import TestGate
 from deploykit.gates.verdict_files import read_recorded, record_verdict
-from deploykit.model import Outcome
+from deploykit.model import Outcome, Verdict
 from deploykit.sessions import RUN_VARIABLE
 from deploykit.sessions.toolbox import session_toolbox
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     import nox
 
-    from deploykit.gates.interface import Gate, Toolbox
-    from deploykit.model import Verdict
     from deploykit.settings.models import Settings
 
 __all__ = ["join_security", "run_coverage", "run_session", "run_tests", "say_outcomes"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nox.command import CommandFailed
 
 from deploykit.gates.catalog import project_needs
-from deploykit.gates.project_environment import fill_project_environment, project_key
+from deploykit.gates.project_environment import ProjectNeeds, fill_project_environment, project_key
 from deploykit.gates.run import managed_toolbox
 from deploykit.gates.tools import environment_key, family_of, lock_of
 from deploykit.model import InconclusiveError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import nox
 
     from deploykit.gates.interface import Toolbox
-    from deploykit.gates.project_environment import ProjectNeeds
     from deploykit.settings.models import Settings
 
 __all__ = ["SessionToolbox", "session_toolbox"]

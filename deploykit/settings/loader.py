@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import key_lines, nearest_line
+from deploykit.settings.locate import KeyPath, key_lines, nearest_line
 from deploykit.settings.mistakes import Mistake, SettingsError, from_validation, nearest, settings_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.settings.locate import KeyPath
     from deploykit.settings.models import Environment, Settings
 
 __all__ = ["Loaded", "SettingsError", "load"]

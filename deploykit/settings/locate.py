@@ -148,8 +148,7 @@ class _Scanner:
     def match(self, pattern: re.Pattern[str]) -> int:
         found = pattern.match(self.text, self.at)
         if found is None or (pattern is _BARE_KEY and found.end() == self.at):  # tomllib accepted it, so it matches
-            msg = f"line {self.line()} is not TOML that this scanner knows"
-            raise ValueError(msg)
+            raise ValueError(f"line {self.line()} is not TOML that this scanner knows")
         return found.end()
 
     def skip_space(self) -> None:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import key_lines, nearest_line
+from deploykit.settings.locate import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import ValidationError
 
-    from deploykit.settings.locate import KeyPath
 
 __all__ = ["Mistake", "SettingsError", "from_validation", "nearest", "settings_error"]
 

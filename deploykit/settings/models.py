@@ -171,8 +171,7 @@ class AuditIgnore(Model):
         try:
             dt.date.fromisoformat(value)
         except ValueError:
-            msg = "is not a day of the calendar"
-            raise ValueError(msg) from None
+            raise ValueError("is not a day of the calendar") from None
         return value
 
 

@@ -29,18 +29,17 @@ from urllib.parse import quote
 
 from deploykit.model.errors import DeploykitError, Problem, UsageError
 from deploykit.process.files import flocked
-from deploykit.process.run import run
+from deploykit.process.run import Completed, run
 from deploykit.process.supervisor.daemon.folder import make_private, short_folder
 from deploykit.process.supervisor.daemon.protocol import Refused
-from deploykit.process.supervisor.interface import Program
+from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets import postgres_parts
 from deploykit.targets.logs import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from deploykit.process.run import Completed
-    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+    from deploykit.process.supervisor.client import Supervisor
     from deploykit.settings.paths import StatePaths
 
 __all__ = ["PROGRAM", "EmbeddedPostgres"]
@@ -65,7 +64,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(
-        self, paths: StatePaths, supervisor: Supervising, *, wait: Callable[[float], None] = time.sleep
+        self, paths: StatePaths, supervisor: Supervisor, *, wait: Callable[[float], None] = time.sleep
     ) -> None:
         self._paths = paths
         self._supervisor = supervisor

@@ -10,24 +10,22 @@ import hashlib
 import os
 import sys
 import time
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, Labels, Problem, Secret
 from deploykit.process.supervisor.client import base_interpreter
-from deploykit.process.supervisor.interface import Program
+from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
-from deploykit.targets.interface import Instance, InstanceState, OneOffResult
+from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, LockHolder, OneOff, OneOffResult
 from deploykit.targets.logs import Follower, follow, older, prune, tail
 from deploykit.targets.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
 
-    from deploykit.process.supervisor.interface import ProgramStatus, Supervising
+    from deploykit.process.supervisor.client import Supervisor
     from deploykit.settings.paths import StatePaths
-    from deploykit.targets.interface import InstanceSpec, LockHolder, OneOff
 
 __all__ = ["OneOffTimedOut", "ProcessTarget"]
 
@@ -60,7 +58,7 @@ class ProcessTarget:
         app: str,
         environment: str,
         paths: StatePaths,
-        supervisor: Supervising,
+        supervisor: Supervisor,
         *,
         avoid: Collection[int] = (),
         clock: Callable[[], float] = time.time,

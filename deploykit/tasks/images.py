@@ -106,7 +106,7 @@ def push(_context: Context, json: bool = False) -> int | None:
 def _sources() -> tuple[Settings, GitTree, TagPlan]:
     from deploykit.artifacts.git import read_tree
     from deploykit.artifacts.image.plan import tags_of
-    from deploykit.settings import load
+    from deploykit.settings.loader import load
 
     root = repository()
     settings = load(root).settings

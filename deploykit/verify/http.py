@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 
 if TYPE_CHECKING:
     import http.client
     import socket
     from collections.abc import Callable, Mapping
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["Answer", "Connection", "NoAnswerError", "get", "start_of"]
 
@@ -61,8 +60,7 @@ class Connection:
     def __init__(self, base: str, *, timeout: float, cancellation: Cancellation = NEVER) -> None:
         parts = urlsplit(base)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            msg = f"not the URL of an HTTP server: {base!r}"
-            raise ValueError(msg)
+            raise ValueError(f"not the URL of an HTTP server: {base!r}")
         self._secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port
         self._prefix = parts.path.rstrip("/")

@@ -86,8 +86,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     It is always one of the values. None when there are none; raises ValueError when `share` is not in (0, 1].
     """
     if not 0 < share <= 1:
-        msg = f"a share is above 0 and at most 1: {share}"
-        raise ValueError(msg)
+        raise ValueError(f"a share is above 0 and at most 1: {share}")
     if not values:
         return None
     # 0.07 * 100 is 7.000000000000001: a rounding error must not take the next rank.

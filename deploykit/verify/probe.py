@@ -7,14 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, start_of
 from deploykit.verify.judge import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["PROBES", "ProbePath", "probe"]
 

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import DeploykitError
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["Check", "SmokeFailedError", "SmokeResult", "smoke"]
 

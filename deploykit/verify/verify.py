@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.judge import Judgement, Limits, Sample, judge
 from deploykit.verify.probe import ProbePath, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.process.cancellation import Cancellation
     from deploykit.verify.smoke import Check
 
 __all__ = ["USERS", "TrafficSeen", "Watched", "probe_paths", "verify"]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.process.cancellation import NEVER
+from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.http import Connection, NoAnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deploykit.process.cancellation import Cancellation
 
 __all__ = ["warm"]
 

@@ -375,8 +375,8 @@ def warm_up(folder: Path) -> None:
         "encodings.utf_8_sig",
     ):
         importlib.import_module(name)
-    from deploykit.ledger import open_ledger
-    from deploykit.settings import load
+    from deploykit.ledger.sql import open_ledger
+    from deploykit.settings.loader import load
 
     (folder / "pyproject.toml").write_text('[tool.deploykit]\napp = "warm"\n')
     load(folder)

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from deploykit.ledger import LockHeld, StaleToken, StepState, open_ledger
+from deploykit.ledger.interface import LockHeld, StaleToken, StepState
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, ReleaseOutcome
 
 OWNERS = st.sampled_from(["ann", "bob", "cy"])

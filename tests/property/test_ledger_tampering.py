@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deploykit.ledger import StepState, open_ledger
+from deploykit.ledger.interface import StepState
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, Evidence, Outcome, ReleaseOutcome, Verdict
 
 TABLES = ("entries", "chains", "releases", "steps", "evidence", "timers", "locks")

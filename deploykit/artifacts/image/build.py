@@ -15,10 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from deploykit.artifacts import git
 from deploykit.artifacts.files import canonical, sha256
-from deploykit.artifacts.image.bytecode import compile_tree, same_bytecode, settle
-from deploykit.artifacts.image.context import FOLDER, prepare
-from deploykit.artifacts.image.dockerfile import COMPLETE, Dockerfile, declared_arguments, find_own, render
-from deploykit.artifacts.image.engine import find_docker
+from deploykit.artifacts.image.context import prepare
+from deploykit.artifacts.image.dockerfile import Dockerfile, declared_arguments, find_own, render
+from deploykit.artifacts.image.engine import Docker, find_docker
 from deploykit.artifacts.image.failures import build_failure
 from deploykit.artifacts.image.image import APP_LABEL, BUILD_LABEL, OCI, Image, Recipe, inspect_image
 from deploykit.artifacts.image.secrets import BuildSecrets, secret_files
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.artifacts.git import GitTree
-    from deploykit.artifacts.image.engine import Docker
 
 __all__ = ["build_image", "default_base", "source_url"]
 
@@ -76,11 +74,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
             return replace(found, reused=True, seconds=time.monotonic() - started)
         notes: tuple[str, ...] = ()
         if dockerfile.generated:
-            prepared = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept)
-            notes = prepared.notes
-            complete = _dockerfile(context, recipe, base, compiled=True)
-            if not prepared.project and not recipe.platform and _complete_here(engine, context, base, kept):
-                dockerfile = complete
+            notes = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept)
         job = _Job(
             engine=engine,
             context=context,
@@ -200,24 +194,7 @@ def _platform_of(docker: Docker, image: str) -> str:
         return ""
 
 
-def _complete_here(docker: Docker, context: Path, base: str, kept: Path) -> bool:
-    """Compile a tree that is no package here, where the image's Python runs that; whether it was done.
-
-    A tree that hides some of its files from the build has it compile what is left.
-    """
-    if (context / ".dockerignore").exists() or not same_bytecode(docker, base, kept):
-        return False
-    app = context.with_name(".made")
-    context.rename(app)
-    context.mkdir()
-    (app / FOLDER).rename(context / FOLDER)
-    compile_tree(app, "/app")
-    settle(app)
-    app.rename(context / COMPLETE)
-    return True
-
-
-def _dockerfile(context: Path, recipe: Recipe, base: str, *, compiled: bool = False) -> Dockerfile:
+def _dockerfile(context: Path, recipe: Recipe, base: str) -> Dockerfile:
     own = find_own(context, recipe.dockerfile)
     if own is not None:
         return own
@@ -237,7 +214,6 @@ def _dockerfile(context: Path, recipe: Recipe, base: str, *, compiled: bool = Fa
         port=recipe.port,
         version_variables=variables,
         src=src,
-        compiled=compiled,
     )
 
 

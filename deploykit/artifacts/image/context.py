@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import shutil
 import tomllib
-from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -23,30 +22,21 @@ if TYPE_CHECKING:
 
     from deploykit.artifacts.interpreter import Interpreter
 
-__all__ = ["FOLDER", "Prepared", "prepare", "pylock_lines"]
+__all__ = ["prepare", "pylock_lines"]
 
-FOLDER = ".deploykit"
+_FOLDER = ".deploykit"
 _INSIDE = "/deploykit/dependencies"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """`project` is the project's name, empty where the tree is no package; `notes` are sentences for people."""
-
-    project: str
-    source: str
-    notes: tuple[str, ...]
-
-
-def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Path) -> Prepared:
-    """Write `.deploykit/` into the exported `tree`, which is the kit's own copy.
+def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Path) -> tuple[str, ...]:
+    """Write `.deploykit/` into the exported `tree`, which is the kit's own copy; returns notes, sentences for people.
 
     `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is where
     resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where resolving fails.
     """
-    folder = tree / FOLDER
+    folder = tree / _FOLDER
     if folder.exists():
-        raise UsageError(f"the tree has a {FOLDER} folder of its own", next_step=f"git rm -r --cached {FOLDER}")
+        raise UsageError(f"the tree has a {_FOLDER} folder of its own", next_step=f"git rm -r --cached {_FOLDER}")
     lock = locks.resolve(tree, requirements=requirements, interpreter=interpreter, kept=kept, universal=True)
     given = folder / "dependencies"
     given.mkdir(parents=True)
@@ -68,10 +58,8 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     ignore = tree / ".dockerignore"
     if ignore.is_file():
         with ignore.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n!{FOLDER}\n!{FOLDER}/**\n")
-    return Prepared(
-        project=project, source=lock.source, notes=(lock.message,) if lock.assumed or not lock.source else ()
-    )
+            stream.write(f"\n!{_FOLDER}\n!{_FOLDER}/**\n")
+    return (lock.message,) if lock.assumed or not lock.source else ()
 
 
 def _build_requires(tree: Path) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["COMPLETE", "DEFAULT_PATH", "Dockerfile", "container_argv", "declared_arguments", "find_own", "render"]
+__all__ = ["DEFAULT_PATH", "Dockerfile", "container_argv", "declared_arguments", "find_own", "render"]
 
 DEFAULT_PATH = "docker/Dockerfile"
 _USUAL = (DEFAULT_PATH, "Dockerfile")
@@ -37,22 +37,6 @@ COPY .deploykit/ /deploykit/
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
     python3 /deploykit/inside.py dependencies
 
-@application@
-# The last stage: no compilers, no pip of ours, nothing of the stages above but what was made in them.
-FROM ${BASE_IMAGE}
-ENV PATH=/opt/site/bin:/opt/venv/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin} \\
-    PYTHONPATH=@pythonpath@ VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp PORT=@port@
-COPY --from=dependencies /installed/ /
-WORKDIR /app
-@copied@
-USER 10001:10001
-EXPOSE @port@
-STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD @health@
-CMD @command@
-"""
-
-_COMPILED_THERE = """\
 FROM dependencies AS application
 COPY . /made/app/
 ARG VERSION=0
@@ -60,10 +44,20 @@ ARG SOURCE_DATE_EPOCH=315532800
 ENV @version_variables@
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
     python3 /deploykit/inside.py application
+
+# The last stage: no compilers, no pip of ours, nothing of the stages above but what was made in them.
+FROM ${BASE_IMAGE}
+ENV PATH=/opt/site/bin:/opt/venv/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin} \\
+    PYTHONPATH=@pythonpath@ VIRTUAL_ENV=/opt/venv PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp PORT=@port@
+COPY --from=dependencies /installed/ /
+WORKDIR /app
+COPY --from=application /made/ /
+USER 10001:10001
+EXPOSE @port@
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD @health@
+CMD @command@
 """
-COMPLETE = "made"
-"""The folder of the sources, where they are complete as they are. Not a tar file: to unpack one takes an engine 40 ms longer."""
-_COPIED = "COPY --from=application /made/ /", f"COPY {COMPLETE}/ /app/"
 
 _HEALTH = (
     "import http.client as h, os, sys; "
@@ -113,12 +107,10 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
     port: int,
     version_variables: Sequence[str] = (),
     src: bool = False,
-    compiled: bool = False,
 ) -> Dockerfile:
     """The Dockerfile of a repository without one. `argv` has `{port}` for the port, `health` is a path.
 
     `version_variables` are those by which the build backend is told the version; `src`: the sources lie in `src/`.
-    `compiled`: they are complete as they are, in the folder `COMPLETE`; else the build makes them so.
     """
     variables = " ".join(["DEPLOYKIT_BUILD=1", *(f"{name}=${{VERSION}}" for name in version_variables)])
     blanks = {
@@ -126,8 +118,7 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
         "build_base": build_base or "${BASE_IMAGE}",
         "port": str(port),
         "pythonpath": "/opt/site:/app" + (":/app/src" if src else ""),
-        "application": "" if compiled else _COMPILED_THERE.replace("@version_variables@", variables),
-        "copied": _COPIED[compiled],
+        "version_variables": variables,
         "health": _exec(["/opt/venv/bin/python", "-I", "-S", "-c", _HEALTH.format(path=_quoted(health))]),
         "command": _exec(container_argv(argv, port)),
     }

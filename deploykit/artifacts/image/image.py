@@ -49,7 +49,7 @@ class Recipe:
 class Image:
     """An image in the engine. `id` is its content digest there; `digest` what is deployed: the registry's once it was pushed, else `id`.
 
-    `tags` are its local names, `platform` is `linux/amd64`, `size` bytes, `created` the commit's time (UTC epoch seconds).
+    `tags` are its local names, `platform` is `linux/amd64`, `created` the commit's time (UTC epoch seconds).
     `reused`: it was built before. `warnings` are sentences about the image itself.
     """
 
@@ -58,7 +58,6 @@ class Image:
     tags: tuple[str, ...]
     version: str
     platform: str
-    size: int
     created: float
     labels: Mapping[str, str] = field(default_factory=dict)
     reused: bool = False
@@ -85,7 +84,6 @@ def _image(data: Mapping[str, Any]) -> Image:
         tags=tuple(data.get("RepoTags") or ()),
         version=labels.get(f"{OCI}version", ""),
         platform="/".join(filter(None, (data.get("Os"), data.get("Architecture"), data.get("Variant")))),
-        size=int(data.get("Size") or 0),
         created=_seconds(created),
         labels=labels,
         warnings=tuple(_warnings(config)),

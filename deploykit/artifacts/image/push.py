@@ -13,22 +13,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from deploykit.artifacts.image.credentials import find_credentials
-from deploykit.artifacts.image.registry import Refused, Registry, RegistryError, Unavailable
+from deploykit.artifacts.image.credentials import Credentials, find_credentials
+from deploykit.artifacts.image.registry import Manifest, Refused, Registry, RegistryError, Unavailable
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process.cancellation import NEVER
-from deploykit.process.docker import EngineError, EngineTimedOut, EngineUnreachable
+from deploykit.process.cancellation import NEVER, Cancellation
+from deploykit.process.docker import Engine, EngineError, EngineTimedOut, EngineUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.artifacts.image.credentials import Credentials
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.names import Repository
-    from deploykit.artifacts.image.registry import Manifest
     from deploykit.artifacts.image.tags import Tag
-    from deploykit.process.cancellation import Cancellation
-    from deploykit.process.docker import Engine
 
 __all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure", "reach"]
 

@@ -90,8 +90,7 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     try:
         parsed = Version(version)
     except InvalidVersion as error:
-        msg = f"{version!r} is no version"
-        raise ValueError(msg) from error
+        raise ValueError(f"{version!r} is no version") from error
     versions = () if _no_release(parsed) else map(Version, released)  # only of a release it matters which are newer
     others = [other for other in versions if other != parsed and not other.is_prerelease]
     tags = [_commit_tag(commit, dirty_tree)]

@@ -149,8 +149,7 @@ class Agent:
     def _more(stream: Stream) -> bytes:
         frame = stream.frame()
         if frame is None:
-            msg = "it ended"
-            raise ValueError(msg)
+            raise ValueError("it ended")
         printed_on, piece = frame
         if printed_on == _STANDARD_ERROR:
             raise ValueError(piece.decode("utf-8", "replace").strip())

@@ -11,12 +11,11 @@ from deploykit.edge.docker.agent import FOLDER
 from deploykit.edge.docker.files import BIND, HOLD_CONFIG, HOLD_SOCKET, tar_of_files
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.model import UsageError
-from deploykit.process.docker import EngineError
+from deploykit.process.docker import Engine, EngineError, HostOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.process.docker import Engine, HostOptions
 
 __all__ = ["EdgeContainers", "Proxy"]
 

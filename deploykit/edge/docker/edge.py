@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from deploykit.edge.accesslog import count, parse_line
 from deploykit.edge.config import APP, ConfigOptions, render
 from deploykit.edge.docker.agent import Agent, AgentRuntime
-from deploykit.edge.docker.containers import EdgeContainers
+from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.edge.interface import Mark, Traffic
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from deploykit.edge.docker.containers import Proxy
     from deploykit.edge.state import EdgeState
     from deploykit.process.docker import Engine
 

@@ -8,15 +8,11 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from deploykit.gates.advisories.copy import load_copy
+from deploykit.gates.advisories.copy import AdvisoryCopy, load_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 from deploykit.process.files import replaced
-
-if TYPE_CHECKING:
-    from deploykit.gates.advisories.copy import AdvisoryCopy
 
 __all__ = ["Updated", "update_copy"]
 

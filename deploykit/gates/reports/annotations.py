@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deploykit.gates.reports.words import failing, fingerprints, place, was_judged
-from deploykit.model import Severity
-
-if TYPE_CHECKING:
-    from deploykit.model import Finding, Verdict
+from deploykit.model import Finding, Severity, Verdict
 
 __all__ = ["as_gitlab", "github_commands"]
 

@@ -13,12 +13,11 @@ from deploykit.gates.reports.junit import as_junit
 from deploykit.gates.reports.sarif import as_sarif
 from deploykit.gates.reports.words import was_judged
 from deploykit.gates.verdict_files import prepare_work_folder
-from deploykit.model import UsageError
+from deploykit.model import UsageError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deploykit.model import Verdict
 
 __all__ = ["FORMATS", "check_wish", "publish", "write_report"]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from deploykit.gates.reports.words import fingerprints, place, was_judged
-from deploykit.model import Severity
-
-if TYPE_CHECKING:
-    from deploykit.model import Finding, Verdict
+from deploykit.model import Finding, Severity, Verdict
 
 __all__ = ["as_sarif"]
 

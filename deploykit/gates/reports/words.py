@@ -6,12 +6,11 @@ import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from deploykit.model import Outcome, Severity
+from deploykit.model import Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deploykit.model import Finding, Verdict
 
 __all__ = ["FAILS_FROM", "WHOLE_PROJECT", "failing", "fingerprints", "place", "was_judged"]
 

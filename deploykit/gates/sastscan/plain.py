@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.sastscan.judge import concluded
 from deploykit.gates.sastscan.rules import FAILING, SEVERITIES
 from deploykit.gates.tooling import chunks, parse_json, run_tool, tool_environment
-from deploykit.model import Evidence, Finding, Severity
+from deploykit.model import Evidence, Finding, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from deploykit.gates.interface import GateContext
     from deploykit.gates.sastscan.configuration import Configuration
-    from deploykit.model import Verdict
 
 __all__ = ["interpret", "run_plain"]
 

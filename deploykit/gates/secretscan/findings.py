@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from deploykit.gates.secretscan.filters import allowlisted
 from deploykit.gates.secretscan.formats import FORMATS
-from deploykit.gates.secretscan.lines import find_in_lines
+from deploykit.gates.secretscan.lines import Hit, find_in_lines
 
 if TYPE_CHECKING:
-    from deploykit.gates.secretscan.lines import Hit
     from deploykit.gates.secretscan.rules import Rules
 
 __all__ = ["Secret", "find_secrets", "hash_of"]

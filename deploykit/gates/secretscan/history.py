@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.cache import settings_key
 from deploykit.gates.secretscan.findings import Secret
-from deploykit.gates.secretscan.git import commits, contents, history_changes, is_shallow
+from deploykit.gates.secretscan.git import Change, commits, contents, history_changes, is_shallow
 from deploykit.gates.secretscan.reading import LARGEST
 from deploykit.gates.secretscan.scan import scan_contents
 from deploykit.model import InconclusiveError
@@ -18,7 +18,6 @@ from deploykit.process.files import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploykit.gates.secretscan.git import Change
     from deploykit.gates.secretscan.rules import Rules
 
 __all__ = ["HistoryReport", "Past", "scan_history", "state_path"]

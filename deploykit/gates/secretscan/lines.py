@@ -11,7 +11,7 @@ from deploykit.gates.secretscan.filetype import FileType, file_type
 from deploykit.gates.secretscan.filters import allowlisted, is_likely_id
 from deploykit.gates.secretscan.ini_lines import ini_lines
 from deploykit.gates.secretscan.keywords import keyword_places, keyword_values
-from deploykit.gates.secretscan.tokens import WORD
+from deploykit.gates.secretscan.tokens import WORD, TokenRule
 from deploykit.gates.secretscan.yaml_lines import yaml_lines
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from deploykit.gates.secretscan.entropy import EntropyRule
     from deploykit.gates.secretscan.rules import Rules
-    from deploykit.gates.secretscan.tokens import TokenRule
 
 __all__ = ["Hit", "find_in_lines"]
 

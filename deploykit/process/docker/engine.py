@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from deploykit.process.docker.connection import Connection
 from deploykit.process.docker.errors import EngineConflict, EngineError, EngineNotFound
-from deploykit.process.docker.stream import follow_log, start_command
+from deploykit.process.docker.stream import Stream, follow_log, start_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.process.docker.stream import Stream
 
 __all__ = ["Engine", "HostOptions"]
 

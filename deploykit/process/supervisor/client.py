@@ -19,12 +19,11 @@ from deploykit.process.supervisor.daemon.folder import LOG, make_private, socket
 from deploykit.process.supervisor.daemon.identity import is_same_process
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
 from deploykit.process.supervisor.daemon.state import read_state, status_of
-from deploykit.process.supervisor.interface import ProgramStatus
+from deploykit.process.supervisor.interface import Program, ProgramStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.process.supervisor.interface import Program
 
 __all__ = ["Supervisor", "SupervisorError"]
 
@@ -70,12 +69,23 @@ class Supervisor:
         self.folder = folder.absolute()
         self._socket = socket_path(str(self.folder))
 
-    # ---- Supervising
+    # ---- programs
 
     def start(self, program: Program) -> ProgramStatus:
+        """Start it, or return it as it is when it is alive. The supervisor itself is started when it does not run.
+
+        A program of that name that has ended is started afresh with the new values.
+        Raises DeploykitError when the address in `listen` is taken or the program can't be executed.
+        """
         return _status(self._ask("start", program=_spec(program)))
 
     def replace(self, program: Program, *, ready: float = 0.0) -> ProgramStatus:
+        """Start a second process of a running program with new values (and the same listening socket).
+
+        The old one is not signalled: the new process's own arguments (HAProxy's `-sf PID`) or the caller end it, and
+        at the latest `stop` and `shutdown` do. If the new process ends within `ready` seconds, the old one stays the
+        program's process and DeploykitError is raised. A program that is not alive is started.
+        """
         request = {"op": "replace", "program": _spec(program), "ready": ready}
         before = self.status(program.name)
         for _ in range(_ATTEMPTS):
@@ -90,12 +100,18 @@ class Supervisor:
         raise self._silent()
 
     def keep_alive(self, name: str, *, enabled: bool) -> None:
+        """Change it for a program that is known; one that has ended is started again when enabled.
+
+        Raises DeploykitError when there is no such program.
+        """
         self._ask("keep_alive", name=name, enabled=enabled)
 
-    def signal(self, name: str, number: int) -> None:
-        self._ask("signal", name=name, number=number)
-
     def stop(self, name: str, *, timeout: float | None = None) -> None:
+        """End it (its stop signal, then SIGKILL to its group), forget it, close its socket. Returns when it is gone.
+
+        `timeout` in seconds, before the SIGKILL, is for this once; the program's own `stop_timeout` where None.
+        Nothing happens when there is no such program.
+        """
         if self._records(name):
             self._ask("stop", name=name, timeout=timeout)
 
@@ -114,11 +130,13 @@ class Supervisor:
         raise self._silent()
 
     def pid(self) -> int | None:
+        """The supervisor's own process id, None when it does not run."""
         with contextlib.suppress(_NotRunningError, _BrokenOffError):
             return int(self._exchange({"op": "hello"})["pid"])
         return None
 
     def shutdown(self) -> None:
+        """Stop every program, newest first, and end the supervisor."""
         if self._records() or self.pid() is not None:
             self._ask("shutdown")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Program", "ProgramStatus", "Supervising"]
+__all__ = ["Program", "ProgramStatus"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,48 +56,3 @@ class ProgramStatus:
     @property
     def alive(self) -> bool:
         return self.pid is not None
-
-
-class Supervising(Protocol):
-    """What the targets, the edge and the embedded database ask of a supervisor."""
-
-    def start(self, program: Program) -> ProgramStatus:
-        """Start it, or return it as it is when it is alive. The supervisor itself is started when it does not run.
-
-        A program of that name that has ended is started afresh with the new values.
-        Raises DeploykitError when the address in `listen` is taken or the program can't be executed.
-        """
-
-    def replace(self, program: Program, *, ready: float = 0.0) -> ProgramStatus:
-        """Start a second process of a running program with new values (and the same listening socket).
-
-        The old one is not signalled: the new process's own arguments (HAProxy's `-sf PID`) or the caller end it, and
-        at the latest `stop` and `shutdown` do. If the new process ends within `ready` seconds, the old one stays the
-        program's process and DeploykitError is raised. A program that is not alive is started.
-        """
-
-    def keep_alive(self, name: str, *, enabled: bool) -> None:
-        """Change it for a program that is known; one that has ended is started again when enabled.
-
-        Raises DeploykitError when there is no such program.
-        """
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to its process, not to the group. Raises DeploykitError when it does not run."""
-
-    def stop(self, name: str, *, timeout: float | None = None) -> None:
-        """End it (its stop signal, then SIGKILL to its group), forget it, close its socket. Returns when it is gone.
-
-        `timeout` in seconds, before the SIGKILL, is for this once; the program's own `stop_timeout` where None.
-        Nothing happens when there is no such program.
-        """
-
-    def status(self, name: str) -> ProgramStatus | None: ...
-
-    def programs(self) -> Sequence[ProgramStatus]: ...
-
-    def pid(self) -> int | None:
-        """The supervisor's own process id, None when it does not run."""
-
-    def shutdown(self) -> None:
-        """Stop every program, newest first, and end the supervisor."""

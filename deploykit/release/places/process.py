@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from deploykit.artifacts.store import Store
-from deploykit.model import UsageError
+from deploykit.model import Problem, Secret, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deploykit.artifacts.local import BuildStep
     from deploykit.edge.interface import Edge
-    from deploykit.model import Problem, Secret
     from deploykit.release.build import Sources
     from deploykit.release.instances import RunnableArtifact
     from deploykit.release.surroundings import Surroundings

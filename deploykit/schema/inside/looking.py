@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .changes.operations.declaring import plan
-from .changes.parts import PROGRAMS, Backfill, Block, Change, Comparison, Refused
+from .changes.parts import PROGRAMS, Backfill, Block, Change, Comparison, Refused, Step, Steps
 from .inspecting import pending_revisions, read_current
 from .live.facts import releases
 from .live.gate import reasons
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
     from .changes.look import Look
-    from .changes.parts import Step, Steps
     from .changing import Work
     from .live.session import Session
 

@@ -204,16 +204,14 @@ def _direction(module: ModuleType, name: str, *, elsewhere: bool) -> dict[str, A
     work = getattr(module, name, None)
     if work is None:
         missing = "it has no upgrade()" if name == "upgrade" else None
-        return {"steps": [], "unknown": missing, "irreversible": True}
+        return {"steps": [], "unknown": missing}
     renderer = Renderer(str(module.__file__), elsewhere=elsewhere)
-    irreversible = False
     with contextlib.suppress(NeedsDatabase), recording(renderer):
         try:
             work()
         except NeedsDatabase:
             raise
         except NotImplementedError:
-            irreversible = True
             if name == "upgrade":
                 renderer.doubt("it is not implemented")
         except Exception as error:  # noqa: BLE001 - the application's code may raise anything
@@ -222,7 +220,6 @@ def _direction(module: ModuleType, name: str, *, elsewhere: bool) -> dict[str, A
         "steps": renderer.steps,
         "declared": renderer.declared,
         "unknown": renderer.unknown or None,
-        "irreversible": irreversible,
     }
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
-from deploykit.schema.lint.values import Column, Constraint
-
-if TYPE_CHECKING:
-    from deploykit.schema.lint.values import Action, Key
+from deploykit.schema.lint.values import Action, Column, Constraint, Key
 
 __all__ = ["Catalog", "Index", "Table"]
 

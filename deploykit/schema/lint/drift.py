@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploykit.schema.lint.actions import actions
-from deploykit.schema.lint.catalog import Catalog
+from deploykit.schema.lint.catalog import Catalog, Table
 from deploykit.schema.lint.engine import Script, at
 from deploykit.schema.lint.rules import RULES
-from deploykit.schema.lint.values import shown
+from deploykit.schema.lint.values import Key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deploykit.schema.lint.catalog import Table
     from deploykit.schema.lint.found import Found
     from deploykit.schema.lint.reading import Text
-    from deploykit.schema.lint.values import Key
 
 __all__ = ["drift"]
 

@@ -10,13 +10,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploykit.schema.lint.engine import at
+from deploykit.schema.lint.engine import Script, at
 from deploykit.schema.lint.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deploykit.schema.lint.engine import Script
     from deploykit.schema.lint.found import Found
     from deploykit.schema.lint.reading import Text
     from deploykit.schema.lint.rendered import Step

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from deploykit.schema.lint.actions import actions
 from deploykit.schema.lint.catalog import Catalog
 from deploykit.schema.lint.found import Found
-from deploykit.schema.lint.rules import RULES
+from deploykit.schema.lint.rules import RULES, Rule
 from deploykit.schema.lint.situation import Situation
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from deploykit.schema.lint.reading import Parsed, Text
     from deploykit.schema.lint.rendered import Step
-    from deploykit.schema.lint.rules import Rule
     from deploykit.schema.lint.values import Action, Key
 
 __all__ = ["Engine", "Script", "Statement", "at", "statements_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError
@@ -14,7 +14,6 @@ from deploykit.schema.lint.rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from deploykit.schema.lint.found import Found
     from deploykit.schema.lint.rendered import Revision

@@ -15,7 +15,7 @@ from deploykit.schema.lint.drift import drift
 from deploykit.schema.lint.elsewhere import ANY_DATABASE, note, plain, readable, unread
 from deploykit.schema.lint.engine import Engine, Script, statements_of
 from deploykit.schema.lint.history import downgrades, edits, heads, phases
-from deploykit.schema.lint.reading import read_texts
+from deploykit.schema.lint.reading import Text, read_texts
 from deploykit.schema.lint.rendered import Rendered, Revision, Step, chosen, parse_rendering
 from deploykit.schema.lint.rules import RULES
 from deploykit.schema.lint.squawk import ask_squawk, merged
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from deploykit.schema.lint.found import Found
-    from deploykit.schema.lint.reading import Text
 
     Renderer = Callable[["Options"], Rendered]
     Reader = Callable[[Sequence[str], str], tuple[list[Text], str]]

@@ -42,7 +42,6 @@ class Direction:
     steps: tuple[Step, ...] = ()
     declared: tuple[Declared, ...] = ()
     unknown: str = ""
-    irreversible: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +113,6 @@ def _direction(item: Mapping[str, Any]) -> Direction:
             for each in item.get("declared", ())
         ),
         unknown=item["unknown"] or "",
-        irreversible=bool(item["irreversible"]),
     )
 
 

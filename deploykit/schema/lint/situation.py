@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deploykit.schema.lint.values import stronger
+from deploykit.schema.lint.values import Action, Key, Mode, stronger
 
 if TYPE_CHECKING:
     from deploykit.schema.lint.catalog import Catalog
-    from deploykit.schema.lint.values import Action, Key, Mode
 
 __all__ = ["Situation"]
 

@@ -13,8 +13,8 @@ import time
 from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError
-from deploykit.process.docker import EngineConflict, EngineError
+from deploykit.model import DeploykitError, Secret
+from deploykit.process.docker import Engine, EngineConflict, EngineError
 from deploykit.targets.docker.containers import (
     LOG_CONFIG,
     Limits,
@@ -23,14 +23,11 @@ from deploykit.targets.docker.containers import (
     user_numbers,
     with_secrets,
 )
-from deploykit.targets.docker.names import PREFIX, Kind
+from deploykit.targets.docker.names import PREFIX, Kind, Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.model import Secret
-    from deploykit.process.docker import Engine
-    from deploykit.targets.docker.names import Names
 
 __all__ = ["Accessory", "AccessoryState", "accessories", "ensure_accessory", "missing_image"]
 

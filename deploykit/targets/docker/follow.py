@@ -9,12 +9,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import timed_lines
+from deploykit.process.docker import Engine, Stream, timed_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from deploykit.process.docker import Engine, Stream
 
 __all__ = ["follow"]
 

@@ -17,15 +17,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import EngineConflict, EngineNotFound
-from deploykit.targets.docker.names import PREFIX, Kind
+from deploykit.process.docker import Engine, EngineConflict, EngineNotFound
+from deploykit.targets.docker.names import PREFIX, Kind, Names
 from deploykit.targets.interface import LockHolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploykit.process.docker import Engine
-    from deploykit.targets.docker.names import Names
 
 __all__ = ["EngineLock"]
 

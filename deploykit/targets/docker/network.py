@@ -14,14 +14,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import EngineError
-from deploykit.targets.docker.names import PREFIX, Kind
+from deploykit.process.docker import Engine, EngineError
+from deploykit.targets.docker.names import PREFIX, Kind, Names
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from deploykit.process.docker import Engine
-    from deploykit.targets.docker.names import Names
 
 __all__ = ["ADDRESS_LABEL", "AppNetwork"]
 

@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError
-from deploykit.process.docker import LineReader
+from deploykit.process.docker import Engine, LineReader
 from deploykit.targets.docker.containers import exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploykit.process.docker import Engine
 
 __all__ = ["run_to_end"]
 

@@ -17,8 +17,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Problem, UsageError
-from deploykit.process.docker import EngineConflict, EngineError, EngineNotFound, LineReader
-from deploykit.targets.docker.accessories import accessories, ensure_accessory, missing_image
+from deploykit.process.docker import Engine, EngineConflict, EngineError, EngineNotFound, HostOptions, LineReader
+from deploykit.targets.docker.accessories import Accessory, AccessoryState, accessories, ensure_accessory, missing_image
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
@@ -41,14 +41,11 @@ from deploykit.targets.docker.lock import EngineLock
 from deploykit.targets.docker.names import PREFIX, Kind, Names
 from deploykit.targets.docker.network import ADDRESS_LABEL, AppNetwork
 from deploykit.targets.docker.oneoff import run_to_end
-from deploykit.targets.interface import OneOffResult
+from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff, OneOffResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from deploykit.process.docker import Engine, HostOptions
-    from deploykit.targets.docker.accessories import Accessory, AccessoryState
-    from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff
 
 __all__ = ["DockerTarget"]
 

@@ -12,7 +12,9 @@ from types import MappingProxyType
 
 import pytest
 
-from deploykit.ledger import Heartbeat, LockHeld, StaleToken, StepState, hold, open_ledger
+from deploykit.ledger.interface import LockHeld, StaleToken, StepState
+from deploykit.ledger.lease import Heartbeat
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import (
     DeploykitError,
     Evidence,
@@ -359,14 +361,17 @@ class LedgerContract:
         ledger.heartbeat("ann", token, lease=10)
         assert ledger.holder().expires_at == until
 
-    def test_the_lock_is_kept_while_the_work_goes_on_and_given_back_after(self, ledger, reopen):
+    def test_the_lock_is_kept_while_the_work_goes_on(self, ledger, reopen):
         timed = reopen(environment="live", clock=None)
-        with hold(timed, "ann", "release", lease=0.9) as held:
+        held, lost = timed.acquire("ann", "release", lease=0.9), []
+        with Heartbeat(timed, held, lease=0.9, lost=lost.append):
             beaten = threading.Event()
             while timed.holder().heartbeat_at <= held.acquired_at:
                 assert not beaten.wait(0.02)
             with pytest.raises(LockHeld):
                 timed.acquire("bob", "release", lease=1)
+        assert lost == []
+        timed.unlock("ann", held.token)
         assert timed.holder() is None
         assert timed.check() == []
 
@@ -380,10 +385,9 @@ class LedgerContract:
             heard.set()
 
         ledger.break_lock("bob", "gone")
-        with Heartbeat(ledger, held, lease=0.06, lost=_lost) as heart:
+        with Heartbeat(ledger, held, lease=0.06, lost=_lost):
             assert heard.wait(10)
         assert [type(error) for error in told] == [StaleToken]
-        assert heart.error is told[0]
 
     # Chain
 

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING
 from fake_place import FakePlace, State
 from writes import WatchedLedger, Writes
 
-from deploykit.ledger import open_ledger
-from deploykit.ledger.sql import SqlLedger
+from deploykit.ledger.sql import SqlLedger, open_ledger
 from deploykit.model import DeploykitError
 from deploykit.release.owner import Owner
 from deploykit.release.releaser import Releaser
 from deploykit.release.status import read_status
 from deploykit.release.surroundings import Surroundings
-from deploykit.settings import load
+from deploykit.settings.loader import load
 from deploykit.settings.paths import StatePaths
 from tests.shared.reporters import SilentReporter
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploykit.artifacts.git import tree_of
-from deploykit.gates import run_gate
+from deploykit.gates.run import run_gate
 from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploykit.gates import read_verdict
+from deploykit.gates.verdict_files import read_verdict
 from deploykit.sessions.hook import main
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploykit.ledger import open_ledger
 from deploykit.ledger.database import open_database
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, UsageError
 
 _PATH = Path(__file__).parents[1] / "contracts" / "ledger_contract.py"

@@ -8,11 +8,13 @@ import time
 
 import pytest
 
-from deploykit.ledger import LockHeld, open_ledger
+from deploykit.ledger.interface import LockHeld
+from deploykit.ledger.sql import open_ledger
 
 _OPEN = """
 import sys
-from deploykit.ledger import LockHeld, open_ledger
+from deploykit.ledger.interface import LockHeld
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError
 where = sys.argv[1]
 def ready():

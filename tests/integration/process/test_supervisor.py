@@ -153,19 +153,6 @@ def test_keeping_alive_can_be_turned_on_and_off(supervisor, program, until):
 def test_keeping_alive_what_is_not_known_is_an_error(supervisor, program):
     with pytest.raises(SupervisorError, match="there is no program web"):
         supervisor.keep_alive("web", enabled=True)
-    with pytest.raises(SupervisorError, match="web does not run"):
-        supervisor.signal("web", signal.SIGHUP)
-
-
-def test_a_signal_reaches_the_process(supervisor, program, until):
-    one = program(
-        "web",
-        "import signal; signal.signal(signal.SIGUSR1, lambda *_: print('seen'))\nprint('up')\nwhile True: signal.pause()",
-    )
-    supervisor.start(one)
-    until(lambda: "up" in log_of(one))
-    supervisor.signal("web", signal.SIGUSR1)
-    until(lambda: "seen" in log_of(one))
 
 
 def test_a_stop_returns_when_the_program_is_gone(supervisor, program):

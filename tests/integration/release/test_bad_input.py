@@ -136,7 +136,7 @@ def evidence_of(outcome: str) -> Callable[[Place], None]:
 
 
 def locked_by_hand(place: Place) -> None:
-    from deploykit.ledger import open_ledger
+    from deploykit.ledger.sql import open_ledger
     from deploykit.settings.paths import StatePaths
 
     ledger = open_ledger(StatePaths(place.state, "tiny", "local").ledger, app="tiny", environment="local")

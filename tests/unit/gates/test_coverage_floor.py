@@ -7,7 +7,7 @@ import pytest
 from deploykit.gates.catalog import build_gate, coverage_gate
 from deploykit.gates.coverage_floor import Floor, choose_floor
 from deploykit.model import InconclusiveError
-from deploykit.settings import load
+from deploykit.settings.loader import load
 
 TEST = Floor(minimum=60, sessions=("test",))
 BOTH = Floor(minimum=90, sessions=("integration", "test"))

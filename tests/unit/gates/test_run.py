@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploykit.gates import read_verdict, run_gate
+from deploykit.gates.run import run_gate
+from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import Outcome, UsageError
 
 CLEAN = {

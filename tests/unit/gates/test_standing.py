@@ -9,7 +9,7 @@ import time
 import pytest
 
 from deploykit.artifacts.git import tree_of
-from deploykit.gates import run_gate
+from deploykit.gates.run import run_gate
 from deploykit.gates.standing import age, standing
 from deploykit.gates.test import data_fingerprint
 from deploykit.gates.verdict_files import record_verdict, verdict_path

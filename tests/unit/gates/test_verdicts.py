@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from deploykit.gates import join, read_verdict, record_verdict, render
-from deploykit.gates.report import summary_line, wants_color
-from deploykit.gates.verdict_files import read_recorded, verdict_path
+from deploykit.gates.joined import join
+from deploykit.gates.report import render, summary_line, wants_color
+from deploykit.gates.verdict_files import read_recorded, read_verdict, record_verdict, verdict_path
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
 TREE = "a" * 40

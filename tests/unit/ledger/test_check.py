@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from deploykit.ledger import open_ledger
+from deploykit.ledger.sql import open_ledger
 
 INFINITY = float("inf")
 

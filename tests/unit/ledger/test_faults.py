@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from deploykit.ledger import StepState, open_ledger
 from deploykit.ledger.database import Connection
+from deploykit.ledger.interface import StepState
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, UsageError
 
 
@@ -137,7 +138,8 @@ def test_a_file_in_the_folder_s_place_is_named(where):
 
 _AS_SOMEBODY = """
 import os, sys, tempfile
-from deploykit.ledger import StepState, open_ledger
+from deploykit.ledger.interface import StepState
+from deploykit.ledger.sql import open_ledger
 from deploykit.ledger.database import Connection
 from deploykit.model import DeploykitError
 with tempfile.TemporaryDirectory() as folder:  # loads all that is needed, while it can be read

@@ -7,10 +7,8 @@ import pickle
 import subprocess
 import sys
 
-import pytest
-
-from deploykit import ledger as package
-from deploykit.ledger import Held, LockHeld, open_ledger
+from deploykit.ledger.interface import Held, LockHeld
+from deploykit.ledger.sql import open_ledger
 from deploykit.ledger.upgrade import HEAD, MIGRATIONS, REVISIONS, VERSION_TABLE
 
 _MODULES = "import json, sys; print(json.dumps(sorted(sys.modules)))"
@@ -27,8 +25,8 @@ def modules_after(source, *arguments):
     return set(json.loads(done.stdout))
 
 
-def test_importing_the_package_loads_neither_sqlalchemy_nor_alembic():
-    seen = modules_after("import deploykit.ledger")
+def test_importing_the_ledger_loads_neither_sqlalchemy_nor_alembic():
+    seen = modules_after("import deploykit.ledger.sql")
     assert {"sqlalchemy", "alembic"} & seen == set()
 
 
@@ -36,7 +34,7 @@ def test_opening_a_ledger_that_is_up_to_date_asks_one_question_and_loads_neither
     open_ledger(where, app="shop", environment="staging").close()
     source = """
 import sys
-from deploykit.ledger import open_ledger
+from deploykit.ledger.sql import open_ledger
 from deploykit.ledger.database import Connection
 asked, run = [], Connection.run
 Connection.run = lambda self, query: (asked.append(query), run(self, query))[1]
@@ -65,13 +63,6 @@ def test_a_ledger_s_version_is_recorded_in_a_table_of_its_own(where):
     connection = sqlite3.connect(where)
     assert connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchall() == [(HEAD,)]
     connection.close()
-
-
-def test_the_package_offers_what_it_announces():
-    for name in package.__all__:
-        assert getattr(package, name) is not None
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = package.nothing
 
 
 def test_who_holds_the_lock_survives_being_sent_between_processes():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploykit.ledger import open_ledger
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import ReleaseOutcome
 from deploykit.process.cancellation import Cancellation
 

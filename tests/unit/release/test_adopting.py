@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploykit.edge.interface import Server, ServerState
-from deploykit.ledger import open_ledger
+from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, Labels, ReleaseOutcome, UsageError
 from deploykit.release.adopting import adopt, adopt_lines, is_lost, running_releases
 from deploykit.release.instances import SPEC_NOTE

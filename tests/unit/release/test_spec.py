@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from deploykit.release.spec import ReleaseSpec
-from deploykit.settings import load
+from deploykit.settings.loader import load
 
 SETTINGS = """
 [tool.deploykit]

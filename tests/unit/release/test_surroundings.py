@@ -3,7 +3,7 @@ from __future__ import annotations
 import gc
 
 from deploykit.release.surroundings import Surroundings
-from deploykit.settings import StatePaths
+from deploykit.settings.paths import StatePaths
 
 
 def test_the_ledger_is_closed_with_the_last_who_used_it(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deploykit.model import UsageError
-from deploykit.settings import load
+from deploykit.settings.loader import load
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n"
 FASTAPI = "import fastapi\napi: fastapi.FastAPI = fastapi.FastAPI()\n"

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 from deploykit.model import UsageError
-from deploykit.settings import load
-from deploykit.settings.loader import SettingsError
+from deploykit.settings.loader import SettingsError, load
 
 
 def mistakes(root) -> tuple[str, ...]:

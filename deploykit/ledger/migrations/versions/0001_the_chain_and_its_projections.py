@@ -112,5 +112,4 @@ def _append_only() -> None:
 
 
 def downgrade() -> None:
-    msg = "a ledger is never taken back: it is the record"
-    raise NotImplementedError(msg)
+    raise NotImplementedError("a ledger is never taken back: it is the record")

@@ -9,8 +9,8 @@ import time
 
 from .entry import Entry
 from .logs import note
-from .process import fork_gated
-from .protocol import Refused
+from .process import Process, fork_gated
+from .protocol import Connection, Refused
 from .sockets import open_listener
 from .state import status_of, write_state
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .loop import Loop
-    from .process import Process
-    from .protocol import Connection
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0

@@ -51,7 +51,6 @@ class Daemon:
             "replace": self._start_or_replace,
             "stop": self._stop,
             "keep_alive": self._keep_alive,
-            "signal": self._signal,
         }
 
     # ---- life
@@ -207,12 +206,6 @@ class Daemon:
         if entry is None:
             raise Refused("unknown", f"there is no program {request['name']}")
         self.programs.keep_alive(entry, enabled=request["enabled"])
-
-    def _signal(self, _connection: Connection, request: dict[str, Any]) -> None:
-        entry = self.programs.entries.get(request["name"])
-        if entry is None or entry.process is None:
-            raise Refused("unknown", f"{request['name']} does not run")
-        entry.process.kill(request["number"])
 
     # ---- handover
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .blocks import alter, build_index, comment, grant, make_statistics, not_null, use_index, validated
-from .catalog import Column, Constraint, Index
+from .catalog import Column, Constraint, Index, Relation, Statistics
 from .parts import Backfill, Block, Comparison, Refused, Step, Steps
 from .sql import bind, name_for, names_in, quote, rename_in, replace_in, table_name
 from .sync import drop_sync, pair_sync
@@ -17,7 +17,6 @@ from .sync import drop_sync, pair_sync
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .catalog import Relation, Statistics
 
 __all__ = ["Copy", "copy_columns"]
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .catalog import Relation, read_relation, server_version
-from .parts import Table
+from .catalog import Asking, Relation, read_relation, server_version
+from .parts import Change, Table
 from .sql import literal, table_name
-
-if TYPE_CHECKING:
-    from .catalog import Asking
-    from .parts import Change
 
 __all__ = ["Look"]
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..changes.sql import literal, quote, table_name
-from .session import RETRIED, state_of
+from .session import RETRIED, Session, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..changes.parts import Block, Table
-    from .session import Session
 
 __all__ = ["SHORTER", "Blocked", "Limits", "holders", "long_transactions", "perform"]
 

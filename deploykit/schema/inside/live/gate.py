@@ -6,11 +6,10 @@ import os
 from typing import TYPE_CHECKING
 
 from ..changes.sql import literal, table_name
-from .state import SCHEMA
+from .state import SCHEMA, Known, State
 
 if TYPE_CHECKING:
     from .session import Session
-    from .state import Known, State
 
 __all__ = ["OVERRIDE", "Gate", "in_sql", "is_empty", "is_fresh", "knowing", "reasons"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..changes.look import Look
 from ..changes.operations.declaring import plan
-from ..changes.parts import Backfill, Block, Comparison, Refused
+from ..changes.parts import Backfill, Block, Change, Comparison, Refused, Step
 from ..changes.sql import literal
 from .ddl import Limits, perform
 from .gate import OVERRIDE, Gate, is_empty, is_fresh, knowing
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
-    from ..changes.parts import Change, Step
     from .session import Session
 
 __all__ = ["RUN", "Mismatches", "Runner", "only_one"]

@@ -47,7 +47,6 @@ class Progress:
     total: int
     seen: int = 0
     changed: int = 0
-    bad: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def sentence(self) -> str:
@@ -93,9 +92,9 @@ class Walk:
             self._plan()
         self.progress.total = int(self.session.value(f"SELECT total FROM {SCHEMA}.step WHERE {where}") or 0)
         before = self.session.rows(
-            f"SELECT coalesce(sum(seen), 0), coalesce(sum(rows), 0), coalesce(sum(bad), 0) FROM {SCHEMA}.range WHERE {where}"
+            f"SELECT coalesce(sum(seen), 0), coalesce(sum(rows), 0) FROM {SCHEMA}.range WHERE {where}"
         )[0]
-        self.progress.seen, self.progress.changed, self.progress.bad = (int(value) for value in before)
+        self.progress.seen, self.progress.changed = (int(value) for value in before)
         parts: queue.SimpleQueue[tuple[Range, float]] = queue.SimpleQueue()
         ranges = open_ranges(self.session, self.key, self.program, self.number)
         for part in ranges:
@@ -182,13 +181,13 @@ class Walk:
                         first = self._half(session, part, after, end)
                         self.throttle.rest(session, state, time.monotonic() - began)
                         began = time.monotonic()
-                    changed, bad = self._batch(session, part, after, end, size, last=last)
+                    changed = self._batch(session, part, after, end, size, last=last)
                     worked = time.monotonic() - began
                     changed += first
                     after, stuck = end, 0.0
                     if not last:  # which is not full, and says nothing
                         dense = changed >= size * _DENSE
-                    self._note(size if not last else changed, changed, bad)
+                    self._note(size if not last else changed, changed)
                     size = int(
                         min(max(size * min(max(self.pace.batch / worked, 0.5), 2.0), _SMALLEST), self.pace.largest)
                     )
@@ -209,11 +208,10 @@ class Walk:
                 parts.put((replace(part, cursor=after), since))
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - jitter
 
-    def _note(self, seen: int, changed: int, bad: int) -> None:
+    def _note(self, seen: int, changed: int) -> None:
         with self._mutex:
             self.progress.seen += seen
             self.progress.changed += changed
-            self.progress.bad += bad
             if time.monotonic() - self._told > _TELL_SECONDS:
                 self._told = time.monotonic()
                 self.tell(self.progress.sentence())
@@ -239,8 +237,8 @@ class Walk:
 
     def _batch(
         self, session: Session, part: Range, after: tuple[str, ...], end: tuple[str, ...], size: int, *, last: bool
-    ) -> tuple[int, int]:
-        """Do the rows between; the cursor moves in the same transaction. (rows written or compared, those that don't agree)"""
+    ) -> int:
+        """Do the rows between; the cursor moves in the same transaction. How many were written or compared."""
         rows = predicate(self._keys[str(part.table)], after, end)
         cursor = f"cursor = {literal(_json(end))}, done = {'TRUE' if last else 'FALSE'}"
         if isinstance(self.step, Comparison):
@@ -249,7 +247,7 @@ class Walk:
         def counted(written: int) -> str:
             return f"{cursor}, rows = rows + {written}, seen = seen + {written if last else size}"
 
-        return self._write(session, self.step, part, rows, counted), 0
+        return self._write(session, self.step, part, rows, counted)
 
     def _where(self, part: Range) -> str:
         return f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part = {part.part}"
@@ -281,7 +279,7 @@ class Walk:
         sets = ", ".join(f"{quote(name)} = {expression}" for name, expression in step.assignments)
         return f"UPDATE {table_name(part.table)} source SET {sets} WHERE {rows} AND ({step.needing})"
 
-    def _compare(self, session: Session, part: Range, rows: str, cursor: str, where: str) -> tuple[int, int]:
+    def _compare(self, session: Session, part: Range, rows: str, cursor: str, where: str) -> int:
         step = self.step
         assert isinstance(step, Comparison)  # noqa: S101  # nosec B101 - for the type checker
         source = f"{table_name(part.table)} source"
@@ -300,7 +298,7 @@ class Walk:
             session.run(
                 f"UPDATE {SCHEMA}.range SET {cursor}, seen = seen + {seen}, bad = bad + {bad}, checksums = {literal(f'{left} {right}')} WHERE {where}"
             )
-        return int(seen), int(bad)
+        return int(seen)
 
 
 def _json(values: tuple[str, ...]) -> str:

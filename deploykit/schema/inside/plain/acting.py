@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..changes.parts import Refused
-from ..changing import pending_contracts, upgrade_contracts
+from ..changes.parts import Change, Refused
+from ..changing import Work, pending_contracts, upgrade_contracts
 from ..looking import declared, pending_changes, planned
 from ..surroundings import say
 from .performing import PlainRunner, described
@@ -14,8 +14,6 @@ from .performing import PlainRunner, described
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..changes.parts import Change
-    from ..changing import Work
     from ..live.session import Session
     from .plans import Action, Plan
 

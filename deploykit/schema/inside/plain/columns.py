@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..changes.parts import Refused
+from ..changes.parts import Change, Refused
 from ..changes.sql import quote
-from .plans import Plan, default_clause, plans, relaxing, sqlite_sql, sqlite_type, text_literal
-from .shape import column_name, names
+from .plans import Action, Plan, Reading, default_clause, plans, relaxing, sqlite_sql, sqlite_type, text_literal
+from .shape import ColumnText, Shape, column_name, names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from ..changes.parts import Change
-    from .plans import Action, Reading
-    from .shape import ColumnText, Shape
 
 
 def _copy(  # noqa: PLR0913 - by keyword

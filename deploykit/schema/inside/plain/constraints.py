@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..changes.sql import quote
-from .plans import Plan, column_list, plans, sqlite_sql
+from .plans import Action, Plan, Reading, column_list, plans, sqlite_sql
 from .shape import names
 
 if TYPE_CHECKING:
     from ..changes.parts import Change
-    from .plans import Action, Reading
 
 
 def _in_phase(change: Change, *actions: Action) -> Plan:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..changes.parts import Change, Refused
 from ..changes.sql import quote
-from .plans import Plan, make_plan, text_literal
+from .plans import Action, Plan, make_plan, text_literal
 from .shape import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..live.session import Session
-    from .plans import Action
 
 __all__ = ["TABLE", "PlainKnown", "PlainRunner", "described"]
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ..changes.parts import Refused
+from ..changes.parts import Change, Refused
 from ..changes.sql import quote
-from .plans import Plan, column_list, plans, relaxing, sqlite_sql, sqlite_type
-from .shape import column_name
+from .plans import Plan, Reading, column_list, plans, relaxing, sqlite_sql, sqlite_type
+from .shape import Shape, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from ..changes.parts import Change
-    from .plans import Reading
-    from .shape import Shape
 
 
 @plans("rename_table")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploykit.schema.lint.rules.rule import Rule
-from deploykit.schema.lint.values import shown
+from deploykit.schema.lint.values import Action, shown
 from deploykit.schema.safety import is_widening
 
 if TYPE_CHECKING:
     from deploykit.schema.lint.situation import Situation
-    from deploykit.schema.lint.values import Action
 
 __all__ = ["RULES"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploykit.schema.lint.rules.rule import Rule
-from deploykit.schema.lint.values import shown
+from deploykit.schema.lint.values import Action, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.schema.lint.situation import Situation
-    from deploykit.schema.lint.values import Action
 
 __all__ = ["RULES"]
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from deploykit.schema.lint.rules import GROUPS
-
-if TYPE_CHECKING:
-    from deploykit.schema.lint.rules import Rule
+from deploykit.schema.lint.rules import GROUPS, Rule
 
 __all__ = ["page"]
 

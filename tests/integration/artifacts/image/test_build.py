@@ -201,12 +201,7 @@ def plain(empty_repo):
     return empty_repo
 
 
-@pytest.mark.parametrize("hides", [False, True], ids=["compiled beside the build", "compiled by the build"])
-def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plain, hides: bool):
-    """By the one who builds where that is as good, and it is copied only; the build does it where files are hidden from it."""
-    if hides:
-        plain.write(".dockerignore", "nothing\n")
-        plain.commit()
+def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plain):
     before = os.umask(0o077)
     try:
         image = build(plain, argv=("python3", "bell.py"))
@@ -219,8 +214,6 @@ def test_sources_that_are_no_package_are_compiled(build, run_image, docker, plai
     assert run_image(image, "ls", "/app/tests") == "broken.py", "tests are not compiled"
     taken = run_image(image, "sh", "-c", "python3 -v -c 'import bell' 2>&1 | grep bell")
     assert "matches /app/bell.py" in taken, "what is compiled is taken, without a look at its source"
-    history = docker.run("history", "--no-trunc", "--format", "{{.CreatedBy}}", image.id).stdout
-    assert ("COPY made/ /app/" in history) is not hides
     fresh = contents(docker, build(plain, argv=("python3", "bell.py"), cached=False))
     assert without_folders(fresh) == without_folders(contents(docker, image)), "the engine dates folders by itself"
 

@@ -32,15 +32,7 @@ def test_the_kits_dockerfile_keeps_the_rules():
     ):
         assert line in stage
     assert "RUN" not in stage
-
-
-def test_sources_that_are_complete_are_only_copied():
-    text = render(base="b", argv=["a"], health="/", port=1, compiled=True).text
-    by_the_build = render(base="b", argv=["a"], health="/", port=1).text
-    before = text[: text.index("# The last")].rstrip()
-    assert before == by_the_build[: by_the_build.index("FROM dependencies AS")].rstrip(), "the same layers"
-    assert "\nWORKDIR /app\nCOPY made/ /app/\n" in last_stage(text), "no layer comes after the sources"
-    assert "RUN" not in last_stage(text)
+    assert "\nWORKDIR /app\nCOPY --from=application /made/ /\n" in stage, "no layer comes after the sources"
 
 
 def test_a_health_path_with_quotes_stays_one_word():

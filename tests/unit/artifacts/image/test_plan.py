@@ -5,7 +5,7 @@ from __future__ import annotations
 from deploykit.artifacts.git import read_tree
 from deploykit.artifacts.image.build import source_url
 from deploykit.artifacts.image.plan import recipe_of, tags_of
-from deploykit.settings import load
+from deploykit.settings.loader import load
 
 
 def names(repo, **options) -> tuple[str, ...]:

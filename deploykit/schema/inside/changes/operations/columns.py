@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..blocks import DOLLAR, alter, comment, fill_null, grant, not_null
 from ..catalog import Column
-from ..parts import Backfill, Block, Comparison, Refused, Steps, Table
+from ..parts import Backfill, Block, Change, Comparison, Refused, Steps, Table
 from ..sql import bind, literal, name_for, names_in, quote, table_name
 from ..sync import drop_sync, fill_sync, function, function_name, install
 from .declaring import declares, make, planner, type_name
 
 if TYPE_CHECKING:
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

@@ -10,17 +10,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..blocks import alter, build_index, drop_index, has_constraint, not_null, unless, use_index, validated
-from ..catalog import column_list
-from ..parts import Block, Comparison, Refused, Step, Steps, Table
+from ..catalog import Relation, column_list
+from ..parts import Block, Change, Comparison, Refused, Step, Steps, Table
 from ..sql import bind, literal, name_for, quote, rename_in, table_name
 from .declaring import declares, make, planner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..catalog import Relation
     from ..look import Look
-    from ..parts import Change
 
 _MOST_ROWS = 10_000
 """PostgreSQL builds an exclusion constraint under a lock that keeps everybody out: so many rows take some 50 ms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..copying import Copy, copy_columns
-from ..parts import Refused, Steps
+from ..parts import Change, Refused, Steps
 from ..sql import quote
 from .declaring import declares, make, planner, type_name
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..blocks import alter, comment, grant, not_null
 from ..crossing import MADE, Crossing
-from ..parts import Backfill, Block, Comparison, Refused, Step, Steps, Table
+from ..parts import Backfill, Block, Change, Comparison, Refused, Step, Steps, Table
 from ..sql import quote, table_name
 from .declaring import declares, make, planner
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..catalog import Relation
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..parts import Change, Refused
+from ..parts import Change, Refused, Steps
 from ..sql import name_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..look import Look
-    from ..parts import Steps
 
 __all__ = ["DECLARATIONS", "PLANNERS", "declares", "make", "plan", "planner", "type_name"]
 

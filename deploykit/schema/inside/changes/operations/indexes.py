@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..blocks import build_index, drop_index
-from ..parts import Block, Refused, Steps
+from ..parts import Block, Change, Refused, Steps
 from ..sql import quote
 from .declaring import declares, make, planner
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from ..catalog import Index, Relation
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

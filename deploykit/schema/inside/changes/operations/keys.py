@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..blocks import DOLLAR, alter, build_index, not_null, use_index
 from ..copying import Copy, copy_columns
-from ..parts import Block, Refused, Step, Steps, Table
+from ..parts import Block, Change, Refused, Step, Steps, Table
 from ..sql import literal, name_for, quote, table_name
 from .declaring import declares, make, planner, type_name
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from ..catalog import Column, Constraint, Relation
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..blocks import alter, fill_null, not_null
-from ..parts import Block, Comparison, Refused, Step, Steps, Table
+from ..parts import Block, Change, Comparison, Refused, Step, Steps, Table
 from ..sql import quote
 from ..sync import drop_sync, fill_sync
 from .declaring import declares, make, planner
 
 if TYPE_CHECKING:
     from ..look import Look
-    from ..parts import Change
 
 
 @declares

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..blocks import DOLLAR, alter, grant, has_constraint, unless
-from ..parts import Block, Refused, Steps, Table
+from ..parts import Block, Change, Refused, Steps, Table
 from ..sql import literal, name_for, one_statement, quote, table_name
 from .declaring import declares, make, planner
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from ..catalog import Relation
     from ..look import Look
-    from ..parts import Change
 
 _SECURITY_INVOKER = 150000
 _RANGE = re.compile(r"\s*FOR\s+VALUES\s+FROM\s*\((.+)\)\s*TO\s*\((.+)\)\s*", re.IGNORECASE | re.DOTALL)

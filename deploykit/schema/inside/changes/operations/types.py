@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..copying import Copy, copy_columns
-from ..parts import Block, Refused, Steps
+from ..parts import Block, Change, Refused, Step, Steps
 from ..sql import literal, quote
 from .declaring import declares, make, planner
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..look import Look
-    from ..parts import Change, Step
 
 
 @declares

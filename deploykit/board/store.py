@@ -69,6 +69,7 @@ class EnvironmentView:
     name: str
     live: ReleaseView | None
     running: tuple[ReleaseView, ...]
+    latest: ReleaseView | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +165,7 @@ def _environment(name: str, releases: Sequence[ReleaseView]) -> EnvironmentView:
         name=name,
         live=ended[-1] if ended else None,
         running=tuple(one for one in reversed(begun) if one.outcome == "running" and newest[one.source] is one),
+        latest=begun[-1] if begun else None,
     )
 
 

@@ -69,6 +69,7 @@ SCENARIOS = {
 def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> Environment:
     """Where all of `before` was released."""
     processes = Processes()
+    monkeypatch.delenv("CI", raising=False)  # there a ledger in a file is refused
     monkeypatch.setattr(Owner, "me", processes.me)
     monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
     monkeypatch.setattr("deploykit.release.build.read_tree", read_tree)

@@ -90,7 +90,7 @@ def test_a_programs_whole_life(loop, supervisor, program, until):
         supervisor.keep_alive("web", enabled=True)
         os.kill(pid, signal.SIGKILL)
         until(lambda: supervisor.status("web").restarts == 1 and supervisor.status("web").alive)
-        supervisor.signal("web", signal.SIGKILL)
+        os.kill(supervisor.status("web").pid, signal.SIGKILL)
         until(lambda: not supervisor.status("web").alive)
         supervisor.keep_alive("web", enabled=False)
         assert supervisor.status("web").exit_code == -9
@@ -109,9 +109,8 @@ def test_what_can_not_be_done_is_refused(loop, supervisor, program):
                 supervisor.start(bad)
         with pytest.raises(SupervisorError, match="can't be started"):
             supervisor.start(program("web", log=supervisor.folder / "socket"))
-        for act in (lambda: supervisor.keep_alive("x", enabled=True), lambda: supervisor.signal("x", 1)):
-            with pytest.raises(SupervisorError):
-                act()
+        with pytest.raises(SupervisorError):
+            supervisor.keep_alive("x", enabled=True)
         folder = supervisor.folder
         assert ask(folder, b"nonsense\n") == ""
         assert ask(folder, b"[]\n") == ""

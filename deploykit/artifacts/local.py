@@ -60,7 +60,7 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
     """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
 
     `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to run
-    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` is told what is waited for; `wait`
+    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for; `wait`
     sleeps for so many seconds, and may raise Cancelled.
 
     Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.

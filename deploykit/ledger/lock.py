@@ -63,7 +63,7 @@ class SqlLock:
     def acquire(self, owner: str, reason: str, *, lease: float) -> Held:
         """Take the lock for `lease` seconds; `token` of the answer is greater than any handed out before.
 
-        A lock whose lease ran out is taken over, which the record shows. Raises LockHeld when somebody has it,
+        A lock whose lease ran out is taken over, which the ledger shows. Raises LockHeld when somebody has it,
         the same owner included: one owner may be two processes.
         """
         with self._write() as journal:
@@ -104,7 +104,7 @@ class SqlLock:
             journal.append("lock.released", {"owner": owner, "token": token})
 
     def break_lock(self, by: str, reason: str) -> Held | None:
-        """Take the lock away from whoever has it, on the record; None when there is none to take."""
+        """Take the lock from its holder and write that into the ledger; None when nobody has it."""
         with self._write() as journal:
             known = self._lock(journal.connection)
             if known is not None:

@@ -97,7 +97,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
 ) -> Pushed:
     """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
 
-    `insecure`: plain HTTP. `note` is told of each new attempt. After `silence` seconds without a word of the engine an
+    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the engine an
     attempt has failed.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError,

@@ -141,7 +141,7 @@ class Engine(Connection):
         return False
 
     def remove_container(self, container: str) -> None:
-        """It is gone when this returns, running or not, with the volumes that have no name, whoever else removes it."""
+        """It is gone when this returns, running or not, with its anonymous volumes, also if another process removes it."""
         deadline = time.monotonic() + _REMOVAL_SECONDS
         while True:
             try:

@@ -100,6 +100,6 @@ def start_command(api: Any, command: str, *, timeout: float | None = None) -> St
 def _checked(response: Any) -> Any:
     if not response.ok:
         with response:
-            _ = response.content  # it says why, and is read by whoever gets the error
+            _ = response.content  # reads the reason, which the error carries
             response.raise_for_status()
     return response

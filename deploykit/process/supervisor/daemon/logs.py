@@ -24,7 +24,7 @@ def note(path: str, message: str) -> None:
 
 
 def rotate(path: str, limit: int) -> None:
-    """Copy a log that has grown past `limit` bytes to `<path>.1` and truncate it: whoever writes it appends."""
+    """Copy a log that has grown past `limit` bytes to `<path>.1` and truncate it; its writer appends."""
     import shutil  # a tenth of a start, and seldom needed
 
     try:

@@ -47,7 +47,7 @@ class Programs:
     # ---- ends
 
     def watch(self, process: Process) -> None:
-        """See the end of an adopted process. Children's ends are told by SIGCHLD."""
+        """See the end of an adopted process. SIGCHLD tells of the ends of children."""
         if process.child:
             return
         if process.pidfd >= 0:

@@ -167,7 +167,7 @@ class Daemon:
         return {"protocol": PROTOCOL, "pid": os.getpid()}
 
     def _programs(self, _connection: Connection, _request: dict[str, Any]) -> list[dict[str, Any]]:
-        self.programs.look()  # an end is told even when its signal is still on the way
+        self.programs.look()  # sees an end even when its signal is still on the way
         return [status_of(entry.record()) for entry in self.programs.entries.values()]
 
     def _shutdown(self, connection: Connection, _request: dict[str, Any]) -> object:

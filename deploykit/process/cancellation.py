@@ -28,7 +28,7 @@ class Cancellation:
         self._asked = threading.Event()
         self._noticed = threading.Event()
         self._why = ""
-        self._shielded = False
+        self._masked = False
         self.reason = ""
         """Why the work was cancelled, once `check` has raised: a cleanup on the way may make another error of it."""
 
@@ -40,14 +40,14 @@ class Cancellation:
 
     def check(self) -> None:
         """Raise Cancelled if that was asked for and may be acted on now."""
-        if self._asked.is_set() and not self._shielded:
+        if self._asked.is_set() and not self._masked:
             self.reason = self._why
             self._noticed.set()
             raise Cancelled(self._why)
 
     def wait(self, seconds: float) -> None:
         """Sleep. Raises Cancelled as soon as `check` would."""
-        if self._shielded:
+        if self._masked:
             time.sleep(seconds)
         elif self._asked.wait(seconds):
             self.check()
@@ -57,7 +57,7 @@ class Cancellation:
 
         What such a thread still does must harm nobody. Raises what `act` raises, and Cancelled.
         """
-        if self._shielded:
+        if self._masked:
             return act()
         self.check()
         done = threading.Event()
@@ -79,22 +79,22 @@ class Cancellation:
         return answers[0]
 
     @property
-    def shielded(self) -> bool:
+    def masked(self) -> bool:
         """Whether nothing acts on a cancellation now."""
-        return self._shielded
+        return self._masked
 
-    def shield(self) -> None:
+    def mask(self) -> None:
         """From now on nothing acts on a cancellation: the work undoes itself, or has to come to its end."""
-        self._shielded = True
+        self._masked = True
         self._noticed.set()
 
-    def unshield(self) -> None:
+    def unmask(self) -> None:
         """Cancellations count again, also one that came meanwhile."""
-        self._shielded = False
+        self._masked = False
         self._noticed.clear()
 
     def noticed(self, seconds: float) -> bool:
-        """Wait until the work has noticed the cancellation, or is shielded from it; False when the time was over first."""
+        """Wait until the work has noticed the cancellation, or is masked from it; False when the time was over first."""
         return self._noticed.wait(seconds)
 
 

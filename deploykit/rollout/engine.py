@@ -56,11 +56,11 @@ class Engine:
         performer: Performer,
         *,
         check: Callable[[], None] = lambda: None,
-        shield: Callable[[], None] = lambda: None,
+        mask: Callable[[], None] = lambda: None,
         notice: Callable[[Action, Observation], None] = lambda _action, _observation: None,
         starting: Callable[[Action], None] = lambda _action: None,
     ) -> None:
-        """`check` is called before each action, and raises Cancelled. `shield` is called once when the rollout starts to undo
+        """`check` is called before each action, and raises Cancelled. `mask` is called once when the rollout starts to undo
         itself or is past its verdict: from then on neither `check` nor an action raises that.
         `starting` and `notice` tell of each action, before and after.
         """
@@ -68,7 +68,7 @@ class Engine:
         self._journal = journal
         self._performer = performer
         self._check = check
-        self._shield = shield
+        self._mask = mask
         self._notice = notice
         self._starting = starting
         self.failure: DeploykitError | None = None
@@ -94,19 +94,19 @@ class Engine:
         return self._loop(self._cancel(self.state(), reason))
 
     def _loop(self, state: State) -> State:
-        shielded = False
+        masked = False
         while not state.ended:
             if state.pending is None:  # pragma: no cover - begin() and decide() always ask for something
                 raise AssertionError(f"the rollout stands still in phase {state.phase.value}")
-            if (state.aborting or state.past_verdict) and not shielded:
-                self._shield()
-                shielded = True
+            if (state.aborting or state.past_verdict) and not masked:
+                self._mask()
+                masked = True
             try:
                 self._check()
                 state = self._step(state, state.pending)
             except Cancelled as cancelled:
-                self._shield()
-                shielded = True
+                self._mask()
+                masked = True
                 # What was done meanwhile is in the journal.
                 state = self._cancel(self.state(), cancelled.reason)
         return state

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.settings.models import Environment, Settings
+    from deploykit.settings.models import EnvironmentSettings, Settings
 
 __all__ = ["Loaded", "SettingsError", "load"]
 
@@ -49,7 +49,7 @@ class Loaded:
         """Whether the file says it; otherwise it was found or is a default."""
         return (*TABLE, *key_path.split(".")) in key_lines(self.text)
 
-    def environment(self, name: str) -> Environment:
+    def environment(self, name: str) -> EnvironmentSettings:
         """The settings of one environment. Raises UsageError with the names that there are."""
         environments = self.settings.environments
         if (found := environments.get(name)) is not None:

@@ -21,7 +21,7 @@ __all__ = [
     "Contract",
     "Coverage",
     "Database",
-    "Environment",
+    "EnvironmentSettings",
     "Image",
     "LicenceAccepted",
     "Licences",
@@ -133,7 +133,7 @@ class Thresholds(Model):
     """Seconds to watch users' traffic for before probes make up what is missing."""
 
 
-class Environment(Model):
+class EnvironmentSettings(Model):
     target: Literal["process", "docker", "kubernetes", "swarm"] = "docker"
     strategy: Literal["blue-green", "rolling", "canary"] = "blue-green"
     branch: str = ""
@@ -412,7 +412,7 @@ class Settings(Model):
     app: Name
     service: Service = Service()
     database: Database = Database()
-    environments: dict[Name, Environment] = Field(default_factory=dict)
+    environments: dict[Name, EnvironmentSettings] = Field(default_factory=dict)
     security: Security = Security()
     coverage: Coverage = Coverage()
     tests: Tests = Tests()

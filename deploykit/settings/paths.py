@@ -51,6 +51,11 @@ class StatePaths:
         return self.root / "edge"
 
     @property
+    def values(self) -> Path:
+        """Folder of the application's variables, one file for each release, readable by its owner only."""
+        return self.root / "values"
+
+    @property
     def database(self) -> Path:
         """Folder of the embedded database server. Shared by all that is released to this environment."""
         return self.root / "database"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deploykit.tasks.command import command, environment, print_json, repository
+from deploykit.tasks.command import command, open_from_here, print_json, repository
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,14 +39,17 @@ def _act(
     locked: bool = False,
 ) -> tuple[Mapping[str, Any], str]:
     """The answer, and the environment's name."""
-    from deploykit.release.changing import change, change_options
+    from deploykit.release.database.changes import change
+    from deploykit.release.database.facts import change_options
 
-    around = environment(env, sources=sources)
+    environment = open_from_here(env, sources=sources)
     merged = {
-        **change_options(around, **options.get("pace", {})),
+        **change_options(environment, **options.get("pace", {})),
         **{key: value for key, value in options.items() if key != "pace"},
     }
-    return change(around, action, merged, sources=sources, locked=locked, tell=_teller(json=json)), around.name
+    return change(
+        environment, action, merged, sources=sources, locked=locked, tell=_teller(json=json)
+    ), environment.name
 
 
 @command(help={"env": _ENV, "json": _JSON})
@@ -85,7 +88,7 @@ def plan(
 @command(help={"env": _ENV, "sql": _SQL, "json": _JSON})
 def expand(_context: Context, env: str | None = None, sql: bool = False, json: bool = False) -> int | None:
     """Apply what is pending, except contracts, and release nothing."""
-    from deploykit.release.expanding import expand_now
+    from deploykit.release.database.expand import expand_now
     from deploykit.tasks.changes_shown import plan_sql
 
     if sql:
@@ -93,12 +96,12 @@ def expand(_context: Context, env: str | None = None, sql: bool = False, json: b
         for line in plan_sql(answer, programs=("expand",)):
             print(line)
         return None
-    around = environment(env, sources=True)
-    done = expand_now(around, _teller(json=json))
+    environment = open_from_here(env, sources=True)
+    done = expand_now(environment, _teller(json=json))
     if json:
         print_json(done)
         return None
-    print(f"{done['note']}; next: invoke db.status --env {around.name}")
+    print(f"{done['note']}; next: invoke db.status --env {environment.name}")
     return None
 
 
@@ -216,7 +219,8 @@ def contract(
     _context: Context, env: str | None = None, override: str = "", sql: bool = False, json: bool = False
 ) -> int | None:
     """End old shapes. Refused while anything may still need them."""
-    from deploykit.release.changing import facts, take_restore_point
+    from deploykit.release.database.changes import take_restore_point
+    from deploykit.release.database.facts import facts
     from deploykit.tasks.changes_shown import plan_sql
 
     if sql:
@@ -224,8 +228,8 @@ def contract(
         for line in plan_sql(answer, programs=("contract",)):
             print(line)
         return None
-    around = environment(env, sources=True)
-    known = {**facts(around), "restore_point": take_restore_point(around)}
+    environment = open_from_here(env, sources=True)
+    known = {**facts(environment), "restore_point": take_restore_point(environment)}
     answer, name = _act("contract", env, {"override": override, "facts": known}, json=json, sources=True, locked=True)
     if json:
         print_json(answer)
@@ -292,7 +296,7 @@ def revision(
     For example: invoke db.revision -m "Prices are decimal" --autogenerate
     """
     from deploykit.model import UsageError
-    from deploykit.release.revising import revise
+    from deploykit.release.database.revision import revise
 
     if not message.strip():
         raise UsageError("say what the revision is about", next_step='invoke db.revision -m "…"')

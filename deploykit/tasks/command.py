@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from invoke.parser.argument import Argument
 
     from deploykit.model import DeploykitError
-    from deploykit.release.surroundings import Surroundings
+    from deploykit.release.environment import Environment
 
-__all__ = ["BROKEN_PIPE", "command", "environment", "hang_up", "print_json", "repository", "say"]
+__all__ = ["BROKEN_PIPE", "command", "hang_up", "open_from_here", "print_json", "repository", "say"]
 
 BROKEN_PIPE = 141
 """What a shell says of a program that was ended by SIGPIPE."""
@@ -145,10 +145,11 @@ def repository() -> Path:
     return present
 
 
-def environment(name: str | None, app: str | None = None, *, sources: bool = False) -> Surroundings:
-    from deploykit.release.surroundings import open_surroundings
+def open_from_here(name: str | None, app: str | None = None, *, sources: bool = False) -> Environment:
+    """The environment `name` of the app in the present folder, or of `app`. `sources`: they must be there."""
+    from deploykit.release.environment import open_environment
 
-    return open_surroundings(repository(), name, app=app or "", sources=sources)
+    return open_environment(repository(), name, app=app or "", sources=sources)
 
 
 def print_json(value: Any) -> None:

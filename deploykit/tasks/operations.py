@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, environment, print_json, repository
+from deploykit.tasks.command import command, open_from_here, print_json, repository
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -20,9 +20,9 @@ _JSON = "one JSON object on standard output"
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def status(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
     """What is live, what runs, who holds the lock."""
-    from deploykit.release.status import read_status, status_lines
+    from deploykit.release.queries.status import read_status, status_lines
 
-    found = read_status(environment(env, app))
+    found = read_status(open_from_here(env, app))
     if json:
         print_json(found.as_json())
         return None
@@ -44,22 +44,22 @@ def history(
     _context: Context, env: str | None = None, app: str = "", check: bool = False, limit: int = 20, json: bool = False
 ) -> int | None:
     """The releases of an environment; --check proves that the record is whole."""
-    from deploykit.release.history import check_history, history_lines, read_history
+    from deploykit.release.queries.history import check_history, history_lines, read_history
 
-    around = environment(env, app)
+    environment = open_from_here(env, app)
     if check:
-        checked = check_history(around)
+        checked = check_history(environment)
         if json:
             print_json(checked.as_json())
         else:
             for line in checked.lines(sys.stdout):
                 print(line)
         return checked.exit_code
-    records = read_history(around, limit)
+    records = read_history(environment, limit)
     if json:
         print_json(records)
         return None
-    for line in history_lines(records, around.name, sys.stdout):
+    for line in history_lines(records, environment.name, sys.stdout):
         print(line)
     return None
 
@@ -67,9 +67,9 @@ def history(
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def verify(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
     """Judge what is live now: health, smoke checks, labelled probes."""
-    from deploykit.release.verification import verify_live
+    from deploykit.release.queries.verify import verify_live
 
-    verified = verify_live(environment(env, app))
+    verified = verify_live(open_from_here(env, app))
     if json:
         print_json(verified.as_json())
     else:
@@ -81,16 +81,16 @@ def verify(_context: Context, env: str | None = None, app: str = "", json: bool 
 @command(help={"env": "the environment whose lock and settings count", "json": _JSON})
 def build(_context: Context, env: str = "local", json: bool = False) -> int | None:
     """Build the artefact of the present tree, and release nothing."""
-    from deploykit.release.build import build_artifact, read_sources
+    from deploykit.release.environment.versions import present_sources
 
-    around = environment(env, sources=True)
-    sources = read_sources(around)
-    built = build_artifact(around, sources, [])
+    environment = open_from_here(env, sources=True)
+    sources = present_sources(environment)
+    built = environment.hosting.build(sources, [])
     if json:
         print_json({"version": sources.version, "tree": sources.tree.tree, **built})
     else:
         print(f"{sources.version} is built: {built['digest']} ({built['note']})")
-        print(f"  next: invoke release --env {around.name}")
+        print(f"  next: invoke release --env {environment.name}")
     return None
 
 
@@ -112,14 +112,14 @@ def logs(
     process: str = "",
 ) -> int | None:
     """What the app's running instances print."""
-    from deploykit.release.operate import follow_logs, read_logs
+    from deploykit.release.queries.logs import follow_logs, read_logs
 
-    around = environment(env, app)
-    for name, line in read_logs(around, lines, process):
+    environment = open_from_here(env, app)
+    for name, line in read_logs(environment, lines, process):
         print(f"{name} | {line}")
     if follow:
         try:
-            for name, line in follow_logs(around, process):
+            for name, line in follow_logs(environment, process):
                 print(f"{name} | {line}", flush=True)
         except KeyboardInterrupt:
             return None
@@ -139,7 +139,7 @@ def execute(_context: Context, run: str, env: str | None = None, app: str = "") 
     import shlex
 
     from deploykit.model import UsageError
-    from deploykit.release.operate import run_in_live
+    from deploykit.release.queries.run_command import run_in_live
 
     try:
         argv = shlex.split(run)
@@ -147,7 +147,7 @@ def execute(_context: Context, run: str, env: str | None = None, app: str = "") 
         raise UsageError(f"the command can't be split into words: {error}", next_step="check its quotes") from None
     if not argv:
         raise UsageError("there is no command to run", next_step="invoke exec 'python -V' --env local")
-    result = run_in_live(environment(env, app), argv)
+    result = run_in_live(open_from_here(env, app), argv)
     for line in result.output:
         print(line)
     return min(result.exit_code, 255) if result.exit_code >= 0 else 128 - result.exit_code
@@ -156,9 +156,9 @@ def execute(_context: Context, run: str, env: str | None = None, app: str = "") 
 @command(help={"env": _ENV, "app": _APP})
 def reap(_context: Context, env: str | None = None, app: str = "") -> int | None:
     """Do what is due: end warm versions, tell the board what it missed. For cron."""
-    from deploykit.release.operate import reap_now
+    from deploykit.release.housekeeping.reap import reap_now
 
-    reaped = reap_now(environment(env, app))
+    reaped = reap_now(open_from_here(env, app))
     for sentence in reaped.done:
         print(sentence)
     for sentence in reaped.problems:
@@ -171,12 +171,12 @@ def reap(_context: Context, env: str | None = None, app: str = "") -> int | None
 @command(help={"env": _ENV, "app": _APP})
 def down(_context: Context, env: str | None = None, app: str = "") -> int | None:
     """End all that runs of this app here. Data, artefacts and the record stay."""
-    from deploykit.release.operate import take_down
+    from deploykit.release.housekeeping.down import take_down
 
-    around = environment(env, app)
-    for sentence in take_down(around):
+    environment = open_from_here(env, app)
+    for sentence in take_down(environment):
         print(sentence)
-    print(f"{around.app} is down in {around.name}; next: invoke release --env {around.name}")
+    print(f"{environment.app} is down in {environment.name}; next: invoke release --env {environment.name}")
     return None
 
 
@@ -184,13 +184,13 @@ def down(_context: Context, env: str | None = None, app: str = "") -> int | None
 def lock(_context: Context, env: str | None = None, app: str = "", reason: str = "", hours: float = 8.0) -> int | None:
     """Keep everybody from releasing here, yourself included, until `invoke unlock`."""
     from deploykit.model import UsageError
-    from deploykit.release.operate import lock_environment
+    from deploykit.release.housekeeping.manual_lock import lock_environment
 
     if not reason:
         raise UsageError("say why it is locked", next_step=f'invoke lock --env {env or "local"} --reason "…"')
-    around = environment(env, app)
-    held = lock_environment(around, reason, float(hours))
-    print(f"{around.name} is locked by {held.owner}: {held.reason}; next: invoke unlock --env {around.name}")
+    environment = open_from_here(env, app)
+    held = lock_environment(environment, reason, float(hours))
+    print(f"{environment.name} is locked by {held.owner}: {held.reason}; next: invoke unlock --env {environment.name}")
     return None
 
 
@@ -201,10 +201,10 @@ def unlock(
     _context: Context, env: str | None = None, app: str = "", reason: str = "", force: bool = False
 ) -> int | None:
     """Take the environment's lock away from whoever holds it, on the record."""
-    from deploykit.release.operate import unlock_environment
+    from deploykit.release.housekeeping.manual_lock import unlock_environment
 
-    around = environment(env, app)
-    print(unlock_environment(around, reason or "invoke unlock", force=force))
+    environment = open_from_here(env, app)
+    print(unlock_environment(environment, reason or "invoke unlock", force=force))
     return None
 
 

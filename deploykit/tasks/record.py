@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, environment, print_json
+from deploykit.tasks.command import command, open_from_here, print_json
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -26,17 +26,16 @@ def adopt(_context: Context, env: str | None = None, app: str = "", json: bool =
 
     What runs says which release it is; the edge says who has the traffic.
     """
-    from deploykit.release.adopting import adopt_lines
-    from deploykit.release.operate import adopt_now
+    from deploykit.release.housekeeping.adopt import adopt_lines, adopt_now
 
-    around = environment(env, app)
-    adopted = adopt_now(around)
+    environment = open_from_here(env, app)
+    adopted = adopt_now(environment)
     if json:
         print_json(adopted.as_json())
         return None
-    for line in adopt_lines(adopted, around.name):
+    for line in adopt_lines(adopted, environment.name):
         print(line)
-    print(f"  next: invoke history --env {around.name} --check")
+    print(f"  next: invoke history --env {environment.name} --check")
     return None
 
 

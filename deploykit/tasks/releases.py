@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, environment, print_json, say
+from deploykit.tasks.command import command, open_from_here, print_json, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from deploykit.release.dry_run import Planned
-    from deploykit.release.releaser import Releaser
-    from deploykit.release.reporter import ReleaseReport
-    from deploykit.release.surroundings import Surroundings
+    from deploykit.release.environment import Environment
+    from deploykit.release.queries.dry_run import Planned
+    from deploykit.release.reporting.reporter import ReleaseReport
+    from deploykit.tasks.terminal import TerminalReporter
 
 __all__ = ["TASKS"]
 
@@ -47,13 +47,20 @@ def release(
         from deploykit.model import UsageError
 
         raise UsageError("--plan and --resume don't go together", next_step="leave one of them out")
-    around = environment(env, sources=True)
+    environment = open_from_here(env, sources=True)
     if plan:
-        from deploykit.release.dry_run import plan_release
+        from deploykit.release.queries.dry_run import plan_release
 
-        return _planned(plan_release(around), json)
-    releaser = _releaser(around, f"release of {around.app} to {around.name}", assuming=not resume)
-    return _reported(releaser.resume() if resume else releaser.release(), json)
+        return _planned(plan_release(environment), json)
+    _print_title(f"release of {environment.app} to {environment.name}")
+    if resume:
+        from deploykit.release.workflow.resume import resume as run_resume
+
+        return _reported(run_resume(environment, _reporter(), ends_process=True), json)
+    from deploykit.release.workflow.release import release as run_release
+
+    _print_assumptions(environment)
+    return _reported(run_release(environment, _reporter(), ends_process=True), json)
 
 
 @command(
@@ -74,27 +81,36 @@ def rollback(
     A version that is still warm gets it at once; one that is gone is started
     again from its artefact.
     """
-    around = environment(env, app)
+    environment = open_from_here(env, app)
     if plan:
-        from deploykit.release.dry_run import plan_rollback
+        from deploykit.release.queries.dry_run import plan_rollback
 
-        return _planned(plan_rollback(around, to), json)
-    releaser = _releaser(around, f"rollback of {around.app} in {around.name}", assuming=False)
-    return _reported(releaser.rollback(to), json)
+        return _planned(plan_rollback(environment, to), json)
+    from deploykit.release.workflow.rollback import rollback as run_rollback
+
+    _print_title(f"rollback of {environment.app} in {environment.name}")
+    return _reported(run_rollback(environment, _reporter(), to, ends_process=True), json)
 
 
-def _releaser(around: Surroundings, title: str, *, assuming: bool) -> Releaser:
-    """What does it, after saying what it does and, where settings count, what was taken for those that are not given."""
-    from deploykit.release.releaser import Releaser
-    from deploykit.release.text import filled, width
+def _reporter() -> TerminalReporter:
     from deploykit.tasks.terminal import TerminalReporter
 
+    return TerminalReporter()
+
+
+def _print_title(title: str) -> None:
+    from deploykit.release.reporting.text import filled, width
+
     say(filled(title, width(sys.stderr)), sys.stderr)
-    sentences = around.loaded.assumed if assuming and around.loaded is not None else ()
-    for sentence in sentences:
+
+
+def _print_assumptions(environment: Environment) -> None:
+    """What was assumed for settings that are not given."""
+    from deploykit.release.reporting.text import filled, width
+
+    for sentence in environment.repository.loaded.assumed if environment.repository is not None else ():
         if sentence.startswith(_TELLING):
             say(filled(sentence, width(sys.stderr), first="  assumed: ", rest=" " * 11), sys.stderr)
-    return Releaser(around=around, reporter=TerminalReporter(), ends_process=True)
 
 
 def _reported(report: ReleaseReport, as_json: bool) -> int:

@@ -7,14 +7,14 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
-from deploykit.release.text import filled, width
+from deploykit.release.reporting.text import filled, width
 from deploykit.tasks.command import hang_up, say
 from deploykit.tasks.spinner import Spinner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deploykit.release.reporter import ReleaseReport, Stage
+    from deploykit.release.reporting.reporter import ReleaseReport, Stage
 
 __all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
 

@@ -8,7 +8,7 @@ Which steps and which methods there are is found at run time, so that a new one 
 
     kill   {"step": 3, "point": "during", "delay": 0.05, "victim": "command"}
            {"call": 7, "point": "before"}                      (or "after")
-    pause  [{"where": "deploykit.release.pipeline:preflight", "seconds": 5}]   waits there, before the real function, as
+    pause  [{"where": "deploykit.release.workflow.stages:preflight", "seconds": 5}]   waits there, before the real function, as
            the command's own waits do ("deaf": as one that never looks); "ready": a file that it makes when it does
     signal {"how": "ctrl-c", "times": 2, "pause": 0.1}         (or "SIGTERM", "hang-up"), sent at the first pause, or
            with "after": seconds, so long after the command began, or with "listening": seconds, so long after it began to
@@ -140,26 +140,26 @@ def _through(ledger: Any, watch: Watch, name: str, real: Callable[..., Any], *ar
 
 def victims(what: str) -> list[int]:
     """Pids, read from what runs in the environment of the present folder."""
-    from deploykit.release.surroundings import open_surroundings
+    from deploykit.release.environment import open_environment
 
-    around = open_surroundings(Path.cwd(), "local")
+    environment = open_environment(Path.cwd(), "local")
     if what == "edge":
-        status = around.supervisor.status("edge")
+        status = environment.supervisor.status("edge")
         return [status.pid] if status is not None and status.pid is not None else []
     if what == "supervisor":
-        pid = around.supervisor.pid()
+        pid = environment.supervisor.pid()
         return [pid] if pid is not None else []
-    found = {item.labels.release: item.pid for item in around.target.instances() if item.pid is not None}
+    found = {item.labels.release: item.pid for item in environment.target.instances() if item.pid is not None}
     newest = max(found, key=lambda release: int(release[1:]), default="")
     return [found[newest]] if newest else []
 
 
 def cancellations(listens: Path | None) -> list[Any]:
     """Those of the commands that this process becomes, as soon as they listen, which `listens` tells then."""
-    from deploykit.release import releaser
+    from deploykit.release.workflow import run
 
     found: list[Any] = []
-    real = releaser.listening
+    real = run.listening
 
     @contextlib.contextmanager
     def listening(cancellation: Any, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -169,7 +169,7 @@ def cancellations(listens: Path | None) -> list[Any]:
                 listens.touch()
             yield
 
-    releaser.listening = listening
+    run.listening = listening
     return found
 
 
@@ -341,19 +341,15 @@ def warm_up(folder: Path) -> None:
         "deploykit.artifacts.local",
         "deploykit.credentials",
         "deploykit.edge.haproxy",
-        "deploykit.release.dry_run",
-        "deploykit.release.history",
-        "deploykit.release.operate",
-        "deploykit.release.checks",
-        "deploykit.release.migrate",
-        "deploykit.release.pipeline",
-        "deploykit.release.releaser",
-        "deploykit.release.rolling_out",
-        "deploykit.release.status",
-        "deploykit.release.gathering",
-        "deploykit.release.places.docker",
-        "deploykit.release.places.process",
-        "deploykit.release.surroundings",
+        "deploykit.release.queries.dry_run",
+        "deploykit.release.queries.history",
+        "deploykit.release.database.commands",
+        "deploykit.release.housekeeping.adopt",
+        "deploykit.release.housekeeping.down",
+        "deploykit.release.workflow.resume",
+        "deploykit.release.queries.status",
+        "deploykit.release.hosting.docker",
+        "deploykit.release.hosting.local",
         "deploykit.settings.loader",
         "deploykit.settings.models",
         "deploykit.settings.repo",

@@ -22,32 +22,32 @@ HOWS: dict[str, dict[str, Any]] = {
     "hang-up": {"terminal": True, "signal": {"how": "hang-up"}},
 }
 RELEASE = {
-    "plan": "deploykit.release.pipeline:read_sources",
-    "preflight": "deploykit.release.pipeline:preflight",
+    "plan": "deploykit.release.workflow.stages:present_sources",
+    "preflight": "deploykit.release.workflow.stages:preflight",
     "build": "deploykit.artifacts.local:_compile",
-    "migrate": "deploykit.release.migrate:migrate",
-    "start": "deploykit.release.performer:ReleasePerformer._start",
+    "migrate": "deploykit.release.workflow.stages:migrate_database",
+    "start": "deploykit.release.execution.actions:RolloutActions._start",
     "start, health": "deploykit.verify.health:wait_healthy",
     "start, smoke": "deploykit.verify.smoke:smoke",
     "switch, attach": "deploykit.edge.haproxy:HAProxyEdge.attach",
     "switch, raise": "deploykit.edge.haproxy:HAProxyEdge.set_weights",
-    "switch, lower": "deploykit.release.performer:ReleasePerformer._lower",
+    "switch, lower": "deploykit.release.execution.actions:RolloutActions._lower",
     "verify": "deploykit.verify.verify:verify",
 }
 ROLLBACK = {
-    "plan": "deploykit.release.pipeline:rollback_target",
-    "start": "deploykit.release.performer:ReleasePerformer._start",
+    "plan": "deploykit.release.workflow.rollback:rollback_target",
+    "start": "deploykit.release.execution.actions:RolloutActions._start",
     "start, health": "deploykit.verify.health:wait_healthy",
     "switch, raise": "deploykit.edge.haproxy:HAProxyEdge.set_weights",
-    "switch, lower": "deploykit.release.performer:ReleasePerformer._lower",
+    "switch, lower": "deploykit.release.execution.actions:RolloutActions._lower",
 }
 RECORD = {
-    "record, live": "deploykit.release.performer:ReleasePerformer._live",
-    "record, drain": "deploykit.release.performer:ReleasePerformer._drain",
+    "record, live": "deploykit.release.execution.actions:RolloutActions._live",
+    "record, drain": "deploykit.release.execution.actions:RolloutActions._drain",
 }
 """The verdict is in: what is left is book-keeping, which no signal keeps from being finished."""
 ON_DOCKER = {
-    "deploykit.artifacts.local:_compile": "deploykit.release.places.docker:DockerPlace._image",
+    "deploykit.artifacts.local:_compile": "deploykit.release.hosting.docker:DockerHosting._image",
     "deploykit.edge.haproxy:HAProxyEdge.attach": "deploykit.edge.docker.edge:DockerEdge.attach",
     "deploykit.edge.haproxy:HAProxyEdge.set_weights": "deploykit.edge.docker.edge:DockerEdge.set_weights",
 }

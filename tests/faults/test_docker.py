@@ -89,9 +89,11 @@ def test_a_proxy_that_is_killed_during_a_release_loses_no_version(tiny: World, p
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
     tiny.behave("two")
-    where = {"at the switch": "ReleasePerformer._lower", "while it is judged": "ReleasePerformer._verify"}[pauses]
+    where = {"at the switch": "RolloutActions._lower", "while it is judged": "RolloutActions._verify"}[pauses]
     with ThreadPoolExecutor(1) as pool:
-        ran = pool.submit(tiny, "release", pauses=[{"where": f"deploykit.release.performer:{where}", "seconds": 3.0}])
+        ran = pool.submit(
+            tiny, "release", pauses=[{"where": f"deploykit.release.execution.actions:{where}", "seconds": 3.0}]
+        )
         eventually(lambda: tiny.serves(tiny.url) == "two", within=40, why="the new version never got the traffic")
         kill_proxy(tiny)
         while not ran.done():

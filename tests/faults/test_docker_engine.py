@@ -151,10 +151,10 @@ def running(world: World) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("where", "way"),
     [
-        ("deploykit.release.places.docker:DockerPlace._image", "release"),
-        ("deploykit.release.performer:ReleasePerformer._health", "release --resume"),
-        ("deploykit.release.performer:ReleasePerformer._lower", "rollback"),
-        ("deploykit.release.performer:ReleasePerformer._retire", "release"),
+        ("deploykit.release.hosting.docker:DockerHosting._image", "release"),
+        ("deploykit.release.execution.actions:RolloutActions._health", "release --resume"),
+        ("deploykit.release.execution.actions:RolloutActions._lower", "rollback"),
+        ("deploykit.release.execution.actions:RolloutActions._retire", "release"),
     ],
     ids=["while it builds", "while it starts", "in the switch", "afterwards"],
 )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SLOW_HEALTH = "deploykit.verify.health:wait_healthy"
-SLOW_LOWER = "deploykit.release.performer:ReleasePerformer._lower"
+SLOW_LOWER = "deploykit.release.execution.actions:RolloutActions._lower"
 
 
 @pytest.fixture(params=["the same clone", "another clone"])

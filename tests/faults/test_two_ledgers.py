@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def test_two_ledgers_cannot_both_have_the_target(tiny: World):
     """Somebody whose record is elsewhere holds the target: the release is refused and says who."""
-    from deploykit.release.owner import Owner
+    from deploykit.release.environment.owner import Owner
     from deploykit.targets.environment_lock import EnvironmentLock
 
     tiny.release("one")

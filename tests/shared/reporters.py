@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from deploykit.release.reporter import Stage
+    from deploykit.release.reporting.reporter import Stage
 
 
 class SilentReporter:

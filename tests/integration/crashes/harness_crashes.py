@@ -1,4 +1,4 @@
-"""An environment whose commands run in this process: the real ledger, pipeline, rollout engine and performer, on fakes."""
+"""An environment whose commands run in this process: the real ledger, workflow and rollout engine, on fakes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from fake_place import FakePlace, State
+from fake_hosting import FakeHosting, State
 from writes import WatchedLedger, Writes
 
 from deploykit.ledger.sql import SqlLedger, open_ledger
 from deploykit.model import DeploykitError
-from deploykit.release.owner import Owner
-from deploykit.release.releaser import Releaser
-from deploykit.release.status import read_status
-from deploykit.release.surroundings import Surroundings
+from deploykit.release.environment import Environment
+from deploykit.release.environment.owner import Owner
+from deploykit.release.queries.status import read_status
+from deploykit.release.version.repository import Repository
+from deploykit.release.workflow.release import release
+from deploykit.release.workflow.resume import resume
+from deploykit.release.workflow.rollback import rollback
 from deploykit.settings.loader import load
 from deploykit.settings.paths import StatePaths
 from tests.shared.reporters import SilentReporter
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deploykit.release.reporter import Stage
+    from deploykit.release.reporting.reporter import Stage
     from deploykit.settings.loader import Loaded
 
 WRITING = frozenset(
@@ -36,6 +39,8 @@ WRITING = frozenset(
     if not name.startswith("_") and "_write" in method.__code__.co_names
 )
 """The ledger's public methods that write, whatever their names."""
+
+COMMANDS = {"release": release, "resume": resume, "rollback": rollback}
 
 SETTINGS = """
 [tool.deploykit]
@@ -83,8 +88,8 @@ class Ended:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Environment:
-    """One environment, in `folder` and `state`. `shared`: its place is like an engine, not like this machine."""
+class Scene:
+    """One environment, in `folder` and `state`. `shared`: its hosting is like an engine, not like this machine."""
 
     folder: Path
     loaded: Loaded
@@ -93,7 +98,7 @@ class Environment:
     state: State = field(default_factory=State)
 
     @classmethod
-    def make(cls, folder: Path, processes: Processes, *, shared: bool, warm_for: float, replicas: int) -> Environment:
+    def make(cls, folder: Path, processes: Processes, *, shared: bool, warm_for: float, replicas: int) -> Scene:
         folder.mkdir()
         (folder / "pyproject.toml").write_text(SETTINGS.format(warm_for=warm_for, replicas=replicas))
         made = cls(folder=folder, loaded=load(folder), processes=processes, shared=shared)
@@ -104,32 +109,31 @@ class Environment:
     def paths(self) -> StatePaths:
         return StatePaths(self.folder / "state", "shop", "local")
 
-    def copied(self, folder: Path) -> Environment:
+    def copied(self, folder: Path) -> Scene:
         """Another one, as this one is at this moment."""
         shutil.copytree(self.folder, folder)
-        return replace(self, folder=folder, state=copy.deepcopy(self.state))
+        return replace(self, folder=folder, loaded=replace(self.loaded, root=folder), state=copy.deepcopy(self.state))
 
     def __call__(self, command: str, tree: str, writes: Writes | None = None) -> Ended:
         """Run `release`, `resume` or `rollback`, where the sources are `tree`."""
         self.processes.pid += 1
         (self.folder / "tree").write_text(tree)
         writes = writes or Writes()
-        with self._opened(writes) as around:
+        with self._opened(writes) as environment:
             try:
-                report = getattr(Releaser(around=around, reporter=SilentReporter()), command)()
+                report = COMMANDS[command](environment, SilentReporter())
             except DeploykitError as error:
                 return Ended(error.exit_code, error.message, writes.names)
             return Ended(report.exit_code, report.reason, writes.names)
 
     @contextlib.contextmanager
-    def _opened(self, writes: Writes) -> Iterator[Surroundings]:
-        environment = self.loaded.environment("local")
-        around = Surroundings(self.folder, "shop", "local", self.paths, self.loaded, environment)
+    def _opened(self, writes: Writes) -> Iterator[Environment]:
+        environment = Environment(self.folder, self.paths, Repository(self.loaded, "local"))
         ledger = open_ledger(self.paths.ledger, app="shop", environment="local")
-        vars(around)["ledger"] = WatchedLedger(ledger, writes, WRITING)
-        vars(around)["place"] = FakePlace(self.state, writes, shared=self.shared)
+        vars(environment)["ledger"] = WatchedLedger(ledger, writes, WRITING)
+        vars(environment)["hosting"] = FakeHosting(self.state, writes, shared=self.shared)
         try:
-            yield around
+            yield environment
         finally:
             ledger.close()
 
@@ -137,17 +141,17 @@ class Environment:
 
     def live(self) -> tuple[str, str]:
         """By the ledger: the tree of what is live and of what that was released over, "" for none."""
-        with self._opened(Writes()) as around:
-            live = around.ledger.live()
-            previous = around.ledger.release(live.previous) if live is not None and live.previous else None
+        with self._opened(Writes()) as environment:
+            live = environment.ledger.live()
+            previous = environment.ledger.release(live.previous) if live is not None and live.previous else None
         return live.tree if live is not None else "", previous.tree if previous is not None else ""
 
     def problems(self) -> list[str]:
         """What is wrong after a command has ended: the record, the locks, what runs."""
-        with self._opened(Writes()) as around:
-            status = read_status(around)
-            found = [f"the record: {problem.message}" for problem in around.ledger.check()]
-            holder = around.target.lock_holder()
+        with self._opened(Writes()) as environment:
+            status = read_status(environment)
+            found = [f"the record: {problem.message}" for problem in environment.ledger.check()]
+            holder = environment.target.lock_holder()
         found += [f"the lock: {status.lock}"] if status.lock else []
         found += [f"on the target: {holder.owner}"] if holder else []
         found += [f"unfinished: {status.unfinished}"] if status.unfinished else []
@@ -161,7 +165,7 @@ class Environment:
         return found
 
 
-def unserved(environment: Environment) -> tuple[list[str], Callable[[str], None]]:
+def unserved(environment: Scene) -> tuple[list[str], Callable[[str], None]]:
     """The writes after which a user got no answer, and who looks for them (`Writes.after`). Only where there are users."""
     found: list[str] = []
     users = environment.live() != ("", "")

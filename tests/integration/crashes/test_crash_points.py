@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_place import BAD, FakeChecks, read_tree
-from harness_crashes import Environment, Processes, unserved
+from fake_hosting import BAD, FakeChecks, read_tree
+from harness_crashes import Processes, Scene, unserved
 from writes import Writes
 
-from deploykit.release.owner import Owner
+from deploykit.release.environment.owner import Owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WAYS = ("resume", "rollback", "release")
 AFTER_FILES = {"acquire", "begin", "intend plan"}
-"""Writes that come after a file of the environment's was written, or first of all: elsewhere dying before a write is
+"""Writes that come after a file of the scene's was written, or first of all: elsewhere dying before a write is
 dying after the one before it.
 """
 
@@ -47,7 +47,7 @@ class Left:
 
     where: str
     writes: Sequence[str]
-    environment: Environment
+    scene: Scene
 
 
 ROLLBACK = {"before": ("one", "two", "three"), "command": "rollback"}
@@ -66,16 +66,16 @@ SCENARIOS = {
 
 
 @pytest.fixture
-def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> Environment:
+def scene(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> Scene:
     """Where all of `before` was released."""
     processes = Processes()
     monkeypatch.delenv("CI", raising=False)  # there a ledger in a file is refused
     monkeypatch.setattr(Owner, "me", processes.me)
     monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
-    monkeypatch.setattr("deploykit.release.build.read_tree", read_tree)
-    monkeypatch.setattr("deploykit.release.rolling_out.Checks", FakeChecks)
+    monkeypatch.setattr("deploykit.release.version.sources.read_tree", read_tree)
+    monkeypatch.setattr("deploykit.release.execution.runner.Checks", FakeChecks)
     options = {"shared": scenario.shared, "warm_for": scenario.warm_for, "replicas": scenario.replicas}
-    made = Environment.make(memory / "shop", processes, **options)
+    made = Scene.make(memory / "shop", processes, **options)
     for tree in scenario.before:
         assert made("release", tree).code == 0
     assert made.problems() == []
@@ -83,22 +83,22 @@ def environment(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenari
 
 
 @pytest.fixture
-def left(environment: Environment, memory: Path, scenario: Scenario) -> list[Left]:
+def left(scene: Scene, memory: Path, scenario: Scenario) -> list[Left]:
     """The command runs to its end, and what it would leave behind is kept at each of its writes."""
     found: list[Left] = []
 
     def keep(when: str, name: str) -> None:
         where = f"{when} write {len(writes.names)}, {name}"
-        found.append(Left(where, tuple(writes.names), environment.copied(memory / f"left-{len(found)}")))
+        found.append(Left(where, tuple(writes.names), scene.copied(memory / f"left-{len(found)}")))
 
     def before(name: str) -> None:
         if name in AFTER_FILES:
             keep("before", name)
 
-    lost, look = unserved(environment)
+    lost, look = unserved(scene)
     writes = Writes(before, lambda name: (look(name), keep("after", name)))
-    assert environment(scenario.command, scenario.tree, writes).code == (1 if scenario.tree == BAD else 0)
-    assert environment.problems() == lost == []
+    assert scene(scenario.command, scenario.tree, writes).code == (1 if scenario.tree == BAD else 0)
+    assert scene.problems() == lost == []
     return found
 
 
@@ -109,7 +109,7 @@ def expected(scenario: Scenario, died: Left, way: str) -> tuple[int, str]:
     before = scenario.before[-1] if scenario.before else ""
     if "begin" not in died.writes or "finish" in died.writes:
         # Nothing is unfinished: there is nothing to resume, and a rollback is one of what is live.
-        live, previous = died.environment.live()
+        live, previous = died.scene.live()
         return (3, live) if way == "resume" or not previous else (0, previous)
     if scenario.command == "rollback":
         return 0, scenario.before[-2]
@@ -128,15 +128,15 @@ def test_a_command_that_dies_anywhere_goes_on_or_back(
     wrong = []
     for died in left:
         for way in WAYS:
-            environment = died.environment.copied(memory / "goes-on")
-            lost, look = unserved(environment)
-            went_on = environment(way, "fixed" if way == "release" else scenario.tree, Writes(after=look))
-            found = [*environment.problems(), *lost]
+            scene = died.scene.copied(memory / "goes-on")
+            lost, look = unserved(scene)
+            went_on = scene(way, "fixed" if way == "release" else scenario.tree, Writes(after=look))
+            found = [*scene.problems(), *lost]
             code, tree = expected(scenario, died, way)
-            if (went_on.code, environment.state.serving()) != (code, {tree}):
-                got = f"exit code {went_on.code}, users get {environment.state.serving()}"
+            if (went_on.code, scene.state.serving()) != (code, {tree}):
+                got = f"exit code {went_on.code}, users get {scene.state.serving()}"
                 found.append(f"{got} instead of {code}, {tree!r}: {went_on.reason}")
             wrong += [f"{died.where}, then {way}: {problem}" for problem in found]
-            shutil.rmtree(environment.folder)
+            shutil.rmtree(scene.folder)
     record_property("crashes", len(left) * len(WAYS))
     assert not wrong, f"{len(wrong)} things went wrong in {len(left) * len(WAYS)} cases:\n" + "\n".join(wrong[:20])

@@ -110,7 +110,7 @@ def test_a_version_that_is_gone_is_not_verified(here, tiny, state):
 
 def test_a_release_is_taken_up_where_it_was_left(here, tiny, monkeypatch):
     """Its process ends without another word after the build; the next command finishes it."""
-    from deploykit.release import rolling_out
+    from deploykit.release.execution import runner
 
     class Gone(BaseException):
         pass
@@ -119,7 +119,7 @@ def test_a_release_is_taken_up_where_it_was_left(here, tiny, monkeypatch):
         raise Gone
 
     with monkeypatch.context() as patch:
-        patch.setattr(rolling_out, "make_plan", gone)
+        patch.setattr(runner, "make_plan", gone)
         with pytest.raises(Gone):
             here(tiny, "release", *LOCAL)
     status = here(tiny, "status", *LOCAL).ok().out
@@ -131,7 +131,7 @@ def test_a_release_is_taken_up_where_it_was_left(here, tiny, monkeypatch):
 
 
 def test_a_first_release_that_was_left_is_undone_and_nothing_is_said_to_be_live(here, tiny, monkeypatch):
-    from deploykit.release import rolling_out
+    from deploykit.release.execution import runner
 
     class Gone(BaseException):
         pass
@@ -140,7 +140,7 @@ def test_a_first_release_that_was_left_is_undone_and_nothing_is_said_to_be_live(
         raise Gone
 
     with monkeypatch.context() as patch:
-        patch.setattr(rolling_out, "make_plan", gone)
+        patch.setattr(runner, "make_plan", gone)
         with pytest.raises(Gone):
             here(tiny, "release", *LOCAL)
     said = here(tiny, "rollback", *LOCAL).ok().out

@@ -14,8 +14,8 @@ import pytest
 ROUNDS = """
 import os, random, signal, sys, threading
 from deploykit.process.cancellation import Cancellation
-from deploykit.release.reporter import Stages
-from deploykit.release.signals import listening
+from deploykit.release.reporting.reporter import Stages
+from deploykit.release.workflow.signals import listening
 from deploykit.rollout import Cancelled
 from deploykit.tasks.terminal import TerminalReporter
 
@@ -43,7 +43,7 @@ for _ in range(12):
             try:
                 draw(stages, cancellation, "switch", 2000)
             finally:
-                cancellation.shield()
+                cancellation.mask()
                 draw(stages, cancellation, "restore", 20)
                 for timer in timers:
                     timer.join()

@@ -85,7 +85,7 @@ def test_each_says_what_to_do_next(printed):
     assert "nothing was changed; next: invoke release --env local" in printed["plan"]
     assert "next  invoke logs --env local --follow" in printed["status"]
     assert "invoke release --env local" in printed["down"]
-    assert "nothing: 1.0.0 (r1) is on record and does not run" in printed["status of nothing"]
+    assert "nothing: 1.0.0 (r1) is live in the ledger and does not run" in printed["status of nothing"]
     assert "next  invoke release --env local" in printed["status of nothing"]
 
 

@@ -70,7 +70,7 @@ def test_every_thread_that_waits_hears_of_it(cancellation):
 
 def test_behind_the_shield_nothing_is_raised_and_waits_last(cancellation):
     cancellation.cancel("cancelled by Ctrl-C")
-    cancellation.shield()
+    cancellation.mask()
     cancellation.check()
     began = time.monotonic()
     cancellation.wait(0.05)
@@ -80,10 +80,10 @@ def test_behind_the_shield_nothing_is_raised_and_waits_last(cancellation):
 
 
 def test_what_came_behind_the_shield_counts_without_it(cancellation):
-    cancellation.shield()
+    cancellation.mask()
     cancellation.cancel("cancelled by SIGTERM")
     cancellation.check()
-    cancellation.unshield()
+    cancellation.unmask()
     with pytest.raises(Cancelled):
         cancellation.check()
 
@@ -106,9 +106,9 @@ def test_a_call_that_nothing_can_interrupt_is_left_behind(cancellation):
 
 def test_it_is_noticed_by_a_look_or_by_the_shield(cancellation):
     assert not cancellation.noticed(0.0)
-    cancellation.shield()
+    cancellation.mask()
     assert cancellation.noticed(0.0)
-    cancellation.unshield()
+    cancellation.unmask()
     assert not cancellation.noticed(0.0)
     cancellation.cancel("cancelled by Ctrl-C")
     with pytest.raises(Cancelled):
@@ -130,10 +130,10 @@ def test_a_program_that_has_closed_its_output_is_ended_too(cancellation):
 
 def test_a_program_behind_the_shield_runs_to_its_end(cancellation):
     cancellation.cancel("cancelled by Ctrl-C")
-    cancellation.shield()
+    cancellation.mask()
     with ending_programs(cancellation):
         assert run(["echo", "done"]).stdout == "done\n"
-    cancellation.unshield()
+    cancellation.unmask()
     assert run(["echo", "outside"]).stdout == "outside\n"
 
 

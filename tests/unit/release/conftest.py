@@ -9,6 +9,8 @@ import pytest
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import ReleaseOutcome
 from deploykit.process.cancellation import Cancellation
+from deploykit.settings.paths import StatePaths
+from deploykit.targets.process import ProcessTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +57,7 @@ def released(ledger: Any) -> Any:
 
 @pytest.fixture
 def spec() -> Any:
-    from deploykit.release.spec import DatabaseSpec, ReleaseSpec, SmokeSpec, ThresholdSpec
+    from deploykit.release.version.spec import DatabaseSpec, ReleaseSpec, SmokeSpec, ThresholdSpec
 
     return ReleaseSpec(
         app="shop",
@@ -77,25 +79,26 @@ def spec() -> Any:
 
 
 @pytest.fixture
-def around(ledger: Any, tmp_path: Path) -> Any:
-    """As much of the surroundings as the smaller parts of a release look at."""
-    edge = SimpleNamespace(url=lambda: "http://127.0.0.1:1", running=lambda: False)
+def environment(ledger: Any, tmp_path: Path) -> Any:
+    """As much of an environment as the smaller parts of a release look at."""
+    edge = SimpleNamespace(servers=tuple, url=lambda: "http://127.0.0.1:1", running=lambda: False)
     return SimpleNamespace(
         app="shop",
         name="local",
         root=tmp_path,
         ledger=ledger,
-        values_folder=tmp_path / "values",
+        paths=StatePaths(tmp_path, "shop", "local"),
+        hosting=SimpleNamespace(shared=False),
         edge=edge,
-        loaded=None,
-        environment=None,
+        target=ProcessTarget("shop", "local", StatePaths(tmp_path, "shop", "local"), supervisor=None),
+        repository=None,
         cancellation=Cancellation(),
     )
 
 
 @pytest.fixture
 def stage() -> Any:
-    from deploykit.release.reporter import Stage
+    from deploykit.release.reporting.reporter import Stage
 
     plain = Stage(name="build", seconds=1.5, outcome="done", note="made")
     return lambda **changes: dataclasses.replace(plain, **changes)

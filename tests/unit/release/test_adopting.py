@@ -1,4 +1,4 @@
-"""A record made anew: who is taken for live, and what is refused. The real engine and edge: tests/integration/release/test_docker.py."""
+"""A lost ledger that is restored: who is taken for live, and what is refused. The real engine and edge: tests/integration/release/test_docker.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from deploykit.edge.interface import Server, ServerState
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, Labels, ReleaseOutcome, UsageError
-from deploykit.release.adopting import adopt, adopt_lines, is_lost, running_releases
-from deploykit.release.instances import SPEC_NOTE
+from deploykit.release.environment.running import ledger_is_lost, running_releases
+from deploykit.release.housekeeping.adopt import adopt, adopt_lines
+from deploykit.release.version.instances import SPEC_NOTE
 from deploykit.targets.interface import Instance, InstanceState
 
 SPEC = (
@@ -53,7 +54,7 @@ class World:
     edge_runs: bool = True
 
     @property
-    def around(self):
+    def environment(self):
         servers = [
             ServerState(
                 server=Server(name=name, host="127.0.0.1", port=1, release=name.split("-")[0]),
@@ -66,8 +67,7 @@ class World:
         return SimpleNamespace(
             app="shop",
             name="staging",
-            loaded=None,
-            environment=None,
+            repository=None,
             ledger=self.ledger,
             target=SimpleNamespace(instances=lambda: self.running),
             edge=SimpleNamespace(running=lambda: self.edge_runs, servers=lambda: servers),
@@ -76,7 +76,7 @@ class World:
     def adopt(self):
         held = self.ledger.acquire("ann", "adopt", lease=60)
         try:
-            return adopt(self.around, token=held.token)
+            return adopt(self.environment, token=held.token)
         finally:
             self.ledger.unlock("ann", held.token)
 
@@ -91,17 +91,17 @@ def world(tmp_path):
 def test_who_has_the_traffic_is_live_and_the_others_are_warm(world):
     world.running = [instance("r9"), instance("r7", replica=0), instance("r7", replica=1), instance("r4")]
     world.weights = {"r9-web-0": 0, "r7-web-0": 100, "r7-web-1": 100, "r4-web-0": 0}
-    assert is_lost(world.around)
+    assert ledger_is_lost(world.environment)
     adopted = world.adopt()
     assert (adopted.live, adopted.version, adopted.beside, adopted.assumed) == ("r7", "1.7", ("r4", "r9"), ())
-    assert not is_lost(world.around)
+    assert not ledger_is_lost(world.environment)
     live = world.ledger.live()
     assert (live.id, live.previous, live.outcome) == ("r7", "r9", ReleaseOutcome.DONE)
     assert "who released it is not known" in live.reason
     assert sorted(timer.release for timer in world.ledger.timers()) == ["r4", "r9"]
     assert [step.name for step in world.ledger.steps("r7")] == ["adopt", "plan"]
     assert world.ledger.check(["ab" * 32]) == []
-    assert "r4, r9, kept warm" in adopt_lines(adopted, "staging")[0]
+    assert "also running: r4, r9" in adopt_lines(adopted, "staging")[0]
 
 
 def test_what_runs_alone_is_live_though_the_edge_is_gone(world):
@@ -129,7 +129,7 @@ def test_where_it_can_not_be_told_nothing_is_written(world, weights, says):
 @pytest.mark.parametrize("notes", [{}, {SPEC_NOTE: "{"}, {SPEC_NOTE: '{"app": "shop"}'}, {SPEC_NOTE: "[]"}])
 def test_without_a_note_and_without_settings_nobody_knows_how_it_is_run(world, notes):
     world.running = [instance("r1", notes=notes)]
-    assert running_releases(world.around)[0].spec is None
+    assert running_releases(world.environment)[0].spec is None
     with pytest.raises(DeploykitError, match="does not say how it is run"):
         world.adopt()
     assert list(world.ledger.releases()) == []
@@ -143,6 +143,6 @@ def test_a_record_that_has_releases_is_not_lost(world):
 
 
 def test_nothing_that_runs_is_nothing_to_adopt(world):
-    assert not is_lost(world.around)
+    assert not ledger_is_lost(world.environment)
     with pytest.raises(UsageError, match="nothing of shop runs"):
         world.adopt()

@@ -11,7 +11,7 @@ import pytest
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
-from deploykit.release import changing
+from deploykit.release.database import changes
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def asked(ledger, monkeypatch):
         def unreachable(*_):
             raise DeploykitError("the database does not answer")
 
-        monkeypatch.setattr(changing, "_live", lambda *_: None)
-        monkeypatch.setattr(changing, "_run", unreachable)
+        monkeypatch.setattr(changes, "recorded_version", lambda *_: None)
+        monkeypatch.setattr(changes, "_run", unreachable)
         told = []
-        changing.refuse_past_contract(SimpleNamespace(ledger=ledger, name="local"), wanted, tell=told.append)
+        changes.refuse_past_contract(SimpleNamespace(ledger=ledger, name="local"), wanted, warn=told.append)
         return told
 
     return ask

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 
 from deploykit.model import DeploykitError, Secret
-from deploykit.release.events import deliver, report_start, report_to_board
-from deploykit.release.reporter import ReleaseReport
-from deploykit.release.values import store_values
+from deploykit.release.housekeeping.board_events import deliver, report_start, report_to_board
+from deploykit.release.reporting.reporter import ReleaseReport
+from deploykit.release.version.values import store_values
 
 
 @pytest.fixture(autouse=True)
@@ -48,11 +48,11 @@ def board():
     server.server_close()
 
 
-def with_board(around, url: str):
-    around.loaded = SimpleNamespace(
+def with_board(environment, url: str):
+    environment.repository = SimpleNamespace(
         settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN"))
     )
-    return around
+    return environment
 
 
 def report(record) -> ReleaseReport:
@@ -70,71 +70,71 @@ def report(record) -> ReleaseReport:
     )
 
 
-def test_the_end_of_a_release_is_sent_with_the_token_and_then_forgotten(around, released, board, monkeypatch):
+def test_the_end_of_a_release_is_sent_with_the_token_and_then_forgotten(environment, released, board, monkeypatch):
     monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
     record, warned = released("1.0.0"), []
-    report_to_board(with_board(around, board.url + "/"), report(record), warned.append)
+    report_to_board(with_board(environment, board.url + "/"), report(record), warned.append)
     ((path, authorization, event),) = board.got
     assert (path, authorization) == ("/api/events", "Bearer wren-and-finch")
     assert (event["release"], event["version"], event["outcome"], event["kind"]) == ("r1", "1.0.0", "done", "finished")
     assert len(event["reason"]) == 500
-    assert list(around.ledger.timers()) == []
+    assert list(environment.ledger.timers()) == []
     assert warned == []
 
 
-def test_the_token_is_the_live_versions_own_when_the_shell_has_none(around, released, board):
+def test_the_token_is_the_live_versions_own_when_the_shell_has_none(environment, released, board):
     record = released("1.0.0")
-    store_values(around.values_folder, record.id, {"BOARD_TOKEN": Secret("its-own")})
-    report_to_board(with_board(around, board.url), report(record), pytest.fail)
+    store_values(environment.paths.values, record.id, {"BOARD_TOKEN": Secret("its-own")})
+    report_to_board(with_board(environment, board.url), report(record), pytest.fail)
     assert board.got[0][1] == "Bearer its-own"
 
 
-def test_without_any_the_generated_one_is_taken(around, released, board):
-    store_values(around.values_folder, "generated", {"BOARD_TOKEN": Secret("generated")})
-    report_to_board(with_board(around, board.url), report(released("1.0.0")), pytest.fail)
+def test_without_any_the_generated_one_is_taken(environment, released, board):
+    store_values(environment.paths.values, "generated", {"BOARD_TOKEN": Secret("generated")})
+    report_to_board(with_board(environment, board.url), report(released("1.0.0")), pytest.fail)
     assert board.got[0][1] == "Bearer generated"
 
 
-def test_a_companys_proxy_is_not_asked_for_this_machines_board(around, released, board, monkeypatch):
+def test_a_companys_proxy_is_not_asked_for_this_machines_board(environment, released, board, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    report_to_board(with_board(around, board.url), report(released("1.0.0")), pytest.fail)
+    report_to_board(with_board(environment, board.url), report(released("1.0.0")), pytest.fail)
     assert len(board.got) == 1
 
 
-def test_no_board_is_told_nothing(around, released):
+def test_no_board_is_told_nothing(environment, released):
     record = released("1.0.0")
-    report_to_board(around, report(record), pytest.fail)
-    report_to_board(with_board(around, ""), report(record), pytest.fail)
-    report_start(around, record)
-    assert list(around.ledger.timers()) == []
+    report_to_board(environment, report(record), pytest.fail)
+    report_to_board(with_board(environment, ""), report(record), pytest.fail)
+    report_start(environment, record)
+    assert list(environment.ledger.timers()) == []
 
 
-def test_a_board_that_does_not_answer_fails_nothing_and_is_told_later(around, released, board):
+def test_a_board_that_does_not_answer_fails_nothing_and_is_told_later(environment, released, board):
     record, warned = released("1.0.0"), []
     board.status = 503
-    report_to_board(with_board(around, board.url), report(record), warned.append)
+    report_to_board(with_board(environment, board.url), report(record), warned.append)
     (said,) = warned
     assert "HTTP 503" in said
-    assert "a later command tells it" in said
-    (timer,) = around.ledger.timers()
+    assert "a later command sends it again" in said
+    (timer,) = environment.ledger.timers()
     assert timer.due_at > time.time() + 30
     board.status = 201
-    deliver(around, timer)
+    deliver(environment, timer)
     assert [event["id"] for _, _, event in board.got] == [board.got[0][2]["id"]] * 2, "the same event, told twice"
-    assert list(around.ledger.timers()) == []
+    assert list(environment.ledger.timers()) == []
 
 
-def test_what_the_board_will_never_take_is_not_sent_again(around, released, board):
+def test_what_the_board_will_never_take_is_not_sent_again(environment, released, board):
     board.status = 422
     warned = []
-    report_to_board(with_board(around, board.url), report(released("1.0.0")), warned.append)
+    report_to_board(with_board(environment, board.url), report(released("1.0.0")), warned.append)
     assert len(warned) == 1
-    assert list(around.ledger.timers()) == []
+    assert list(environment.ledger.timers()) == []
 
 
-def test_after_a_week_it_is_let_go(around, released, board):
+def test_after_a_week_it_is_let_go(environment, released, board):
     board.status = 503
     payload = {
         "url": board.url,
@@ -142,24 +142,24 @@ def test_after_a_week_it_is_let_go(around, released, board):
         "event": {"id": "x"},
         "first": time.time() - 8 * 86_400,
     }
-    timer = around.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
     with pytest.raises(DeploykitError):
-        deliver(around, timer)
-    assert list(around.ledger.timers()) == []
+        deliver(environment, timer)
+    assert list(environment.ledger.timers()) == []
 
 
-def test_only_http_is_spoken(around, released):
+def test_only_http_is_spoken(environment, released):
     warned = []
-    report_to_board(with_board(around, "file:///etc/passwd"), report(released("1.0.0")), warned.append)
+    report_to_board(with_board(environment, "file:///etc/passwd"), report(released("1.0.0")), warned.append)
     assert "is no http address" in warned[0]
-    assert list(around.ledger.timers()) == []
+    assert list(environment.ledger.timers()) == []
 
 
-def test_the_start_is_told_once_or_never(around, released, board):
+def test_the_start_is_told_once_or_never(environment, released, board):
     record = released("1.0.0")
     board.status = 503
-    report_start(with_board(around, board.url), record)
+    report_start(with_board(environment, board.url), record)
     assert board.got[0][2]["kind"] == "started"
-    assert list(around.ledger.timers()) == []
-    report_start(with_board(around, "self"), record)
+    assert list(environment.ledger.timers()) == []
+    report_start(with_board(environment, "self"), record)
     assert len(board.got) == 1, "its own board does not run yet"

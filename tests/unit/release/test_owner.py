@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from deploykit.process.supervisor.daemon.identity import process_identity
-from deploykit.release import owner as module
-from deploykit.release.owner import Owner, actor
+from deploykit.release.environment import owner as module
+from deploykit.release.environment.owner import Owner, actor
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 from deploykit.edge.interface import Server, ServerState
 from deploykit.model import DeploykitError
-from deploykit.release.performer import ReleasePerformer, Serving
+from deploykit.release.execution.actions import RolloutActions
 from deploykit.rollout.actions import Action, Kind
 
 if TYPE_CHECKING:
@@ -61,19 +61,18 @@ class Edge:
         del self.known[name]
 
 
-def performer(target: Target, edge: Edge) -> ReleasePerformer:
+def performer(target: Target, edge: Edge) -> RolloutActions:
     given: dict[str, Any] = {
         "target": target,
         "edge": edge,
         "ledger": SimpleNamespace(timers=list),
         "checks": None,
-        "serving": Serving(
-            release="r2",
-            spec=SimpleNamespace(stop_timeout=3.0, environment="staging"),
-            instances={},  # type: ignore[arg-type]
+        "version": SimpleNamespace(
+            release="r2", spec=SimpleNamespace(stop_timeout=3.0, environment="staging", warm_for=0.0)
         ),
+        "instances": {},
     }
-    return ReleasePerformer(**given, note=print, warm_for=0.0)
+    return RolloutActions(**given, warn=print)
 
 
 @pytest.mark.parametrize("at_once", [True, False])

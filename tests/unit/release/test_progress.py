@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploykit.release.progress import StageProgress
-from deploykit.release.reporter import ReleaseReport, Stages
+from deploykit.release.execution.progress import StageProgress
+from deploykit.release.reporting.reporter import ReleaseReport, Stages
 from deploykit.rollout import Action, Cancelled, Kind, Observation, Result
 
 

@@ -1,4 +1,4 @@
-"""Tidying up beside a release: told where it goes wrong, and never in a release's way."""
+"""Tidying up after a release: a failure is reported, and never fails the release."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploykit.model import DeploykitError
-from deploykit.release.warm import Reaped, prune
+from deploykit.release.housekeeping.reap import Reaped, prune
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -20,7 +20,7 @@ RECORDS = {
 }
 
 
-class Place:
+class Hosting:
     def __init__(self, *, shared: bool = True, error: Exception | None = None) -> None:
         self.shared = shared
         self.needed: set[str] = set()
@@ -33,21 +33,21 @@ class Place:
         return ["one was removed"]
 
 
-def around(place: Place) -> Any:
-    ledger = SimpleNamespace(live=lambda: RECORDS["r2"], unfinished=lambda: RECORDS["r3"], release=RECORDS.get)
-    return SimpleNamespace(place=place, ledger=ledger)
+def pruned(hosting: Hosting) -> Reaped:
+    ledger: Any = SimpleNamespace(live=lambda: RECORDS["r2"], unfinished=lambda: RECORDS["r3"], release=RECORDS.get)
+    return prune(hosting, ledger)  # type: ignore[arg-type]
 
 
 def test_what_is_live_about_to_be_or_can_be_gone_back_to_is_needed() -> None:
-    place = Place()
-    assert prune(around(place)) == Reaped(done=("one was removed",))
-    assert place.needed == {"sha256:1", "sha256:2", "sha256:3"}
+    hosting = Hosting()
+    assert pruned(hosting) == Reaped(done=("one was removed",))
+    assert hosting.needed == {"sha256:1", "sha256:2", "sha256:3"}
 
 
 def test_where_nobody_else_releases_to_nothing_is_asked() -> None:
-    place = Place(shared=False)
-    assert prune(around(place)) == Reaped()
-    assert place.needed == set()
+    hosting = Hosting(shared=False)
+    assert pruned(hosting) == Reaped()
+    assert hosting.needed == set()
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_where_nobody_else_releases_to_nothing_is_asked() -> None:
     ],
 )
 def test_what_goes_wrong_is_a_sentence(error: Exception, told: str) -> None:
-    assert prune(around(Place(error=error))) == Reaped(problems=(told,))
+    assert pruned(Hosting(error=error)) == Reaped(problems=(told,))

@@ -14,7 +14,7 @@ import pytest
 from deploykit.ledger.database import open_database
 from deploykit.process import run
 from deploykit.process.cancellation import Cancellation
-from deploykit.release.signals import listening
+from deploykit.release.workflow.signals import listening
 from deploykit.rollout import Cancelled
 
 LONG = 60.0
@@ -99,7 +99,7 @@ def test_a_second_signal_is_answered_and_interrupts_nothing(cancellation):
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Cancelled):
             cancellation.wait(LONG)
-        cancellation.shield()
+        cancellation.mask()
         os.kill(os.getpid(), signal.SIGTERM)
         assert told.next() == f"SIGTERM: {SAFE}. {ENDS}"
         cancellation.check()
@@ -109,11 +109,11 @@ def test_a_second_signal_is_answered_and_interrupts_nothing(cancellation):
 def test_behind_the_shield_the_first_signal_is_answered_too_and_counts_afterwards(cancellation):
     told = Told()
     with listening(cancellation, told):
-        cancellation.shield()
+        cancellation.mask()
         os.kill(os.getpid(), signal.SIGTERM)
         assert told.next() == f"SIGTERM: {SAFE}"
         cancellation.check()
-        cancellation.unshield()
+        cancellation.unmask()
         with pytest.raises(Cancelled, match="cancelled by SIGTERM"):
             cancellation.check()
 
@@ -136,7 +136,7 @@ def test_a_signal_while_a_program_is_started_counts_once(cancellation, monkeypat
 def test_a_terminal_goes_away_once_however_many_pass_that_on(cancellation):
     told = Told()
     with listening(cancellation, told):
-        cancellation.shield()
+        cancellation.mask()
         for _ in range(5):
             os.kill(os.getpid(), signal.SIGHUP)
         assert told.next() == f"the terminal went away: {SAFE}"
@@ -147,7 +147,7 @@ def test_a_terminal_goes_away_once_however_many_pass_that_on(cancellation):
 PROCESS = """
 import signal, sys, threading, time
 from deploykit.process.cancellation import Cancellation
-from deploykit.release.signals import listening
+from deploykit.release.workflow.signals import listening
 
 def tell(sentence):
     print(sentence, flush=True)
@@ -199,7 +199,7 @@ def test_a_process_that_is_stuck_in_a_library_is_ended_by_the_second_signal_too(
 
 
 def test_the_third_signal_ends_the_process_at_once_also_where_nobody_takes_the_answer():
-    process = started(before="cancellation.shield()", telling="time.sleep(60)")
+    process = started(before="cancellation.mask()", telling="time.sleep(60)")
     assert process.stdout is not None
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == f"Ctrl-C: {SAFE}\n"
@@ -244,7 +244,7 @@ def test_a_signal_that_the_process_was_started_to_ignore_stays_ignored(cancellat
     try:
         with listening(cancellation, print):
             os.kill(os.getpid(), signal.SIGHUP)
-            assert not cancellation.shielded
+            assert not cancellation.masked
             cancellation.check()
         with listening(cancellation, print, ends_process=True):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from deploykit.release.spec import ReleaseSpec
+from deploykit.release.version.spec import ReleaseSpec
 from deploykit.settings.loader import load
 
 SETTINGS = """
@@ -28,10 +28,7 @@ target = "process"
 def made(tmp_path, environment: str) -> ReleaseSpec:
     (tmp_path / "pyproject.toml").write_text(SETTINGS)
     loaded = load(tmp_path, environ={})
-    settings = loaded.settings
-    return ReleaseSpec.from_settings(
-        settings, environment, settings.environments[environment], loaded.require_command()
-    )
+    return ReleaseSpec.from_settings(loaded.settings, environment, loaded.require_command())
 
 
 def test_the_journal_gives_back_what_was_put_into_it(tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deploykit.model import DeploykitError, UsageError
-from deploykit.release.targets_of_rollback import rollback_target, spec_of
+from deploykit.release.version.recorded import rollback_target, spec_of
 
 
 def test_it_goes_to_the_release_before_the_live_one(ledger, released):

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from deploykit.release import text
-from deploykit.release.text import ago, columns, filled, width
+from deploykit.release.reporting import text
+from deploykit.release.reporting.text import ago, columns, filled, width
 
 
 class Terminal(io.StringIO):

@@ -8,30 +8,29 @@ import pytest
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
-from deploykit.release.pipeline import Pipeline
-from deploykit.release.reporter import Stages
-from deploykit.release.rolling_out import RollingOut
+from deploykit.release.execution.runner import RolloutRunner
+from deploykit.release.workflow import recovery
+from deploykit.release.workflow.rollback import rollback
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
 from tests.shared.reporters import SilentReporter
 
 
 @pytest.fixture
-def undo(around, ledger, released, monkeypatch):
+def undo(environment, ledger, released, monkeypatch):
     """`undo(failure)` rolls back a first release that was killed after it had begun to start; `failure` of undoing it."""
 
-    def rollback(failure: DeploykitError | None):
+    def attempt(failure: DeploykitError | None):
         record = released("1.0", outcome="running")
         held = ledger.acquire("tests", "a rollback", lease=60)
         plan = Plan(candidate=(f"{record.id}-web-0",))
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
-        monkeypatch.setattr(Pipeline, "_runnable", lambda *_: SimpleNamespace())
-        monkeypatch.setattr(RollingOut, "undo", lambda *_: (begin(plan), failure))
-        reporter = SilentReporter()
-        pipeline = Pipeline(around=around, reporter=reporter, stages=Stages(reporter), token=held.token)
-        return pipeline.rollback()
+        ledger.unlock("tests", held.token)
+        monkeypatch.setattr(recovery, "recorded_version", lambda *_, **__: SimpleNamespace())
+        monkeypatch.setattr(RolloutRunner, "undo", lambda *_: (begin(plan), failure))
+        return rollback(environment, SilentReporter())
 
-    return rollback
+    return attempt
 
 
 def test_what_was_undone_in_whole_is_told_as_done(undo):

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from deploykit.model import DeploykitError, Secret
-from deploykit.release.values import generated_values, read_values, secrets_in, store_values
+from deploykit.release.version.values import generated_values, read_values, secrets_in, store_values
 
 VALUES = {"MODE": "fair", "API_KEY": Secret("wren-and-finch"), "EMPTY": Secret("")}
 

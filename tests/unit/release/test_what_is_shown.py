@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from deploykit.release.dry_run import Planned, rehearse
-from deploykit.release.history import Checked, history_lines
-from deploykit.release.status import InstanceStatus, Status, status_lines
-from deploykit.release.verification import Verified
+from deploykit.release.queries.dry_run import Planned, rehearse
+from deploykit.release.queries.history import Checked, history_lines
+from deploykit.release.queries.status import InstanceStatus, Status, status_lines
+from deploykit.release.queries.verify import Verified
 from deploykit.rollout import Plan
 
 PIPE = io.StringIO()
@@ -47,7 +47,7 @@ def status(**changes) -> list[str]:
         "unfinished": "",
         "at_work": False,
         "target": "process",
-        "keeper": "pid 3",
+        "supervised_by": "pid 3",
         "warm_until": None,
     }
     lines = status_lines(Status(**{**values, **changes}), PIPE)
@@ -74,7 +74,7 @@ def test_all_is_well():
 
 
 def test_nothing_was_released():
-    lines = status(live="", version="", since=None, instances=(), edge="not running", keeper="")
+    lines = status(live="", version="", since=None, instances=(), edge="not running", supervised_by="")
     assert "  live        nothing" in lines
     assert lines[-1] == "  next  invoke release --env local"
 
@@ -97,7 +97,7 @@ def test_a_release_that_was_killed_is_resumed_or_undone():
 
 def test_without_its_supervisor_nothing_comes_back():
     assert "without its supervisor, what ends is not started again" in " ".join(
-        " ".join(status(keeper="")[-2:]).split()
+        " ".join(status(supervised_by="")[-2:]).split()
     )
 
 
@@ -111,7 +111,7 @@ def test_without_its_supervisor_nothing_comes_back():
 )
 def test_what_is_on_record_and_does_not_run_is_not_called_live(changes):
     lines = status(**changes)
-    assert "  live        nothing: 2.0.0 (r2) is on record and does not run" in lines
+    assert "  live        nothing: 2.0.0 (r2) is live in the ledger and does not run" in lines
     assert lines[-1] == "  next  invoke release --env local   (what is live in the record does not run)"
 
 

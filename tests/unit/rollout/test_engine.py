@@ -236,7 +236,7 @@ def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_wh
 def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_late(plan, name):
     shields = []
     journal, world = Memory(), World.of(plan, cancel=frozenset({name}))
-    engine = run(plan, journal, world, shield=lambda: shields.append(len(journal.rows)))
+    engine = run(plan, journal, world, mask=lambda: shields.append(len(journal.rows)))
     state = engine.drive()
     assert shields, "what makes the traffic safe must not be interrupted"
     assert not world.dark
@@ -259,9 +259,9 @@ def test_a_cancellation_between_two_actions_is_noticed_before_the_next_one(plan,
         if action.name == name:
             cancellation.cancel("cancelled by SIGTERM")
 
-    engine = run(plan, journal, world, notice=notice, check=cancellation.check, shield=cancellation.shield)
+    engine = run(plan, journal, world, notice=notice, check=cancellation.check, mask=cancellation.mask)
     state = engine.drive()
-    assert cancellation.shielded
+    assert cancellation.masked
     assert not world.dark
     assert state == run(plan, journal, world).state()
     if name in BOOK_KEEPING or plan_is_decided_by(plan, name):

@@ -11,5 +11,7 @@ def test_the_schema_for_editors_wants_nothing_and_explains_the_fields():
     assert schema["additionalProperties"] is False
     assert {"service", "database", "environments"} <= set(schema["properties"])
     definitions = schema["$defs"]
-    assert definitions["Environment"]["properties"]["branch"]["description"].startswith("The branch that may deploy")
+    assert definitions["EnvironmentSettings"]["properties"]["branch"]["description"].startswith(
+        "The branch that may deploy"
+    )
     assert definitions["Service"]["properties"]["smoke"]["items"]["anyOf"][0] == {"type": "string", "pattern": "^/"}

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from deploykit.release import text
-from deploykit.release.reporter import ReleaseReport, Stage
+from deploykit.release.reporting import text
+from deploykit.release.reporting.reporter import ReleaseReport, Stage
 from deploykit.tasks.terminal import TerminalReporter, coloured, error_lines, release_lines
 
 

@@ -1,0 +1,1 @@
+"""The database of an environment: the migrate stage of a release, and the commands `db.*`."""

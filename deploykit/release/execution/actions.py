@@ -1,0 +1,279 @@
+"""The actions of a rollout on a real target and edge. Each looks at what is there first, so it can be repeated."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deploykit.edge.interface import Edge, Mark, Server
+from deploykit.model.errors import DeploykitError
+from deploykit.release.version.instances import WEB
+from deploykit.rollout import Action, Kind
+from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from deploykit.ledger.interface import Step
+    from deploykit.ledger.sql import SqlLedger
+    from deploykit.release.execution.checks import Checks
+    from deploykit.release.version.instances import RunnableVersion
+
+__all__ = ["RolloutActions"]
+
+_DRAIN_STEP = 0.02
+_MARK = "traffic"
+_AT_ONCE = 8
+"""Instances that are started or stopped in parallel: an engine gets slower with more."""
+
+_One = TypeVar("_One")
+_Done = TypeVar("_Done")
+
+
+@dataclass(kw_only=True)
+class RolloutActions:
+    """Implements `rollout.Performer`. `version` is the one that gets the traffic, `instances` its instances by name.
+
+    `marks` are carried from RAISE to VERIFY, through the journal where the rollout was interrupted.
+    """
+
+    target: Target
+    edge: Edge
+    ledger: SqlLedger
+    checks: Checks
+    version: RunnableVersion
+    instances: Mapping[str, InstanceSpec]
+    warn: Callable[[str], None]
+    marks: dict[str, Mark] = field(default_factory=dict)
+    clock: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def restore_marks(self, steps: Sequence[Step]) -> None:
+        """Read from the journal since when the candidate's traffic counts, to continue a rollout that was killed."""
+        for step in steps:
+            if mark := step.result.get("data", {}).get("mark"):
+                self.marks[_MARK] = Mark(mark)
+
+    def perform(self, action: Action) -> Mapping[str, Any]:
+        methods: dict[Kind, Callable[[Action], Mapping[str, Any] | None]] = {
+            Kind.START: self._start,
+            Kind.HEALTH: self._health,
+            Kind.SMOKE: self._smoke,
+            Kind.TRUST: self._trust,
+            Kind.EDGE: self._edge,
+            Kind.ATTACH: self._attach,
+            Kind.RAISE: self._raise,
+            Kind.LOWER: self._lower,
+            Kind.VERIFY: self._verify,
+            Kind.LIVE: self._live,
+            Kind.DRAIN: self._drain,
+            Kind.WARM: self._warm,
+            Kind.RETIRE: self._retire,
+            Kind.CLOSE: self._close,
+            Kind.DETACH: self._detach,
+            Kind.STOP: self._stop,
+        }
+        return methods[action.kind](action) or {}
+
+    # Up to the switch ------------------------------------------------------------------------------------------------
+
+    def _start(self, action: Action) -> Mapping[str, Any]:
+        specs = [self.instances[name] for name in action.instances]
+        started = self._at_once(self.target.start, specs)
+        return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
+
+    def _health(self, action: Action) -> Mapping[str, Any]:
+        spec = self.version.spec
+        seconds = self._each(action, lambda instance: self.checks.healthy(instance, spec))
+        return {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+
+    def _smoke(self, action: Action) -> Mapping[str, Any]:
+        spec = self.version.spec
+        self._each(self._web(action), lambda instance: self.checks.smoke(instance, spec))
+        return {"checks": len(spec.smoke)}
+
+    def _trust(self, action: Action) -> None:
+        for name in action.instances:
+            self.target.keep_alive(name, enabled=True)
+
+    def _edge(self, _action: Action) -> Mapping[str, Any]:
+        return {"url": self.edge.ensure()}
+
+    def _attach(self, action: Action) -> None:
+        for instance in self._instances(self._web(action)):
+            self.edge.attach(self._server(instance))
+
+    # The switch ------------------------------------------------------------------------------------------------------
+
+    def _raise(self, action: Action) -> Mapping[str, Any]:
+        """Give the traffic to instances that run: the candidate's, or the old version's on the way back."""
+        if (web := self._web(action)) != action:
+            self._instances(action)  # processes that take no requests have to run, too
+            action = web
+        self.edge.ensure()
+        known = {state.server.name for state in self.edge.servers()}
+        for instance in self._instances(action):
+            if instance.name not in known:
+                self.edge.attach(self._server(instance))
+        mark = self.edge.mark()
+        self.marks[_MARK] = mark
+        weight = int(action.parameters["weight"])
+        self.edge.set_weights(dict.fromkeys(action.instances, weight))
+        self._forget_dead(keep=action.instances)
+        return {"mark": dict(mark.value)}
+
+    def _lower(self, action: Action) -> None:
+        self.edge.ensure()
+        known = {state.server.name for state in self.edge.servers()}
+        if lowered := {name: 0 for name in action.instances if name in known}:
+            self.edge.set_weights(lowered)
+
+    def _verify(self, _action: Action) -> Mapping[str, Any]:
+        mark = self.marks.get(_MARK) or self.edge.mark()
+        return self.checks.verify(self.edge, self.version.release, self.version.spec, mark)
+
+    # Afterwards ------------------------------------------------------------------------------------------------------
+
+    def _live(self, _action: Action) -> None:
+        self.ledger.set_live(self.version.release)
+        for timer in self.ledger.timers():
+            if timer.kind == "warm" and timer.release == self.version.release:
+                self.ledger.remove_timer(timer.id)
+
+    def _drain(self, action: Action) -> Mapping[str, Any]:
+        """Wait until nothing is in flight. Past the limit the rollout continues, and what was in flight is recorded."""
+        started = time.monotonic()
+        limit = self.version.spec.drain_timeout
+        while True:
+            busy = {
+                state.server.name: state.in_flight
+                for state in self.edge.servers()
+                if state.server.name in action.instances and state.in_flight
+            }
+            seconds = time.monotonic() - started
+            if not busy:
+                return {"seconds": round(seconds, 3)}
+            if seconds >= limit:
+                self.warn(f"{sum(busy.values())} requests were still in flight after the drain limit of {limit:g} s")
+                return {"seconds": round(seconds, 3), "still_in_flight": busy}
+            self.sleep(_DRAIN_STEP)
+
+    def _warm(self, action: Action) -> Mapping[str, Any]:
+        releases = {instance.labels.release for instance in self._instances(action)}
+        due = self.clock() + self.version.spec.warm_for
+        present = {timer.release for timer in self.ledger.timers() if timer.kind == "warm"}
+        for release in sorted(releases - present):
+            self.ledger.add_timer("warm", release, due, {"instances": list(action.instances)})
+        return {"until": due}
+
+    def _retire(self, action: Action) -> None:
+        self._refuse_to_stop_traffic(action)
+        if self.target.starts_at_once:
+            # They have had no traffic since the release before this one, so they can stop while the edge forgets them. An
+            # engine takes a tenth of a second to stop one.
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                ended = pool.submit(self._end, action)
+                self._detach(action)
+                ended.result()
+        else:
+            self._detach(action)
+            self._end(action)
+        for timer in self.ledger.timers():
+            if timer.kind == "warm" and set(timer.payload.get("instances", ())) <= set(action.instances):
+                self.ledger.remove_timer(timer.id)
+
+    def _close(self, _action: Action) -> None:
+        self.edge.down()
+        self.edge.clear()
+
+    def _detach(self, action: Action) -> None:
+        if not self.edge.running():
+            return
+        known = {state.server.name for state in self.edge.servers()}
+        for name in action.instances:
+            if name in known:
+                # They were drained. What is still in flight past the limit (a websocket) is cut off; the drain recorded it.
+                self.edge.detach(name, force=True)
+
+    def _stop(self, action: Action) -> None:
+        """Stop instances. One that still has weight at the edge is never stopped: users would get nothing."""
+        self._refuse_to_stop_traffic(action)
+        self._end(action)
+
+    def _refuse_to_stop_traffic(self, action: Action) -> None:
+        weights = {state.server.name: state.weight for state in self.edge.servers()} if self.edge.running() else {}
+        for name in action.instances:
+            if weights.get(name, 0) > 0:
+                raise DeploykitError(
+                    f"{name} still has the traffic, so it was not stopped",
+                    next_step=f"invoke status --env {self.version.spec.environment}",
+                )
+
+    def _end(self, action: Action) -> None:
+        self._at_once(lambda name: self.target.stop(name, timeout=self._stop_timeout(name)), action.instances)
+
+    def _stop_timeout(self, name: str) -> float:
+        instance = self.target.instance(name)
+        process = self.version.spec.process(instance.process) if instance is not None else None
+        return process.stop_timeout if process is not None else self.version.spec.stop_timeout
+
+    def _forget_dead(self, *, keep: Sequence[str]) -> None:
+        """Remove servers whose instances are gone: the machine was restarted, or the target was taken down."""
+        alive = {item.name for item in self.target.instances() if item.state is not InstanceState.EXITED}
+        dead = {
+            state.server.name: state.weight
+            for state in self.edge.servers()
+            if state.server.name not in alive and state.server.name not in keep
+        }
+        if weighted := {name: 0 for name, weight in dead.items() if weight}:
+            self.edge.set_weights(weighted)
+        for name in dead:
+            self.edge.detach(name, force=True)
+
+    # Help ------------------------------------------------------------------------------------------------------------
+
+    def _at_once(self, act: Callable[[_One], _Done], on: Sequence[_One]) -> list[_Done]:
+        """Do it on all of them, in parallel where the target can. The first failure is raised once all others are done."""
+        if not self.target.starts_at_once or len(on) < 2:
+            return [act(each) for each in on]
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(on))) as pool:
+            return list(pool.map(act, on))
+
+    def _web(self, action: Action) -> Action:
+        """The action on the instances that get requests, without other processes."""
+        other = {name for name, spec in self.instances.items() if spec.process != WEB}
+        return replace(action, instances=tuple(name for name in action.instances if name not in other))
+
+    def _instances(self, action: Action) -> list[Instance]:
+        found = self._found(action)
+        missing = [name for name in action.instances if name not in found or found[name].state is InstanceState.EXITED]
+        if missing:
+            raise DeploykitError(
+                f"{', '.join(missing)} is not running",
+                details=[line for name in missing for line in self.target.logs(name)],
+                next_step=f"invoke logs --env {self.version.spec.environment}",
+            )
+        return [found[name] for name in action.instances]
+
+    def _found(self, action: Action) -> dict[str, Instance]:
+        return {name: found for name in action.instances if (found := self.target.instance(name)) is not None}
+
+    def _each(self, action: Action, check: Callable[[Instance], float]) -> dict[str, float]:
+        """Check all instances at once, and raise the first failure. The other threads end by their own time limits or with
+        a cancellation, which each of them looks for.
+        """
+        found = self._found(action)
+        instances = [found[name] for name in action.instances if name in found]
+        if len(instances) != len(action.instances):
+            raise DeploykitError(f"{', '.join(sorted(set(action.instances) - set(found)))} does not exist any more")
+        if len(instances) == 1:
+            return {instances[0].name: check(instances[0])}
+        with ThreadPoolExecutor(max_workers=min(16, len(instances))) as pool:
+            return dict(zip(action.instances, pool.map(check, instances), strict=True))
+
+    @staticmethod
+    def _server(instance: Instance) -> Server:
+        host, port = instance.edge_address
+        return Server(name=instance.name, release=instance.labels.release, host=host, port=port)

@@ -1,0 +1,165 @@
+"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from deploykit.credentials import Redactor
+from deploykit.model import DeploykitError, InconclusiveError, Secret
+from deploykit.process.cancellation import NEVER, Cancellation
+from deploykit.targets.interface import Instance, InstanceState, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from deploykit.edge.interface import Edge, Mark
+    from deploykit.release.version.spec import ProcessSpec, ReleaseSpec
+    from deploykit.verify.health import ExitInfo
+    from deploykit.verify.judge import Judgement
+
+__all__ = ["Checks"]
+
+_STEP = 0.1
+
+
+@dataclass(kw_only=True)
+class Checks:
+    """Looks at a version. `secrets` are the values that no message may show; `tell` hears of progress.
+
+    Each look raises Cancelled when `cancellation` comes.
+    """
+
+    target: Target
+    tell: Callable[[str], None]
+    secrets: Iterable[Secret]
+    cancellation: Cancellation = NEVER
+    redact: Redactor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.redact = Redactor(self.secrets)
+
+    def healthy(self, instance: Instance, spec: ReleaseSpec) -> float:
+        """Wait until the instance is healthy, then warm it up; seconds. Raises UnhealthyError with the whole cause.
+
+        One that takes no requests is healthy when it has stayed up for a while.
+        """
+        from deploykit.verify.health import wait_healthy
+        from deploykit.verify.http import get
+        from deploykit.verify.warm import warm
+
+        if (process := spec.process(instance.process)) is not None:
+            return self._settled(instance, process)
+        base = f"http://{instance.host}:{instance.port}"
+        healthy = wait_healthy(
+            base + spec.health,
+            timeout=spec.start_timeout,
+            version=instance.labels.version,
+            ended=lambda: self._ended(instance.name),
+            logs=lambda: self.target.logs(instance.name),
+            redact=self.redact,
+            next_step=f"mend it and release again; {self._advice(spec)}",
+            fetch=partial(get, cancellation=self.cancellation),
+            sleep=self.cancellation.wait,
+        )
+        warm(base, [spec.health, *(check.path for check in spec.smoke)], cancellation=self.cancellation)
+        return healthy.seconds
+
+    def _settled(self, instance: Instance, process: ProcessSpec) -> float:
+        """Watch it until it has run for `settle` seconds. Raises DeploykitError with its last lines when it ends before."""
+        began = time.monotonic()
+        while (ended := self._ended(instance.name)) is None and time.monotonic() - began < process.settle:
+            self.cancellation.wait(min(_STEP, process.settle))
+        if ended is not None:
+            how = "is gone" if ended.code is None else f"ended with exit code {ended.code}"
+            raise DeploykitError(
+                f"{instance.name} {how}: a {process.name} has to stay up",
+                details=[f"it ran: {shlex.join(process.argv)}", *self._lines(instance.name)],
+                next_step="mend it and release again",
+            )
+        return time.monotonic() - began
+
+    def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
+        """Run the smoke checks at the instance's own address; milliseconds in all. Raises SmokeFailedError."""
+        from deploykit.verify.smoke import SmokeFailedError, smoke
+
+        try:
+            results = smoke(
+                f"http://{instance.host}:{instance.port}",
+                spec.smoke,
+                redact=self.redact,
+                next_step="mend it and release again",
+                cancellation=self.cancellation,
+            )
+        except SmokeFailedError as error:
+            raise SmokeFailedError(
+                error.message,
+                details=[*error.details, *self._lines(instance.name)],
+                next_step=error.next_step,
+            ) from None
+        return sum(result.ms or 0.0 for result in results)
+
+    def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Mapping[str, Any]:
+        """Judge the release by users' requests since the mark, or labelled probes; what was seen, for the record.
+
+        Raises DeploykitError when it failed, InconclusiveError when too little was seen.
+        """
+        from deploykit.verify.judge import JudgementOutcome
+
+        judgement = self.judge(edge, release, spec, since)
+        if judgement.passed:
+            restarted = [item for item in self.target.instances() if item.labels.release == release and item.restarts]
+            if restarted:
+                raise DeploykitError(
+                    f"{restarted[0].name} ended by itself and was started again while it was judged",
+                    details=self._lines(restarted[0].name),
+                    next_step="mend it and release again",
+                )
+            return {**judgement.as_json(), "note": str(judgement)}
+        kind = InconclusiveError if judgement.outcome is JudgementOutcome.INCONCLUSIVE else DeploykitError
+        raise kind(
+            f"the new version was {judgement}",
+            details=[*judgement.causes, *self._logs(release)],
+            next_step="mend it and release again",
+        )
+
+    def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Judgement:
+        from deploykit.verify.verify import probe_paths, verify
+
+        return verify(
+            edge,
+            release,
+            spec.thresholds,
+            since=since,
+            paths=probe_paths(spec.health, spec.smoke),
+            window=spec.thresholds.window,
+            on_progress=self.tell,
+            redact=self.redact,
+            sleep=self.cancellation.wait,
+            cancellation=self.cancellation,
+        )
+
+    def _advice(self, spec: ReleaseSpec) -> str:
+        if self.target.name == "docker":
+            return "in a container it has to listen on 0.0.0.0, at the port that the variable PORT says"
+        return f"by hand it is: {shlex.join(word.replace('{port}', '8000') for word in spec.argv)}"
+
+    def _ended(self, name: str) -> ExitInfo | None:
+        from deploykit.verify.health import ExitInfo
+
+        instance = self.target.instance(name)
+        if instance is None:
+            return ExitInfo(code=None)
+        return ExitInfo(code=instance.exit_code) if instance.state is InstanceState.EXITED else None
+
+    def _logs(self, release: str) -> list[str]:
+        names = [item.name for item in self.target.instances() if item.labels.release == release]
+        return [line for name in names[:1] for line in self._lines(name)]
+
+    def _lines(self, name: str) -> list[str]:
+        """What the instance printed last. It is stopped when the release fails, and `invoke logs` shows what is live."""
+        lines = [self.redact(f"  {line}") for line in self.target.logs(name)]
+        return ["its last log lines:", *lines] if lines else ["it logged nothing"]

@@ -1,0 +1,83 @@
+"""Turns the rollout's actions into the stages that a person follows: start, switch, verify, record, restore."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from deploykit.release.reporting.reporter import Stage, Stages
+from deploykit.rollout import Action, Observation, Result
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+__all__ = ["StageProgress"]
+
+_STAGE_OF = {
+    "start": "start",
+    "health": "start",
+    "smoke": "start",
+    "trust": "switch",
+    "edge": "switch",
+    "attach": "switch",
+    "raise": "switch",
+    "lower": "switch",
+    "verify": "verify",
+    "live": "record",
+    "drain": "record",
+    "warm": "record",
+    "retire": "record",
+}
+
+
+@dataclass
+class StageProgress:
+    """Opens a stage at its first action and closes it when the next stage begins, or at the end of the block."""
+
+    stages: Stages
+    name: str = ""
+    started: float = 0.0
+    outcome: str = "done"
+    notes: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.outcome = "failed"
+        self._close()
+
+    def starting(self, action: Action) -> None:
+        stage = _STAGE_OF.get(action.name, "restore")
+        if stage == self.name:
+            return
+        self._close()
+        self.name, self.started, self.outcome, self.notes = stage, time.monotonic(), "done", []
+        self.stages.reporter.stage_started(stage)
+
+    def noticed(self, _action: Action, observation: Observation) -> None:
+        if observation.result is Result.CANCELLED:
+            self.outcome = "cancelled"
+            self.notes.append(observation.reason)
+        elif observation.result is Result.FAILED:
+            self.outcome = "failed"
+            self.notes.append(observation.reason)
+        elif note := observation.data.get("note"):
+            self.notes.append(str(note))
+
+    def _close(self) -> None:
+        if self.name:
+            self.stages.add(
+                Stage(
+                    name=self.name,
+                    seconds=time.monotonic() - self.started,
+                    outcome=self.outcome,
+                    note="; ".join(self.notes),
+                )
+            )
+        self.name = ""

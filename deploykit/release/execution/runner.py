@@ -1,0 +1,85 @@
+"""Runs the rollout of one version: its plan, the engine that follows it, and what the engine acts with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.release.execution.actions import RolloutActions
+from deploykit.release.execution.checks import Checks
+from deploykit.release.execution.plan import make_plan
+from deploykit.release.execution.progress import StageProgress
+from deploykit.release.version.instances import instance_names, instance_specs
+from deploykit.release.version.values import secrets_in
+from deploykit.rollout import Engine, Plan, State
+
+if TYPE_CHECKING:
+    from deploykit.edge.interface import Edge
+    from deploykit.model import DeploykitError
+    from deploykit.process.cancellation import Cancellation
+    from deploykit.release.execution.journal import ReleaseJournal
+    from deploykit.release.reporting.reporter import Stages
+    from deploykit.release.version.instances import RunnableVersion
+    from deploykit.targets.interface import Target
+
+__all__ = ["RolloutRunner"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutRunner:
+    """Rolls `version` out on target and edge, by the journal of a release."""
+
+    target: Target
+    edge: Edge
+    journal: ReleaseJournal
+    version: RunnableVersion
+    stages: Stages
+    cancellation: Cancellation
+
+    def run(self, *, judged: bool) -> tuple[State, DeploykitError | None]:
+        """From the journal's plan, or a new one, to the end: how it ended, and why it failed."""
+        step = self.journal.done("rollout")
+        if step is None:
+            names = instance_names(self.version.release, self.version.spec)
+            plan = make_plan(self.target, self.edge, self.journal.ledger.live(), names, judged=judged)
+            self.journal.once("rollout", plan.as_json(), dict)
+        else:
+            plan = Plan.from_json(step.action)
+        progress = StageProgress(self.stages)
+        engine = self._engine(plan, progress)
+        with progress:
+            state = engine.drive()
+        return state, engine.failure
+
+    def undo(self, plan: Plan, reason: str) -> tuple[State, DeploykitError | None]:
+        """Undo what was done of the plan, or finish it where it was past its verdict: how it ended, and what failed of that."""
+        engine = self._engine(plan, StageProgress(self.stages))
+        state = engine.undo(reason)
+        return state, engine.undo_failure
+
+    def _engine(self, plan: Plan, progress: StageProgress) -> Engine:
+        version = self.version
+        actions = RolloutActions(
+            target=self.target,
+            edge=self.edge,
+            ledger=self.journal.ledger,
+            checks=Checks(
+                target=self.target,
+                tell=self.stages.note,
+                secrets=secrets_in(version.values),
+                cancellation=self.cancellation,
+            ),
+            version=version,
+            instances=instance_specs(version, anchor=self.journal.ledger.head()),
+            warn=self.stages.warn,
+        )
+        actions.restore_marks(self.journal.ledger.steps(self.journal.release))
+        return Engine(
+            plan,
+            self.journal,
+            actions,
+            check=self.cancellation.check,
+            mask=self.cancellation.mask,
+            starting=progress.starting,
+            notice=progress.noticed,
+        )

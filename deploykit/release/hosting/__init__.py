@@ -1,0 +1,1 @@
+"""Where a service runs: what differs between the kinds of target, besides the target and the edge themselves."""

@@ -1,0 +1,129 @@
+"""The target `process`: the service runs on this very machine, under the kit's supervisor, behind its own HAProxy."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from deploykit.artifacts.store import Store
+from deploykit.model import Problem, Secret, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from deploykit.artifacts.local import BuildStep
+    from deploykit.edge.interface import Edge
+    from deploykit.process.cancellation import Cancellation
+    from deploykit.process.supervisor.client import Supervisor
+    from deploykit.release.version.instances import RunnableArtifact
+    from deploykit.release.version.repository import Repository
+    from deploykit.release.version.sources import Sources
+    from deploykit.settings.paths import StatePaths
+    from deploykit.targets.interface import Target
+
+__all__ = ["LocalHosting"]
+
+
+class LocalHosting:
+    """Implements `Hosting`. Its artefact is a folder of the store, with a virtual environment of its own."""
+
+    kind = "process"
+    shared = False
+
+    def __init__(
+        self,
+        paths: StatePaths,
+        repository: Repository | None,
+        supervisor: Supervisor,
+        cancellation: Cancellation,
+    ) -> None:
+        self._paths = paths
+        self._repository = repository
+        self._supervisor = supervisor
+        self._wait = cancellation.wait
+
+    @cached_property
+    def target(self) -> Target:
+        from deploykit.targets.process import ProcessTarget
+
+        public = urlsplit(self.edge.url()).port
+        return ProcessTarget(
+            self._paths.app,
+            self._paths.environment,
+            self._paths,
+            self._supervisor,
+            avoid=(public,) if public else (),
+            wait=self._wait,
+        )
+
+    @cached_property
+    def edge(self) -> Edge:
+        from deploykit.edge.haproxy import HAProxyEdge
+
+        repository = self._repository
+        return HAProxyEdge(
+            self._paths.app,
+            self._paths.environment,
+            self._paths.edge,
+            repository.environment.port if repository is not None else None,
+            self._supervisor,
+            parts=self._paths.parts,
+            binary=repository.settings.haproxy if repository is not None else "",
+            health_path=repository.settings.service.health if repository is not None else "",
+            wait=self._wait,
+        )
+
+    def supervised_by(self) -> str:
+        pid = self._supervisor.pid()
+        return f"pid {pid}" if pid else ""
+
+    def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        if command or self._repository is None:
+            return command
+        return self._repository.loaded.require_command()
+
+    def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
+        from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry
+
+        steps: list[BuildStep] = []
+        started = time.monotonic()
+        artifact = build_local(
+            sources.tree.root,
+            sources.tree,
+            store=self._paths.artifacts,
+            requirements=self._repository.settings.service.requirements if self._repository is not None else "",
+            on_step=steps.append,
+            on_wait=note.append,
+            wait=self._wait,
+        )
+        said = "; ".join(f"{step.name} {step.note}" for step in steps if step.name in {"environment", "store"})
+        return {
+            "digest": artifact.digest,
+            "version": artifact.version,
+            "seconds": round(time.monotonic() - started, 3),
+            "note": said,
+            "steps": {step.name: round(step.seconds, 3) for step in steps},
+            "notes": list(artifact.notes),
+        }
+
+    def load(self, digest: str) -> RunnableArtifact:
+        if not digest:
+            raise UsageError(
+                "that release has no artefact", next_step=f"invoke history --env {self._paths.environment}"
+            )
+        return Store(self._paths.artifacts).load(digest)
+
+    def preflight(self) -> Sequence[Problem]:
+        return ()
+
+    def ensure_accessories(self, values: Mapping[str, str | Secret], warn: Callable[[str], None]) -> Sequence[str]:  # noqa: ARG002
+        """There are none here: an embedded PostgreSQL has a setting of its own."""
+        return ()
+
+    def accessories(self) -> Sequence[Mapping[str, Any]]:
+        return ()
+
+    def prune(self, needed: Collection[str]) -> Sequence[str]:  # noqa: ARG002 - the store is shared by all apps and environments
+        return ()

@@ -1,0 +1,62 @@
+"""What is saved of an environment's target, so that it is found again when the sources are gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.process.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from deploykit.release.version.repository import Repository
+
+__all__ = ["SavedTarget"]
+
+_FILE = "target.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTarget:
+    """The settings by which target, edge and ledger are found. No secrets. The target `process` needs only `target` and `ledger`."""
+
+    target: str = "process"
+    host: str = ""
+    port: int | None = None
+    bind: str = "127.0.0.1"
+    health: str = ""
+    edge_image: str = ""
+    image_port: int = 8000
+    ledger: str = ""
+
+    @classmethod
+    def from_settings(cls, repository: Repository) -> SavedTarget:
+        settings, environment = repository.settings, repository.environment
+        return cls(
+            target=environment.target,
+            host=environment.host,
+            port=environment.port,
+            bind=environment.bind,
+            health=settings.service.health,
+            edge_image=settings.docker.edge_image,
+            image_port=settings.image.port,
+            ledger=environment.ledger,
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> SavedTarget:
+        """What was saved in the environment's folder; the target process where nothing was, or where it can't be read."""
+        try:
+            content = json.loads((folder / _FILE).read_text())
+            return cls(**{name: content[name] for name in cls.__dataclass_fields__ if name in content})
+        except (OSError, ValueError, TypeError):
+            return cls()
+
+    def save(self, folder: Path) -> None:
+        """Write it into the environment's folder, unless it is there already."""
+        if (folder / _FILE).exists() and self.load(folder) == self:
+            return
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(folder / _FILE, json.dumps(asdict(self), indent=1))

@@ -1,0 +1,1 @@
+"""What keeps an environment in order: versions to end, events to send, lost ledgers, foreign instances."""

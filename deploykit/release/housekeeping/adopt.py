@@ -1,0 +1,152 @@
+"""`invoke ledger.adopt`: restore a lost ledger from what runs.
+
+A ledger can be lost with a disk, or be a file on another machine. The labels of the instances have the release, its version and
+image, and how it is run; the edge knows who has the traffic. What neither knows (who released it, from which commit, what was
+before) is not made up.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploykit.ledger.check import ADOPT
+from deploykit.ledger.interface import StepState
+from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
+from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.owner import actor
+from deploykit.release.environment.running import Running, running_releases
+from deploykit.release.version.spec import ReleaseSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploykit.release.environment import Environment
+
+__all__ = ["Adopted", "adopt", "adopt_lines", "adopt_now"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """What was taken into the ledger: the live release, the others that run, and what had to be assumed."""
+
+    live: str
+    version: str
+    beside: tuple[str, ...]
+    assumed: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"outcome": "done", **asdict(self)}
+
+
+def adopt_now(environment: Environment) -> Adopted:
+    """Restore the ledger, under the environment's lock. Nothing that runs is touched. Raises as `adopt` does."""
+    with environment_lock(environment.ledger, environment.target, "ledger.adopt") as held:
+        return adopt(environment, token=held.token)
+
+
+def adopt(environment: Environment, *, token: int) -> Adopted:
+    """Take what runs into an empty ledger. Call it with the environment's lock held.
+
+    Raises UsageError when nothing runs or the ledger is not empty, DeploykitError when it is not clear who has the traffic.
+    """
+    name = environment.name
+    if environment.ledger.releases(limit=1):
+        raise UsageError(
+            f"the ledger of {name} is not lost: it has releases",
+            next_step=f"invoke history --env {name} --check   (compares it with what runs)",
+        )
+    found = running_releases(environment)
+    if not found:
+        raise UsageError(
+            f"nothing of {environment.app} runs in {name}, so there is nothing to take into the ledger",
+            next_step=f"invoke release --env {name}",
+        )
+    live = _with_the_traffic(environment, found)
+    assumed: list[str] = []
+    specs = {running.labels.release: running.spec or _present_spec(environment, running, assumed) for running in found}
+    beside = [running for running in found if running is not live]
+    for running in (*beside, live):
+        _record(
+            environment, running, specs[running.labels.release], previous=_before(live, beside, running), token=token
+        )
+    environment.ledger.set_live(live.labels.release)
+    for running in beside:
+        due = time.time() + specs[running.labels.release].warm_for
+        environment.ledger.add_timer("warm", running.labels.release, due, {"instances": list(running.instances)})
+    return Adopted(
+        live=live.labels.release,
+        version=live.labels.version,
+        beside=tuple(running.labels.release for running in beside),
+        assumed=tuple(assumed),
+    )
+
+
+def adopt_lines(adopted: Adopted, environment: str) -> list[str]:
+    beside = f"; also running: {', '.join(adopted.beside)}" if adopted.beside else ""
+    return [
+        f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the traffic{beside}",
+        *(f"assumed: {sentence}" for sentence in adopted.assumed),
+    ]
+
+
+def _with_the_traffic(environment: Environment, found: Sequence[Running]) -> Running:
+    if len(found) == 1:
+        return found[0]
+    weighted = [running for running in found if running.weight > 0]
+    if len(weighted) == 1:
+        return weighted[0]
+    seen = [f"{each.labels.release} ({each.labels.version}): weight {each.weight}" for each in found]
+    if not weighted:
+        raise DeploykitError(
+            f"{len(found)} releases run in {environment.name}, and the edge sends users to none of them",
+            details=seen,
+            next_step=f"stop those that are not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}",
+        )
+    raise DeploykitError(
+        f"the traffic of {environment.name} is shared by {len(weighted)} releases: a rollout was under way when the ledger was lost",
+        details=seen,
+        next_step=f"stop the one that is not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}",
+    )
+
+
+def _before(live: Running, beside: Sequence[Running], running: Running) -> str:
+    """The newest of those that are kept warm is what was live before, as far as can be known."""
+    return beside[-1].labels.release if running is live and beside else ""
+
+
+def _record(environment: Environment, running: Running, spec: ReleaseSpec, *, previous: str, token: int) -> None:
+    ledger, labels = environment.ledger, running.labels
+    record = ledger.begin(
+        version=labels.version,
+        digest=labels.digest,
+        commit="",
+        tree="",
+        actor=actor(),
+        kind="release",
+        previous=previous,
+        token=token,
+        release=labels.release,
+    )
+    what = {"anchor": labels.anchor, "instances": list(running.instances), "started_at": running.started_at}
+    for name, action in ((ADOPT, what), ("plan", spec.as_json())):
+        step = ledger.intend(record.id, name, action, token=token)
+        ledger.result(step, StepState.DONE, {})
+    ledger.finish(record.id, ReleaseOutcome.DONE, "restored from what runs; who released it is not known")
+
+
+def _present_spec(environment: Environment, running: Running, assumed: list[str]) -> ReleaseSpec:
+    """How it would be run by today's settings, where it does not say itself how it is run."""
+    release = running.labels.release
+    repository = environment.repository
+    if repository is None:
+        raise DeploykitError(
+            f"{release} ({running.labels.version}) does not say how it is run, and there are no settings here",
+            next_step=f"type it in the repository: invoke ledger.adopt --env {environment.name}",
+        )
+    command = repository.command
+    if not command and not environment.hosting.shared:
+        command = repository.loaded.require_command()
+    assumed.append(f"{release} is run as the settings here say now")
+    return ReleaseSpec.from_settings(repository.settings, environment.name, environment.hosting.argv(command))

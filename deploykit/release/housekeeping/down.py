@@ -1,0 +1,39 @@
+"""`invoke down`: stop all that runs of an app in an environment."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from deploykit.model import DeploykitError
+from deploykit.release.environment.lock import environment_lock
+
+if TYPE_CHECKING:
+    from deploykit.release.environment import Environment
+
+__all__ = ["take_down"]
+
+
+def take_down(environment: Environment) -> list[str]:
+    """Stop what runs, under the environment's lock. Returns what was done, one sentence each."""
+    done: list[str] = []
+    edge, target = environment.edge, environment.target
+    with environment_lock(environment.ledger, target, "down", warn=done.append):
+        instances = target.instances()
+        running = edge.running()
+        edge.down()  # one that does not answer may still hold the port: a killed command leaves it so
+        if running:
+            with contextlib.suppress(DeploykitError):
+                # A configuration that can't be read must not keep anything from being stopped.
+                edge.clear()
+            done.append("the edge was stopped")
+        for instance in instances:
+            target.stop(instance.name, timeout=10.0)
+            done.append(f"{instance.name} ({instance.labels.version}) was stopped")
+        for timer in environment.ledger.timers():
+            if timer.kind == "warm":
+                environment.ledger.remove_timer(timer.id)
+        target.down()
+        if environment.hosting.kind == "process":
+            done.append("the supervisor, and what else it ran, was stopped")
+    return done

@@ -1,0 +1,46 @@
+"""Instances that were not started by this ledger.
+
+Two ledgers of one environment number their releases alike. `r1` of one is not `r1` of the other, but both name their instances so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploykit.model import UsageError
+
+if TYPE_CHECKING:
+    from deploykit.release.environment import Environment
+
+__all__ = ["reject_foreign_instances"]
+
+
+def reject_foreign_instances(environment: Environment, *, unknown: bool = True) -> None:
+    """Raise UsageError when an instance belongs to another ledger: its release has another artefact here or, with `unknown`,
+    is not in this ledger at all. Call it with the environment's lock held.
+    """
+    if not environment.hosting.shared:
+        return
+    name, ledger = environment.name, environment.ledger
+    found = []
+    for instance in environment.target.instances():
+        record = ledger.release(instance.labels.release)
+        foreign = unknown if record is None else record.digest not in {"", instance.labels.digest}
+        if foreign:
+            found.append(f"{instance.name}: version {instance.labels.version}")
+    if not found:
+        return
+    one_ledger = (
+        f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{name}], so that all share one'
+    )
+    if not ledger.releases(limit=1):
+        raise UsageError(
+            f"what runs in {name} was released with another ledger than this one, which is empty",
+            details=found,
+            next_step=f"if the ledger was lost: invoke ledger.adopt --env {name}; if others release there with their own: {one_ledger}",
+        )
+    raise UsageError(
+        f"what runs in {name} was released with another ledger than this one",
+        details=[*found, "two ledgers would each take the other's containers for their own"],
+        next_step=f"{one_ledger}; or release from where it was released",
+    )

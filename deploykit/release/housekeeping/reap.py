@@ -1,0 +1,94 @@
+"""Work that is due later and is done first by the next command: warm versions whose window is over, events for the board."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deploykit.ledger.interface import LockHeld
+from deploykit.model.errors import DeploykitError
+from deploykit.release.environment.lock import environment_lock
+from deploykit.release.housekeeping.board_events import deliver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.ledger.interface import Timer
+    from deploykit.ledger.sql import SqlLedger
+    from deploykit.release.environment import Environment
+    from deploykit.release.hosting.base import Hosting
+
+__all__ = ["Reaped", "prune", "reap", "reap_now"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reaped:
+    """What was done, one sentence each, and what could not be."""
+
+    done: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def reap_now(environment: Environment) -> Reaped:
+    """Do what is due, under the environment's lock. Where it is taken, its holder does that anyway."""
+    try:
+        with environment_lock(environment.ledger, environment.target, "reap"):
+            due, old = reap(environment), prune(environment.hosting, environment.ledger)
+            return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
+    except LockHeld as held:
+        return Reaped(problems=(f"{held.message} What is due is done by whoever holds it.",))
+
+
+def reap(environment: Environment, *, clock: Callable[[], float] = time.time) -> Reaped:
+    """Do what is due. Call it with the environment's lock held. `clock` is Unix time in seconds."""
+    done: list[str] = []
+    problems: list[str] = []
+    now = clock()
+    for timer in environment.ledger.timers():
+        if timer.due_at > now:
+            continue
+        try:
+            if timer.kind == "warm":
+                done.append(_stop_warm(environment, timer))
+            elif timer.kind == "report":
+                deliver(environment, timer)
+                done.append(f"{timer.release}: reported to the board")
+        except DeploykitError as error:
+            problems.append(error.message)
+    return Reaped(done=tuple(done), problems=tuple(problems))
+
+
+def prune(hosting: Hosting, ledger: SqlLedger) -> Reaped:
+    """Remove artefacts that nobody can want any more from a target that others share. Call it with the lock held."""
+    if not hosting.shared:
+        return Reaped()
+    try:
+        return Reaped(done=tuple(hosting.prune(_digests_to_keep(ledger))))
+    except DeploykitError as error:
+        return Reaped(problems=(error.message,))
+    except Exception as error:  # noqa: BLE001 - tidying up must not fail a release
+        return Reaped(problems=(f"old images were not removed: {type(error).__name__}: {error}",))
+
+
+def _digests_to_keep(ledger: SqlLedger) -> set[str]:
+    """Digests of what is live, of what was before it, and of what has not ended."""
+    records = [ledger.live(), ledger.unfinished()]
+    records += [ledger.release(record.previous) for record in records if record is not None and record.previous]
+    return {record.digest for record in records if record is not None and record.digest}
+
+
+def _stop_warm(environment: Environment, timer: Timer) -> str:
+    """Stop a version whose warm window is over, unless it has the traffic again after a rollback."""
+    edge, target = environment.edge, environment.target
+    servers = {state.server.name: state for state in edge.servers()} if edge.running() else {}
+    names = [instance.name for instance in target.instances() if instance.labels.release == timer.release]
+    if any(name in servers and servers[name].weight > 0 for name in names):
+        environment.ledger.remove_timer(timer.id)
+        return f"{timer.release} has the traffic again: it stays"
+    for name in names:
+        if name in servers:
+            edge.detach(name, force=True)
+        target.stop(name, timeout=10.0)
+    environment.ledger.remove_timer(timer.id)
+    return f"{timer.release}: its warm window is over, it was stopped"

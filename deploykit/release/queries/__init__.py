@@ -1,0 +1,1 @@
+"""Questions about an environment. Nothing here changes it."""

@@ -1,0 +1,143 @@
+"""`invoke history`: the releases, and the proof that the record is whole and agrees with what runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from deploykit.model import ReleaseOutcome
+from deploykit.release.reporting.text import ago, columns, filled, width
+from deploykit.targets.interface import InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploykit.release.environment import Environment
+
+__all__ = ["Checked", "check_history", "history_lines", "read_history"]
+
+_REASONS = 5
+"""So many releases are told about beyond the table: why they failed."""
+
+
+def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
+    """The newest releases, as `--json` prints them."""
+    live = environment.ledger.live()
+    return [
+        {
+            "release": record.id,
+            "kind": record.kind,
+            "version": record.version,
+            "outcome": record.outcome.value,
+            "live": live is not None and record.id == live.id,
+            "reason": record.reason,
+            "actor": record.actor,
+            "commit": record.commit,
+            "digest": record.digest,
+            "started_at": record.started_at,
+            "finished_at": record.finished_at,
+        }
+        for record in environment.ledger.releases(limit=limit)
+    ]
+
+
+def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: TextIO) -> list[str]:
+    if not records:
+        return [f"no releases in {environment} yet", f"  next: invoke release --env {environment}"]
+    now = time.time()
+    rows = []
+    for record in records:
+        seconds = record["finished_at"] - record["started_at"] if record["finished_at"] else None
+        rows.append(
+            (
+                record["release"] + ("*" if record["live"] else ""),
+                record["kind"],
+                record["version"],
+                record["outcome"],
+                "" if seconds is None else f"{seconds:.1f} s",
+                ago(now - record["started_at"]),
+                record["actor"],
+            )
+        )
+    lines = columns(("RELEASE", "KIND", "VERSION", "OUTCOME", "TOOK", "WHEN", "WHO"), rows, stream)
+    for record in [record for record in records if record["reason"]][:_REASONS]:
+        lines += filled(record["reason"], width(stream), first=f"  {record['release']}: ", rest="      ")
+    return [*lines, "", "* has the traffic"] if any(record["live"] for record in records) else lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What `history --check` found. `entries` is the length of the chain, `head` its newest hash."""
+
+    entries: int
+    head: str
+    problems: tuple[str, ...]
+    environment: str
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.problems else 0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "outcome": "failed" if self.problems else "done",
+            "entries": self.entries,
+            "head": self.head,
+            "problems": list(self.problems),
+        }
+
+    def lines(self, stream: TextIO) -> list[str]:
+        if not self.problems:
+            return [
+                f"the record holds: {self.entries} entries, every hash fits, and it agrees with what runs",
+                f"  head  {self.head}",
+            ]
+        return [
+            f"the record does not hold ({self.entries} entries):",
+            *(line for problem in self.problems for line in filled(problem, width(stream), first="  ", rest="    ")),
+            f"  next: invoke status --env {self.environment}",
+        ]
+
+
+def check_history(environment: Environment) -> Checked:
+    """Walk the chain, look for the anchors that running instances carry, and compare the record with target and edge."""
+    ledger = environment.ledger
+    instances = environment.target.instances()
+    anchors = sorted({instance.labels.anchor for instance in instances if instance.labels.anchor})
+    problems = [
+        f"entry {problem.sequence}: {problem.message}" if problem.sequence else problem.message
+        for problem in ledger.check(anchors)
+    ]
+    problems += _against_reality(environment)
+    entries = ledger.entries(limit=1)
+    return Checked(
+        entries=entries[0].sequence if entries else 0,
+        head=ledger.head(),
+        problems=tuple(problems),
+        environment=environment.name,
+    )
+
+
+def _against_reality(environment: Environment) -> list[str]:
+    ledger = environment.ledger
+    problems: list[str] = []
+    unfinished = ledger.unfinished()
+    alive = [item for item in environment.target.instances() if item.state is not InstanceState.EXITED]
+    for instance in alive:
+        record = ledger.release(instance.labels.release)
+        if record is None:
+            problems.append(f"{instance.name} runs, and the ledger has no release {instance.labels.release}")
+        elif record.digest and record.digest != instance.labels.digest:
+            problems.append(f"{instance.name} runs {instance.labels.digest[:19]}, the ledger says {record.digest[:19]}")
+    live = ledger.live()
+    if live is None or unfinished is not None or not environment.edge.running():
+        return problems
+    serving = {state.server.release for state in environment.edge.servers() if state.weight > 0}
+    if serving != {live.id}:
+        problems.append(f"the edge sends users to {', '.join(sorted(serving)) or 'nobody'}, the ledger says {live.id}")
+    if live.outcome not in {ReleaseOutcome.DONE, ReleaseOutcome.RUNNING, ReleaseOutcome.ROLLED_BACK}:
+        problems.append(f"{live.id} is live, and its outcome is {live.outcome.value}")
+    if not any(item.labels.release == live.id for item in alive):
+        problems.append(f"{live.id} is live in the ledger, and none of its instances runs")
+    return problems

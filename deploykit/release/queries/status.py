@@ -1,0 +1,217 @@
+"""What is live and what runs, read from the target and the edge, beside what the record says."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TextIO
+
+from deploykit.model import ReleaseOutcome, ReleaseRecord
+from deploykit.release.environment.owner import Owner
+from deploykit.release.environment.running import ledger_is_lost, running_releases
+from deploykit.release.reporting.text import ago, columns, filled, width
+from deploykit.targets.interface import InstanceState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from deploykit.ledger.interface import Held
+    from deploykit.release.environment import Environment
+    from deploykit.release.environment.running import Running
+
+__all__ = ["InstanceStatus", "Status", "read_status", "status_lines"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceStatus:
+    """One instance. `weight` is None where the edge does not know it.
+
+    `role` is "live", "warm", "new" (of a release that has not ended) or "left over".
+    """
+
+    name: str
+    version: str
+    release: str
+    state: str
+    address: str
+    weight: int | None
+    in_flight: int
+    restarts: int
+    exit_code: int | None
+    role: str
+    pid: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """`unfinished` is a release that has not ended; `at_work`: whoever holds the lock lives, as far as can be told.
+
+    `supervised_by` is what starts again that which ends by itself (the supervisor, the engine), empty when it does not run.
+    """
+
+    app: str
+    environment: str
+    url: str
+    edge: str
+    live: str
+    version: str
+    since: float | None
+    instances: Sequence[InstanceStatus]
+    lock: str
+    unfinished: str
+    at_work: bool
+    target: str
+    supervised_by: str
+    warm_until: float | None
+    accessories: Sequence[Mapping[str, Any]] = ()
+    """What the app needs beside it: `name`, `image`, `state`, `restarts`."""
+    read_from_target: bool = False
+    """The record knows nothing of what runs: what is said here was read from the target and the edge."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def read_status(environment: Environment) -> Status:
+    """Look, and change nothing."""
+    live = environment.ledger.live()
+    unfinished = environment.ledger.unfinished()
+    # A rollback makes an earlier release live again: the newest change that was done says since when.
+    changed = [record for record in environment.ledger.releases() if record.outcome is ReleaseOutcome.DONE]
+    running = environment.edge.running()
+    holder = environment.ledger.holder()
+    owner = Owner.parse(holder.owner) if holder is not None else None
+    servers = {state.server.name: state for state in environment.edge.servers()} if running else {}
+    warm = {timer.release: timer.due_at for timer in environment.ledger.timers() if timer.kind == "warm"}
+    lost = _lost(environment) if live is None and not changed else None
+    instances = []
+    for instance in environment.target.instances():
+        state = servers.get(instance.name)
+        release = instance.labels.release
+        role = "live" if live is not None and release == live.id else "warm" if release in warm else "left over"
+        if lost is not None:
+            has_traffic = lost.labels.release == release
+            role = "live" if has_traffic else "warm"
+        if unfinished is not None and release == unfinished.id and role == "left over":
+            role = "new"
+        instances.append(
+            InstanceStatus(
+                name=instance.name,
+                version=instance.labels.version,
+                release=release,
+                state=instance.state.value,
+                address=f"{instance.host}:{instance.port}",
+                weight=state.weight if state is not None else None,
+                in_flight=state.in_flight if state is not None else 0,
+                restarts=instance.restarts,
+                exit_code=instance.exit_code,
+                role=role,
+                pid=instance.pid,
+            )
+        )
+    return Status(
+        app=environment.app,
+        environment=environment.name,
+        url=environment.edge.url(),
+        edge="running" if running else "not running",
+        live=live.id if live is not None else lost.labels.release if lost is not None else "",
+        version=live.version if live is not None else lost.labels.version if lost is not None else "",
+        since=_ended(changed[0] if changed else live) if live is not None else lost.started_at if lost else None,
+        instances=instances,
+        lock=_lock(holder, owner),
+        unfinished=f"{unfinished.id} ({unfinished.kind} of {unfinished.version})" if unfinished is not None else "",
+        at_work=holder is not None and (owner is None or not owner.is_dead()),
+        target=environment.hosting.kind,
+        supervised_by=environment.hosting.supervised_by(),
+        warm_until=max(warm.values(), default=None),
+        accessories=list(environment.hosting.accessories()),
+        read_from_target=lost is not None,
+    )
+
+
+def _lost(environment: Environment) -> Running | None:
+    """What has the traffic where the record knows of no release at all."""
+    if not ledger_is_lost(environment):
+        return None
+    found = running_releases(environment)
+    return max(found, key=lambda running: running.weight) if any(each.weight for each in found) else None
+
+
+def _ended(record: ReleaseRecord) -> float:
+    return record.finished_at or record.started_at
+
+
+def _lock(holder: Held | None, owner: Owner | None) -> str:
+    if holder is None:
+        return ""
+    if owner is None:
+        return f"{holder.owner}: {holder.reason}"
+    left = ", which has ended" if owner.is_dead() else ""
+    return f"{owner.who}@{owner.host} (pid {owner.pid}{left}): {holder.reason}"
+
+
+def status_lines(status: Status, stream: TextIO) -> list[str]:
+    now = time.time()
+    lines = [f"{status.app} in {status.environment}"]
+    if status.live and not any(item.role == "live" for item in _running(status)):
+        lines.append(f"  live        nothing: {status.version} ({status.live}) is live in the ledger and does not run")
+    elif status.live and status.since is not None:
+        lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}")
+    else:
+        lines.append("  live        nothing")
+    if status.read_from_target:
+        said = "has nothing of this: it was read from the labels of what runs, and from the edge"
+        lines += filled(said, width(stream), first="  ledger      ", rest=" " * 14)
+    lines.append(f"  url         {status.url} ({status.edge})")
+    supervised_by = "supervisor" if status.target == "process" else status.target
+    lines.append(f"  {supervised_by:<11} {status.supervised_by or 'not running'}")
+    if status.unfinished:
+        doing = "is being done" if status.at_work else "was left unfinished"
+        lines += filled(f"{status.unfinished} {doing}", width(stream), first="  release     ", rest=" " * 14)
+    if status.lock:
+        lines += filled(status.lock, width(stream), first="  lock        ", rest=" " * 14)
+    if status.warm_until is not None and status.warm_until > now:
+        lines.append(f"  warm        the version before, for another {ago(status.warm_until - now, suffix='')}")
+    rows = [
+        (
+            item.name,
+            item.version,
+            item.role,
+            item.state if item.exit_code is None else f"{item.state} {item.exit_code}",
+            item.address,
+            "-" if item.weight is None else str(item.weight),
+            str(item.restarts),
+        )
+        for item in status.instances
+    ]
+    if rows:
+        lines += ["", *columns(("INSTANCE", "VERSION", "ROLE", "STATE", "ADDRESS", "WEIGHT", "RESTARTS"), rows, stream)]
+    if status.accessories:
+        beside = [
+            (str(each["name"]), str(each["image"]), str(each["state"]), str(each["restarts"]))
+            for each in status.accessories
+        ]
+        lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), beside, stream)]
+    steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
+    return [*lines, "", *steps]
+
+
+def _running(status: Status) -> list[InstanceStatus]:
+    return [item for item in status.instances if item.state != InstanceState.EXITED.value]
+
+
+def _next(status: Status) -> list[str]:
+    env = f"--env {status.environment}"
+    if status.unfinished and status.at_work:
+        return [f"wait until it is done, then: invoke status {env}"]
+    if status.unfinished:
+        return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
+    if status.read_from_target or not status.live:
+        anew = f"invoke ledger.adopt {env}   (makes the record anew from what runs)"
+        return [anew if status.read_from_target else f"invoke release {env}"]
+    running = _running(status)
+    if running and not status.supervised_by:
+        return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
+    if not any(item.role == "live" for item in running) or status.edge != "running":
+        return [f"invoke release {env}   (what is live in the record does not run)"]
+    return [f"invoke history {env}", f"invoke logs {env} --follow"]

@@ -1,0 +1,89 @@
+"""`invoke verify`: judge what is live now, without changing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO
+
+from deploykit.model import DeploykitError
+from deploykit.release.environment.versions import live_record
+from deploykit.release.execution.checks import Checks
+from deploykit.release.reporting.text import filled, width
+from deploykit.release.version.recorded import spec_of
+from deploykit.release.version.values import read_values, secrets_in
+from deploykit.targets.interface import InstanceState
+from deploykit.verify.judge import JudgementOutcome
+
+if TYPE_CHECKING:
+    from deploykit.release.environment import Environment
+
+__all__ = ["Verified", "verify_live"]
+
+_PATIENCE = 5.0
+_EXIT_CODES = {JudgementOutcome.PASSED: 0, JudgementOutcome.FAILED: 1, JudgementOutcome.INCONCLUSIVE: 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    environment: str
+    version: str
+    checks: tuple[tuple[str, bool, str], ...]
+    judgement: dict[str, Any]
+    exit_code: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "outcome": {0: "passed", 1: "failed", 2: "inconclusive"}[self.exit_code],
+            "environment": self.environment,
+            "version": self.version,
+            "checks": [{"name": name, "passed": good, "message": text} for name, good, text in self.checks],
+            "judgement": self.judgement,
+        }
+
+    def lines(self, stream: TextIO) -> list[str]:
+        lines = [f"{self.version} in {self.environment}"]
+        for name, good, text in self.checks:
+            told = f"{'passed' if good else 'FAILED'}  {name}  {text}".rstrip()
+            lines += filled(told, width(stream), first="  ", rest=" " * 10)
+        if self.exit_code:
+            lines.append(f"  next: invoke rollback --env {self.environment}")
+        return lines
+
+
+def verify_live(environment: Environment) -> Verified:
+    """Health and smoke checks of every live instance, then labelled probes through the edge against the thresholds.
+
+    Raises UsageError when nothing is live.
+    """
+    live = live_record(environment)
+    spec = spec_of(environment.ledger, live, environment.name)
+    # It was healthy when it was released: what is not so now need not be waited for as at a start.
+    spec = replace(spec, start_timeout=min(spec.start_timeout, _PATIENCE))
+    values = read_values(environment.paths.values, live.id)
+    checks = Checks(target=environment.target, tell=lambda _text: None, secrets=secrets_in(values))
+    told: list[tuple[str, bool, str]] = []
+    instances = [item for item in environment.target.instances() if item.labels.release == live.id]
+    told.append(("edge", environment.edge.running(), environment.edge.url()))
+    if not instances:
+        told.append(("instances", False, f"none of {live.id} runs"))
+    for instance in instances:
+        if instance.state is InstanceState.EXITED:
+            told.append((instance.name, False, f"ended, exit code {instance.exit_code}"))
+            continue
+        for name, check in (("health", checks.healthy), ("smoke", checks.smoke)):
+            try:
+                check(instance, spec)
+                told.append((f"{instance.name} {name}", True, ""))
+            except DeploykitError as error:
+                told.append((f"{instance.name} {name}", False, "; ".join([error.message, *error.details])))
+                break
+    judgement: dict[str, Any] = {}
+    code = 0 if all(good for _, good, _ in told) else 1
+    if environment.edge.running():
+        judged = checks.judge(environment.edge, live.id, spec, environment.edge.mark())
+        judgement = judged.as_json()
+        told.append(("requests", judged.passed, str(judged)))
+        code = code or _EXIT_CODES[judged.outcome]
+    return Verified(
+        environment=environment.name, version=live.version, checks=tuple(told), judgement=judgement, exit_code=code
+    )

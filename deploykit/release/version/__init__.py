@@ -1,0 +1,1 @@
+"""One version of an app: how it is run, its variables, its sources, and what the ledger knows of it."""

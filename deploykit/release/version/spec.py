@@ -1,0 +1,138 @@
+"""How a version is run: all that is needed to start it again when its sources are gone. Goes into the journal; no secrets."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploykit.settings.models import Settings
+
+__all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeSpec:
+    path: str
+    status: int = 200
+    contains: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdSpec:
+    """See `settings.models.Thresholds`: shares, milliseconds, requests, seconds."""
+
+    error_rate: float
+    p95_ms: float
+    requests: int
+    window: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseSpec:
+    """`kind` is "none", "embedded" or "env"; `source` the variable that holds the URL when `kind` is "env"."""
+
+    kind: str
+    source: str
+    variable: str
+    driver: str
+    migrations: str
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSpec:
+    """See `settings.models.Process`; times are seconds."""
+
+    name: str
+    argv: tuple[str, ...]
+    replicas: int
+    settle: float
+    stop_timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseSpec:
+    """The part of the settings that belongs to one version in one environment. Times are seconds."""
+
+    app: str
+    environment: str
+    argv: tuple[str, ...]
+    health: str
+    smoke: tuple[SmokeSpec, ...]
+    replicas: int
+    start_timeout: float
+    drain_timeout: float
+    stop_timeout: float
+    warm_for: float
+    thresholds: ThresholdSpec
+    database: DatabaseSpec
+    variables: Mapping[str, str] = field(default_factory=dict)
+    processes: tuple[ProcessSpec, ...] = ()
+    """What runs besides the service itself."""
+
+    def process(self, name: str) -> ProcessSpec | None:
+        """None for the service itself, `web`, and for one that this version does not have."""
+        return next((process for process in self.processes if process.name == name), None)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ReleaseSpec:
+        return cls(
+            **{
+                **data,
+                "argv": tuple(data["argv"]),
+                "smoke": tuple(SmokeSpec(**item) for item in data["smoke"]),
+                "thresholds": ThresholdSpec(**data["thresholds"]),
+                "database": DatabaseSpec(**data["database"]),
+                "processes": tuple(
+                    ProcessSpec(**{**item, "argv": tuple(item["argv"])}) for item in data.get("processes", ())
+                ),
+            }
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, name: str, argv: tuple[str, ...]) -> ReleaseSpec:
+        """How a version is run by the settings of the environment `name`. `argv` starts the service."""
+        environment = settings.environments[name]
+        service, database, limits = settings.service, settings.database, environment.thresholds
+        kind, _, source = (environment.database or database.url).partition(":")
+        return cls(
+            app=settings.app,
+            environment=name,
+            argv=argv,
+            health=service.health,
+            smoke=tuple(SmokeSpec(**check.model_dump()) for check in service.smoke),
+            replicas=environment.replicas or service.replicas,
+            start_timeout=service.start_timeout,
+            drain_timeout=service.drain_timeout,
+            stop_timeout=service.stop_timeout,
+            warm_for=service.warm_for,
+            thresholds=ThresholdSpec(
+                error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests, window=limits.window
+            ),
+            database=DatabaseSpec(
+                kind=kind,
+                source=source,
+                variable=database.variable,
+                driver=database.driver,
+                migrations=database.migrations,
+                timeout=database.migration_timeout,
+            ),
+            variables={**service.variables, **environment.variables},
+            processes=tuple(
+                ProcessSpec(
+                    name=process,
+                    argv=tuple(shlex.split(wanted.command)),
+                    replicas=wanted.replicas,
+                    settle=wanted.settle,
+                    stop_timeout=wanted.stop_timeout,
+                )
+                for process, wanted in sorted(settings.processes.items())
+            ),
+        )

@@ -1,0 +1,57 @@
+"""The application's variables, kept in a folder that only its owner can read, so that a version can be started again."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING
+
+from deploykit.model import Secret
+from deploykit.model.errors import DeploykitError
+from deploykit.process.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["generated_values", "read_values", "secrets_in", "store_values"]
+
+
+def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) -> None:
+    """Write the values durably under that name, mode 0600. Secrets are marked, so that they come back as such."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    content = {
+        key: {"secret": True, "value": value.reveal()} if isinstance(value, Secret) else {"value": value}
+        for key, value in values.items()
+    }
+    write_atomically(folder / f"{name}.json", json.dumps(content), mode=0o600, durable=True)
+
+
+def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
+    """The values stored under that name; empty when there are none. Raises DeploykitError when they can't be read."""
+    path = folder / f"{name}.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DeploykitError(
+            f"the values of {name} can't be read: {error}", next_step=f"look at {path}, or release again"
+        ) from error
+    return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
+
+
+def generated_values(folder: Path, names: Sequence[str]) -> dict[str, str | Secret]:
+    """Random values made once for this environment and then kept (settings: `generate`), 256 bits each."""
+    if not names:
+        return {}
+    kept = read_values(folder, "generated")
+    if missing := [name for name in names if name not in kept]:
+        kept |= {name: Secret(secrets.token_urlsafe(32)) for name in missing}
+        store_values(folder, "generated", kept)
+    return {name: kept[name] for name in names}
+
+
+def secrets_in(values: Mapping[str, str | Secret]) -> list[Secret]:
+    """The values that no output may show."""
+    return [value for value in values.values() if isinstance(value, Secret)]

@@ -1,0 +1,119 @@
+"""One release or rollback in the ledger, from its beginning to its outcome and its report."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from deploykit.ledger.interface import StaleToken
+from deploykit.model import DeploykitError, ReleaseOutcome
+from deploykit.model.errors import Cancelled
+from deploykit.release.environment.owner import actor
+from deploykit.release.execution.journal import ReleaseJournal
+from deploykit.release.housekeeping.board_events import report_start, report_to_board
+from deploykit.release.workflow.report import make_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from deploykit.model import ReleaseRecord
+    from deploykit.release.environment import Environment
+    from deploykit.release.reporting.reporter import ReleaseReport, Stages
+    from deploykit.release.workflow.run import Run
+    from deploykit.rollout import State
+
+__all__ = ["Attempt", "begin", "recorded"]
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A release or rollback while it runs. `failure` is why its rollout failed; `report` is there once it has ended."""
+
+    run: Run
+    record: ReleaseRecord
+    failure: DeploykitError | None = None
+    report: ReleaseReport = field(init=False)
+
+    @property
+    def environment(self) -> Environment:
+        return self.run.environment
+
+    @property
+    def stages(self) -> Stages:
+        return self.run.stages
+
+    @property
+    def journal(self) -> ReleaseJournal:
+        return ReleaseJournal(self.environment.ledger, self.record.id, self.run.token)
+
+    def end(self, outcome: ReleaseOutcome, reason: str) -> None:
+        """Write the outcome into the ledger."""
+        self.record = self.environment.ledger.finish(self.record.id, outcome, reason)
+
+    def end_with(self, state: State) -> None:
+        """Write the outcome of its rollout into the ledger."""
+        if state.past_verdict:
+            self.end(ReleaseOutcome.DONE, state.reason)
+        else:
+            self.end(ReleaseOutcome.CANCELLED if state.cancelled else ReleaseOutcome.FAILED, state.reason)
+
+
+def begin(run: Run, kind: str, *, version: str, digest: str, commit: str, tree: str) -> ReleaseRecord:
+    """Begin a release or rollback (`kind`) in the ledger."""
+    ledger = run.environment.ledger
+    live = ledger.live()
+    return ledger.begin(
+        version=version,
+        digest=digest,
+        commit=commit,
+        tree=tree,
+        actor=actor(),
+        kind=kind,
+        previous=live.id if live is not None else "",
+        token=run.token,
+    )
+
+
+@contextmanager
+def recorded(run: Run, record: ReleaseRecord) -> Iterator[Attempt]:
+    """Run the block as that release. Whatever happens in it is recorded first, then in `attempt.report`; it is not raised.
+
+    What is raised all the same is a mistake of the kit; what it left behind is settled by the next command.
+    """
+    attempt = Attempt(run=run, record=record)
+    environment, cancellation = run.environment, run.environment.cancellation
+    try:
+        try:
+            cancellation.check()
+            report_start(environment, record)
+            yield attempt
+        finally:
+            cancellation.mask()  # the rest has to be recorded and reported in any case
+        attempt.report = _report(attempt, attempt.failure, reason=attempt.record.reason)
+    except Cancelled as cancelled:
+        attempt.end(ReleaseOutcome.CANCELLED, cancelled.reason)
+        attempt.report = _report(attempt, None, reason=cancelled.reason)
+    except StaleToken as error:
+        # Not ours to end any more: it stays unfinished, and whoever has the lock next settles it first.
+        attempt.report = replace(_report(attempt, error, reason=error.message), outcome="unfinished")
+        return
+    except DeploykitError as error:
+        attempt.record = environment.ledger.release(record.id) or record
+        if attempt.record.outcome is ReleaseOutcome.RUNNING:
+            attempt.end(ReleaseOutcome.FAILED, error.message)
+        attempt.report = _report(attempt, error, reason=error.message)
+    except Exception as error:
+        # A full disk, say; or a cleanup that failed and hid the cancellation.
+        if cancellation.reason:
+            attempt.end(ReleaseOutcome.CANCELLED, cancellation.reason)
+        elif isinstance(error, OSError):
+            attempt.end(ReleaseOutcome.FAILED, f"{type(error).__name__}: {error}")
+        else:
+            raise
+        attempt.report = _report(attempt, None, reason=attempt.record.reason)
+    report_to_board(environment, attempt.report, run.stages.warn)
+
+
+def _report(attempt: Attempt, error: DeploykitError | None, *, reason: str) -> ReleaseReport:
+    return make_report(attempt.environment, attempt.stages, attempt.record, error, reason=reason)

@@ -1,0 +1,140 @@
+"""What an environment requires of a release before anything is changed. All problems are reported at once."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from deploykit.artifacts.version import uncommitted, untagged
+from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deploykit.release.environment import Environment
+    from deploykit.release.version.sources import Sources
+
+__all__ = ["AFTER_BUILD", "preflight"]
+
+# These look at the migrations in the new version's own environment, so they come once it is built.
+AFTER_BUILD = frozenset({"migration-heads", "migration-safety"})
+
+
+def preflight(environment: Environment, sources: Sources) -> str:
+    """Check what the environment's settings name; returns what was checked, in a few words.
+
+    Raises one error with every problem: UsageError, or InconclusiveError when all that is missing is evidence.
+    """
+    settings = environment.require_repository().environment
+    checks: dict[str, Callable[[Environment, Sources], list[Problem]]] = {
+        "clean-tree": _clean_tree,
+        "version-tag": _version_tag,
+        "branch": _branch,
+        "evidence": _evidence,
+        "target": _target,
+    }
+    wanted = [name for name in settings.preflight if name not in AFTER_BUILD]
+    problems: list[Problem] = []
+    if settings.target != "process" and "clean-tree" not in wanted:
+        wanted.insert(0, "clean-tree")
+    for name in wanted:
+        # Settings and variables were read with the sources, which has raised what was wrong with them.
+        problems += checks[name](environment, sources) if name in checks else []
+    if not problems:
+        return f"{', '.join(wanted) or 'nothing wanted'}"
+    kind: type[DeploykitError] = (
+        InconclusiveError if all(problem.kind is InconclusiveError for problem in problems) else UsageError
+    )
+    if len(problems) == 1:
+        raise kind(problems[0].message, next_step=problems[0].next_step)
+    raise kind(
+        f"{len(problems)} things stand in the way of a release to {environment.name}; nothing was changed",
+        details=[line for problem in problems for line in (problem.message, f"  -> {problem.next_step}")],
+        next_step=problems[0].next_step,
+    )
+
+
+def _clean_tree(_environment: Environment, sources: Sources) -> list[Problem]:
+    reason = uncommitted(sources.tree)
+    return [] if reason is None else [Problem(message=reason, next_step='git add -A && git commit -m "…"')]
+
+
+def _version_tag(_environment: Environment, sources: Sources) -> list[Problem]:
+    reason = None if sources.tree.dirty else untagged(sources.tree)
+    return [] if reason is None else [Problem(message=reason, next_step=f"git tag v{_next_version(sources.version)}")]
+
+
+def _next_version(version: str) -> str:
+    """What a tag on this commit would name: `1.0.1` for `1.0.1.dev2+g1234567`."""
+    from packaging.version import Version
+
+    base = Version(version).base_version
+    return "0.1.0" if base == "0.0.1" else base
+
+
+def _branch(environment: Environment, sources: Sources) -> list[Problem]:
+    wanted = environment.require_repository().environment.branch
+    if not wanted or sources.tree.branch == wanted:
+        return []
+    there = f"on branch {sources.tree.branch}" if sources.tree.branch else "at a detached HEAD"
+    return [
+        Problem(
+            message=f"{environment.name} is released from branch {wanted}, and this tree is {there}",
+            next_step=f"git switch {wanted}",
+        )
+    ]
+
+
+def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
+    """Every gate that is wanted must have passed on this very tree; the newest verdict counts."""
+    from deploykit.gates.verdict_files import read_verdict
+
+    problems = []
+    for gate in environment.require_repository().environment.evidence:
+        verdict = environment.ledger.evidence(gate, sources.tree.tree)
+        found = read_verdict(environment.root, gate)
+        if found is not None and found.tree == sources.tree.tree and found != verdict:
+            environment.ledger.add_evidence(found)
+            verdict = found
+        if verdict is None:
+            message = f"there is no evidence that gate {gate} passed on this very tree ({sources.tree.tree[:12]})"
+        elif verdict.outcome is not Outcome.PASSED:
+            message = f"gate {gate} did not pass on this tree: {verdict.outcome.value}"
+        else:
+            continue
+        problems.append(Problem(message=message, next_step=f"nox -s {gate}", kind=InconclusiveError))
+    return problems
+
+
+def _target(environment: Environment, sources: Sources) -> list[Problem]:
+    problems = [
+        *_shared_target(environment, sources),
+        *environment.target.preflight(),
+        *environment.hosting.preflight(),
+    ]
+    if sources.spec.database.kind == "embedded" and not environment.hosting.shared:
+        problems += environment.database.preflight()
+    return [*problems, *environment.edge.preflight()]
+
+
+def _shared_target(environment: Environment, sources: Sources) -> list[Problem]:
+    """What a target that others reach needs: a database that its containers can reach, and a ledger that outlives CI."""
+    if not environment.hosting.shared:
+        return []
+    problems = []
+    if sources.spec.database.kind == "embedded":
+        problems.append(
+            Problem(
+                message=f"the database is embedded, which the containers of {environment.name} can't reach",
+                next_step=f'set database = "env:DATABASE_URL" under [tool.deploykit.environments.{environment.name}]',
+            )
+        )
+    if os.environ.get("CI") and not environment.require_repository().environment.ledger:
+        problems.append(
+            Problem(
+                message=f"the ledger of {environment.name} would be in a file of this CI machine, and gone with it",
+                next_step=f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{environment.name}], '
+                "and give CI that variable: postgresql://…",
+            )
+        )
+    return problems

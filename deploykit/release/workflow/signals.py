@@ -1,0 +1,127 @@
+"""SIGINT, SIGTERM and SIGHUP cancel a release; a thread hears them.
+
+The handlers do nothing. Python's own, in C, writes the signal's number into a pipe, also while the main thread is held up
+in a call of some library; the thread reads it:
+
+- The first signal cancels: the main flow notices, and undoes what it has begun.
+- The second one is answered. Where the first was not noticed, the process ends after 2 seconds.
+- The third one ends the process at once, as `kill -9` would: its journal makes that safe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from deploykit.process.run import ending_programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
+
+    from deploykit.process.cancellation import Cancellation
+
+__all__ = ["listening"]
+
+_NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal went away"}
+_NOTICE_SECONDS = 2.0
+
+
+@contextmanager
+def listening(cancellation: Cancellation, tell: Callable[[str], None], *, ends_process: bool = False) -> Iterator[None]:
+    """Signals cancel within the block, and do before and after it what they did. In a thread: no signal is heard.
+
+    Those that whoever started the process had it ignore (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer to a
+    signal that can't be acted on, in a thread.
+
+    `ends_process`: after the block the process only says how it went and ends. A signal then, which could but cut its
+    last words and its exit code, is let pass once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {
+        number: old for number in _NAMES if (old := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)  # `set_wakeup_fd` wants that
+    watcher = _Watcher(reading, cancellation, tell)
+    watcher.start()
+    earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    _handle(dict.fromkeys(before, _nothing))
+    try:
+        with ending_programs(cancellation):
+            yield
+    finally:
+        cancellation.mask()
+        signal.set_wakeup_fd(earlier)
+        _handle(dict.fromkeys(before, _LastWords(before).handle) if ends_process else before)
+        os.close(writing)
+        watcher.join()
+        os.close(reading)
+
+
+class _Watcher(threading.Thread):
+    """Acts on the signals whose numbers come through the pipe `reading`, until its other end is closed."""
+
+    def __init__(self, reading: int, cancellation: Cancellation, tell: Callable[[str], None]) -> None:
+        super().__init__(name="signals", daemon=True)
+        self._reading = reading
+        self._cancellation = cancellation
+        self._tell = tell
+        self._heard: list[int] = []
+        self._answers: list[threading.Thread] = []
+
+    def run(self) -> None:
+        while numbers := os.read(self._reading, 64):
+            for number in numbers:
+                # A terminal goes away once, however many pass that on: the kernel, the shell, and the kernel for the shell.
+                if number in _NAMES and not (number == signal.SIGHUP and number in self._heard):
+                    self._hear(signal.Signals(number))
+        for answer in self._answers:
+            answer.join()
+
+    def _hear(self, number: signal.Signals) -> None:
+        self._heard.append(number)
+        name, safe = _NAMES[number], "the traffic is being made safe first; this ends by itself"
+        if len(self._heard) == 1:
+            masked = self._cancellation.masked
+            self._cancellation.cancel(f"cancelled by {name}")
+            if masked:
+                self._answer(f"{name}: {safe}")
+        elif len(self._heard) == 2 and self._cancellation.noticed(_NOTICE_SECONDS):
+            self._answer(
+                f"{name}: {safe}. One more signal ends it at once and leaves it unfinished, for: invoke rollback"
+            )
+        else:
+            os._exit(128 + number)  # what a shell says of a program that a signal has ended
+
+    def _answer(self, sentence: str) -> None:
+        """In a thread of its own: where the terminal takes nothing, the next signal counts all the same."""
+        thread = threading.Thread(target=self._tell, args=(sentence,), name="answer", daemon=True)
+        thread.start()
+        self._answers.append(thread)
+
+
+class _LastWords:
+    """After the verdict: the first signal is let pass, as the process is about to say the verdict and end; the next one
+    does what it did before, so that a command whose output nobody takes can be ended.
+    """
+
+    def __init__(self, before: Mapping[int, Any]) -> None:
+        self._before = before
+
+    def handle(self, _number: int, _frame: FrameType | None) -> None:
+        _handle(self._before)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """A handler has to be there for Python to write to the pipe."""
+
+
+def _handle(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

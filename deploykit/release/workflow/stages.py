@@ -1,0 +1,131 @@
+"""The stages of a release before its rollout, and the rollout. What the journal already has is not done again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from deploykit.release.database.migrate import migrate as migrate_database
+from deploykit.release.environment.versions import database_values, present_sources
+from deploykit.release.execution.runner import RolloutRunner
+from deploykit.release.housekeeping.reap import prune
+from deploykit.release.version.gather import accessories_of
+from deploykit.release.version.recorded import spec_of
+from deploykit.release.version.values import read_values, store_values
+from deploykit.release.workflow.preflight import preflight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from deploykit.model import Secret
+    from deploykit.release.execution.journal import ReleaseJournal
+    from deploykit.release.version.instances import RunnableArtifact, RunnableVersion
+    from deploykit.release.version.sources import Sources
+    from deploykit.release.version.spec import ReleaseSpec
+    from deploykit.release.workflow.attempt import Attempt
+    from deploykit.release.workflow.run import Run
+
+__all__ = [
+    "build",
+    "check_preflight",
+    "migrate",
+    "plan",
+    "record_plan",
+    "roll_out",
+    "runner_of",
+    "start_accessories",
+]
+
+
+def plan(run: Run) -> Sources:
+    """Read what is about to be released. Nothing is changed, except that missing `generate` values are made."""
+    with run.stages.stage("plan") as note:
+        sources = present_sources(run.environment)
+        live = run.environment.ledger.live()
+        note.append(f"{sources.version} over {live.version if live is not None else 'nothing'}")
+        for warning in sources.warnings:
+            run.stages.warn(warning)
+    return sources
+
+
+def check_preflight(run: Run, sources: Sources) -> None:
+    """Check what the environment requires of a release. Raises one error with every problem."""
+    with run.stages.stage("preflight") as note:
+        note.append(preflight(run.environment, sources))
+
+
+def record_plan(attempt: Attempt, sources: Sources | None) -> ReleaseSpec:
+    """Keep how the version is run, and its values, so that it can be started without its sources."""
+    environment, record = attempt.environment, attempt.record
+    if sources is not None:
+        store_values(environment.paths.values, record.id, sources.values)
+        attempt.journal.once("plan", sources.spec.as_json(), dict)
+    return spec_of(environment.ledger, record, environment.name)
+
+
+def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
+    """Build the artefact, or find it built. `sources` None: the journal has it."""
+    environment = attempt.environment
+    with attempt.stages.stage("build") as note:
+
+        def build_now() -> Mapping[str, Any]:
+            if sources is None:
+                raise AssertionError("a release that was not built yet has its sources")
+            return environment.hosting.build(sources, note)
+
+        built = attempt.journal.once("build", {"tree": attempt.record.tree}, build_now)
+        artifact = environment.hosting.load(str(built["digest"]))
+        note.append(str(built.get("note", "")))
+    attempt.record = environment.ledger.amend(attempt.record.id, version=artifact.version, digest=artifact.digest)
+    return artifact
+
+
+def start_accessories(attempt: Attempt) -> Mapping[str, str | Secret]:
+    """Start the app's accessories, which outlive the release. Returns the version's values, which have their secrets."""
+    environment = attempt.environment
+    values = read_values(environment.paths.values, attempt.record.id)
+    names = sorted(accessories_of(environment.repository)) if environment.repository is not None else []
+    if not names:
+        return values
+    with attempt.stages.stage("accessories") as note:
+
+        def start_now() -> Mapping[str, Any]:
+            return {"ready": list(environment.hosting.ensure_accessories(values, attempt.stages.warn))}
+
+        ready = attempt.journal.once("accessories", {"names": names}, start_now)["ready"]
+        note.append(f"{', '.join(ready)} ready")
+    return values
+
+
+def migrate(attempt: Attempt, version: RunnableVersion) -> RunnableVersion:
+    """Migrate the database. Returns the version with the variable of an embedded database, which runs now."""
+    environment = attempt.environment
+    with attempt.stages.stage("migrate") as note:
+        version = replace(version, values={**version.values, **database_values(environment, version.spec)})
+        done = attempt.journal.once(
+            "migrate", {}, lambda: migrate_database(environment, version, tell=attempt.stages.note)
+        )
+        note.append(str(done.get("note", "")))
+    return version
+
+
+def roll_out(attempt: Attempt, version: RunnableVersion, *, judged: bool) -> None:
+    """Start the version, switch to it, verify it and record it; or undo all that. `judged`: it is not trusted yet."""
+    state, attempt.failure = runner_of(attempt.run, attempt.journal, version).run(judged=judged)
+    if judged:  # a rollback is in a hurry
+        for problem in prune(attempt.environment.hosting, attempt.environment.ledger).problems:
+            attempt.stages.warn(problem)
+    attempt.end_with(state)
+
+
+def runner_of(run: Run, journal: ReleaseJournal, version: RunnableVersion) -> RolloutRunner:
+    """What rolls the version out, by that journal."""
+    environment = run.environment
+    return RolloutRunner(
+        target=environment.target,
+        edge=environment.edge,
+        journal=journal,
+        version=version,
+        stages=run.stages,
+        cancellation=environment.cancellation,
+    )

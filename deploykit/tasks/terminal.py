@@ -69,7 +69,7 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
         ("url", report.url),
         ("version", report.version),
         ("digest", report.digest),
-        ("record", report.anchor[:16]),
+        ("ledger", report.anchor[:16]),
     ]
     steps = [f"invoke status {env}", f"invoke rollback {env}   (to {report.back_to})"]
     if not report.live:

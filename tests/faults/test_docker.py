@@ -222,7 +222,7 @@ def over_ssh(tmp_path: Path) -> Iterator[dict[str, str]]:
         server.wait(10)
 
 
-OTHER_RECORD = "was released by another record than this one"
+OTHER_LEDGER = "was released with another ledger than this one"
 
 
 def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_told(
@@ -263,14 +263,14 @@ def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_to
             load.assert_nothing_lost()
             here, there = ran
             assert there.returncode in {1, 3}, there.output
-            assert "held on its target by" in there.text or OTHER_RECORD in there.text, there.output
+            assert "held on its target by" in there.text or OTHER_LEDGER in there.text, there.output
             assert here.returncode == 0 or "held on its target by" in here.text, here.output
             assert tiny.serves(tiny.url) == (f"here {number}" if here.returncode == 0 else served)
             served = tiny.serves(tiny.url)
             assert tiny.problems() == []
         alone = robin("release", env=over_ssh)
         assert alone.returncode == 3
-        assert OTHER_RECORD in alone.text
+        assert OTHER_LEDGER in alone.text
         assert "if others release there from theirs: set ledger" in alone.text
         assert tiny.serves(tiny.url) == served
         assert tiny.problems() == []

@@ -105,7 +105,8 @@ def take_restore_point(environment: Environment) -> dict[str, Any] | None:
 def refuse_past_contract(environment: Environment, wanted: ReleaseRecord, *, warn: Callable[[str], None]) -> None:
     """Raise DeploykitError when the version needs a shape of the schema that was dropped since.
 
-    Asked only where it can be so by the record. Whether the database can be asked or not, an incident goes on: then it is said.
+    The database is asked only where the ledger does not rule it out. Where it can't be asked, the rollback continues with a
+    warning.
     """
     live = environment.ledger.live()
     if live is None or not _can_be_past(environment, wanted):
@@ -137,8 +138,8 @@ def refuse_past_contract(environment: Environment, wanted: ReleaseRecord, *, war
 
 
 def _can_be_past(environment: Environment, wanted: ReleaseRecord) -> bool:
-    """Whether a declared change may have been contracted since: a release has noted one, or the record does not say what
-    releases did (it was made anew from what runs, or the version is older than those that are looked at).
+    """Whether a declared change may have been contracted since: a release has noted one, or the ledger does not have
+    what releases did: it was restored from what runs, or the version is older than those that are looked at.
     """
     if not spec_of(environment.ledger, wanted, environment.name).database.migrations:
         return False

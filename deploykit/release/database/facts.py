@@ -1,4 +1,4 @@
-"""What the database is told about the releases, and the settings of declared changes."""
+"""The facts about releases that the database gets, and the settings of declared changes."""
 
 from __future__ import annotations
 

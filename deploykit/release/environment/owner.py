@@ -1,4 +1,4 @@
-"""Who holds a lock, in a form from which it can be told whether they still live."""
+"""The process that holds a lock, named so that anyone on its machine can see whether it still runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORM = re.compile(r"^(?P<who>.+)@(?P<host>[^@ ]+) pid (?P<pid>\d+) started (?P<
 
 
 def actor() -> str:
-    """The person or the CI job that acts, for the record."""
+    """The person or the CI job that acts, for the ledger."""
     for variable in ("DEPLOYKIT_ACTOR", "GITHUB_ACTOR", "GITLAB_USER_LOGIN"):
         if name := os.environ.get(variable):
             return name

@@ -67,7 +67,7 @@ def present_sources(environment: Environment, *, make: bool = True) -> Sources:
 
 
 def present_version(environment: Environment) -> RunnableVersion:
-    """The present tree, built, for a command of it that is run beside the live version (`db.*`)."""
+    """The present tree, built, for a command of its own that runs next to the live version (`db.*`)."""
     sources = present_sources(environment)
     built = environment.hosting.build(sources, [])
     live = environment.ledger.live()

@@ -28,7 +28,7 @@ _STEP = 0.1
 
 @dataclass(kw_only=True)
 class Checks:
-    """Looks at a version. `secrets` are the values that no message may show; `tell` hears of progress.
+    """Looks at a version. `secrets` are the values that no message may show; `tell` gets progress.
 
     Each look raises Cancelled when `cancellation` comes.
     """
@@ -52,7 +52,7 @@ class Checks:
         from deploykit.verify.warm import warm
 
         if (process := spec.process(instance.process)) is not None:
-            return self._settled(instance, process)
+            return self._settled(instance, process, spec)
         base = f"http://{instance.host}:{instance.port}"
         healthy = wait_healthy(
             base + spec.health,
@@ -61,14 +61,14 @@ class Checks:
             ended=lambda: self._ended(instance.name),
             logs=lambda: self.target.logs(instance.name),
             redact=self.redact,
-            next_step=f"mend it and release again; {self._advice(spec)}",
+            next_step=f"{_fix(spec)}; {self._advice(spec)}",
             fetch=partial(get, cancellation=self.cancellation),
             sleep=self.cancellation.wait,
         )
         warm(base, [spec.health, *(check.path for check in spec.smoke)], cancellation=self.cancellation)
         return healthy.seconds
 
-    def _settled(self, instance: Instance, process: ProcessSpec) -> float:
+    def _settled(self, instance: Instance, process: ProcessSpec, spec: ReleaseSpec) -> float:
         """Watch it until it has run for `settle` seconds. Raises DeploykitError with its last lines when it ends before."""
         began = time.monotonic()
         while (ended := self._ended(instance.name)) is None and time.monotonic() - began < process.settle:
@@ -78,7 +78,7 @@ class Checks:
             raise DeploykitError(
                 f"{instance.name} {how}: a {process.name} has to stay up",
                 details=[f"it ran: {shlex.join(process.argv)}", *self._lines(instance.name)],
-                next_step="mend it and release again",
+                next_step=_fix(spec),
             )
         return time.monotonic() - began
 
@@ -91,7 +91,7 @@ class Checks:
                 f"http://{instance.host}:{instance.port}",
                 spec.smoke,
                 redact=self.redact,
-                next_step="mend it and release again",
+                next_step=_fix(spec),
                 cancellation=self.cancellation,
             )
         except SmokeFailedError as error:
@@ -103,7 +103,7 @@ class Checks:
         return sum(result.ms or 0.0 for result in results)
 
     def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Mapping[str, Any]:
-        """Judge the release by users' requests since the mark, or labelled probes; what was seen, for the record.
+        """Judge the release by users' requests since the mark, or by probes; what was seen, for the ledger.
 
         Raises DeploykitError when it failed, InconclusiveError when too little was seen.
         """
@@ -116,14 +116,14 @@ class Checks:
                 raise DeploykitError(
                     f"{restarted[0].name} ended by itself and was started again while it was judged",
                     details=self._lines(restarted[0].name),
-                    next_step="mend it and release again",
+                    next_step=_fix(spec),
                 )
             return {**judgement.as_json(), "note": str(judgement)}
         kind = InconclusiveError if judgement.outcome is JudgementOutcome.INCONCLUSIVE else DeploykitError
         raise kind(
             f"the new version was {judgement}",
             details=[*judgement.causes, *self._logs(release)],
-            next_step="mend it and release again",
+            next_step=_fix(spec),
         )
 
     def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Judgement:
@@ -163,3 +163,7 @@ class Checks:
         """What the instance printed last. It is stopped when the release fails, and `invoke logs` shows what is live."""
         lines = [self.redact(f"  {line}") for line in self.target.logs(name)]
         return ["its last log lines:", *lines] if lines else ["it logged nothing"]
+
+
+def _fix(spec: ReleaseSpec) -> str:
+    return f"fix it, then run: invoke release --env {spec.environment}"

@@ -295,15 +295,15 @@ class DockerHosting:
             for each in found
         ]
         removed = removable(images, needed={*needed, *running, *wanted}, keep=keep)
-        told = []
+        done = []
         for image in removed:
             try:
                 self._engine.remove_image(image.id, force=True)
             except EngineError as error:
-                told.append(f"image {image.id[:19]} stays: {error.message}")
+                done.append(f"image {image.id[:19]} stays: {error.message}")
             else:
-                told.append(f"image {image.id[:19]} was removed: {len(images) - len(removed)} newer ones are kept")
-        return told
+                done.append(f"image {image.id[:19]} was removed: {len(images) - len(removed)} newer ones are kept")
+        return done
 
     def _images(self) -> list[dict[str, Any]]:
         return self._engine.images(f"io.deploykit.app={self._app}")

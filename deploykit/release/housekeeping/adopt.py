@@ -33,7 +33,7 @@ class Adopted:
 
     live: str
     version: str
-    beside: tuple[str, ...]
+    others: tuple[str, ...]
     assumed: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -66,27 +66,27 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
     live = _with_the_traffic(environment, found)
     assumed: list[str] = []
     specs = {running.labels.release: running.spec or _present_spec(environment, running, assumed) for running in found}
-    beside = [running for running in found if running is not live]
-    for running in (*beside, live):
+    others = [running for running in found if running is not live]
+    for running in (*others, live):
         _record(
-            environment, running, specs[running.labels.release], previous=_before(live, beside, running), token=token
+            environment, running, specs[running.labels.release], previous=_before(live, others, running), token=token
         )
     environment.ledger.set_live(live.labels.release)
-    for running in beside:
+    for running in others:
         due = time.time() + specs[running.labels.release].warm_for
         environment.ledger.add_timer("warm", running.labels.release, due, {"instances": list(running.instances)})
     return Adopted(
         live=live.labels.release,
         version=live.labels.version,
-        beside=tuple(running.labels.release for running in beside),
+        others=tuple(running.labels.release for running in others),
         assumed=tuple(assumed),
     )
 
 
 def adopt_lines(adopted: Adopted, environment: str) -> list[str]:
-    beside = f"; also running: {', '.join(adopted.beside)}" if adopted.beside else ""
+    others = f"; also running: {', '.join(adopted.others)}" if adopted.others else ""
     return [
-        f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the traffic{beside}",
+        f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the traffic{others}",
         *(f"assumed: {sentence}" for sentence in adopted.assumed),
     ]
 
@@ -111,9 +111,9 @@ def _with_the_traffic(environment: Environment, found: Sequence[Running]) -> Run
     )
 
 
-def _before(live: Running, beside: Sequence[Running], running: Running) -> str:
+def _before(live: Running, others: Sequence[Running], running: Running) -> str:
     """The newest of those that are kept warm is what was live before, as far as can be known."""
-    return beside[-1].labels.release if running is live and beside else ""
+    return others[-1].labels.release if running is live and others else ""
 
 
 def _record(environment: Environment, running: Running, spec: ReleaseSpec, *, previous: str, token: int) -> None:

@@ -37,7 +37,7 @@ def reap_now(environment: Environment) -> Reaped:
             due, old = reap(environment), prune(environment.hosting, environment.ledger)
             return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
     except LockHeld as held:
-        return Reaped(problems=(f"{held.message} What is due is done by whoever holds it.",))
+        return Reaped(problems=(f"{held.message} Its holder does what is due.",))
 
 
 def reap(environment: Environment, *, clock: Callable[[], float] = time.time) -> Reaped:
@@ -60,7 +60,7 @@ def reap(environment: Environment, *, clock: Callable[[], float] = time.time) ->
 
 
 def prune(hosting: Hosting, ledger: SqlLedger) -> Reaped:
-    """Remove artefacts that nobody can want any more from a target that others share. Call it with the lock held."""
+    """Remove artefacts that are no longer needed from a target that other machines share. Call it with the lock held."""
     if not hosting.shared:
         return Reaped()
     try:

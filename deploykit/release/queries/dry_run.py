@@ -40,7 +40,7 @@ _SAID = {
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What would be done. `problem` is what stands in its way, if anything does."""
+    """What would be done. `problem` is what prevents it, empty where nothing does."""
 
     title: str
     facts: dict[str, str]

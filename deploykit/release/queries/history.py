@@ -1,4 +1,4 @@
-"""`invoke history`: the releases, and the proof that the record is whole and agrees with what runs."""
+"""`invoke history`: the releases, and the proof that the ledger is whole and agrees with what runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Checked", "check_history", "history_lines", "read_history"]
 
 _REASONS = 5
-"""So many releases are told about beyond the table: why they failed."""
+"""For so many releases the reason of a failure is printed below the table."""
 
 
 def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
@@ -90,18 +90,18 @@ class Checked:
     def lines(self, stream: TextIO) -> list[str]:
         if not self.problems:
             return [
-                f"the record holds: {self.entries} entries, every hash fits, and it agrees with what runs",
+                f"the ledger holds: {self.entries} entries, every hash fits, and it agrees with what runs",
                 f"  head  {self.head}",
             ]
         return [
-            f"the record does not hold ({self.entries} entries):",
+            f"the ledger does not hold ({self.entries} entries):",
             *(line for problem in self.problems for line in filled(problem, width(stream), first="  ", rest="    ")),
             f"  next: invoke status --env {self.environment}",
         ]
 
 
 def check_history(environment: Environment) -> Checked:
-    """Walk the chain, look for the anchors that running instances carry, and compare the record with target and edge."""
+    """Walk the chain, look for the anchors that running instances carry, and compare the ledger with target and edge."""
     ledger = environment.ledger
     instances = environment.target.instances()
     anchors = sorted({instance.labels.anchor for instance in instances if instance.labels.anchor})
@@ -135,7 +135,9 @@ def _against_reality(environment: Environment) -> list[str]:
         return problems
     serving = {state.server.release for state in environment.edge.servers() if state.weight > 0}
     if serving != {live.id}:
-        problems.append(f"the edge sends users to {', '.join(sorted(serving)) or 'nobody'}, the ledger says {live.id}")
+        problems.append(
+            f"the edge sends users to {', '.join(sorted(serving)) or 'no release'}, the ledger says {live.id}"
+        )
     if live.outcome not in {ReleaseOutcome.DONE, ReleaseOutcome.RUNNING, ReleaseOutcome.ROLLED_BACK}:
         problems.append(f"{live.id} is live, and its outcome is {live.outcome.value}")
     if not any(item.labels.release == live.id for item in alive):

@@ -1,4 +1,4 @@
-"""What is live and what runs, read from the target and the edge, beside what the record says."""
+"""What is live and what runs, read from the target and the edge, next to what the ledger has."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class InstanceStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """`unfinished` is a release that has not ended; `at_work`: whoever holds the lock lives, as far as can be told.
+    """`unfinished` is a release that has not ended; `at_work`: the process that holds the lock runs, as far as can be known.
 
     `supervised_by` is what starts again that which ends by itself (the supervisor, the engine), empty when it does not run.
     """
@@ -64,9 +64,9 @@ class Status:
     supervised_by: str
     warm_until: float | None
     accessories: Sequence[Mapping[str, Any]] = ()
-    """What the app needs beside it: `name`, `image`, `state`, `restarts`."""
+    """The app's accessories: `name`, `image`, `state`, `restarts`."""
     read_from_target: bool = False
-    """The record knows nothing of what runs: what is said here was read from the target and the edge."""
+    """The ledger knows nothing of what runs: all this was read from the target and the edge."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -130,7 +130,7 @@ def read_status(environment: Environment) -> Status:
 
 
 def _lost(environment: Environment) -> Running | None:
-    """What has the traffic where the record knows of no release at all."""
+    """What has the traffic where the ledger knows of no release at all."""
     if not ledger_is_lost(environment):
         return None
     found = running_releases(environment)
@@ -187,11 +187,11 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
     if rows:
         lines += ["", *columns(("INSTANCE", "VERSION", "ROLE", "STATE", "ADDRESS", "WEIGHT", "RESTARTS"), rows, stream)]
     if status.accessories:
-        beside = [
+        accessories = [
             (str(each["name"]), str(each["image"]), str(each["state"]), str(each["restarts"]))
             for each in status.accessories
         ]
-        lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), beside, stream)]
+        lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), accessories, stream)]
     steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
     return [*lines, "", *steps]
 
@@ -207,11 +207,11 @@ def _next(status: Status) -> list[str]:
     if status.unfinished:
         return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
     if status.read_from_target or not status.live:
-        anew = f"invoke ledger.adopt {env}   (makes the record anew from what runs)"
-        return [anew if status.read_from_target else f"invoke release {env}"]
+        restore = f"invoke ledger.adopt {env}   (restores the ledger from what runs)"
+        return [restore if status.read_from_target else f"invoke release {env}"]
     running = _running(status)
     if running and not status.supervised_by:
         return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
     if not any(item.role == "live" for item in running) or status.edge != "running":
-        return [f"invoke release {env}   (what is live in the record does not run)"]
+        return [f"invoke release {env}   (what is live in the ledger does not run)"]
     return [f"invoke history {env}", f"invoke logs {env} --follow"]

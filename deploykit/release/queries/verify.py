@@ -43,8 +43,8 @@ class Verified:
     def lines(self, stream: TextIO) -> list[str]:
         lines = [f"{self.version} in {self.environment}"]
         for name, good, text in self.checks:
-            told = f"{'passed' if good else 'FAILED'}  {name}  {text}".rstrip()
-            lines += filled(told, width(stream), first="  ", rest=" " * 10)
+            line = f"{'passed' if good else 'FAILED'}  {name}  {text}".rstrip()
+            lines += filled(line, width(stream), first="  ", rest=" " * 10)
         if self.exit_code:
             lines.append(f"  next: invoke rollback --env {self.environment}")
         return lines
@@ -61,29 +61,29 @@ def verify_live(environment: Environment) -> Verified:
     spec = replace(spec, start_timeout=min(spec.start_timeout, _PATIENCE))
     values = read_values(environment.paths.values, live.id)
     checks = Checks(target=environment.target, tell=lambda _text: None, secrets=secrets_in(values))
-    told: list[tuple[str, bool, str]] = []
+    checked: list[tuple[str, bool, str]] = []
     instances = [item for item in environment.target.instances() if item.labels.release == live.id]
-    told.append(("edge", environment.edge.running(), environment.edge.url()))
+    checked.append(("edge", environment.edge.running(), environment.edge.url()))
     if not instances:
-        told.append(("instances", False, f"none of {live.id} runs"))
+        checked.append(("instances", False, f"none of {live.id} runs"))
     for instance in instances:
         if instance.state is InstanceState.EXITED:
-            told.append((instance.name, False, f"ended, exit code {instance.exit_code}"))
+            checked.append((instance.name, False, f"ended, exit code {instance.exit_code}"))
             continue
         for name, check in (("health", checks.healthy), ("smoke", checks.smoke)):
             try:
                 check(instance, spec)
-                told.append((f"{instance.name} {name}", True, ""))
+                checked.append((f"{instance.name} {name}", True, ""))
             except DeploykitError as error:
-                told.append((f"{instance.name} {name}", False, "; ".join([error.message, *error.details])))
+                checked.append((f"{instance.name} {name}", False, "; ".join([error.message, *error.details])))
                 break
     judgement: dict[str, Any] = {}
-    code = 0 if all(good for _, good, _ in told) else 1
+    code = 0 if all(good for _, good, _ in checked) else 1
     if environment.edge.running():
         judged = checks.judge(environment.edge, live.id, spec, environment.edge.mark())
         judgement = judged.as_json()
-        told.append(("requests", judged.passed, str(judged)))
+        checked.append(("requests", judged.passed, str(judged)))
         code = code or _EXIT_CODES[judged.outcome]
     return Verified(
-        environment=environment.name, version=live.version, checks=tuple(told), judgement=judgement, exit_code=code
+        environment=environment.name, version=live.version, checks=tuple(checked), judgement=judgement, exit_code=code
     )

@@ -73,10 +73,10 @@ class RunnableVersion:
 
 
 def instance_names(release: str, spec: ReleaseSpec) -> tuple[str, ...]:
-    """All instances of a version: those of the service first, then what runs besides."""
+    """All instances of a version: those of the service first, then its other processes."""
     web = [f"{release}-{WEB}-{replica}" for replica in range(spec.replicas)]
-    beside = [f"{release}-{each.name}-{replica}" for each in spec.processes for replica in range(each.replicas)]
-    return (*web, *beside)
+    others = [f"{release}-{each.name}-{replica}" for each in spec.processes for replica in range(each.replicas)]
+    return (*web, *others)
 
 
 def application_variables(version: RunnableVersion) -> dict[str, str | Secret]:

@@ -1,4 +1,4 @@
-"""Which release a rollback goes to, and how that version is run: both from the record alone."""
+"""Which release a rollback goes to, and how that version is run: both from the ledger alone."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> Relea
         if step.name == "plan" and step.state is StepState.DONE:
             return ReleaseSpec.from_json(step.action)
     raise DeploykitError(
-        f"the record of {record.id} does not say how it is run", next_step=f"invoke history --env {environment} --check"
+        f"the ledger does not have how {record.id} is run", next_step=f"invoke history --env {environment} --check"
     )

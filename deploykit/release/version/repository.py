@@ -41,5 +41,5 @@ class Repository:
         return tuple(shlex.split(self.settings.service.command))
 
     def locate(self, setting: str) -> str:
-        """Where a setting of this environment stands, such as `pyproject.toml:12`."""
+        """Where a setting of this environment is, such as `pyproject.toml:12`."""
         return self.loaded.locate(f"environments.{self.name}.{setting}")

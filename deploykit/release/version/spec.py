@@ -72,7 +72,7 @@ class ReleaseSpec:
     database: DatabaseSpec
     variables: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProcessSpec, ...] = ()
-    """What runs besides the service itself."""
+    """The app's other processes."""
 
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""

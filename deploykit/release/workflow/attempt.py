@@ -95,7 +95,7 @@ def recorded(run: Run, record: ReleaseRecord) -> Iterator[Attempt]:
         attempt.end(ReleaseOutcome.CANCELLED, cancelled.reason)
         attempt.report = _report(attempt, None, reason=cancelled.reason)
     except StaleToken as error:
-        # Not ours to end any more: it stays unfinished, and whoever has the lock next settles it first.
+        # Not ours to end any more: it stays unfinished, and the next command that gets the lock settles it first.
         attempt.report = replace(_report(attempt, error, reason=error.message), outcome="unfinished")
         return
     except DeploykitError as error:

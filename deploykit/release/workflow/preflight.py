@@ -48,7 +48,7 @@ def preflight(environment: Environment, sources: Sources) -> str:
     if len(problems) == 1:
         raise kind(problems[0].message, next_step=problems[0].next_step)
     raise kind(
-        f"{len(problems)} things stand in the way of a release to {environment.name}; nothing was changed",
+        f"{len(problems)} things are missing for a release to {environment.name}; nothing was changed",
         details=[line for problem in problems for line in (problem.message, f"  -> {problem.next_step}")],
         next_step=problems[0].next_step,
     )

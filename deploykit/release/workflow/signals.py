@@ -34,7 +34,7 @@ _NOTICE_SECONDS = 2.0
 def listening(cancellation: Cancellation, tell: Callable[[str], None], *, ends_process: bool = False) -> Iterator[None]:
     """Signals cancel within the block, and do before and after it what they did. In a thread: no signal is heard.
 
-    Those that whoever started the process had it ignore (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer to a
+    Signals that were ignored when the process started (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer to a
     signal that can't be acted on, in a thread.
 
     `ends_process`: after the block the process only says how it went and ends. A signal then, which could but cut its
@@ -108,7 +108,7 @@ class _Watcher(threading.Thread):
 
 class _LastWords:
     """After the verdict: the first signal is let pass, as the process is about to say the verdict and end; the next one
-    does what it did before, so that a command whose output nobody takes can be ended.
+    does what it did before, so that a command whose output is not read can be ended.
     """
 
     def __init__(self, before: Mapping[int, Any]) -> None:

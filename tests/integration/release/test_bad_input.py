@@ -509,7 +509,7 @@ WHILE_TINY = {
         lambda place: place.fixtures.behave(place.repo, CRASH=True),
         1,
         ("ended before it was healthy (exit code 3)", "the flux capacitor is missing"),
-        "mend it and release again; by hand it is: python server.py --port 8000",
+        "fix it, then run: invoke release --env local; by hand it is: python server.py --port 8000",
     ),
     "a smoke check that fails": (
         lambda place: (place.repo / "pyproject.toml").write_text(
@@ -517,7 +517,7 @@ WHILE_TINY = {
         ),
         1,
         ("1 of 1 smoke checks failed", "GET /nothing: status 404, wanted 200", "its last log lines:"),
-        "mend it and release again",
+        "fix it, then run: invoke release --env local",
     ),
     "requirements that can't be had": (
         a_lock_that_cannot_be_had,

@@ -346,7 +346,7 @@ def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(s
         assert "invoke ledger.adopt" in shop("status").ok().both
         ran = shop("rollback", "--json").ok()
         assert ran.json["version"] == first["version"]
-        assert "the record is made anew from what runs" in " ".join(ran.err.split())
+        assert "the ledger is restored from what runs" in " ".join(ran.err.split())
     assert answers
     assert {answer for answer in answers if answer not in {"one", "three"}} == set()
     assert shop.serves() == "one"
@@ -370,7 +370,7 @@ def test_a_lost_record_is_made_anew_on_another_machine(shop: Shop, tmp_path: Pat
     foreign_repo.git(tmp_path, "clone", "--quiet", str(shop.repo), str(clone))
     there = {"state": elsewhere, "repo": clone}
     adopted = shop("ledger.adopt", "--json", **there).ok().json
-    assert (adopted["version"], len(adopted["beside"]), adopted["assumed"]) == (second["version"], 1, [])
+    assert (adopted["version"], len(adopted["others"]), adopted["assumed"]) == (second["version"], 1, [])
     shop("history", "--check", **there).ok()
     status = shop("status", "--json", **there).ok().json
     assert (status["version"], status["read_from_target"]) == (second["version"], False)

@@ -80,7 +80,7 @@ def test_nothing_is_wider_than_80_columns_or_coloured_in_a_pipe(printed):
 
 def test_each_says_what_to_do_next(printed):
     assert "next     invoke status --env local" in printed["release"]
-    assert "next: mend it and release again" in printed["failure"]
+    assert "next: fix it, then run: invoke release --env local" in printed["failure"]
     assert "1.0.0 (r1) still has the traffic" in printed["failure"]
     assert "nothing was changed; next: invoke release --env local" in printed["plan"]
     assert "next  invoke logs --env local --follow" in printed["status"]

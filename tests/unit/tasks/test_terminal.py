@@ -109,7 +109,7 @@ def test_a_release_ends_with_its_version_its_url_and_what_to_try():
         "  url      http://127.0.0.1:1",
         "  version  2.0.0",
         "  digest   sha256:" + "2" * 64,
-        "  record   abcdefabcdefabcd",
+        "  ledger   abcdefabcdefabcd",
         "  next     invoke status --env local",
         "           invoke rollback --env local   (to 1.0.0)",
     ]

@@ -93,7 +93,7 @@ def test_who_has_the_traffic_is_live_and_the_others_are_warm(world):
     world.weights = {"r9-web-0": 0, "r7-web-0": 100, "r7-web-1": 100, "r4-web-0": 0}
     assert ledger_is_lost(world.environment)
     adopted = world.adopt()
-    assert (adopted.live, adopted.version, adopted.beside, adopted.assumed) == ("r7", "1.7", ("r4", "r9"), ())
+    assert (adopted.live, adopted.version, adopted.others, adopted.assumed) == ("r7", "1.7", ("r4", "r9"), ())
     assert not ledger_is_lost(world.environment)
     live = world.ledger.live()
     assert (live.id, live.previous, live.outcome) == ("r7", "r9", ReleaseOutcome.DONE)

@@ -63,5 +63,5 @@ def test_how_a_version_is_run_stands_in_its_journal(ledger, released, spec):
 
 def test_a_release_that_was_killed_before_that_says_so(ledger, released):
     record = released("1.0.0")
-    with pytest.raises(DeploykitError, match="the record of r1 does not say how it is run"):
+    with pytest.raises(DeploykitError, match="the ledger does not have how r1 is run"):
         spec_of(ledger, record, "local")

@@ -112,7 +112,7 @@ def test_without_its_supervisor_nothing_comes_back():
 def test_what_is_on_record_and_does_not_run_is_not_called_live(changes):
     lines = status(**changes)
     assert "  live        nothing: 2.0.0 (r2) is live in the ledger and does not run" in lines
-    assert lines[-1] == "  next  invoke release --env local   (what is live in the record does not run)"
+    assert lines[-1] == "  next  invoke release --env local   (what is live in the ledger does not run)"
 
 
 def test_without_the_edge_nobody_is_served():
@@ -165,7 +165,7 @@ def test_a_check_says_what_holds_and_what_does_not():
     bad = Checked(entries=12, head="a" * 64, problems=("entry 3: " + "was changed " * 9,), environment="local")
     assert (bad.exit_code, bad.as_json()["outcome"]) == (1, "failed")
     lines = bad.lines(PIPE)
-    assert lines[0] == "the record does not hold (12 entries):"
+    assert lines[0] == "the ledger does not hold (12 entries):"
     assert lines[-1] == "  next: invoke status --env local"
     assert max(map(len, lines)) <= 80
 

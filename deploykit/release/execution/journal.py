@@ -1,4 +1,4 @@
-"""The ledger's steps of one release, as the pipeline's stages and as the rollout's journal."""
+"""The journal of one release: its steps in the ledger, as stages of the workflow and as actions of the rollout."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import Step, StepState
+from deploykit.rollout import Action, JournalledStep, Observation, Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.ledger.sql import SqlLedger
-    from deploykit.rollout import Action, JournalledStep, Observation
 
 __all__ = ["ReleaseJournal"]
 
@@ -20,14 +20,14 @@ __all__ = ["ReleaseJournal"]
 class ReleaseJournal:
     """Journal of one release; `token` fences: a process that lost the lock can't write.
 
-    Steps of the rollout carry a `kind` in their action; the pipeline's own (plan, build, migrate, rollout) do not.
+    Steps of the rollout have a `kind` in their action; stages (plan, build, migrate, rollout) do not.
     """
 
     ledger: SqlLedger
     release: str
     token: int
 
-    # The pipeline's own steps ----------------------------------------------------------------------------------------
+    # Stages of the workflow ----------------------------------------------------------------------------------------
 
     def once(self, name: str, action: Mapping[str, Any], act: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """The step's recorded result if it was done before; else intend, act, record."""
@@ -54,8 +54,6 @@ class ReleaseJournal:
         return self.ledger.intend(self.release, action.name, action.as_json(), token=self.token)
 
     def result(self, sequence: int, observation: Observation) -> None:
-        from deploykit.rollout import Result
-
         state = StepState.DONE if observation.result is Result.DONE else StepState.FAILED
         self.ledger.result(
             sequence,
@@ -68,8 +66,6 @@ class ReleaseJournal:
 
 
 def _journalled(step: Step) -> JournalledStep:
-    from deploykit.rollout import Action, JournalledStep, Result
-
     answered = step.state is not StepState.INTENDED
     return JournalledStep(
         action=Action.from_json(step.action),

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from deploykit.edge.interface import Server, ServerState
+from deploykit.edge.interface import Mark, Server, ServerState
 from deploykit.model import DeploykitError
 from deploykit.release.execution.actions import RolloutActions
 from deploykit.rollout.actions import Action, Kind
+from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ class Edge:
         del self.known[name]
 
 
-def performer(target: Target, edge: Edge) -> RolloutActions:
+def actions(target: Target, edge: Edge) -> RolloutActions:
     given: dict[str, Any] = {
         "target": target,
         "edge": edge,
@@ -78,7 +79,7 @@ def performer(target: Target, edge: Edge) -> RolloutActions:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_all_instances_of_a_version_are_ended(at_once: bool) -> None:
     target, edge = Target(starts_at_once=at_once), Edge()
-    performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    actions(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
     assert sorted(target.stopped) == sorted(NAMES)
     assert edge.known == {}
 
@@ -86,7 +87,7 @@ def test_all_instances_of_a_version_are_ended(at_once: bool) -> None:
 def test_one_that_does_not_end_is_told_when_the_others_have() -> None:
     target = Target(starts_at_once=True, broken="one")
     with pytest.raises(DeploykitError, match="one does not end"):
-        performer(target, Edge()).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
+        actions(target, Edge()).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
     assert sorted(target.stopped) == ["three", "two"]
 
 
@@ -94,7 +95,7 @@ def test_one_that_does_not_end_is_told_when_the_others_have() -> None:
 def test_while_one_has_the_traffic_none_of_them_is_ended(at_once: bool) -> None:
     target = Target(starts_at_once=at_once)
     with pytest.raises(DeploykitError, match="two still has the traffic"):
-        performer(target, Edge(weighted="two")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
+        actions(target, Edge(weighted="two")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
     assert target.stopped == []
 
 
@@ -111,7 +112,7 @@ def test_a_retired_version_ends_while_the_edge_forgets_it() -> None:
 
     target.stop = stopped  # type: ignore[method-assign]
     edge = Edge(before=lambda: ended.wait(20) or pytest.fail("they did not end beside it"))
-    performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+    actions(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
     assert edge.known == {}
 
 
@@ -121,7 +122,7 @@ def test_a_version_that_can_not_be_forgotten_is_ended_all_the_same() -> None:
 
     target = Target(starts_at_once=True)
     with pytest.raises(DeploykitError, match="the edge does not answer"):
-        performer(target, Edge(before=broken)).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+        actions(target, Edge(before=broken)).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
     assert sorted(target.stopped) == sorted(NAMES)
 
 
@@ -130,6 +131,46 @@ def test_a_version_that_has_the_traffic_again_is_not_retired(at_once: bool) -> N
     target = Target(starts_at_once=at_once)
     edge = Edge(weighted="two")
     with pytest.raises(DeploykitError, match="two still has the traffic"):
-        performer(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
+        actions(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
     assert target.stopped == []
     assert edge.known["two"] == 100
+
+
+class RestartedEdge:
+    """An edge that has lost its servers: its machine was restarted, or its container was removed."""
+
+    def __init__(self) -> None:
+        self.weights: dict[str, int] = {}
+
+    def ensure(self) -> str:
+        return "http://127.0.0.1:1"
+
+    def servers(self) -> list[ServerState]:
+        return [
+            ServerState(server=Server(name=name, release="r1", host="h", port=1), weight=weight, up=True, in_flight=0)
+            for name, weight in self.weights.items()
+        ]
+
+    def attach(self, server: Server) -> None:
+        self.weights[server.name] = 0
+
+    def mark(self) -> Mark:
+        return Mark({})
+
+    def set_weights(self, weights: dict[str, int]) -> None:
+        assert weights.keys() <= self.weights.keys(), "a weight for a server that the edge does not know"
+        self.weights |= weights
+
+
+def test_the_old_version_gets_the_traffic_back_from_an_edge_that_has_lost_it() -> None:
+    edge = RestartedEdge()
+    instances = {
+        name: SimpleNamespace(
+            name=name, state=InstanceState.RUNNING, edge_address=("h", 1), labels=SimpleNamespace(release="r1")
+        )
+        for name in NAMES
+    }
+    target = SimpleNamespace(instance=instances.get, instances=lambda: list(instances.values()))
+    action = Action(kind=Kind.RAISE, name="restore", instances=NAMES, parameters={"weight": 100})
+    actions(target, edge).perform(action)  # type: ignore[arg-type]
+    assert edge.weights == dict.fromkeys(NAMES, 100)

@@ -38,7 +38,8 @@ def project(events: Iterable[Event]) -> Projection:
     """The same answer for every order of the same events; at least one is wanted.
 
     Later events (by their own time, then by kind, then by id) complete and correct earlier ones; a text that a later
-    event leaves out stays. Without a `started` event the start is reckoned from what the stages took. A release that was finished stays so unless a later `started` says that it was resumed.
+    event leaves out stays. Without a `started` event the start is reckoned from what the stages took. A release that
+    was finished stays so unless a later `started` says that it was resumed.
     """
     ordered = sorted(events, key=lambda event: (event.at, KINDS.index(event.kind), event.id))
     started = [event.at for event in ordered if event.kind == "started"]

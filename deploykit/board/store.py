@@ -34,7 +34,10 @@ class StageView:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseView:
-    """One release as it is shown. `last_event_at` tells a release that runs from one that nobody reports on any more."""
+    """One release as it is shown.
+
+    `last_event_at` tells a release that runs from one that nobody reports on any more.
+    """
 
     app: str
     environment: str

@@ -58,7 +58,9 @@ class UsageError(DeploykitError):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that a preflight found missing: one sentence, the command or edit that adds it, and the error it becomes."""
+    """Something that a preflight found missing: one sentence, the command or edit that adds it, and the error it
+    becomes.
+    """
 
     message: str
     next_step: str = ""

@@ -1,4 +1,5 @@
-"""Releases: what `invoke release`, `invoke rollback` and the commands around them do. Each folder imports downwards only.
+"""Releases: what `invoke release`, `invoke rollback` and the commands around them do. Each folder imports downwards
+only.
 
 queries       look at an environment and change nothing
 workflow      a release and a rollback, stage by stage

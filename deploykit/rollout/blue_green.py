@@ -71,9 +71,10 @@ ENDED = frozenset({Phase.DONE, Phase.FAILED})
 class Plan:
     """Who takes over from whom. Instances are named; the names are all that the strategy needs to know of them.
 
-    `candidate` gets the traffic, `stable` has it now (empty at a first release), `older` is what may be retired once the
-    candidate is live. `kept` of the candidate ran before (a rollback to a warm version): an abort leaves them running.
-    `judged` False leaves out SMOKE and VERIFY: a version that was judged when it was released gets the traffic at once.
+    `candidate` gets the traffic, `stable` has it now (empty at a first release), `older` is what may be retired once
+    the candidate is live. `kept` of the candidate ran before (a rollback to a warm version): an abort leaves them
+    running. `judged` False leaves out SMOKE and VERIFY: a version that was judged when it was released gets the
+    traffic at once.
     """
 
     candidate: tuple[str, ...]

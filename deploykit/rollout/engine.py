@@ -60,9 +60,9 @@ class Engine:
         notice: Callable[[Action, Observation], None] = lambda _action, _observation: None,
         starting: Callable[[Action], None] = lambda _action: None,
     ) -> None:
-        """`check` is called before each action, and raises Cancelled. `mask` is called once when the rollout starts to undo
-        itself or is past its verdict: from then on neither `check` nor an action raises that.
-        `starting` and `notice` tell of each action, before and after.
+        """`check` is called before each action, and raises Cancelled. `mask` is called once when the rollout starts
+        to undo itself or is past its verdict: from then on neither `check` nor an action raises that. `starting` and
+        `notice` tell of each action, before and after.
         """
         self._plan = plan
         self._journal = journal

@@ -41,7 +41,8 @@ def change(
 ) -> Mapping[str, Any]:
     """Do an action of `schema.runner.change_command` on the environment's database.
 
-    `sources`: by the present tree, whose revisions matter; else by what is live. `locked`: nothing else may be released meanwhile.
+    `sources`: by the present tree, whose revisions matter; else by what is live. `locked`: nothing else may be
+    released meanwhile.
     Raises DeploykitError with what was refused, or failed.
     """
     with contextlib.ExitStack() as stack:
@@ -80,7 +81,10 @@ def _run(
 
 
 def take_restore_point(environment: Environment) -> dict[str, Any] | None:
-    """What the settings' command names, as `at` and `what`; None when there is no such command. Raises DeploykitError when it fails."""
+    """What the settings' command names, as `at` and `what`; None when there is no such command.
+
+    Raises DeploykitError when it fails.
+    """
     repository = environment.repository
     command = repository.settings.migrations.contract.restore_point if repository is not None else ""
     if not command:
@@ -105,8 +109,8 @@ def take_restore_point(environment: Environment) -> dict[str, Any] | None:
 def refuse_past_contract(environment: Environment, wanted: ReleaseRecord, *, warn: Callable[[str], None]) -> None:
     """Raise DeploykitError when the version needs a shape of the schema that was dropped since.
 
-    The database is asked only where the ledger does not rule it out. Where it can't be asked, the rollback continues with a
-    warning.
+    The database is asked only where the ledger does not rule it out. Where it can't be asked, the rollback continues
+    with a warning.
     """
     live = environment.ledger.live()
     if live is None or not _can_be_past(environment, wanted):

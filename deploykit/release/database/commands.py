@@ -36,7 +36,8 @@ _OWN_LINES = ("@deploykit ", "ran ")
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaCommands:
-    """Runs schema commands of `version` on its target. Output and errors are without the app's secrets; times are seconds.
+    """Runs schema commands of `version` on its target. Output and errors are without the app's secrets; times are
+    seconds.
 
     Each raises DeploykitError when the command could not be run or gave no answer.
     """
@@ -52,7 +53,10 @@ class SchemaCommands:
     def upgrade(
         self, options: Mapping[str, Any] | None, *, timeout: float, on_line: Callable[[str], None] | None
     ) -> Upgrade:
-        """Upgrade to the version's heads. `options`: also fill declared changes; see `schema.runner.upgrade_command`."""
+        """Upgrade to the version's heads.
+
+        `options`: also fill declared changes; see `schema.runner.upgrade_command`.
+        """
         argv = upgrade_command(*self._location, variable=self._variable, inside=self._folder, options=options)
         return parse_upgrade(self._run(argv, timeout=timeout, on_line=on_line))
 

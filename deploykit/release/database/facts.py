@@ -45,7 +45,10 @@ def _contract_settings(environment: Environment) -> dict[str, str]:
 
 
 def change_options(environment: Environment, **pace: Any) -> dict[str, Any]:
-    """The options of every action on declared changes: pace and limits. `pace` from the command line overrides the settings."""
+    """The options of every action on declared changes: pace and limits.
+
+    `pace` from the command line overrides the settings.
+    """
     if environment.repository is None:
         return {"pace": pace}
     migrations = environment.repository.settings.migrations

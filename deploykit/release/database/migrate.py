@@ -26,8 +26,9 @@ def migrate(
     """Bring the database to the version's heads, in that version's own environment; what was done, for the journal.
 
     `released` False: the version is not going to run (`db.expand`). `tell` gets progress, line by line.
-    Raises DeploykitError with the cause when the database can't be reached, a migration fails, or, where the settings want
-    it, a branch has several heads or the running version would not survive what is pending. Then nothing was migrated.
+    Raises DeploykitError with the cause when the database can't be reached, a migration fails, or, where the settings
+    want it, a branch has several heads or the running version would not survive what is pending. Then nothing was
+    migrated.
     """
     database = version.spec.database
     if not database.migrations:

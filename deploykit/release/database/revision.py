@@ -1,4 +1,6 @@
-"""`invoke db.revision`: revisions are written into the present tree, compared with a database that is made for it and thrown away."""
+"""`invoke db.revision`: revisions are written into the present tree, compared with a database that is made for it and
+thrown away.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ _SECONDS = 300.0
 
 
 def revise(root: Path, *, message: str, mode: str, database: str = "") -> Mapping[str, Any]:
-    """Write the revisions. `mode`: empty, autogenerate, contract. `database` is the URL of one that may be overwritten; empty: an
-    embedded one is started. Raises DeploykitError.
+    """Write the revisions. `mode`: empty, autogenerate, contract. `database` is the URL of one that may be
+    overwritten; empty: an embedded one is started. Raises DeploykitError.
     """
     from deploykit.schema.scratch import scratch_database
     from deploykit.settings.loader import load

@@ -1,4 +1,6 @@
-"""One app in one environment, put together once at the top of a command, from the settings or from what was saved of them."""
+"""One app in one environment, put together once at the top of a command, from the settings or from what was saved of
+them.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,9 @@ class Environment:
         )
 
     def _variable(self, name: str) -> str:
-        """A variable of the kit's own, from the process's environment or `.env.<environment>`; empty: it has no value."""
+        """A variable of the kit's own, from the process's environment or `.env.<environment>`; empty: it has no
+        value.
+        """
         from deploykit.credentials.dotenv import read
 
         if given := os.environ.get(name):

@@ -32,7 +32,8 @@ def environment_lock(
     warn: Callable[[str], None] = lambda _text: None,
     lost: Callable[[], None] = lambda: None,
 ) -> Iterator[Held]:
-    """Hold the environment's lock for the block, and renew it. When it is lost, `warn` and then `lost` are called in a thread.
+    """Hold the environment's lock for the block, and renew it. When it is lost, `warn` and then `lost` are called in
+    a thread.
 
     A lock whose process has ended on this machine is taken over with a warning; anyone else's is respected.
     Raises LockHeld (ledger) or DeploykitError (target) with who holds it.

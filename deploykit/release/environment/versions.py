@@ -33,7 +33,10 @@ def live_record(environment: Environment) -> ReleaseRecord:
 def recorded_version(
     environment: Environment, record: ReleaseRecord, *, warn: Callable[[str], None] = lambda _text: None
 ) -> RunnableVersion:
-    """A version as it was released. Raises DeploykitError when its artefact is gone or the ledger does not know how it is run."""
+    """A version as it was released.
+
+    Raises DeploykitError when its artefact is gone or the ledger does not know how it is run.
+    """
     spec = spec_of(environment.ledger, record, environment.name)
     return RunnableVersion(
         release=record.id,
@@ -80,7 +83,10 @@ def present_version(environment: Environment) -> RunnableVersion:
 
 
 def database_values(environment: Environment, spec: ReleaseSpec) -> dict[str, str | Secret]:
-    """The variable with the URL of the embedded database, which is started if needed. Empty where the app has another one."""
+    """The variable with the URL of the embedded database, which is started if needed.
+
+    Empty where the app has another one.
+    """
     if spec.database.kind != "embedded":
         return {}
     database, name = environment.database, spec.app.replace("-", "_")

@@ -171,8 +171,8 @@ class RolloutActions:
     def _retire(self, action: Action) -> None:
         self._refuse_to_stop_traffic(action)
         if self.target.starts_at_once:
-            # They have had no traffic since the release before this one, so they can stop while the edge forgets them. An
-            # engine takes a tenth of a second to stop one.
+            # They have had no traffic since the release before this one, so they can stop while the edge forgets
+            # them. An engine takes a tenth of a second to stop one.
             with ThreadPoolExecutor(max_workers=1) as pool:
                 ended = pool.submit(self._end, action)
                 self._detach(action)
@@ -194,7 +194,8 @@ class RolloutActions:
         known = {state.server.name for state in self.edge.servers()}
         for name in action.instances:
             if name in known:
-                # They were drained. What is still in flight past the limit (a websocket) is cut off; the drain recorded it.
+                # They were drained. What is still in flight past the limit (a websocket) is cut off; the drain
+                # recorded it.
                 self.edge.detach(name, force=True)
 
     def _stop(self, action: Action) -> None:
@@ -235,7 +236,10 @@ class RolloutActions:
     # Help ------------------------------------------------------------------------------------------------------------
 
     def _at_once(self, act: Callable[[_One], _Done], on: Sequence[_One]) -> list[_Done]:
-        """Do it on all of them, in parallel where the target can. The first failure is raised once all others are done."""
+        """Do it on all of them, in parallel where the target can.
+
+        The first failure is raised once all others are done.
+        """
         if not self.target.starts_at_once or len(on) < 2:
             return [act(each) for each in on]
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(on))) as pool:
@@ -261,8 +265,8 @@ class RolloutActions:
         return {name: found for name in action.instances if (found := self.target.instance(name)) is not None}
 
     def _each(self, action: Action, check: Callable[[Instance], float]) -> dict[str, float]:
-        """Check all instances at once, and raise the first failure. The other threads end by their own time limits or with
-        a cancellation, which each of them looks for.
+        """Check all instances at once, and raise the first failure. The other threads end by their own time limits or
+        with a cancellation, which each of them looks for.
         """
         found = self._found(action)
         instances = [found[name] for name in action.instances if name in found]

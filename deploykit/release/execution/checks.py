@@ -69,7 +69,10 @@ class Checks:
         return healthy.seconds
 
     def _settled(self, instance: Instance, process: ProcessSpec, spec: ReleaseSpec) -> float:
-        """Watch it until it has run for `settle` seconds. Raises DeploykitError with its last lines when it ends before."""
+        """Watch it until it has run for `settle` seconds.
+
+        Raises DeploykitError with its last lines when it ends before.
+        """
         began = time.monotonic()
         while (ended := self._ended(instance.name)) is None and time.monotonic() - began < process.settle:
             self.cancellation.wait(min(_STEP, process.settle))
@@ -160,7 +163,10 @@ class Checks:
         return [line for name in names[:1] for line in self._lines(name)]
 
     def _lines(self, name: str) -> list[str]:
-        """What the instance printed last. It is stopped when the release fails, and `invoke logs` shows what is live."""
+        """What the instance printed last.
+
+        It is stopped when the release fails, and `invoke logs` shows what is live.
+        """
         lines = [self.redact(f"  {line}") for line in self.target.logs(name)]
         return ["its last log lines:", *lines] if lines else ["it logged nothing"]
 

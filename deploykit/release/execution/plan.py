@@ -1,4 +1,6 @@
-"""Who has the traffic, what else runs, and so who takes over from whom: read from the edge and the target, not assumed."""
+"""Who has the traffic, what else runs, and so who takes over from whom: read from the edge and the target, not
+assumed.
+"""
 
 from __future__ import annotations
 

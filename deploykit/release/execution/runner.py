@@ -52,7 +52,9 @@ class RolloutRunner:
         return state, engine.failure
 
     def undo(self, plan: Plan, reason: str) -> tuple[State, DeploykitError | None]:
-        """Undo what was done of the plan, or finish it where it was past its verdict: how it ended, and what failed of that."""
+        """Undo what was done of the plan, or finish it where it was past its verdict: how it ended, and what failed
+        of that.
+        """
         engine = self._engine(plan, StageProgress(self.stages))
         state = engine.undo(reason)
         return state, engine.undo_failure

@@ -30,10 +30,15 @@ class Hosting(Protocol):
     def edge(self) -> Edge: ...
 
     def supervised_by(self) -> str:
-        """What restarts instances that end by themselves, for people to read: `pid 4711`; empty when it does not run."""
+        """What restarts instances that end by themselves, for people to read: `pid 4711`; empty when it does not
+        run.
+        """
 
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
-        """The words that start the service there. `command` are those of the settings; empty: the artefact has its own."""
+        """The words that start the service there.
+
+        `command` are those of the settings; empty: the artefact has its own.
+        """
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the artefact, or find it built. At least `digest`, `version`, `seconds` and `note`, for the journal."""
@@ -45,7 +50,8 @@ class Hosting(Protocol):
         """What is missing besides what target and edge miss. Nothing is changed."""
 
     def ensure_accessories(self, values: Mapping[str, str | Secret], warn: Callable[[str], None]) -> Sequence[str]:
-        """Start the app's accessories and wait until they are ready; their names. `values` hold the secrets that they want.
+        """Start the app's accessories and wait until they are ready; their names. `values` hold the secrets that they
+        want.
 
         An accessory that was started with other settings is left alone, with a warning.
         """

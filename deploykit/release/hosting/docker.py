@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["DockerHosting", "ImageArtifact"]
 
 _KEPT = "deploykit-kept"
-"""Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be started."""
+"""Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be
+started.
+"""
 _VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -263,7 +265,9 @@ class DockerHosting:
         )
 
     def _find_image(self, digest: str) -> dict[str, Any] | None:
-        """The image by its id, or by a registry's digest: that of the settings first, since the engine knows it by name."""
+        """The image by its id, or by a registry's digest: that of the settings first, since the engine knows it by
+        name.
+        """
         repository = self._repository.settings.image.repository if self._repository is not None else ""
         with contextlib.suppress(EngineError):  # a repository that is none: in an incident the settings may be anything
             if repository and (named := self._engine.find_image(f"{repository}@{digest}")) is not None:
@@ -276,8 +280,8 @@ class DockerHosting:
         return None
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
-        """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and what
-        other environments need there: they say so by tags.
+        """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and
+        what other environments need there: they say so by tags.
         """
         from deploykit.artifacts.image.retention import StoredImage, removable
 

@@ -20,7 +20,10 @@ _FILE = "target.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SavedTarget:
-    """The settings by which target, edge and ledger are found. No secrets. The target `process` needs only `target` and `ledger`."""
+    """The settings by which target, edge and ledger are found.
+
+    No secrets. The target `process` needs only `target` and `ledger`.
+    """
 
     target: str = "process"
     host: str = ""
@@ -47,7 +50,9 @@ class SavedTarget:
 
     @classmethod
     def load(cls, folder: Path) -> SavedTarget:
-        """What was saved in the environment's folder; the target process where nothing was, or where it can't be read."""
+        """What was saved in the environment's folder; the target process where nothing was, or where it can't be
+        read.
+        """
         try:
             content = json.loads((folder / _FILE).read_text())
             return cls(**{name: content[name] for name in cls.__dataclass_fields__ if name in content})

@@ -1,8 +1,8 @@
 """`invoke ledger.adopt`: restore a lost ledger from what runs.
 
-A ledger can be lost with a disk, or be a file on another machine. The labels of the instances have the release, its version and
-image, and how it is run; the edge knows who has the traffic. What neither knows (who released it, from which commit, what was
-before) is not made up.
+A ledger can be lost with a disk, or be a file on another machine. The labels of the instances have the release, its
+version and image, and how it is run; the edge knows who has the traffic. What neither knows (who released it, from
+which commit, what was before) is not made up.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def adopt_now(environment: Environment) -> Adopted:
 def adopt(environment: Environment, *, token: int) -> Adopted:
     """Take what runs into an empty ledger. Call it with the environment's lock held.
 
-    Raises UsageError when nothing runs or the ledger is not empty, DeploykitError when it is not clear who has the traffic.
+    Raises UsageError when nothing runs or the ledger is not empty, DeploykitError when it is not clear who has the
+    traffic.
     """
     name = environment.name
     if environment.ledger.releases(limit=1):

@@ -1,6 +1,7 @@
 """Instances that were not started by this ledger.
 
-Two ledgers of one environment number their releases alike. `r1` of one is not `r1` of the other, but both name their instances so.
+Two ledgers of one environment number their releases alike. `r1` of one is not `r1` of the other, but both name their
+instances so.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ __all__ = ["reject_foreign_instances"]
 
 
 def reject_foreign_instances(environment: Environment, *, unknown: bool = True) -> None:
-    """Raise UsageError when an instance belongs to another ledger: its release has another artefact here or, with `unknown`,
-    is not in this ledger at all. Call it with the environment's lock held.
+    """Raise UsageError when an instance belongs to another ledger: its release has another artefact here or, with
+    `unknown`, is not in this ledger at all. Call it with the environment's lock held.
     """
     if not environment.hosting.shared:
         return

@@ -1,4 +1,6 @@
-"""Work that is due later and is done first by the next command: warm versions whose window is over, events for the board."""
+"""Work that is due later and is done first by the next command: warm versions whose window is over, events for the
+board.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def reap(environment: Environment, *, clock: Callable[[], float] = time.time) ->
 
 
 def prune(hosting: Hosting, ledger: SqlLedger) -> Reaped:
-    """Remove artefacts that are no longer needed from a target that other machines share. Call it with the lock held."""
+    """Remove artefacts that are no longer needed from a target that other machines share.
+
+    Call it with the lock held.
+    """
     if not hosting.shared:
         return Reaped()
     try:

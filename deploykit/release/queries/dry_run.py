@@ -1,4 +1,6 @@
-"""`--plan`: the same plan and the same strategy as the act, with every action answered by 'done' instead of performed."""
+"""`--plan`: the same plan and the same strategy as the act, with every action answered by 'done' instead of
+performed.
+"""
 
 from __future__ import annotations
 

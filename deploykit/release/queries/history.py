@@ -101,7 +101,9 @@ class Checked:
 
 
 def check_history(environment: Environment) -> Checked:
-    """Walk the chain, look for the anchors that running instances carry, and compare the ledger with target and edge."""
+    """Walk the chain, look for the anchors that running instances carry, and compare the ledger with target and
+    edge.
+    """
     ledger = environment.ledger
     instances = environment.target.instances()
     anchors = sorted({instance.labels.anchor for instance in instances if instance.labels.anchor})

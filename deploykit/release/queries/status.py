@@ -44,9 +44,11 @@ class InstanceStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """`unfinished` is a release that has not ended; `at_work`: the process that holds the lock runs, as far as can be known.
+    """`unfinished` is a release that has not ended; `at_work`: the process that holds the lock runs, as far as can be
+    known.
 
-    `supervised_by` is what starts again that which ends by itself (the supervisor, the engine), empty when it does not run.
+    `supervised_by` is what starts again that which ends by itself (the supervisor, the engine), empty when it does
+    not run.
     """
 
     app: str

@@ -1,4 +1,6 @@
-"""The application's variables for one environment: declared ones from where they are set, generated ones from the state folder."""
+"""The application's variables for one environment: declared ones from where they are set, generated ones from the
+state folder.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ __all__ = ["accessories_of", "gather_values"]
 def gather_values(
     repository: Repository, spec: ReleaseSpec, values_folder: Path, *, make: bool = True
 ) -> tuple[dict[str, str | Secret], tuple[str, ...]]:
-    """The values by name, and warnings about how they are kept. `make`: generate what is missing of the setting `generate`.
+    """The values by name, and warnings about how they are kept. `make`: generate what is missing of the setting
+    `generate`.
 
     Raises UsageError that lists every name without a value.
     """

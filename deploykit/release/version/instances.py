@@ -123,7 +123,10 @@ def instance_specs(version: RunnableVersion, *, anchor: str) -> dict[str, Instan
 def one_off(
     version: RunnableVersion, argv: Sequence[str], *, timeout: float, files: Mapping[str, Path] | None = None
 ) -> OneOff:
-    """A command of this version that ends by itself: its migrations, `invoke exec`. `timeout` in seconds; `files`: see OneOff."""
+    """A command of this version that ends by itself: its migrations, `invoke exec`.
+
+    `timeout` in seconds; `files`: see OneOff.
+    """
     return OneOff(
         labels=_labels(version, ""),
         argv=tuple(argv),

@@ -53,7 +53,10 @@ def rollback_target(ledger: SqlLedger, environment: str, to: str) -> ReleaseReco
 
 
 def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> ReleaseSpec:
-    """How that release is run, as its journal has it. Raises DeploykitError when it was killed before that was written."""
+    """How that release is run, as its journal has it.
+
+    Raises DeploykitError when it was killed before that was written.
+    """
     for step in reversed(ledger.steps(record.id)):
         if step.name == "plan" and step.state is StepState.DONE:
             return ReleaseSpec.from_json(step.action)

@@ -1,4 +1,7 @@
-"""How a version is run: all that is needed to start it again when its sources are gone. Goes into the journal; no secrets."""
+"""How a version is run: all that is needed to start it again when its sources are gone.
+
+Goes into the journal; no secrets.
+"""
 
 from __future__ import annotations
 

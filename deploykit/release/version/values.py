@@ -1,4 +1,6 @@
-"""The application's variables, kept in a folder that only its owner can read, so that a version can be started again."""
+"""The application's variables, kept in a folder that only its owner can read, so that a version can be started
+again.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,8 @@ def begin(run: Run, kind: str, *, version: str, digest: str, commit: str, tree: 
 
 @contextmanager
 def recorded(run: Run, record: ReleaseRecord) -> Iterator[Attempt]:
-    """Run the block as that release. Whatever happens in it is recorded first, then in `attempt.report`; it is not raised.
+    """Run the block as that release. Whatever happens in it is recorded first, then in `attempt.report`; it is not
+    raised.
 
     What is raised all the same is a mistake of the kit; what it left behind is settled by the next command.
     """

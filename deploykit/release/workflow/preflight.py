@@ -118,7 +118,9 @@ def _target(environment: Environment, sources: Sources) -> list[Problem]:
 
 
 def _shared_target(environment: Environment, sources: Sources) -> list[Problem]:
-    """What a target that others reach needs: a database that its containers can reach, and a ledger that outlives CI."""
+    """What a target that others reach needs: a database that its containers can reach, and a ledger that outlives
+    CI.
+    """
     if not environment.hosting.shared:
         return []
     problems = []

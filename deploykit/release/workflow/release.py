@@ -30,7 +30,8 @@ __all__ = ["deliver", "release"]
 def release(environment: Environment, reporter: Reporter, *, ends_process: bool = False) -> ReleaseReport:
     """Put the present tree into the environment. Any failure puts the traffic back.
 
-    `ends_process`: nothing but the report comes after this. Raises DeploykitError for what stops it before it has begun.
+    `ends_process`: nothing but the report comes after this. Raises DeploykitError for what stops it before it has
+    begun.
     """
     with exclusive(environment, reporter, "release", ends_process=ends_process) as run:
         do_what_is_due(run)

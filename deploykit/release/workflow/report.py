@@ -19,7 +19,10 @@ __all__ = ["make_report"]
 def make_report(
     environment: Environment, stages: Stages, record: ReleaseRecord, error: DeploykitError | None, *, reason: str = ""
 ) -> ReleaseReport:
-    """What is reported of a release as it is in the ledger. `error` has details, next step and exit code where it failed."""
+    """What is reported of a release as it is in the ledger.
+
+    `error` has details, next step and exit code where it failed.
+    """
     by_outcome = 0 if record.outcome is ReleaseOutcome.DONE else 1
     return ReleaseReport(
         outcome=record.outcome.value,

@@ -40,7 +40,10 @@ def resume(environment: Environment, reporter: Reporter, *, ends_process: bool =
 
 
 def _sources_to_build(attempt: Attempt) -> Sources | None:
-    """The sources, where they were not built yet. Raises UsageError when the tree has changed since the release began."""
+    """The sources, where they were not built yet.
+
+    Raises UsageError when the tree has changed since the release began.
+    """
     if attempt.journal.done("build") is not None:
         return None
     sources, record = present_sources(attempt.environment), attempt.record

@@ -71,7 +71,10 @@ def roll_back(attempt: Attempt, wanted: ReleaseRecord) -> None:
 
 
 def _restore_lost_ledger(run: Run) -> None:
-    """In an incident a lost ledger must not be in the way. A release is refused instead: the ledger may be somebody else's."""
+    """In an incident a lost ledger must not be in the way.
+
+    A release is refused instead: the ledger may be somebody else's.
+    """
     if not ledger_is_lost(run.environment):
         return
     from deploykit.release.housekeeping.adopt import adopt, adopt_lines

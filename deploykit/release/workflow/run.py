@@ -1,4 +1,6 @@
-"""What `release`, `rollback` and `release --resume` have in common: the environment's lock, signals, and work that is due."""
+"""What `release`, `rollback` and `release --resume` have in common: the environment's lock, signals, and work that is
+due.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ __all__ = ["Run", "do_what_is_due", "exclusive"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A command that changes what has the traffic. `token` proves to the ledger that it holds the environment's lock."""
+    """A command that changes what has the traffic.
+
+    `token` proves to the ledger that it holds the environment's lock.
+    """
 
     environment: Environment
     stages: Stages

@@ -1,7 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP cancel a release; a thread hears them.
 
-The handlers do nothing. Python's own, in C, writes the signal's number into a pipe, also while the main thread is held up
-in a call of some library; the thread reads it:
+The handlers do nothing. Python's own, in C, writes the signal's number into a pipe, also while the main thread is
+held up in a call of some library; the thread reads it:
 
 - The first signal cancels: the main flow notices, and undoes what it has begun.
 - The second one is answered. Where the first was not noticed, the process ends after 2 seconds.
@@ -34,8 +34,8 @@ _NOTICE_SECONDS = 2.0
 def listening(cancellation: Cancellation, tell: Callable[[str], None], *, ends_process: bool = False) -> Iterator[None]:
     """Signals cancel within the block, and do before and after it what they did. In a thread: no signal is heard.
 
-    Signals that were ignored when the process started (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer to a
-    signal that can't be acted on, in a thread.
+    Signals that were ignored when the process started (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer
+    to a signal that can't be acted on, in a thread.
 
     `ends_process`: after the block the process only says how it went and ends. A signal then, which could but cut its
     last words and its exit code, is let pass once.
@@ -78,7 +78,8 @@ class _Watcher(threading.Thread):
     def run(self) -> None:
         while numbers := os.read(self._reading, 64):
             for number in numbers:
-                # A terminal goes away once, however many pass that on: the kernel, the shell, and the kernel for the shell.
+                # A terminal goes away once, however many pass that on: the kernel, the shell, and the kernel for the
+                # shell.
                 if number in _NAMES and not (number == signal.SIGHUP and number in self._heard):
                     self._hear(signal.Signals(number))
         for answer in self._answers:

@@ -81,7 +81,10 @@ def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
 
 
 def start_accessories(attempt: Attempt) -> Mapping[str, str | Secret]:
-    """Start the app's accessories, which outlive the release. Returns the version's values, which have their secrets."""
+    """Start the app's accessories, which outlive the release.
+
+    Returns the version's values, which have their secrets.
+    """
     environment = attempt.environment
     values = read_values(environment.paths.values, attempt.record.id)
     names = sorted(accessories_of(environment.repository)) if environment.repository is not None else []

@@ -137,7 +137,10 @@ def refuse_past_contract(environment: Environment, wanted: ReleaseRecord, *, war
         raise DeploykitError(
             f"{wanted.version} ({wanted.id}) can't come back: the old shape that it reads was dropped",
             details=[f"{item['key']}: contracted {item['times']['contracted_at'] or 'in part'}" for item in gone],
-            next_step=f"roll back to a version that knows it, or make the old shape again: invoke db.undo --change {gone[0]['key']} --env {environment.name}",
+            next_step=(
+                "roll back to a version that knows it, or make the old shape again: invoke db.undo --change"
+                f" {gone[0]['key']} --env {environment.name}"
+            ),
         )
 
 

@@ -54,9 +54,11 @@ def migrate(
         raise DeploykitError(
             commands.redact(upgrade.error),
             details=[commands.redact(line) for line in upgrade.details],
-            next_step=f"{upgrade.next_step} --env {environment.name}"
-            if upgrade.next_step.startswith("invoke ")
-            else "correct the migration and release again; the running version still has the traffic",
+            next_step=(
+                f"{upgrade.next_step} --env {environment.name}"
+                if upgrade.next_step.startswith("invoke ")
+                else "correct the migration and release again; the running version still has the traffic"
+            ),
         )
     note = f"{len(upgrade.applied)} applied: {', '.join(upgrade.applied)}" if upgrade.applied else "nothing pending"
     return {
@@ -78,7 +80,10 @@ def _refuse(environment: Environment, inspection: Inspection) -> None:
     if inspection.error:
         raise DeploykitError(
             f"the migrations can't be applied: {inspection.error}",
-            next_step=f"{_FIRST_STEPS.get(inspection.error_kind, 'correct that')}, then: invoke release --env {environment.name}",
+            next_step=(
+                f"{_FIRST_STEPS.get(inspection.error_kind, 'correct that')}, then: invoke release --env"
+                f" {environment.name}"
+            ),
         )
     if "migration-heads" in wanted and inspection.crowded:
         raise UsageError(
@@ -88,8 +93,11 @@ def _refuse(environment: Environment, inspection: Inspection) -> None:
         )
     if inspection.missing:
         raise DeploykitError(
-            f"the database is ahead of this tree: it has the revision {', '.join(inspection.missing)}, which is not here",
-            next_step=f"release a tree that has it, or go back without migrating: invoke rollback --env {environment.name}",
+            f"the database is ahead of this tree: it has the revision {', '.join(inspection.missing)}, which is not"
+            " here",
+            next_step=(
+                f"release a tree that has it, or go back without migrating: invoke rollback --env {environment.name}"
+            ),
         )
     if "migration-safety" not in wanted or environment.ledger.live() is None:
         return

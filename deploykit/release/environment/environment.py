@@ -77,7 +77,8 @@ class Environment:
 
             return DockerHosting(self.paths, self.repository, self.saved, self.cancellation)
         raise UsageError(
-            f"environment {self.name!r} is on the target {self.saved.target!r}, which this version of the kit can't release to yet",
+            f"environment {self.name!r} is on the target {self.saved.target!r}, which this version of the kit can't"
+            " release to yet",
             details=[
                 "the targets 'process' (this very machine) and 'docker' (an engine, here or elsewhere) work so far"
             ],

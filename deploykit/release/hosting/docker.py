@@ -253,7 +253,8 @@ class DockerHosting:
         if found is None:
             where = self._repository.settings.image.repository if self._repository is not None else ""
             raise DeploykitError(
-                f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} any more",
+                f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} any"
+                " more",
                 next_step=f"docker pull {where}@{digest}" if where else f"invoke release --env {self._environment}",
             )
         config = found.get("Config") or {}

@@ -87,7 +87,10 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
 def adopt_lines(adopted: Adopted, environment: str) -> list[str]:
     others = f"; also running: {', '.join(adopted.others)}" if adopted.others else ""
     return [
-        f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the traffic{others}",
+        (
+            f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the"
+            f" traffic{others}"
+        ),
         *(f"assumed: {sentence}" for sentence in adopted.assumed),
     ]
 
@@ -103,12 +106,17 @@ def _with_the_traffic(environment: Environment, found: Sequence[Running]) -> Run
         raise DeploykitError(
             f"{len(found)} releases run in {environment.name}, and the edge sends users to none of them",
             details=seen,
-            next_step=f"stop those that are not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}",
+            next_step=(
+                f"stop those that are not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}"
+            ),
         )
     raise DeploykitError(
-        f"the traffic of {environment.name} is shared by {len(weighted)} releases: a rollout was under way when the ledger was lost",
+        f"the traffic of {environment.name} is shared by {len(weighted)} releases: a rollout was under way when the"
+        " ledger was lost",
         details=seen,
-        next_step=f"stop the one that is not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}",
+        next_step=(
+            f"stop the one that is not wanted (docker stop NAME), then: invoke ledger.adopt --env {environment.name}"
+        ),
     )
 
 

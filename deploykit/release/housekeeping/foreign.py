@@ -38,7 +38,10 @@ def reject_foreign_instances(environment: Environment, *, unknown: bool = True) 
         raise UsageError(
             f"what runs in {name} was released with another ledger than this one, which is empty",
             details=found,
-            next_step=f"if the ledger was lost: invoke ledger.adopt --env {name}; if others release there with their own: {one_ledger}",
+            next_step=(
+                f"if the ledger was lost: invoke ledger.adopt --env {name}; if others release there with their own:"
+                f" {one_ledger}"
+            ),
         )
     raise UsageError(
         f"what runs in {name} was released with another ledger than this one",

@@ -113,8 +113,10 @@ def plan_release(environment: Environment) -> Planned:
             "over": live.version if live is not None else "nothing",
             "command": " ".join(spec.argv),
             "replicas": str(spec.replicas),
-            "verified": f"at least {spec.thresholds.requests} requests: errors at most {spec.thresholds.error_rate:.1%}, "
-            f"p95 at most {spec.thresholds.p95_ms:g} ms",
+            "verified": (
+                f"at least {spec.thresholds.requests} requests: errors at most {spec.thresholds.error_rate:.1%}, "
+                f"p95 at most {spec.thresholds.p95_ms:g} ms"
+            ),
         },
         steps=(*steps, *_sentences(rehearse(plan))),
         actions=tuple(action.as_json() for action in rehearse(plan)),
@@ -129,7 +131,10 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
     unfinished = environment.ledger.unfinished()
     if unfinished is not None and not to:
         return Planned(
-            title=f"a rollback in {environment.name} would undo {unfinished.id} ({unfinished.version}), which has not ended",
+            title=(
+                f"a rollback in {environment.name} would undo {unfinished.id} ({unfinished.version}), which has not"
+                " ended"
+            ),
             facts={},
             steps=("give the traffic to the version before, if it is not there already", "end what was started"),
             actions=(),

@@ -135,8 +135,10 @@ def _shared_target(environment: Environment, sources: Sources) -> list[Problem]:
         problems.append(
             Problem(
                 message=f"the ledger of {environment.name} would be in a file of this CI machine, and gone with it",
-                next_step=f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{environment.name}], '
-                "and give CI that variable: postgresql://…",
+                next_step=(
+                    f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{environment.name}], '
+                    "and give CI that variable: postgresql://…"
+                ),
             )
         )
     return problems

@@ -62,11 +62,12 @@ def target() -> str:
     return "docker"
 
 
-# One way to cancel and one pair of clones by default: all of them are met on the machine's own processes.
+# One way to cancel, the stages in which the targets differ and one pair of clones by default: all of them are met on the
+# machine's own processes.
 @pytest.fixture(params=["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.every_case)])
-def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
+def scene(tiny: World, request: pytest.FixtureRequest, every_case: bool) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)
-    made = Scene(tiny, request.param)
+    made = Scene(tiny, request.param, sample=not every_case)
     made.release()
     made.release()
     return made

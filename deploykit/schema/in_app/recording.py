@@ -1,0 +1,147 @@
+"""Run a revision's `upgrade()` without a database and note what it would do.
+
+Every operation goes through one method, `invoke`, which is replaced; statements that are executed on the connection are
+noted too. An upgrade that wants to read something from the database can't be known this way: it is `unknown`, never safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from .operation_descriptions import describe
+from .statements import classify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from sqlalchemy.engine import URL, Dialect
+
+
+class NeedsDatabase(Exception):
+    """The upgrade asked the database something."""
+
+
+class Recorder:
+    """What one upgrade did so far. `unknown` is why that is not all it may do, empty when it is all."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self.operations: list[dict[str, Any]] = []
+        self.unknown = ""
+        self.autocommit = False
+
+    def operation(self, operation: Any, invoke: Callable[[Any, Any], Any]) -> None:
+        """Told of each operation of Alembic before it is described; `invoke(operations, operation)` is Alembic's own."""
+
+    def add(self, operations: list[dict[str, Any]]) -> None:
+        for operation in operations:
+            if operation["kind"] == "unknown":
+                self.doubt(f"what this SQL changes can't be told: {operation['sql']}")
+            self.operations.append(operation)
+
+    def doubt(self, why: str) -> None:
+        # The first reason stays, and it stays even if the upgrade catches the error that is raised with it.
+        self.unknown = self.unknown or why
+
+    def statement(self, statement: Any) -> None:
+        if isinstance(statement, str):
+            text = statement
+        else:
+            try:
+                text = str(statement.compile(dialect=self.dialect))
+            except Exception as error:  # noqa: BLE001 - the application's own constructs may raise anything
+                self.doubt(f"a statement can't be read: {type(error).__name__}: {error}")
+                return
+        self.add(classify(text))
+
+    def ask(self, what: str) -> NeedsDatabase:
+        self.doubt(f"it reads from the database ({what})")
+        return NeedsDatabase(self.unknown)
+
+
+def record(module: ModuleType, url: URL) -> dict[str, Any]:
+    """What the revision's upgrade would do: `operations`, and `unknown` (null, or why that can't be told)."""
+    recorder = Recorder(url.get_dialect()())
+    with contextlib.suppress(NeedsDatabase), recording(recorder):
+        try:
+            module.upgrade()
+        except NeedsDatabase:
+            raise
+        except Exception as error:  # noqa: BLE001 - the application's code may raise anything
+            recorder.doubt(f"it can't be run without a database: {type(error).__name__}: {error}")
+    return {"operations": recorder.operations, "unknown": recorder.unknown or None}
+
+
+@contextlib.contextmanager
+def recording(recorder: Recorder) -> Iterator[None]:
+    """`alembic.op` notes instead of doing, and no connection is made by any engine, while this is open."""
+    from alembic.operations import Operations
+    from alembic.operations.base import AbstractOperations
+    from alembic.operations.batch import BatchOperationsImpl
+    from alembic.runtime.migration import MigrationContext
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.pool import Pool
+
+    from .recording_connection import RecordingConnection
+
+    context = MigrationContext.configure(connection=RecordingConnection(recorder))  # type: ignore[arg-type]  # all of one that is used here
+    invoke = AbstractOperations.invoke
+
+    def note(self: AbstractOperations, operation: Any) -> Any:
+        described = describe(operation, recorder.dialect)
+        if described is None:
+            # An operation of a plug-in: its implementation is made of Alembic's own operations, or executes SQL.
+            return invoke(self, operation)
+        recorder.operation(operation, invoke)
+        for item in described:
+            if "statement" in item:
+                recorder.statement(item["statement"])
+            else:
+                recorder.add([item])
+        return (
+            operation.to_table(context)
+            if hasattr(operation, "to_table") and described[0]["kind"] == "create_table"
+            else None
+        )
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise recorder.ask("a connection of its own")
+
+    @contextlib.contextmanager
+    def autocommit(_: MigrationContext) -> Iterator[None]:
+        recorder.autocommit = True
+        try:
+            yield
+        finally:
+            recorder.autocommit = False
+
+    def nothing(*_: Any, **__: Any) -> None:
+        return None
+
+    operations = Operations(context)
+    with _replaced(
+        (AbstractOperations, "invoke", note),
+        (BatchOperationsImpl, "flush", nothing),
+        (MigrationContext, "autocommit_block", autocommit),
+        (Engine, "raw_connection", refuse),
+        (Pool, "connect", refuse),
+    ):
+        operations._install_proxy()  # noqa: SLF001 - `Operations.context` leaves the proxy behind on an exception
+        try:
+            yield
+        finally:
+            operations._remove_proxy()  # noqa: SLF001
+
+
+@contextlib.contextmanager
+def _replaced(*replacements: tuple[Any, str, Any]) -> Iterator[None]:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in replacements]
+    for owner, name, value in replacements:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)

@@ -1,0 +1,164 @@
+"""The actions of `db.*` on SQLite, with the answers that those on PostgreSQL give."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..actions import Work, pending_contracts, upgrade_contracts
+from ..alembic_environment import say
+from ..changes.model import Change, Refused
+from ..status import declared, pending_changes, planned
+from .runner import SqliteRunner, described
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..live.session import Session
+    from .plans import Action, Plan
+
+__all__ = ["ACTIONS", "finish"]
+
+_NOTE = "SQLite: plain DDL, rows copied at once; one version runs at a time"
+
+
+def _status(work: Work) -> dict[str, Any]:
+    def read(session: Session) -> dict[str, Any]:
+        known = SqliteRunner(session, say).all()
+        changes = [
+            {
+                "key": item.change.key,
+                "kind": item.change.kind,
+                "table": item.change.table,
+                "phase": item.phase,
+                "revision": item.revision,
+                "times": item.times,
+                "against": [],
+                "lost": item.plan.lost,
+                "steps": [],
+            }
+            for item in known
+        ]
+        here = {item.change.key for item in known if item.phase != "undone"}
+        return {"changes": changes, "releases": [], "settings": {}, "declared": declared(work, here)}
+
+    answer: dict[str, Any] = work.on_database(read)
+    return answer
+
+
+def _plan(work: Work) -> dict[str, Any]:
+    asked = set(work.options.get("keys") or ())
+    pending = pending_changes(work)
+
+    def read(session: Session) -> dict[str, Any]:
+        runner = SqliteRunner(session, say)
+        plans = [
+            _as_plan(item.change, item.plan, item.phase, item.revision)
+            for item in runner.all()
+            if (item.change.key in asked if asked else item.phase == "filled")
+        ]
+        return {"plans": [*plans, *planned(pending, plans, asked, partial(_declared_plan, runner))]}
+
+    answer: dict[str, Any] = work.on_database(read)
+    return answer
+
+
+def _declared_plan(runner: SqliteRunner, change: Change, revision: str) -> dict[str, Any]:
+    return _as_plan(change, runner.plan(change), "declared", revision)
+
+
+def _as_plan(change: Change, plan: Plan, phase: str, revision: str) -> dict[str, Any]:
+    def program(title: str, actions: list[Action]) -> list[dict[str, Any]]:
+        lines = described(actions)
+        return [{"kind": "block", "title": title, "alone": False, "sql": lines}] if lines else []
+
+    return {
+        "key": change.key,
+        "kind": change.kind,
+        "table": change.table,
+        "phase": phase,
+        "revision": revision,
+        "programs": {
+            "expand": program("the new shape, with its rows", plan.expand),
+            "fill": [],
+            "contract": program("the old shape goes", plan.contract),
+            "undo": program("the old shape's rows, then back to it", [["fill", sql] for sql in plan.undo]),
+            "reopen": program("the old shape again, then its rows", [["fill", sql] for sql in plan.reopen]),
+        },
+        "lost": plan.lost,
+        "notes": [_NOTE, *plan.notes],
+    }
+
+
+def _each(work: Work, do: Callable[[SqliteRunner, str], None]) -> list[str]:
+    def on(session: Session) -> list[str]:
+        runner = SqliteRunner(session, say)
+        keys = list(work.options.get("keys") or [])
+        for key in keys:
+            do(runner, key)
+        return keys
+
+    keys: list[str] = work.on_database(on)
+    return keys
+
+
+def _nothing(name: str) -> Callable[[Work], dict[str, Any]]:
+    def act(work: Work) -> dict[str, Any]:
+        """The rows came with the expand; a name that is not known is still told."""
+
+        def known(runner: SqliteRunner, key: str) -> None:
+            runner.known(key)
+
+        _each(work, known)
+        return {name: []}
+
+    return act
+
+
+def finish(work: Work) -> dict[str, Any]:
+    """After Alembic: what was undone by hand is expanded again, since the new version reads it."""
+
+    def again(session: Session) -> list[str]:
+        runner, revisions = SqliteRunner(session, say), work.revisions()
+        mine = [item for item in runner.all() if not item.revision or item.revision in revisions]
+        for item in mine:
+            if item.phase == "undone":
+                runner.begin(item.change, item.revision)
+        return [item.change.key for item in mine]
+
+    return {"filled": [], "changes": work.on_database(again)}
+
+
+def _contract(work: Work) -> dict[str, Any]:
+    heads, keys = pending_contracts(work)
+
+    def unknown(session: Session) -> list[str]:
+        known = {item.change.key for item in SqliteRunner(session, say).all()}
+        return [f"{key}: this database knows no such change: invoke db.expand" for key in keys if key not in known]
+
+    if against := work.on_database(unknown):
+        raise Refused("not contracted: " + "; ".join(against), "invoke db.expand")
+    return upgrade_contracts(work, heads, keys) if keys else {"contracted": [], "against": []}
+
+
+def _undo(work: Work) -> dict[str, Any]:
+    if not work.options.get("keys"):
+        raise Refused("say which change is to be undone", "invoke db.undo --change NAME; invoke db.status lists them")
+    return {"undone": _each(work, lambda runner, key: runner.undo(key))}
+
+
+def _control(_: Work) -> dict[str, Any]:
+    raise Refused(
+        "there is no backfill to control on SQLite: rows are copied at once by the expand", "invoke db.expand"
+    )
+
+
+ACTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
+    "status": _status,
+    "plan": _plan,
+    "backfill": _nothing("filled"),
+    "verify": _nothing("verified"),
+    "contract": _contract,
+    "undo": _undo,
+    "control": _control,
+}

@@ -6,46 +6,31 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
+from .action_context import WAIT_SECONDS, ActionContext
 from .alembic_environment import (
     MigrationError,
-    configuration,
     database_url,
     reason,
     say,
-    version_table,
-    with_connection,
 )
 from .changes.model import Refused
 from .changes.operations import load
-from .inspection import is_contract, load_scripts, pending_revisions, read_current
-from .live.ddl import Blocked, Limits
-from .live.facts import record_facts
+from .contracts import pending_contracts, upgrade_contracts
+from .live.ddl import Blocked
 from .live.gate import OVERRIDE, reasons
 from .live.runner import Mismatches, Runner, only_one
 from .live.session import CONNECTION_LOST, Session, state_of
 from .live.state import State
-from .live.throttle import Pace
 from .status import plan_all, status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Mapping
 
-    from alembic.script import ScriptDirectory
-    from sqlalchemy.engine import URL, Connection
+    from sqlalchemy.engine import URL
 
-
-__all__ = [
-    "ACTIONS",
-    "Work",
-    "change",
-    "finish",
-    "pending_contracts",
-    "upgrade_contracts",
-]
+__all__ = ["ACTIONS", "change", "finish"]
 
 _RECONNECTS = 5
-_WAIT = 60.0
 
 
 def change(action: str, migrations: str, variable: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,82 +45,15 @@ def change(action: str, migrations: str, variable: str, options: Mapping[str, An
             f"declared changes work on PostgreSQL, and on SQLite as plain DDL; this is {name}: use Alembic's own operations",
         )
     load()
-    work = Work(url, migrations, options)
+    context = ActionContext(url, migrations, options)
     if name == "sqlite":
-        from .sqlite.actions import ACTIONS as PLAIN
+        from .sqlite.actions import ACTIONS as SQLITE_ACTIONS
 
-        return _guarded(lambda: PLAIN[action](work), work)
-    return _guarded(lambda: ACTIONS[action](work), work)
-
-
-class Work:
-    """The parts of an action: the database, the revisions, what was asked for."""
-
-    def __init__(self, url: URL, migrations: str, options: Mapping[str, Any]) -> None:
-        self.url, self.migrations, self.options = url, migrations, options
-        self.script: ScriptDirectory = load_scripts(migrations)
-
-    def each(self, do: Callable[[Runner, str], Any]) -> None:
-        """Do it for each change that was named, else for every one that is there."""
-
-        def work(session: Session) -> None:
-            runner = self.runner(session)
-            self.note_facts(session)
-            with only_one(session, _WAIT, say):
-                for key in self.options.get("keys") or [item.key for item in runner.state.all()]:
-                    do(runner, key)
-
-        self.on_database(work)
-
-    def on_database(self, work: Callable[[Session], Any]) -> Any:
-        """What `work` raises comes out as it was: `with_connection` takes all that a database says for a failed connection."""
-        raised: list[Exception] = []
-
-        def guarded(connection: Connection) -> Any:
-            try:
-                return work(_prepared(connection))
-            except Exception as error:  # noqa: BLE001 - raised again below
-                raised.append(error)
-                return None
-
-        answer = with_connection(self.url, guarded, autocommit=True)
-        if raised:
-            raise raised[0]
-        return answer
-
-    def runner(self, session: Session) -> Runner:
-        wanted = {name: value for name, value in self.options.get("pace", {}).items() if value is not None}
-        limits = {name: value for name, value in self.options.get("limits", {}).items() if value is not None}
-        return Runner(session, say, Limits(**limits), Pace(**wanted), connect=self.connect)
-
-    def connect(self) -> AbstractContextManager[Session]:
-        from contextlib import contextmanager
-
-        from sqlalchemy import create_engine, pool
-
-        @contextmanager
-        def opened() -> Iterator[Session]:
-            engine = create_engine(self.url, poolclass=pool.NullPool, isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                yield _prepared(connection)
-
-        return opened()
-
-    def revisions(self) -> set[str]:
-        return {revision.revision for revision in self.script.walk_revisions()}
-
-    def note_facts(self, session: Session) -> None:
-        record_facts(session, self.options.get("facts") or {}, self.revisions())
+        return _guarded(lambda: SQLITE_ACTIONS[action](context), context)
+    return _guarded(lambda: ACTIONS[action](context), context)
 
 
-def _prepared(connection: Connection) -> Session:
-    session = Session(connection)
-    if connection.dialect.name == "postgresql":
-        session.run("SET application_name = 'deploykit migrations'")
-    return session
-
-
-def _guarded(do: Callable[[], dict[str, Any]], work: Work) -> dict[str, Any]:
+def _guarded(do: Callable[[], dict[str, Any]], context: ActionContext) -> dict[str, Any]:
     """Errors that are foreseen become part of the answer; a lost connection is made anew, since all is taken up where it was."""
     tries = 0
     while True:
@@ -148,7 +66,7 @@ def _guarded(do: Callable[[], dict[str, Any]], work: Work) -> dict[str, Any]:
                 raise
             tries = _again(tries, str(error))
         except Exception as error:
-            state, why = state_of(error), reason(error, work.url)
+            state, why = state_of(error), reason(error, context.url)
             if not state:
                 raise
             if not state.startswith(CONNECTION_LOST):
@@ -187,7 +105,7 @@ def _again(tries: int, why: str) -> int:
 # The actions ----------------------------------------------------------------------------------------------------------
 
 
-def _backfill(work: Work) -> dict[str, Any]:
+def _backfill(context: ActionContext) -> dict[str, Any]:
     done: list[str] = []
 
     def fill(runner: Runner, key: str) -> None:
@@ -203,7 +121,7 @@ def _backfill(work: Work) -> dict[str, Any]:
             runner.reopen(key)
             done.append(key)
 
-    work.each(fill)
+    context.each(fill)
     return {"filled": done}
 
 
@@ -212,7 +130,7 @@ def fill_all(session: Session, runner: Runner, revisions: set[str]) -> list[str]
     done: list[str] = []
     if not runner.state.exists:
         return done
-    with only_one(session, _WAIT, say):
+    with only_one(session, WAIT_SECONDS, say):
         for item in runner.state.all():
             if item.revision and item.revision not in revisions:
                 continue
@@ -229,14 +147,14 @@ def fill_all(session: Session, runner: Runner, revisions: set[str]) -> list[str]
 def finish(url: URL, migrations: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a release does after Alembic: note the facts, and have every change's rows there before the new version reads them."""
     load()
-    work = Work(url, migrations, options)
+    context = ActionContext(url, migrations, options)
     if url.get_backend_name() == "sqlite":
-        from .sqlite.actions import finish as finish_plainly
+        from .sqlite.actions import finish as finish_on_sqlite
 
-        return _guarded(lambda: finish_plainly(work), work)
+        return _guarded(lambda: finish_on_sqlite(context), context)
 
     def go_on(session: Session) -> dict[str, Any]:
-        runner, revisions = work.runner(session), work.revisions()
+        runner, revisions = context.runner(session), context.revisions()
         filled = fill_all(session, runner, revisions) if options.get("fill", True) else []
         known = [
             item
@@ -248,81 +166,37 @@ def finish(url: URL, migrations: str, options: Mapping[str, Any]) -> dict[str, A
                 f"the rows of {', '.join(unfilled)} are not all there, and the new version reads them",
                 "invoke db.backfill",
             )
-        work.note_facts(session)
+        context.note_facts(session)
         return {"filled": filled, "changes": [item.key for item in known]}
 
     def do() -> dict[str, Any]:
-        answer: dict[str, Any] = work.on_database(go_on)
+        answer: dict[str, Any] = context.on_database(go_on)
         return answer
 
-    return _guarded(do, work)
+    return _guarded(do, context)
 
 
-def _verify(work: Work) -> dict[str, Any]:
+def _verify(context: ActionContext) -> dict[str, Any]:
     done: list[str] = []
 
     def verify(runner: Runner, key: str) -> None:
         if runner.known(key).phase == "filled":
             runner.verify(key)
             done.append(key)
-        elif work.options.get("keys"):
+        elif context.options.get("keys"):
             runner.verify(key)
 
-    work.each(verify)
+    context.each(verify)
     return {"verified": done}
 
 
-def pending_contracts(work: Work) -> tuple[list[str], list[str]]:
-    """Heads of the contract branch, and the changes that a way to them would contract. Raises Refused when others come before."""
-    from .recording import record
-
-    heads = [head for head in work.script.get_heads() if is_contract(work.script, head)]
-    current = read_current(work.url, *version_table(configuration(work.migrations), work.script.dir))
-    steps = [step for step in pending_revisions(work.script, current, heads) if heads]
-    keys = [
-        operation["key"]
-        for step in steps
-        for operation in record(step.module, work.url)["operations"]
-        if operation["kind"] == "contract"
-    ]
-    others = [
-        step.revision
-        for step in steps
-        if not any(item["kind"] == "contract" for item in record(step.module, work.url)["operations"])
-        and not is_contract(work.script, step.revision)
-    ]
-    if others:
-        raise Refused(
-            f"before that, other revisions are pending: {', '.join(others)}", "invoke db.expand, or release them"
-        )
-    return heads, keys
-
-
-def upgrade_contracts(work: Work, heads: list[str], keys: list[str]) -> dict[str, Any]:
-    """Alembic's own upgrade of the contract branch."""
-    from .upgrade import run_to
-
-    answer = run_to(work.migrations, work.url, tuple(heads), wait=_WAIT)
-    if answer["error"]:
-        return {
-            "contracted": [],
-            "applied": answer["applied"],
-            "error": {
-                "kind": "failed",
-                "next_step": "mend that, and type it again: it goes on where it was",
-                **answer["error"],
-            },
-        }
-    return {"contracted": keys, "applied": answer["applied"], "against": []}
-
-
-def _contract(work: Work) -> dict[str, Any]:
+def _contract(context: ActionContext) -> dict[str, Any]:
     """Every gate is asked first: so that the first is not done if the second may not be."""
-    override = str(work.options.get("override") or "")
-    heads, keys = pending_contracts(work)
+    override = str(context.options.get("override") or "")
+    heads, keys = pending_contracts(context)
 
     def ask(session: Session) -> list[str]:
-        work.note_facts(session)
+        context.note_facts(session)
         state = State(session)
         against = (
             []
@@ -340,7 +214,7 @@ def _contract(work: Work) -> dict[str, Any]:
             if not state.exists or state.get(key) is None
         ]
 
-    against = work.on_database(ask)
+    against = context.on_database(ask)
     if against:
         return {
             "contracted": [],
@@ -356,21 +230,21 @@ def _contract(work: Work) -> dict[str, Any]:
         return {"contracted": [], "against": []}
     if override:
         os.environ[OVERRIDE] = override
-    return upgrade_contracts(work, heads, keys)
+    return upgrade_contracts(context, heads, keys)
 
 
-def _undo(work: Work) -> dict[str, Any]:
-    keys = work.options.get("keys")
+def _undo(context: ActionContext) -> dict[str, Any]:
+    keys = context.options.get("keys")
     if not keys:
         raise Refused("say which change is to be undone", "invoke db.undo --change NAME; invoke db.status lists them")
-    why, override = str(work.options.get("reason") or ""), str(work.options.get("override") or "")
-    work.each(lambda runner, key: runner.undo(key, why, override))
+    why, override = str(context.options.get("reason") or ""), str(context.options.get("override") or "")
+    context.each(lambda runner, key: runner.undo(key, why, override))
     return {"undone": list(keys)}
 
 
-def _control(work: Work) -> dict[str, Any]:
+def _control(context: ActionContext) -> dict[str, Any]:
     """Pause, go on, speed: read by a running backfill between its batches, in whatever process it is."""
-    wanted = {name: str(value) for name, value in work.options.get("settings", {}).items()}
+    wanted = {name: str(value) for name, value in context.options.get("settings", {}).items()}
 
     def set_them(session: Session) -> dict[str, Any]:
         state = State(session)
@@ -379,10 +253,10 @@ def _control(work: Work) -> dict[str, Any]:
             state.set(**{name: value})
         return state.settings()
 
-    return {"settings": work.on_database(set_them)}
+    return {"settings": context.on_database(set_them)}
 
 
-ACTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
+ACTIONS: dict[str, Callable[[ActionContext], dict[str, Any]]] = {
     "status": status,
     "plan": plan_all,
     "backfill": _backfill,

@@ -11,7 +11,7 @@ from sqlalchemy.engine.mock import MockConnection
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .recording import Recorder
+    from .recorder import Recorder
 
 
 class Answer:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from .alembic_environment import MigrationError, database_url, with_connection
 from .inspection import branches, load_scripts
-from .recording import NeedsDatabase, Recorder, recording
+from .recorder import NeedsDatabase, Recorder
+from .recording import recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -53,7 +53,7 @@ def differences(migrations: str, variable: str) -> dict[str, Any]:
 
 def round_trip(migrations: str, variable: str) -> dict[str, Any]:
     """Up, down and up again, on a database of no worth: `lost` names what the second time did not make as the first."""
-    from .upgrade import run_to
+    from .migration_run import run_to
 
     url, script = _needed(variable), load_scripts(migrations)
     for revision in script.walk_revisions():
@@ -110,7 +110,7 @@ def _needed(variable: str) -> URL:
 
 
 def _compared(script: ScriptDirectory, migrations: str, url: URL) -> tuple[list[Any], Any]:
-    from .upgrade import run_to
+    from .migration_run import run_to
 
     answer = run_to(migrations, url, "heads", wait=10.0)
     if answer["error"]:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .alembic_environment import configuration, version_table
 from .changes.model import PROGRAMS, Backfill, Block, Change, Comparison, Refused, Step, Steps
-from .changes.operations.registry import plan
+from .changes.planning import plan
 from .inspection import pending_revisions, read_current
 from .live.facts import releases
 from .live.gate import reasons
 from .live.state import State
+from .recording import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -19,19 +20,19 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from sqlalchemy.engine import URL
 
-    from .actions import Work
+    from .action_context import ActionContext
     from .changes.schema_reader import SchemaReader
     from .live.session import Session
 
 __all__ = ["declared", "pending_changes", "plan_all", "planned", "recorded_changes", "status"]
 
 
-def status(work: Work) -> dict[str, Any]:
+def status(context: ActionContext) -> dict[str, Any]:
     def read(session: Session) -> dict[str, Any]:
         state = State(session)
         if not state.exists:
-            return {"changes": [], "releases": [], "declared": declared(work, set())}
-        work.note_facts(session)
+            return {"changes": [], "releases": [], "declared": declared(context, set())}
+        context.note_facts(session)
         known = state.all()
         found = [
             {
@@ -65,10 +66,10 @@ def status(work: Work) -> dict[str, Any]:
             "changes": found,
             "releases": releases(session),
             "settings": state.settings(),
-            "declared": declared(work, {item.key for item in known if item.phase != "undone"}),
+            "declared": declared(context, {item.key for item in known if item.phase != "undone"}),
         }
 
-    answer: dict[str, Any] = work.on_database(read)
+    answer: dict[str, Any] = context.on_database(read)
     return answer
 
 
@@ -79,8 +80,6 @@ def _title(steps: Steps, program: str, number: int) -> str:
 
 def recorded_changes(script: ScriptDirectory, url: URL, current: list[str] | None = None) -> list[tuple[str, Change]]:
     """(revision, change) of every expand that the revisions declare; with `current` only of those still to be applied."""
-    from .recording import record
-
     steps = pending_revisions(script, current) if current is not None else list(reversed(list(script.walk_revisions())))
     return [
         (step.revision, Change(**operation["change"]))
@@ -90,22 +89,22 @@ def recorded_changes(script: ScriptDirectory, url: URL, current: list[str] | Non
     ]
 
 
-def declared(work: Work, known: set[str]) -> list[dict[str, Any]]:
+def declared(context: ActionContext, known: set[str]) -> list[dict[str, Any]]:
     return [
         {"key": change.key, "kind": change.kind, "table": change.table, "revision": revision}
-        for revision, change in recorded_changes(work.script, work.url)
+        for revision, change in recorded_changes(context.script, context.url)
         if change.key not in known
     ]
 
 
-def plan_all(work: Work) -> dict[str, Any]:
+def plan_all(context: ActionContext) -> dict[str, Any]:
     """What every change that is not done comes to on this database, statement by statement."""
     from .changes.schema_reader import SchemaReader
 
-    declared = pending_changes(work)
+    declared = pending_changes(context)
 
     def read(session: Session) -> dict[str, Any]:
-        state, asked = State(session), set(work.options.get("keys") or ())
+        state, asked = State(session), set(context.options.get("keys") or ())
         plans = [
             _as_plan(item.change, item.steps, item.phase, item.revision)
             for item in state.all()
@@ -114,15 +113,15 @@ def plan_all(work: Work) -> dict[str, Any]:
         make = partial(_declared_plan, SchemaReader(session))
         return {"plans": [*plans, *planned(declared, plans, asked, make)]}
 
-    answer: dict[str, Any] = work.on_database(read)
+    answer: dict[str, Any] = context.on_database(read)
     return answer
 
 
-def pending_changes(work: Work) -> list[tuple[str, Change]]:
+def pending_changes(context: ActionContext) -> list[tuple[str, Change]]:
     """The declared changes of the revisions that this database has not had."""
-    current = read_current(work.url, *version_table(configuration(work.migrations), work.script.dir))
-    known = work.revisions()
-    return recorded_changes(work.script, work.url, [item for item in current if item in known])
+    current = read_current(context.url, *version_table(configuration(context.migrations), context.script.dir))
+    known = context.revisions()
+    return recorded_changes(context.script, context.url, [item for item in current if item in known])
 
 
 def planned(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from deploykit.process import run
-from deploykit.schema.in_app.upgrade import LOCK
+from deploykit.schema.in_app.migration_lock import LOCK
 from deploykit.schema.runner import inspect_command, parse, parse_upgrade, upgrade_command
 from deploykit.schema.safety import unsafe_operations
 

@@ -11,13 +11,11 @@ from deploykit.schema.in_app.changes.model import Refused
 from deploykit.schema.in_app.changes.operations import load
 from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
 from deploykit.schema.in_app.live.session import Session
-from deploykit.schema.in_app.sqlite.plans import PLANS
-from deploykit.schema.in_app.sqlite.plans import load as load_plans
+from deploykit.schema.in_app.sqlite.planner import PLANS
 from deploykit.schema.in_app.sqlite.runner import TABLE, SqliteRunner
 from deploykit.schema.in_app.sqlite.shape import ColumnText, Shape
 
 load()
-load_plans()
 
 ITEMS = (
     "CREATE TABLE items (id INTEGER NOT NULL, name VARCHAR(40) COLLATE NOCASE NOT NULL, price VARCHAR(20) DEFAULT '0' NOT NULL, "

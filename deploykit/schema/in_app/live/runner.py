@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..changes.model import Backfill, Block, Change, Comparison, Refused, Step
-from ..changes.operations.registry import plan
+from ..changes.planning import plan
 from ..changes.schema_reader import SchemaReader
 from ..changes.sql import literal
 from .backfill import BatchRunner

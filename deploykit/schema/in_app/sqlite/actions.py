@@ -5,24 +5,25 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..actions import Work, pending_contracts, upgrade_contracts
 from ..alembic_environment import say
 from ..changes.model import Change, Refused
+from ..contracts import pending_contracts, upgrade_contracts
 from ..status import declared, pending_changes, planned
 from .runner import SqliteRunner, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..action_context import ActionContext
     from ..live.session import Session
-    from .plans import Action, Plan
+    from .plan import Action, Plan
 
 __all__ = ["ACTIONS", "finish"]
 
 _NOTE = "SQLite: plain DDL, rows copied at once; one version runs at a time"
 
 
-def _status(work: Work) -> dict[str, Any]:
+def _status(context: ActionContext) -> dict[str, Any]:
     def read(session: Session) -> dict[str, Any]:
         known = SqliteRunner(session, say).all()
         changes = [
@@ -40,15 +41,15 @@ def _status(work: Work) -> dict[str, Any]:
             for item in known
         ]
         here = {item.change.key for item in known if item.phase != "undone"}
-        return {"changes": changes, "releases": [], "settings": {}, "declared": declared(work, here)}
+        return {"changes": changes, "releases": [], "settings": {}, "declared": declared(context, here)}
 
-    answer: dict[str, Any] = work.on_database(read)
+    answer: dict[str, Any] = context.on_database(read)
     return answer
 
 
-def _plan(work: Work) -> dict[str, Any]:
-    asked = set(work.options.get("keys") or ())
-    pending = pending_changes(work)
+def _plan(context: ActionContext) -> dict[str, Any]:
+    asked = set(context.options.get("keys") or ())
+    pending = pending_changes(context)
 
     def read(session: Session) -> dict[str, Any]:
         runner = SqliteRunner(session, say)
@@ -59,7 +60,7 @@ def _plan(work: Work) -> dict[str, Any]:
         ]
         return {"plans": [*plans, *planned(pending, plans, asked, partial(_declared_plan, runner))]}
 
-    answer: dict[str, Any] = work.on_database(read)
+    answer: dict[str, Any] = context.on_database(read)
     return answer
 
 
@@ -90,70 +91,70 @@ def _as_plan(change: Change, plan: Plan, phase: str, revision: str) -> dict[str,
     }
 
 
-def _each(work: Work, do: Callable[[SqliteRunner, str], None]) -> list[str]:
+def _each(context: ActionContext, do: Callable[[SqliteRunner, str], None]) -> list[str]:
     def on(session: Session) -> list[str]:
         runner = SqliteRunner(session, say)
-        keys = list(work.options.get("keys") or [])
+        keys = list(context.options.get("keys") or [])
         for key in keys:
             do(runner, key)
         return keys
 
-    keys: list[str] = work.on_database(on)
+    keys: list[str] = context.on_database(on)
     return keys
 
 
-def _nothing(name: str) -> Callable[[Work], dict[str, Any]]:
-    def act(work: Work) -> dict[str, Any]:
+def _nothing(name: str) -> Callable[[ActionContext], dict[str, Any]]:
+    def act(context: ActionContext) -> dict[str, Any]:
         """The rows came with the expand; a name that is not known is still told."""
 
         def known(runner: SqliteRunner, key: str) -> None:
             runner.known(key)
 
-        _each(work, known)
+        _each(context, known)
         return {name: []}
 
     return act
 
 
-def finish(work: Work) -> dict[str, Any]:
+def finish(context: ActionContext) -> dict[str, Any]:
     """After Alembic: what was undone by hand is expanded again, since the new version reads it."""
 
     def again(session: Session) -> list[str]:
-        runner, revisions = SqliteRunner(session, say), work.revisions()
+        runner, revisions = SqliteRunner(session, say), context.revisions()
         mine = [item for item in runner.all() if not item.revision or item.revision in revisions]
         for item in mine:
             if item.phase == "undone":
                 runner.begin(item.change, item.revision)
         return [item.change.key for item in mine]
 
-    return {"filled": [], "changes": work.on_database(again)}
+    return {"filled": [], "changes": context.on_database(again)}
 
 
-def _contract(work: Work) -> dict[str, Any]:
-    heads, keys = pending_contracts(work)
+def _contract(context: ActionContext) -> dict[str, Any]:
+    heads, keys = pending_contracts(context)
 
     def unknown(session: Session) -> list[str]:
         known = {item.change.key for item in SqliteRunner(session, say).all()}
         return [f"{key}: this database knows no such change: invoke db.expand" for key in keys if key not in known]
 
-    if against := work.on_database(unknown):
+    if against := context.on_database(unknown):
         raise Refused("not contracted: " + "; ".join(against), "invoke db.expand")
-    return upgrade_contracts(work, heads, keys) if keys else {"contracted": [], "against": []}
+    return upgrade_contracts(context, heads, keys) if keys else {"contracted": [], "against": []}
 
 
-def _undo(work: Work) -> dict[str, Any]:
-    if not work.options.get("keys"):
+def _undo(context: ActionContext) -> dict[str, Any]:
+    if not context.options.get("keys"):
         raise Refused("say which change is to be undone", "invoke db.undo --change NAME; invoke db.status lists them")
-    return {"undone": _each(work, lambda runner, key: runner.undo(key))}
+    return {"undone": _each(context, lambda runner, key: runner.undo(key))}
 
 
-def _control(_: Work) -> dict[str, Any]:
+def _control(_: ActionContext) -> dict[str, Any]:
     raise Refused(
         "there is no backfill to control on SQLite: rows are copied at once by the expand", "invoke db.expand"
     )
 
 
-ACTIONS: dict[str, Callable[[Work], dict[str, Any]]] = {
+ACTIONS: dict[str, Callable[[ActionContext], dict[str, Any]]] = {
     "status": _status,
     "plan": _plan,
     "backfill": _nothing("filled"),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from ..changes.model import Change, Refused
 from ..changes.sql import quote
-from .plans import Action, Plan, Reading, default_clause, plans, relaxing, sqlite_sql, sqlite_type, text_literal
+from .plan import Action, Plan, TableReader, plans, relaxing
 from .shape import ColumnText, Shape, column_name, names
+from .sql import default_clause, sqlite_sql, sqlite_type, text_literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,8 +59,8 @@ def _successor(text: ColumnText, to: str, type_: str, default: str) -> str:
 
 
 @plans("rename_column", "change_type")
-def _one_to_one(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _one_to_one(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     column, to = option["column"], option["to"]
     text = shape.column(column)
     type_ = sqlite_type(option["type"]) if "type" in option else text.type
@@ -75,8 +76,8 @@ def _one_to_one(change: Change, reading: Reading) -> Plan:
 
 
 @plans("change_enum")
-def _change_enum(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _change_enum(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     column, to = option["column"], option["to"]
     text = shape.column(column)
 
@@ -103,10 +104,10 @@ def _change_enum(change: Change, reading: Reading) -> Plan:
 
 
 @plans("split_column")
-def _split(change: Change, reading: Reading) -> Plan:
+def _split(change: Change, reader: TableReader) -> Plan:
     option = change.options
     return _copy(
-        reading.shape(change.table),
+        reader.shape(change.table),
         old=[option["column"]],
         new={name: f"{quote(name)} {sqlite_type(type_)}" for name, type_ in option["into"].items()},
         up=option["up"],
@@ -116,10 +117,10 @@ def _split(change: Change, reading: Reading) -> Plan:
 
 
 @plans("merge_columns")
-def _merge(change: Change, reading: Reading) -> Plan:
+def _merge(change: Change, reader: TableReader) -> Plan:
     option = change.options
     return _copy(
-        reading.shape(change.table),
+        reader.shape(change.table),
         old=option["columns"],
         new={option["into"]: f"{quote(option['into'])} {sqlite_type(option['type'])}"},
         up={option["into"]: option["up"]},
@@ -129,8 +130,8 @@ def _merge(change: Change, reading: Reading) -> Plan:
 
 
 @plans("set_not_null")
-def _set_not_null(change: Change, reading: Reading) -> Plan:
-    shape, column = reading.shape(change.table), change.options["column"]
+def _set_not_null(change: Change, reader: TableReader) -> Plan:
+    shape, column = reader.shape(change.table), change.options["column"]
     text = shape.column(column)
     fills = []
     if fill := change.options.get("fill"):
@@ -145,8 +146,8 @@ def _set_not_null(change: Change, reading: Reading) -> Plan:
 
 
 @plans("drop_not_null")
-def _drop_not_null(change: Change, reading: Reading) -> Plan:
-    shape, column = reading.shape(change.table), change.options["column"]
+def _drop_not_null(change: Change, reader: TableReader) -> Plan:
+    shape, column = reader.shape(change.table), change.options["column"]
     text = shape.column(column)
     fill = change.options.get("fill", "")
     undo = f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE {quote(column)} IS NULL"
@@ -156,15 +157,15 @@ def _drop_not_null(change: Change, reading: Reading) -> Plan:
 
 
 @plans("change_default")
-def _change_default(change: Change, reading: Reading) -> Plan:
-    shape, column = reading.shape(change.table), change.options["column"]
+def _change_default(change: Change, reader: TableReader) -> Plan:
+    shape, column = reader.shape(change.table), change.options["column"]
     text, default = shape.column(column).without("default"), change.options.get("default", "")
     return Plan(expand=[["table", shape.name, [["set", column, text.sql(default_clause(default) if default else "")]]]])
 
 
 @plans("add_column")
-def _add_column(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _add_column(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     column, default, fill = option["column"], option.get("default", ""), option.get("fill", "")
     if option.get("identity"):
         raise Refused(
@@ -193,8 +194,8 @@ def _add_column(change: Change, reading: Reading) -> Plan:
 
 
 @plans("drop_column")
-def _drop_column(change: Change, reading: Reading) -> Plan:
-    shape, column, fill = reading.shape(change.table), change.options["column"], change.options.get("fill", "")
+def _drop_column(change: Change, reader: TableReader) -> Plan:
+    shape, column, fill = reader.shape(change.table), change.options["column"], change.options.get("fill", "")
     update = f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE {quote(column)} IS NULL"
     relaxed = relaxing(shape, column)
     return Plan(

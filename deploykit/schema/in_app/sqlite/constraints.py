@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..changes.sql import quote
-from .plans import Action, Plan, Reading, column_list, plans, sqlite_sql
+from .plan import Action, Plan, TableReader, plans
 from .shape import names
+from .sql import column_list, sqlite_sql
 
 if TYPE_CHECKING:
     from ..changes.model import Change
@@ -17,8 +18,8 @@ def _in_phase(change: Change, *actions: Action) -> Plan:
 
 
 @plans("add_check", "add_unique", "add_primary_key")
-def _add_constraint(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _add_constraint(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     body = {
         "add_check": lambda: f"CHECK ({sqlite_sql(option['condition'])})",
         "add_unique": lambda: f"UNIQUE ({column_list(option['columns'])})",
@@ -28,8 +29,8 @@ def _add_constraint(change: Change, reading: Reading) -> Plan:
 
 
 @plans("add_foreign_key")
-def _add_foreign_key(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _add_foreign_key(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     text = f"CONSTRAINT {quote(option['name'])} FOREIGN KEY ({column_list(option['columns'])}) REFERENCES {quote(option['refers'])} ({column_list(option['referred'])})"
     for what in ("on_delete", "on_update"):
         if option.get(what):
@@ -49,14 +50,14 @@ def _add_foreign_key(change: Change, reading: Reading) -> Plan:
 
 
 @plans("drop_constraint")
-def _drop_constraint(change: Change, reading: Reading) -> Plan:
-    shape = reading.shape(change.table)
+def _drop_constraint(change: Change, reader: TableReader) -> Plan:
+    shape = reader.shape(change.table)
     return _in_phase(change, ["table", shape.name, [["remove", shape.constraint(change.options["name"])]]])
 
 
 @plans("create_index")
-def _create_index(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _create_index(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     parts = ", ".join(quote(item) if item in shape.columns() else sqlite_sql(item) for item in option["on"])
     where = f" WHERE {sqlite_sql(option['where'])}" if option.get("where") else ""
     unique, name = "UNIQUE " if option.get("unique") else "", quote(option["name"])
@@ -66,12 +67,12 @@ def _create_index(change: Change, reading: Reading) -> Plan:
 
 
 @plans("drop_index")
-def _drop_index(change: Change, reading: Reading) -> Plan:
+def _drop_index(change: Change, reader: TableReader) -> Plan:
     name = change.options["name"]
-    return Plan(contract=[["sql", f"DROP INDEX {quote(name)}", reading.shape(change.table).index(name)]])
+    return Plan(contract=[["sql", f"DROP INDEX {quote(name)}", reader.shape(change.table).index(name)]])
 
 
 @plans("rebuild_index")
-def _rebuild_index(change: Change, reading: Reading) -> Plan:
-    reading.shape(change.table).index(change.options["name"])
+def _rebuild_index(change: Change, reader: TableReader) -> Plan:
+    reader.shape(change.table).index(change.options["name"])
     return Plan(expand=[["fill", f"REINDEX {quote(change.options['name'])}"]])

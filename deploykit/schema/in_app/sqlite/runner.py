@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..changes.model import Change, Refused
 from ..changes.sql import quote
-from .plans import Action, Plan, make_plan, text_literal
+from .plan import Action, Plan
+from .planner import make_plan
 from .shape import Shape
+from .sql import text_literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..live.session import Session
 
-__all__ = ["TABLE", "PlainKnown", "SqliteRunner", "described"]
+__all__ = ["TABLE", "KnownChange", "SqliteRunner", "described"]
 
 TABLE = "deploykit_change"
 _MADE = (
@@ -27,7 +29,7 @@ _MADE = (
 
 
 @dataclass(frozen=True)
-class PlainKnown:
+class KnownChange:
     """`inverse` has the ways back of what was done: `expand`, and after it `contract`. `phase`: filled, contracted, undone."""
 
     change: Change
@@ -46,14 +48,14 @@ class SqliteRunner:
 
     # What there is
 
-    def all(self) -> list[PlainKnown]:
+    def all(self) -> list[KnownChange]:
         if not self.session.value(f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"):
             return []
         rows = self.session.rows(
             f"SELECT declaration, plan, inverse, phase, revision, expanded_at, contracted_at, undone_at FROM {TABLE} ORDER BY rowid"
         )
         return [
-            PlainKnown(
+            KnownChange(
                 Change.from_json(row[0]),
                 Plan(**json.loads(row[1])),
                 json.loads(row[2]),
@@ -64,7 +66,7 @@ class SqliteRunner:
             for row in rows
         ]
 
-    def known(self, key: str) -> PlainKnown:
+    def known(self, key: str) -> KnownChange:
         everything = self.all()
         for item in everything:
             if item.change.key == key:

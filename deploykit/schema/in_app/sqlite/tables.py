@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 from ..changes.model import Change, Refused
 from ..changes.sql import quote
-from .plans import Plan, Reading, column_list, plans, relaxing, sqlite_sql, sqlite_type
+from .plan import Plan, TableReader, plans, relaxing
 from .shape import Shape, column_name
+from .sql import column_list, sqlite_sql, sqlite_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 @plans("rename_table")
-def _rename_table(change: Change, reading: Reading) -> Plan:
-    old, new = reading.shape(change.table).name, change.options["to"]
+def _rename_table(change: Change, reader: TableReader) -> Plan:
+    old, new = reader.shape(change.table).name, change.options["to"]
     view, gone = f"CREATE VIEW {quote(old)} AS SELECT * FROM {quote(new)}", f"DROP VIEW {quote(old)}"
     return Plan(
         expand=[["rename", old, new], ["sql", view, gone]],
@@ -26,13 +27,13 @@ def _rename_table(change: Change, reading: Reading) -> Plan:
 
 
 @plans("drop_table")
-def _drop_table(change: Change, reading: Reading) -> Plan:
-    name = reading.shape(change.table).name
+def _drop_table(change: Change, reader: TableReader) -> Plan:
+    name = reader.shape(change.table).name
     return Plan(contract=[["drop", name]], lost=f"the rows of {name}")
 
 
 @plans("execute")
-def _execute(change: Change, _: Reading) -> Plan:
+def _execute(change: Change, _: TableReader) -> Plan:
     def listed(name: str) -> list[str]:
         found = change.options.get(name, [])
         return [found] if isinstance(found, str) else list(found)
@@ -46,7 +47,7 @@ def _execute(change: Change, _: Reading) -> Plan:
 
 
 @plans("attach_partition", "detach_partition", "add_exclusion", "add_enum_value")
-def _nothing(change: Change, _: Reading) -> Plan:
+def _nothing(change: Change, _: TableReader) -> Plan:
     lacks = {
         "add_exclusion": "exclusion constraints",
         "add_enum_value": "enumerations: a CHECK that lists the values is changed by op.expand_drop_constraint and op.expand_add_check",
@@ -55,8 +56,8 @@ def _nothing(change: Change, _: Reading) -> Plan:
 
 
 @plans("split_table")
-def _split_table(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
+def _split_table(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
     to, key, own = option["to"], option["key"], _primary_key(shape)
     columns = option["columns"]
     items = [
@@ -94,9 +95,9 @@ def _filled(change: Change, table: str) -> list[str]:
 
 
 @plans("move_column")
-def _move_column(change: Change, reading: Reading) -> Plan:
-    shape, option = reading.shape(change.table), change.options
-    other = reading.shape(option["to"])
+def _move_column(change: Change, reader: TableReader) -> Plan:
+    shape, option = reader.shape(change.table), change.options
+    other = reader.shape(option["to"])
     column, name = option["column"], option.get("name") or option["column"]
     here, there = quote(shape.name), quote(other.name)
     together = " AND ".join(f"{here}.{quote(a)} = {there}.{quote(b)}" for a, b in option["on"].items())
@@ -134,9 +135,9 @@ def _primary_key(shape: Shape) -> str:
 
 
 @plans("change_key")
-def _change_key(change: Change, reading: Reading) -> Plan:
+def _change_key(change: Change, reader: TableReader) -> Plan:
     """The new key is the key at once, in the table and in those that refer to it; SQLite's rows can't have two."""
-    shape, option = reading.shape(change.table), change.options
+    shape, option = reader.shape(change.table), change.options
     column, to = option["column"], option["to"]
     if _primary_key(shape) != column:
         raise Refused(f"{column} is not the primary key of {shape.name}", "for another column: op.expand_change_type")
@@ -145,9 +146,9 @@ def _change_key(change: Change, reading: Reading) -> Plan:
     _move_key(
         plan, shape, column, to, "INTEGER" if "INT" in option["type"].upper() else sqlite_type(option["type"]), {}
     )
-    for table, referring, referred in reading.incoming(shape.name):
+    for table, referring, referred in reader.incoming(shape.name):
         if referred == column:
-            other = reading.shape(table)
+            other = reader.shape(table)
             new = option.get("references", {}).get(f"{table}.{referring}") or f"{referring}_2"
             _move_key(plan, other, referring, new, other.column(referring).type, {column: to})
     return plan

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..schema_reader import SchemaReader
 
-__all__ = ["DECLARATIONS", "PLANNERS", "declares", "make", "plan", "planner", "type_name"]
+__all__ = ["DECLARATIONS", "PLANNERS", "declares", "make", "planner", "type_name"]
 
 PLANNERS: dict[str, Callable[[Change, SchemaReader], Steps]] = {}
 DECLARATIONS: dict[str, Callable[..., Change]] = {}
@@ -44,14 +44,6 @@ def make(kind: str, table: str, schema: str | None, change: str, *parts: str, **
         schema or "public",
         {name: value for name, value in options.items() if value not in (None, "", {}, [])},
     )
-
-
-def plan(change: Change, reader: SchemaReader) -> Steps:
-    """What the change comes to on this server. Raises Refused for what can't be made safe."""
-    from . import load
-
-    load()
-    return PLANNERS[change.kind](change, reader)
 
 
 def type_name(type_: Any) -> str:

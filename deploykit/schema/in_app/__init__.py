@@ -1,5 +1,5 @@
-"""Run in the application's own environment, by the path of this folder: `python …/in_app inspect --migrations …`.
+"""The part that runs in the application's own environment, by the path of this folder: `python …/in_app inspect …`.
 
-Only the standard library, Alembic and SQLAlchemy are imported here, and nothing of the kit: it is not installed there.
-The last line that is printed begins with `@deploykit ` and is one JSON object, whatever else the application prints.
+It imports the standard library, Alembic and SQLAlchemy only; the kit is not installed there. Its last line of output
+begins with `@deploykit ` and holds one JSON object, whatever else the application prints.
 """

@@ -1,4 +1,4 @@
-"""The entry when this folder is run by its path: make it a package under a name of its own, whatever is around it."""
+"""Entry point for running this folder by its path: load it as a package under a name of its own."""
 
 from __future__ import annotations
 

@@ -26,14 +26,14 @@ WAIT_SECONDS = 60.0
 
 
 class ActionContext:
-    """The parts of an action: the database, the revisions, what was asked for."""
+    """The database, the revisions and the options of one action."""
 
     def __init__(self, url: URL, migrations: str, options: Mapping[str, Any]) -> None:
         self.url, self.migrations, self.options = url, migrations, options
         self.script: ScriptDirectory = load_scripts(migrations)
 
     def each(self, do: Callable[[Runner, str], Any]) -> None:
-        """Do it for each change that was named, else for every one that is there."""
+        """Call `do` for each change that the options name, or for every recorded change."""
 
         def work(session: Session) -> None:
             runner = self.runner(session)
@@ -45,7 +45,10 @@ class ActionContext:
         self.on_database(work)
 
     def on_database(self, work: Callable[[Session], Any]) -> Any:
-        """What `work` raises comes out as it was: `with_connection` takes all that a database says for a failed connection."""
+        """Run `work` in a session and raise its own errors unchanged.
+
+        `with_connection` alone would report every error of the database as a failed connection.
+        """
         raised: list[Exception] = []
 
         def guarded(connection: Connection) -> Any:

@@ -1,4 +1,6 @@
-"""`changes`: what is declared and how far it is; backfill, verify, contract, undo; for the tasks `db.*`. One JSON object is the answer."""
+"""The command `change`: status, plan, backfill, verify, contract, undo and control of declared changes, for the tasks
+`db.*`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ _RECONNECTS = 5
 
 
 def change(action: str, migrations: str, variable: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Do the action; `error` in the answer is None or what the reader can mend. Raises MigrationError for what can't be run at all."""
+    """Run one action and return its answer, in which `error` is None or what the reader can fix.
+
+    Raises MigrationError when the action can't start at all.
+    """
     url = database_url(variable)
     if url is None:
         raise MigrationError("variable", f"the variable {variable} is not set, so there is no database")
@@ -54,7 +59,7 @@ def change(action: str, migrations: str, variable: str, options: Mapping[str, An
 
 
 def _guarded(do: Callable[[], dict[str, Any]], context: ActionContext) -> dict[str, Any]:
-    """Errors that are foreseen become part of the answer; a lost connection is made anew, since all is taken up where it was."""
+    """Turn expected errors into part of the answer, and reconnect after a lost connection: all work is resumable."""
     tries = 0
     while True:
         try:
@@ -126,7 +131,7 @@ def _backfill(context: ActionContext) -> dict[str, Any]:
 
 
 def fill_all(session: Session, runner: Runner, revisions: set[str]) -> list[str]:
-    """After Alembic has expanded: what was undone or left half is expanded again, and every change's rows are filled."""
+    """Expand what was undone or interrupted, then fill the rows of every change; return the keys that were filled."""
     done: list[str] = []
     if not runner.state.exists:
         return done
@@ -145,7 +150,7 @@ def fill_all(session: Session, runner: Runner, revisions: set[str]) -> list[str]
 
 
 def finish(url: URL, migrations: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a release does after Alembic: note the facts, and have every change's rows there before the new version reads them."""
+    """Do what a release needs after Alembic: record the facts, and fill all rows before the new version reads them."""
     load()
     context = ActionContext(url, migrations, options)
     if url.get_backend_name() == "sqlite":
@@ -191,7 +196,7 @@ def _verify(context: ActionContext) -> dict[str, Any]:
 
 
 def _contract(context: ActionContext) -> dict[str, Any]:
-    """Every gate is asked first: so that the first is not done if the second may not be."""
+    """Ask every gate first, so that no contract runs if a later one is refused."""
     override = str(context.options.get("override") or "")
     heads, keys = pending_contracts(context)
 
@@ -243,7 +248,7 @@ def _undo(context: ActionContext) -> dict[str, Any]:
 
 
 def _control(context: ActionContext) -> dict[str, Any]:
-    """Pause, go on, speed: read by a running backfill between its batches, in whatever process it is."""
+    """Pause, resume or set the speed of a backfill. A running backfill reads these settings between batches."""
     wanted = {name: str(value) for name, value in context.options.get("settings", {}).items()}
 
     def set_them(session: Session) -> dict[str, Any]:

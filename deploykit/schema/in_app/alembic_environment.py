@@ -1,4 +1,4 @@
-"""What a migration environment is made of: Alembic's configuration, its version table, and the way to the database."""
+"""Alembic's configuration, its version table, and connections to the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ CONNECT_SECONDS = 5
 
 
 class MigrationError(Exception):
-    """Something that the reader can mend. `kind` is for programs: alembic, migrations, revisions, variable, database, lock."""
+    """An error that the reader can fix.
+
+    `kind` is for programs: alembic, migrations, revisions, variable, database or lock.
+    """
 
     def __init__(self, kind: str, message: str, **more: Any) -> None:
         super().__init__(message)
@@ -58,7 +61,10 @@ def _need(*modules: str) -> None:
 
 
 def configuration(migrations: str) -> Config:
-    """Alembic's configuration for an `alembic.ini`, or for a folder with `env.py` that may hold an ini or none."""
+    """Return Alembic's configuration for an `alembic.ini`, or for a folder with `env.py` and perhaps an ini.
+
+    Raises MigrationError when Alembic is not installed or the path does not exist.
+    """
     _need("sqlalchemy", "alembic")
     from alembic.config import Config
 
@@ -76,9 +82,9 @@ def configuration(migrations: str) -> Config:
 
 
 def version_table(config: Config, folder: str) -> tuple[str, str | None]:
-    """Name and schema of the table that holds the revision, from the ini, else from the text of env.py, else Alembic's.
+    """Return name and schema of the version table: from the ini, else from the text of env.py, else Alembic's defaults.
 
-    env.py is not run: it connects to the database, and may do anything else.
+    env.py is not run, since it would connect to the database and may do anything else.
     """
     found = {name: config.get_main_option(name) or None for name in ("version_table", "version_table_schema")}
     try:
@@ -102,7 +108,10 @@ def version_table(config: Config, folder: str) -> tuple[str, str | None]:
 
 
 def database_url(variable: str) -> URL | None:
-    """The URL in the variable, with a driver that is installed; None when the variable is not set."""
+    """Return the URL in the variable, with a driver that is installed; None when the variable is not set.
+
+    Raises MigrationError when the text is no URL, or no driver is installed.
+    """
     text = os.environ.get(variable, "").strip()
     if not text:
         return None
@@ -127,9 +136,10 @@ def database_url(variable: str) -> URL | None:
 
 
 def with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: bool = False) -> Any:
-    """Do `work` on a connection of its own; with an asynchronous driver too. Raises MigrationError when there is no connection.
+    """Call `work` with a new connection, also through an asynchronous driver. Raises MigrationError if none can be
+    opened.
 
-    A server whose connections are all taken is asked again for `CONNECT_SECONDS`: a busy pool gives one back in a moment.
+    When all connections of the server are taken, it retries for `CONNECT_SECONDS`: a busy pool soon returns one.
     """
     deadline, opened, told = time.monotonic() + CONNECT_SECONDS, False, False
 
@@ -203,7 +213,7 @@ def _connect_arguments(url: URL) -> dict[str, Any]:
 
 
 def reason(error: BaseException, url: URL | None = None) -> str:
-    """The database's own words on one line, without the statement, the driver's hints and the password."""
+    """Return the database's own message on one line, without the statement, the driver's hints and the password."""
     original = getattr(error, "orig", None) or error
     text = " ".join(str(original).split()) or type(original).__name__
     password = str(url.password) if url is not None and url.password else ""

@@ -1,4 +1,4 @@
-"""The operations of the plug-in, and what Alembic does for each: perform it, refuse it, or write it into a revision."""
+"""The plug-in's operations, and what Alembic does for each: run it, refuse it, or render it into a revision."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["KINDS", "register", "registered"]
 
 KINDS = ("expand", "contract", "undo", "reopen")
 NAME = "alembic.autogenerate.deploykit"
-"""Of the plug-in: under `alembic.autogenerate.`, since what env.py does not name is used from there only."""
+"""The plug-in's name. Alembic applies plug-ins under `alembic.autogenerate.` even if env.py does not name them."""
 
 
 def registered() -> bool:
@@ -35,7 +35,7 @@ def registered() -> bool:
 
 
 def register(plugin: Any = None) -> None:  # noqa: C901 - classes that need Alembic can only be made in here
-    """Teach `op` the operations, autogenerate their spelling, and keep the kit's own schema out of its sight."""
+    """Add the operations to `op`, render them in autogenerate, and hide the kit's own schema from it."""
     from alembic.autogenerate.render import renderers
     from alembic.operations import Operations
     from alembic.operations.ops import MigrateOperation
@@ -45,7 +45,7 @@ def register(plugin: Any = None) -> None:  # noqa: C901 - classes that need Alem
     load()
 
     class ExpandOp(MigrateOperation):
-        """A declared change is begun: everything additive, and the sync."""
+        """Expand a declared change: everything additive, and the sync."""
 
         def __init__(self, change: Change, spelling: str = "") -> None:
             self.change, self.spelling = change, spelling
@@ -64,30 +64,30 @@ def register(plugin: Any = None) -> None:  # noqa: C901 - classes that need Alem
             return (type(self).__name__.removesuffix("Op").lower(), self.key)
 
     class ContractOp(_KeyOp):
-        """The old shape ends, if nothing is against it."""
+        """Drop the old shape, unless a gate refuses it."""
 
         @classmethod
         def contract(cls, operations: Operations, change: str) -> Any:
-            """End the old shape of a change, by its name. Refused while anything needs it."""
+            """Drop the old shape of a change, by its name. Refused while anything needs it."""
             return operations.invoke(cls(change))
 
         def reverse(self) -> MigrateOperation:
             return ReopenOp(self.key)
 
     class UndoOp(_KeyOp):
-        """The new shape goes."""
+        """Drop the new shape."""
 
         @classmethod
         def undo(cls, operations: Operations, change: str) -> Any:
-            """Take a change back that was expanded, by its name."""
+            """Undo an expanded change, by its name."""
             return operations.invoke(cls(change))
 
     class ReopenOp(_KeyOp):
-        """The old shape comes again, in sync with the new one."""
+        """Restore the old shape, in sync with the new one."""
 
         @classmethod
         def reopen(cls, operations: Operations, change: str) -> Any:
-            """Make the old shape of a contracted change again, by its name."""
+            """Restore the old shape of a contracted change, by its name."""
             return operations.invoke(cls(change))
 
     for kind, declare in DECLARATIONS.items():
@@ -114,7 +114,7 @@ _TYPES: dict[str, Any] = {}
 
 
 def operation(kind: str, subject: Any) -> Any:
-    """`ExpandOp` of a Change, or the operation of another kind on a change's key."""
+    """Return the `ExpandOp` of a Change, or the operation of another kind on a change's key."""
     return _TYPES[kind](subject)
 
 
@@ -125,7 +125,7 @@ def _first() -> Any:
 
 
 def _leave_out(autogen_context: Any, *_: Any) -> Any:
-    """The schema `deploykit` is the kit's, also where `include_schemas` shows it, and so are the helper columns on tables."""
+    """Exclude the kit's own objects from autogenerate: its schema, its tables, and its helper columns."""
     from alembic.util import PriorityDispatchResult
 
     from .changes.table_sync import MADE
@@ -149,9 +149,9 @@ def _leave_out(autogen_context: Any, *_: Any) -> Any:
 
 
 def _method(declare: Callable[..., Change]) -> Callable[..., Any]:
-    """The classmethod that Alembic makes `op.expand_…` of: the declaration's signature, after `cls` and `operations`.
+    """Return the classmethod behind `op.expand_…`: `cls` and `operations`, then the declaration's own parameters.
 
-    Alembic reads the signature and builds a function of the same one, so that editors and mistakes see the real arguments.
+    Alembic builds a function with the same signature, so editors and error messages show the real parameters.
     """
     import inspect
 
@@ -182,7 +182,7 @@ def _error(refused: Refused) -> Exception:
 
 @contextlib.contextmanager
 def _runner(context: MigrationContext) -> Iterator[Runner | SqliteRunner]:
-    """On Alembic's own connection, outside its transaction: what came before in the revision is committed."""
+    """Yield a runner on Alembic's own connection, outside its transaction. Earlier work of the revision is committed."""
     from .alembic_environment import say
     from .live.ddl import Blocked
     from .live.runner import Runner, only_one
@@ -252,7 +252,7 @@ def _by_key(kind: str, operations: Operations, operation: Any) -> None:
 
 
 def _in_phase(context: MigrationContext, revision: str, kind: str) -> None:
-    """Refuse what a branch is not for: a release runs all of them but `contract`."""
+    """Refuse an operation in the wrong branch: a release runs every branch except `contract`."""
     from .inspection import CONTRACT
 
     script = context.script
@@ -268,7 +268,7 @@ def _in_phase(context: MigrationContext, revision: str, kind: str) -> None:
 
 
 def _revision() -> str:
-    """The revision whose upgrade() calls, for the record; empty where nothing tells."""
+    """Return the id of the revision whose `upgrade()` is the caller; empty outside a revision."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the cheap way
     while frame is not None:
         names = frame.f_globals
@@ -279,7 +279,7 @@ def _revision() -> str:
 
 
 def spell(change: Change) -> str:
-    """The declaration as it stands in a revision."""
+    """Return the declaration as a line of a revision."""
     from .changes.declaration_source import declaration_source
 
     return declaration_source(change)

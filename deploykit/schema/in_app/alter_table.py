@@ -13,7 +13,7 @@ _TABLE_ATTRIBUTES = frozenset(
 
 
 class AlterTable(StatementReader):
-    """The words after ALTER TABLE."""
+    """Reads what follows ALTER TABLE."""
 
     def operations(self) -> list[Operation]:
         self.take("ONLY")
@@ -30,7 +30,7 @@ class AlterTable(StatementReader):
         return found
 
     def action(self, table: Operation) -> list[Operation]:  # noqa: PLR0911 - one for each action
-        """One action of an ALTER TABLE; nothing when it is not known."""
+        """Classify one action of an ALTER TABLE; an empty list means that it is not known."""
         if self.take("ADD"):
             return self.add(table)
         if self.take("DROP"):

@@ -1,7 +1,7 @@
-"""What changed in the models, as declarations: Alembic's operations on tables that are there become `op.expand_*` and `op.contract`.
+"""Model changes as declarations: Alembic's operations on existing tables become `op.expand_*` and `op.contract`.
 
-A rename can't be told from a drop and an add, so it is declared: `info={"renamed_from": "name"}` on the new column or table. With
-another type it is a change of type.
+A rename looks like a drop and an add, so the model declares it: `info={"renamed_from": "name"}` on the new column or
+table. A renamed column of another type becomes a change of type.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ RENAMED = "renamed_from"
 
 @dataclass
 class Split:
-    """`expand` are operations for the expand revision, `contract` the keys for the contract revision. `moved` says which model columns
-    got another column: (table, old, new).
+    """The result: operations for the expand revision, and keys for the contract revision.
+
+    `moved` lists the model columns that are now stored under another name: (table, old, new).
     """
 
     expand: list[Any] = field(default_factory=list)
@@ -45,7 +46,7 @@ class Split:
 
 
 def split(operations: Sequence[Any], metadata: Any) -> Split:
-    """Go through Alembic's operations, in their order."""
+    """Convert Alembic's operations, in their order."""
     from alembic.operations import ops
 
     flat = list(_flat(operations))
@@ -122,7 +123,7 @@ def _take_renamed_columns(flat: Sequence[Any], taken: set[int], found: Split) ->
 
 
 def _following(flat: Sequence[Any], table: str, old: str, new: str) -> set[int]:
-    """Indexes and constraints of that one column, which follow by themselves: those that go, and those that come in their place."""
+    """Return the indexes and constraints of that one column, old and new: they follow the column by themselves."""
     from alembic.operations import ops
 
     here = [other for other in flat if _table_of(other) == table]
@@ -293,7 +294,9 @@ def _create_index(found: Split, op: Any, _: Any) -> None:
 
 
 def _moved(found: Split, table: str, name: str, columns: list[str]) -> tuple[str, list[str]]:
-    """The name and the columns of what stands on a column that has just got another name; SQLAlchemy names by the column."""
+    """Return name and columns of an index or constraint on a renamed column. SQLAlchemy derives the name from the
+    column.
+    """
     for where, old, new in found.moved:
         if where == table and old in columns:
             name = f"{name.removesuffix(old)}{new}" if name.endswith(old) else name
@@ -302,14 +305,14 @@ def _moved(found: Split, table: str, name: str, columns: list[str]) -> tuple[str
 
 
 def _expression(element: Any) -> str:
-    """A column's name, or an expression as PostgreSQL wants it in an index: a function has a name, too, and is no column."""
+    """Return a column's name, or an expression as PostgreSQL's CREATE INDEX wants it."""
     from sqlalchemy.sql.elements import ColumnClause
 
     return str(element.name) if isinstance(element, ColumnClause) else _text(element.self_group())
 
 
 def _text(element: Any) -> str:
-    """SQL with its values in it, and without the table's name."""
+    """Return the SQL with its values inlined, and without the table's name."""
     from sqlalchemy.dialects import postgresql
 
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -332,7 +335,7 @@ def _foreign_key(found: Split, op: Any, _: Any) -> None:
 
 
 def _default(default: Any) -> str:
-    """The server default as SQL; empty: none."""
+    """Return the server default as SQL; empty when there is none."""
     argument = getattr(default, "arg", default)
     if argument is None or argument is False:
         return ""

@@ -1,4 +1,4 @@
-"""`inspect`, `render`, `upgrade` and the others: parse the arguments, do it, print one JSON object on a marked line."""
+"""The commands `inspect`, `render`, `upgrade` and others: run one and print a JSON object on a marked line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ MARK = "@deploykit "
 
 
 def main(argv: Sequence[str]) -> int:
-    """0: done (for `inspect` also when the database could not be read: see `error`), 1: failed, 3: can't be run so."""
+    """Run a command and return its exit code: 0 done, 1 failed, 3 can't be run.
+
+    `inspect` returns 0 also when the database could not be read: see `error` in its answer.
+    """
     arguments = _parser().parse_args(argv)
     os.chdir(arguments.tree)
     sys.path[0] = str(Path.cwd())
@@ -107,7 +110,7 @@ _ALOUD = {"upgrade", "change"}
 
 
 def _register() -> None:
-    """`op.expand_…`, also where the kit is not installed. Where Alembic itself is missing, that is said later."""
+    """Register `op.expand_…` here too, where the kit is not installed. If Alembic is missing, a later check reports it."""
     with contextlib.suppress(ImportError):
         from .alembic_operations import register
 
@@ -115,7 +118,7 @@ def _register() -> None:
 
 
 def _keep_clean(tree: str) -> None:
-    """Write no compiled files into the tree, which is kept under the digest of its content; elsewhere they save a second."""
+    """Write no bytecode into the tree, which is identified by the digest of its content. Elsewhere it saves a second."""
     loader: Any = importlib.machinery.SourceFileLoader
     write = loader.set_data
 

@@ -1,4 +1,4 @@
-"""The contract branch: which contracts are pending, and Alembic's own upgrade of them."""
+"""The contract branch: the pending contracts, and Alembic's own upgrade of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["pending_contracts", "upgrade_contracts"]
 
 
 def pending_contracts(context: ActionContext) -> tuple[list[str], list[str]]:
-    """Heads of the contract branch, and the changes that a way to them would contract. Raises Refused when others come before."""
+    """Return the heads of the contract branch, and the keys of the changes that an upgrade to them contracts.
+
+    Raises Refused when other revisions are pending before them.
+    """
     heads = [head for head in context.script.get_heads() if is_contract(context.script, head)]
     current = read_current(context.url, *version_table(configuration(context.migrations), context.script.dir))
     steps = [step for step in pending_revisions(context.script, current, heads) if heads]
@@ -42,7 +45,7 @@ def pending_contracts(context: ActionContext) -> tuple[list[str], list[str]]:
 
 
 def upgrade_contracts(context: ActionContext, heads: list[str], keys: list[str]) -> dict[str, Any]:
-    """Alembic's own upgrade of the contract branch."""
+    """Upgrade the contract branch by Alembic's own upgrade, and return the action's answer."""
     answer = run_to(context.migrations, context.url, tuple(heads), wait=WAIT_SECONDS)
     if answer["error"]:
         return {

@@ -1,4 +1,4 @@
-"""What the migrations are and which are pending, with what each would do; nothing is changed."""
+"""The migrations, which of them are pending, and what each would do. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def inspect_migrations(migrations: str, variable: str) -> dict[str, Any]:
-    """Heads, current and pending revisions as a JSON object; the database is only read, and only if its URL is set.
+    """Return heads, current and pending revisions as a JSON object. The database is only read, and only if its URL is
+    set.
 
-    `current` and `pending` are null when the database was not read; `error` says why when it should have been.
-    `missing` are revisions that the database has and these migrations lack (it was migrated by a later version).
+    `current` and `pending` are null when the database was not read; `error` then has the reason, if there is one.
+    `missing` are revisions that the database has and these migrations lack: a later version migrated it.
     """
     script = load_scripts(migrations)
     heads = [script.get_revision(revision) for revision in script.get_heads()]
@@ -64,7 +65,7 @@ def inspect_migrations(migrations: str, variable: str) -> dict[str, Any]:
 
 
 def load_scripts(migrations: str) -> ScriptDirectory:
-    """The revisions, loaded. Raises MigrationError when they can't be imported or don't fit together."""
+    """Load the revisions. Raises MigrationError when they can't be imported or don't fit together."""
     config = configuration(migrations)
     from alembic.script import ScriptDirectory
     from alembic.util import CommandError
@@ -84,7 +85,7 @@ def load_scripts(migrations: str) -> ScriptDirectory:
 
 
 def branches(heads: list[Script]) -> dict[str, list[str]]:
-    """The heads of each branch label; those without a label are under the empty one. More than one is one too many."""
+    """Return the heads of each branch label; the empty label has those without one. A branch should have one head."""
     found: dict[str, list[str]] = {}
     for head in heads:
         for label in sorted(head.branch_labels) or [""]:
@@ -93,7 +94,7 @@ def branches(heads: list[Script]) -> dict[str, list[str]]:
 
 
 def read_current(url: URL, table: str, schema: str | None) -> list[str]:
-    """The revisions that the database is at; none for a database that was never migrated."""
+    """Return the revisions that the database is at; an empty list for one that was never migrated."""
     if url.get_backend_name() == "sqlite" and _file_is_missing(url.database):
         return []  # connecting would create it
     from sqlalchemy import column, inspect, select
@@ -116,7 +117,7 @@ _RECORDS = {
 
 
 def _has_changes(url: URL) -> bool:
-    """Whether declared changes are on record in the database."""
+    """Whether the database's ledger has declared changes."""
     name = url.get_backend_name()
     if name not in _RECORDS or (name == "sqlite" and _file_is_missing(url.database)):
         return False
@@ -130,7 +131,7 @@ def _file_is_missing(database: str | None) -> bool:
 
 
 CONTRACT = "contract"
-"""The label of the branch that ends old shapes: a release leaves it alone, `invoke db.contract` runs it."""
+"""The label of the branch that drops old shapes. A release skips it; `invoke db.contract` runs it."""
 
 
 def is_contract(script: ScriptDirectory, revision: str) -> bool:
@@ -139,14 +140,14 @@ def is_contract(script: ScriptDirectory, revision: str) -> bool:
 
 
 def release_heads(script: ScriptDirectory) -> tuple[str, ...]:
-    """Where a release migrates to: every head but those of the contract branch, and those that another depends on."""
+    """Return the heads of a release: all except those of the contract branch, and those that another head depends on."""
     wanted = [head for head in script.get_heads() if not is_contract(script, head)]
     behind = {name for head in wanted for name in _behind(script, head)}
     return tuple(head for head in wanted if head not in behind)
 
 
 def _behind(script: ScriptDirectory, head: str) -> set[str]:
-    """What comes before the revision, by its line or by what it depends on."""
+    """Return all revisions before this one, as ancestors or as dependencies."""
     found: set[str] = set()
     waiting = [head]
     while waiting:
@@ -159,7 +160,7 @@ def _behind(script: ScriptDirectory, head: str) -> set[str]:
 
 
 def pending_revisions(script: ScriptDirectory, current: list[str], heads: Sequence[str] | None = None) -> list[Script]:
-    """What an upgrade to the heads (of a release, when none are given) would run, in its order."""
+    """Return the revisions that an upgrade to the heads (by default a release's) would run, in their order."""
     wanted = release_heads(script) if heads is None else tuple(heads)
     if not wanted:
         return []

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["LOCK", "only_one_migration"]
 
 LOCK = int.from_bytes(b"deployki", "big")
-"""The key of the advisory lock: one migration at a time in a database, whichever application it is of."""
+"""The key of the advisory lock: one migration at a time in a database, whatever the application."""
 _POLL_SECONDS = 0.1
 
 
 @contextlib.contextmanager
 def only_one_migration(url: URL, wait: float) -> Iterator[None]:
-    """Hold the advisory lock on PostgreSQL; other databases have none that would serve. Raises MigrationError past `wait` seconds.
+    """Hold the advisory lock on PostgreSQL; other databases have no suitable one.
 
-    The lock has a connection of its own, in autocommit, and is polled for: an open transaction, or a statement that
-    waits for the lock, would hold a snapshot that CREATE INDEX CONCURRENTLY waits for, and so a deadlock.
-    It lives in a thread, so that it is held in the same way with an asynchronous driver.
+    Raises MigrationError past `wait` seconds. The lock has its own connection in autocommit, and is polled for. An open
+    transaction, or a statement that waits, would hold a snapshot. CREATE INDEX CONCURRENTLY would wait for that, and
+    deadlock. It lives in a thread, so that it works the same with an asynchronous driver.
     """
     if url.get_backend_name() != "postgresql":
         yield

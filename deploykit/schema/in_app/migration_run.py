@@ -30,7 +30,10 @@ __all__ = ["run_to"]
 
 
 def run_to(migrations: str, url: URL, heads: tuple[str, ...] | str | None, *, wait: float) -> dict[str, Any]:
-    """Upgrade to these heads (None: those of a release; `heads`: all), one at a time on the database; `applied` and `error`."""
+    """Upgrade to the heads (None: those of a release; `heads`: all) and return `applied` and `error`.
+
+    Raises MigrationError when another migration still runs after `wait` seconds.
+    """
     run = _Run(migrations, url, heads)
     with only_one_migration(url, wait):
         error = run.upgrade()
@@ -42,7 +45,7 @@ def run_to(migrations: str, url: URL, heads: tuple[str, ...] | str | None, *, wa
 
 
 class _Run:
-    """One run of the environment's env.py, which decides on connections and transactions as it always does."""
+    """One run of the environment's env.py, which manages connections and transactions as always."""
 
     def __init__(self, migrations: str, url: URL, heads: tuple[str, ...] | str | None = None) -> None:
         self.config = configuration(migrations)
@@ -67,7 +70,7 @@ class _Run:
         return None
 
     def _kept(self) -> list[str]:
-        """Which of the revisions that ran are still there: with one transaction for all, a failure takes all back."""
+        """Return which of the applied revisions remain: with one transaction for all, a failure reverts them."""
         try:
             current = read_current(self.url, *version_table(self.config, self.script.dir))
             done = {revision.revision for revision in self.script.iterate_revisions(tuple(current), "base")}
@@ -108,7 +111,7 @@ class _Run:
         }
 
     def _where(self, error: Exception) -> str:
-        """The last line of the application's own migration code that led to the error."""
+        """Return the last line of the application's own migration code that led to the error."""
         folders = {Path(script.path).resolve().parent for script in self.script.walk_revisions()}
         folders.add(Path(self.script.dir).resolve())
         for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -130,7 +133,7 @@ def _tell(error: dict[str, Any]) -> None:
 
 
 def _blockers(url: URL) -> list[str]:
-    """The oldest transactions of others, which is where a lock that could not be had is mostly held."""
+    """Describe the oldest transactions of others, which most often hold the missing lock."""
     from sqlalchemy import text
 
     query = text(

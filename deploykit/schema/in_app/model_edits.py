@@ -1,4 +1,4 @@
-"""A changed column's attribute keeps its name: `price = mapped_column("price_2", …)` is written into the models' source."""
+"""Edits of the models' source: a changed column's attribute keeps its name, `price = mapped_column("price_2", …)`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CALLS = {"mapped_column", "Column"}
 
 
 def edit_models(metadata: Any, moved: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Edit the files of the mapped classes; a sentence for each column, also for one that has to be written by hand."""
+    """Edit the files of the mapped classes. Returns a sentence for each column, also for those left to the reader."""
     said = []
     for table, old, new in moved:
         place = _place(metadata, table, old)
@@ -36,7 +36,7 @@ def edit_models(metadata: Any, moved: Sequence[tuple[str, str, str]]) -> list[st
 
 
 def _place(metadata: Any, table: str, column: str) -> tuple[type[Any], str] | None:
-    """The mapped class and the attribute of a table's column."""
+    """Return the mapped class and the attribute of a table's column."""
     from sqlalchemy.orm import configure_mappers
     from sqlalchemy.orm.mapper import _all_registries
 
@@ -52,7 +52,7 @@ def _place(metadata: Any, table: str, column: str) -> tuple[type[Any], str] | No
 
 
 def with_column_name(source: str, cls: str, attribute: str, name: str) -> str | None:
-    """The source with the column's name as first argument of the attribute's call; None where that can't be done."""
+    """Return the source with the column's name as first argument of the attribute's call; None if that is impossible."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and node.name == cls:
             for line in node.body:
@@ -94,7 +94,7 @@ def _called(value: ast.Call) -> str:
 
 
 def _put(lines: list[str], number: int, start: int, end: int, text: str) -> str:
-    """Offsets are in bytes of UTF-8, as `ast` has them."""
+    """Replace part of a line. Offsets are in bytes of UTF-8, as `ast` has them."""
     line = lines[number - 1].encode()
     lines[number - 1] = (line[:start] + text.encode() + line[end:]).decode()
     return "".join(lines)

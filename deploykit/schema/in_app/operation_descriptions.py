@@ -1,4 +1,4 @@
-"""Alembic's operations as plain data: kind, table, column, and what decides whether it is safe."""
+"""Alembic's operations as plain data: kind, table, column, and what decides about safety."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def describe(operation: Any, dialect: Dialect) -> list[dict[str, Any]] | None:
-    """What the operation does, in its order; None for an operation that is not Alembic's own.
+    """Describe an operation, in its order; None for one that is not Alembic's own.
 
-    An entry with `statement` is SQL still to be classified.
+    An entry with `statement` is SQL that is still to be classified.
     """
     from alembic.operations import ops
 
@@ -42,7 +42,7 @@ def describe(operation: Any, dialect: Dialect) -> list[dict[str, Any]] | None:
 
 
 def _declared(operation: Any) -> list[dict[str, Any]] | None:
-    """The kit's own operations: what expand does, the running version survives; contract has a gate of its own."""
+    """Describe the kit's own operations. An expand is safe for the running version; contract has its own gate."""
     change, key, name = getattr(operation, "change", None), getattr(operation, "key", None), type(operation).__name__
     if name == "ExpandOp" and change is not None:
         return [
@@ -100,7 +100,7 @@ def _alter_column(operation: Any, table: dict[str, Any], dialect: Dialect) -> li
 
 
 def type_text(type_: Any, dialect: Dialect) -> str:
-    """The type as the database writes it, such as `VARCHAR(20)`."""
+    """Return the type as the database writes it, such as `VARCHAR(20)`."""
     from sqlalchemy.types import to_instance
 
     try:

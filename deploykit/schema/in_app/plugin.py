@@ -1,7 +1,7 @@
 """The Alembic plug-in (entry point `alembic.plugins`): `op.expand_*`, `op.contract`, `op.undo`, `op.reopen`.
 
-Alembic loads it inside `import alembic`. So only the standard library is imported here at the top, and whatever goes wrong is said
-and does not break that import: an application that can't import Alembic can't even migrate without the kit.
+Alembic loads it inside `import alembic`. So this module imports the standard library only, and turns failures into
+warnings. An application that can't import Alembic could not migrate at all.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import warnings
 from typing import Any
 
 _BY_PATH = "_deploykit_in_app"
-"""The package that the kit runs by its path registers its own operations; a copy that is installed beside it keeps away."""
+"""The package that the kit runs by its path. It registers its own operations, and an installed copy does nothing."""
 
 
 def setup(plugin: Any) -> None:
-    """Called by Alembic with its `Plugin`. Never raises."""
+    """Register the operations; Alembic calls it with its `Plugin`. Never raises."""
     if _BY_PATH in sys.modules and not __name__.startswith(_BY_PATH):
         return
     try:

@@ -1,4 +1,4 @@
-"""What an `upgrade()` would do, noted statement by statement."""
+"""Records what an `upgrade()` would do, statement by statement."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["NeedsDatabase", "Recorder"]
 
 
 class NeedsDatabase(Exception):
-    """The upgrade asked the database something."""
+    """The upgrade queried the database."""
 
 
 class Recorder:
-    """What one upgrade did so far. `unknown` is why that is not all it may do, empty when it is all."""
+    """The operations of one upgrade so far. `unknown` is why they may be incomplete; empty when they are complete."""
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
@@ -28,7 +28,9 @@ class Recorder:
         self.autocommit = False
 
     def operation(self, operation: Any, invoke: Callable[[Any, Any], Any]) -> None:
-        """Told of each operation of Alembic before it is described; `invoke(operations, operation)` is Alembic's own."""
+        """Receive each operation of Alembic before it is described. `invoke(operations, operation)` is Alembic's own
+        method.
+        """
 
     def add(self, operations: list[dict[str, Any]]) -> None:
         for operation in operations:

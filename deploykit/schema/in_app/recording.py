@@ -1,7 +1,7 @@
-"""Run a revision's `upgrade()` without a database and note what it would do.
+"""Run a revision's `upgrade()` without a database and record what it would do.
 
-Every operation goes through one method, `invoke`, which is replaced; statements that are executed on the connection are
-noted too. An upgrade that wants to read something from the database can't be known this way: it is `unknown`, never safe.
+Every operation goes through one method, `invoke`, which is replaced. Statements executed on the connection are recorded
+too. An upgrade that reads from the database can't be known this way: it is `unknown`, never safe.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def record(module: ModuleType, url: URL) -> dict[str, Any]:
-    """What the revision's upgrade would do: `operations`, and `unknown` (null, or why that can't be told)."""
+    """Return what the revision's upgrade would do: `operations`, and `unknown` (null, or why they may be incomplete)."""
     recorder = Recorder(url.get_dialect()())
     with contextlib.suppress(NeedsDatabase), recording(recorder):
         try:
@@ -34,7 +34,7 @@ def record(module: ModuleType, url: URL) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def recording(recorder: Recorder) -> Iterator[None]:
-    """`alembic.op` notes instead of doing, and no connection is made by any engine, while this is open."""
+    """Record operations instead of running them. Meanwhile no engine can connect."""
     from alembic.operations import Operations
     from alembic.operations.base import AbstractOperations
     from alembic.operations.batch import BatchOperationsImpl

@@ -1,4 +1,4 @@
-"""What an upgrade gets in place of a connection: it takes statements, and answers nothing."""
+"""The connection that a recorded upgrade gets: it accepts statements and returns nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """Stands for the result of a statement: whoever looks into it asks the database."""
+    """The result of a recorded statement. Any access to it counts as a query of the database."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -34,7 +34,7 @@ class Answer:
 
 
 class RecordingConnection(MockConnection):
-    """A connection to nothing, that notes what it is told."""
+    """A connection without a database, which records its statements."""
 
     closed = False
 

@@ -1,7 +1,7 @@
 """Every revision with the SQL that it would send to PostgreSQL, rendered by Alembic without a database.
 
-It is `recording` with one thing more: each operation is also handed to Alembic's own offline mode, so that what is judged
-is the SQL that Alembic writes, and the line of the revision that asked for it.
+It extends `recording`: each operation also goes through Alembic's own offline mode. So the lint sees the SQL that
+Alembic writes, and the line of the revision that asked for it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OTHER_TABLES = {
 
 
 class Renderer(Recorder):
-    """What one upgrade or downgrade sends: steps of SQL, each with the line that asked for it."""
+    """The SQL of one upgrade or downgrade: steps, each with the line that asked for it."""
 
     def __init__(self, path: str, *, other_database: bool = False) -> None:
         from alembic.operations import Operations
@@ -81,7 +81,7 @@ class Renderer(Recorder):
         self._add(self._buffer.getvalue())
 
     def add(self, operations: list[dict[str, Any]]) -> None:
-        """What an operation knows beyond its SQL goes with the last step: the type that a column had."""
+        """Add to the last step what an operation knows beyond its SQL: the type that a column had."""
         for operation in operations:
             if operation.get("existing_type") and self.steps:
                 known = self.steps[-1].setdefault("existing", {})
@@ -124,7 +124,7 @@ class Renderer(Recorder):
 
 
 def _dialect(*, other_database: bool, **options: Any) -> Any:
-    """PostgreSQL's. `other_database`: a type that it does not have, TINYINT say, is a text there: what counts is that the column has one."""
+    """Return PostgreSQL's dialect. With `other_database` a type that PostgreSQL lacks, such as TINYINT, becomes text."""
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 
@@ -144,10 +144,10 @@ def _dialect(*, other_database: bool, **options: Any) -> Any:
 def render_migrations(
     migrations: str, variable: str, *, ask: bool = False, metadata: str = "", other_database: bool = False
 ) -> dict[str, Any]:
-    """Heads, and every revision in the order in which they are applied, as a JSON object.
+    """Return heads, and every revision in the order in which they are applied, as a JSON object.
 
-    With `ask` the database is asked for its version. `metadata` is `module:attribute` of the
-    application's tables; `models` is then what they would be made of. Raises MigrationError for what can't be loaded or asked.
+    With `ask` it queries the database for its version. `metadata` is `module:attribute` of the application's tables;
+    `models` then has their SQL. Raises MigrationError for anything that can't be loaded or queried.
     """
     script = load_scripts(migrations)
     heads = [script.get_revision(revision) for revision in script.get_heads()]
@@ -227,7 +227,7 @@ def _direction(module: ModuleType, name: str, *, other_database: bool) -> dict[s
 
 
 def _models(place: str, *, other_database: bool) -> list[str]:
-    """The statements that make the application's tables and indexes."""
+    """Return the statements that create the application's tables and indexes."""
     from sqlalchemy.schema import CreateIndex, CreateTable
 
     module_name, _, attributes = place.partition(":")

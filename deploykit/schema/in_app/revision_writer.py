@@ -1,4 +1,4 @@
-"""`revise`: write the revisions of a change, one that expands and one that contracts, by hand's beginning or from the models."""
+"""The commands `revise`, `compare` and `roundtrip`: write revisions, compare models with them, and try them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ _HINT = "pass  # op.expand_rename_column('users', 'name', 'full_name'), and so o
 
 
 def revise(migrations: str, variable: str, *, message: str, mode: str) -> dict[str, Any]:
-    """Write the files. `mode`: `autogenerate` (from the models, by the database in `variable`, which is migrated to every head
-    and so has to be one of no worth), `contract` (the contract of what is declared and has none), `empty`.
+    """Write revision files for a change: one that expands, and one that contracts if needed.
 
-    The answer: `written` (paths), `changes` (keys), `notes` for the reader. Raises MigrationError.
+    - `autogenerate`: from the models. The database in `variable` is migrated to every head, so it must be a disposable
+      one.
+    - `contract`: the missing contract of declared changes.
+    - `empty`: a file to fill in.
+
+    Returns `written` (paths), `changes` (keys) and `notes` for the reader. Raises MigrationError.
     """
     script = load_scripts(migrations)
     heads = release_heads(script)
@@ -45,14 +49,16 @@ def revise(migrations: str, variable: str, *, message: str, mode: str) -> dict[s
 
 
 def differences(migrations: str, variable: str) -> dict[str, Any]:
-    """What the models have and the revisions don't, or the other way round, as lines of a revision; nothing is written."""
+    """Return the differences between models and revisions as lines of a revision; nothing is written."""
     url = _needed(variable)
     operations, _ = _compared(load_scripts(migrations), migrations, url)
     return {"differences": _rendered(operations, url)[0] if operations else []}
 
 
 def round_trip(migrations: str, variable: str) -> dict[str, Any]:
-    """Up, down and up again, on a database of no worth: `lost` names what the second time did not make as the first."""
+    """Run all revisions up, down and up again on a disposable database. `lost` names what the second run made
+    otherwise.
+    """
     from .migration_run import run_to
 
     url, script = _needed(variable), load_scripts(migrations)
@@ -83,7 +89,7 @@ def _down(script: ScriptDirectory, migrations: str, url: URL) -> None:
 
 
 def _definition(connection: Connection) -> list[str]:
-    """Tables, columns, indexes and constraints as lines."""
+    """Return tables, columns, indexes and constraints as lines."""
     from sqlalchemy import inspect
 
     found: list[str] = []
@@ -145,7 +151,7 @@ def _from_models(
 
 
 def _differences(script: ScriptDirectory, migrations: str, url: URL) -> tuple[list[Any], Any]:
-    """Alembic's own comparison, by the application's env.py, so with what that includes and leaves out."""
+    """Return Alembic's own comparison through the application's env.py, with everything that it includes and excludes."""
     from alembic.autogenerate import produce_migrations
     from alembic.runtime.environment import EnvironmentContext
 
@@ -172,7 +178,7 @@ def _differences(script: ScriptDirectory, migrations: str, url: URL) -> tuple[li
 
 
 def _rendered(operations: Sequence[Any], url: URL) -> tuple[list[str], list[str], list[str]]:
-    """Lines of upgrade() and downgrade(), and imports, as Alembic writes them."""
+    """Return the lines of upgrade() and downgrade(), and the imports, as Alembic writes them."""
     from alembic.autogenerate import render_python_code
     from alembic.operations.ops import DowngradeOps, UpgradeOps
     from alembic.runtime.migration import MigrationContext
@@ -256,5 +262,5 @@ def _write(  # noqa: PLR0913, PLR0917 - the parts of a file
 
 
 def _indented(lines: Sequence[str]) -> str:
-    """The template's own indentation stands before the first line."""
+    """Indent the lines; the template itself indents the first one."""
     return "\n    ".join(line for line in lines if line.strip()) or "pass"

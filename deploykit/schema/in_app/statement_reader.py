@@ -14,7 +14,7 @@ Operation = dict[str, Any]
 
 
 class StatementReader:
-    """The words of one statement, and how many of them are read: `at`."""
+    """Reads the words of one statement; `at` is the index of the next one."""
 
     def __init__(self, words: list[Token]) -> None:
         self.words = words
@@ -25,7 +25,7 @@ class StatementReader:
         return token.text if token is not None and token.kind in {"word", "sign"} else ""
 
     def take(self, *wanted: str) -> bool:
-        """Step over these words if all of them come next."""
+        """Skip these words if all of them come next."""
         if all(self.peek(index) == word for index, word in enumerate(wanted)):
             self.at += len(wanted)
             return True
@@ -39,7 +39,7 @@ class StatementReader:
         return ""
 
     def name(self) -> Operation:
-        """A name that may have a schema (and a database) in front, as `table` and `schema`."""
+        """Read a name, perhaps with a schema (and a database) before it, as `table` and `schema`."""
         parts = []
         while self.at < len(self.words) and self.words[self.at].kind in {"word", "quoted"}:
             parts.append(self.words[self.at].name)

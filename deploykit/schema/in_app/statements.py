@@ -1,7 +1,7 @@
-"""What a piece of SQL does to tables, told from its words alone.
+"""Classifies SQL by its words: what each statement does to tables.
 
-It knows the statements that migrations are made of; of any other it says `unknown`, so that nothing passes for safe
-merely because it was not understood.
+It knows the statements that migrations consist of. Any other is `unknown`, so that nothing passes as safe merely
+because it was not understood.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ _KEYWORDS_BEFORE_BRACKET = frozenset(
 
 
 def classify(sql: str) -> list[Operation]:
-    """What each statement in the text does, in order; `kind` is `unknown` where that can't be told."""
+    """Classify each statement of the text, in order; `kind` is `unknown` where that is impossible."""
     found: list[Operation] = []
     statement: list[Token] = []
     for token in [*tokens(sql), Token("sign", ";")]:
@@ -222,7 +222,7 @@ class _Statement(StatementReader):
                 return found
 
     def select(self) -> list[Operation]:
-        """Reading changes nothing, unless a function is called that does."""
+        """Classify a SELECT: it changes nothing, unless it calls a function that does."""
         words = self.words
         for word, following in zip(words, [*words[1:], Token("sign", "")]):  # noqa: B905 - `strict` is newer than some applications' Python
             calls = following.text == "(" and following.kind == "sign"
@@ -240,7 +240,7 @@ class _Statement(StatementReader):
         return self.select()
 
     def block(self) -> list[Operation]:
-        """`DO $$ … $$`: harmless when no word in it could take something away or run text as SQL."""
+        """Classify `DO $$ … $$`: harmless when no word in it could drop something or run text as SQL."""
         bodies = [word.text for word in self.rest() if word.kind in {"body", "string", "escaped"}]
         for body in bodies:
             words = {word.text for word in tokens(body.strip("'")) if word.kind == "word"}

@@ -1,4 +1,4 @@
-"""What is declared, how far it is, and what it comes to: the answers of `db.status` and `db.plan`."""
+"""The answers of `db.status` and `db.plan`: declared changes, their progress, and their statements."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _title(steps: Steps, program: str, number: int) -> str:
 
 
 def recorded_changes(script: ScriptDirectory, url: URL, current: list[str] | None = None) -> list[tuple[str, Change]]:
-    """(revision, change) of every expand that the revisions declare; with `current` only of those still to be applied."""
+    """Return (revision, change) of every expand in the revisions; with `current` only of those still to be applied."""
     steps = pending_revisions(script, current) if current is not None else list(reversed(list(script.walk_revisions())))
     return [
         (step.revision, Change(**operation["change"]))
@@ -98,7 +98,7 @@ def declared(context: ActionContext, known: set[str]) -> list[dict[str, Any]]:
 
 
 def plan_all(context: ActionContext) -> dict[str, Any]:
-    """What every change that is not done comes to on this database, statement by statement."""
+    """Return the plan of every change that is not done on this database, statement by statement."""
     from .changes.schema_reader import SchemaReader
 
     declared = pending_changes(context)
@@ -118,7 +118,7 @@ def plan_all(context: ActionContext) -> dict[str, Any]:
 
 
 def pending_changes(context: ActionContext) -> list[tuple[str, Change]]:
-    """The declared changes of the revisions that this database has not had."""
+    """Return the declared changes of the revisions that this database still lacks."""
     current = read_current(context.url, *version_table(configuration(context.migrations), context.script.dir))
     known = context.revisions()
     return recorded_changes(context.script, context.url, [item for item in current if item in known])
@@ -130,7 +130,7 @@ def planned(
     asked: Collection[str],
     make: Callable[[Change, str], dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """What the declared changes come to that have no plan yet; with `asked`, of those only."""
+    """Return the plans of declared changes that have none yet; with `asked`, of those only."""
     here = {item["key"] for item in plans}
     return [
         _planned(change, revision, make)
@@ -140,7 +140,7 @@ def planned(
 
 
 def _planned(change: Change, revision: str, make: Callable[[Change, str], dict[str, Any]]) -> dict[str, Any]:
-    """What `make` says the change comes to; or why it is refused, since it may stand on what an earlier pending revision makes first."""
+    """Return the plan that `make` returns, or why it is refused: it may depend on an earlier pending revision."""
     try:
         return make(change, revision)
     except Refused as refused:

@@ -24,7 +24,7 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 class Token:
-    """`text` in upper case for a bare word, as it stands for all else; `name` is the identifier it would be."""
+    """A word. `text` is in upper case for a bare word, and unchanged for all else; `name` is its name as an identifier."""
 
     __slots__ = ("kind", "name", "text")
 
@@ -35,7 +35,7 @@ class Token:
 
 
 def tokens(sql: str) -> list[Token]:
-    """The words of the text, without space and comments. A dollar-quoted body is one token of kind `body`."""
+    """Return the words of the text, without space and comments. A dollar-quoted body is one token of kind `body`."""
     found: list[Token] = []
     at = 0
     while at < len(sql):
@@ -65,7 +65,7 @@ def _comment_end(sql: str, at: int) -> int:
 
 
 def split(words: list[Token]) -> list[list[Token]]:
-    """At the commas that are not within brackets."""
+    """Split at the commas outside brackets."""
     parts: list[list[Token]] = [[]]
     depth = 0
     for word in words:

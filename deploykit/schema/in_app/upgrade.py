@@ -1,4 +1,4 @@
-"""`alembic upgrade heads`, one at a time on a database, with a failure told in a few lines."""
+"""The command `upgrade`: `alembic upgrade heads`, alone on its database, then the rows of declared changes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ __all__ = ["upgrade"]
 def upgrade(
     migrations: str, variable: str, *, wait: float, lock_timeout: float, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Upgrade to all heads but those of the contract branch. `applied` are the revisions done, `error` is null or what failed.
+    """Upgrade to all heads except the contract branch's. `applied` are the revisions done, `error` is null or the
+    failure.
 
-    With `options`, what is declared is also filled and compared (unless they say `fill: false`), and their facts are recorded.
+    With `options` it also fills and compares declared changes (unless they say `fill: false`), and stores their facts.
 
-    `wait` is for another migration on the same database, `lock_timeout` for each lock that a statement needs
-    (so that a migration that waits behind a long transaction does not hold up all others); both are seconds.
+    `wait` is for another migration on the same database, `lock_timeout` for each lock of a statement; both in seconds.
+    The latter keeps a migration behind a long transaction from blocking all others. Raises MigrationError when it can't
+    start.
     """
     url = database_url(variable)
     if url is None:

@@ -1,1 +1,1 @@
-"""Declared changes: what each comes to in SQL, by phase. Reads the catalog, changes nothing."""
+"""Declared changes: the SQL of each, by phase. It reads the catalog and changes nothing."""

@@ -1,4 +1,4 @@
-"""Blocks that several operations are made of: columns, constraints that are validated later, indexes that lock nobody out."""
+"""Blocks shared by several operations: columns, constraints validated later, indexes built without blocking writers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 DOLLAR = "$deploykit$"
-"""The quotes of function bodies: an expression of the user's that holds them is refused."""
+"""Quotes of function bodies. An expression of the user's that contains them is refused."""
 
 
 def alter(table: Table, *actions: str) -> str:
@@ -36,7 +36,7 @@ def alter(table: Table, *actions: str) -> str:
 
 
 def unless(query: str, statement: str) -> str:
-    """The statement, where the query finds nothing."""
+    """Return SQL that runs the statement only if the query finds nothing."""
     return f"DO {DOLLAR} BEGIN IF NOT EXISTS ({query}) THEN {statement}; END IF; END {DOLLAR}"
 
 
@@ -45,7 +45,7 @@ def has_constraint(table: Table, name: str) -> str:
 
 
 def validated(table: Table, name: str, definition: str, *, what: str = "") -> tuple[Block, Block]:
-    """A constraint in two transactions: the first looks at no row, the second looks at all of them and locks no writer out."""
+    """Add a constraint in two transactions: the first reads no row, the second reads all and blocks no writer."""
     what = what or name
     add = unless(has_constraint(table, name), alter(table, f"ADD CONSTRAINT {quote(name)} {definition} NOT VALID"))
     return (
@@ -55,7 +55,7 @@ def validated(table: Table, name: str, definition: str, *, what: str = "") -> tu
 
 
 def not_null(table: Table, column: str) -> tuple[tuple[Step, ...], tuple[str, ...]]:
-    """The steps that make sure of it, and the statements that then need no look at the rows."""
+    """Return the steps that prove the column has no NULL, and the statements that rely on it and read no row."""
     name = name_for("dk", table.name, column, "not_null")
     steps = validated(table, name, f"CHECK ({quote(column)} IS NOT NULL)", what=f"{column} IS NOT NULL")
     # PostgreSQL 12 and later: a valid CHECK spares SET NOT NULL its scan.
@@ -69,7 +69,7 @@ def not_null(table: Table, column: str) -> tuple[tuple[Step, ...], tuple[str, ..
 def build_index(
     relation: Relation, name: str, tail: str, *, unique: bool = False, parts: Sequence[Relation] = ()
 ) -> tuple[Step, ...]:
-    """CREATE INDEX CONCURRENTLY; on a partitioned table one for each partition, then the parent's, which holds them together.
+    """Build an index concurrently; on a partitioned table one for each partition, then the parent's.
 
     `tail` is what follows the table's name: `USING btree (a, b) WHERE …`.
     """
@@ -98,7 +98,7 @@ def build_index(
 
 
 def drop_index(schema: str, name: str, *, partitioned: bool = False) -> Block:
-    """Partitioned tables have no concurrent way, so theirs is dropped at once, in a short transaction."""
+    """Drop an index. For partitioned tables there is no concurrent form, so it takes one short transaction."""
     full = f"{quote(schema)}.{quote(name)}"
     if partitioned:
         return Block((f"DROP INDEX IF EXISTS {full}",), title=f"drop the index {name}")
@@ -106,14 +106,14 @@ def drop_index(schema: str, name: str, *, partitioned: bool = False) -> Block:
 
 
 def use_index(table: Table, name: str, index: str, kind: str) -> str:
-    """A UNIQUE or PRIMARY KEY constraint made of an index that is there."""
+    """Make an existing index a UNIQUE or PRIMARY KEY constraint."""
     return unless(
         has_constraint(table, name), alter(table, f"ADD CONSTRAINT {quote(name)} {kind} USING INDEX {quote(index)}")
     )
 
 
 def grant(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ...]:
-    """What is granted on any of the columns, granted on the column `name`."""
+    """Grant on the column `name` what is granted on any of the columns."""
     found: dict[tuple[str, bool], list[str]] = {}
     for item in sorted({item for column in columns for item in column.grants}):
         found.setdefault((item.role, item.grantable), []).append(f"{item.privilege} ({quote(name)})")
@@ -124,7 +124,7 @@ def grant(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ...]
 
 
 def comment(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ...]:
-    """The comments of the columns, each once, as that of the column `name`."""
+    """Give the column `name` the comments of the columns, each once."""
     text = "; ".join(dict.fromkeys(column.comment for column in columns if column.comment))
     return (f"COMMENT ON COLUMN {table_name(table)}.{quote(name)} IS {literal(text)}",) if text else ()
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL's catalog says of a table: columns, indexes, constraints, and what else depends on them. Only read."""
+"""A table as PostgreSQL's catalog describes it: columns, indexes, constraints and dependent objects. Read only."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ __all__ = [
 ]
 
 _NOT_COMPARABLE = {"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"}
-"""Types without an equality that means what one expects: their texts are compared."""
+"""Types whose equality is missing or unexpected; their texts are compared instead."""
 
 
 class Asking(Protocol):
-    """Whatever answers a query with its rows."""
+    """Anything that answers a query with its rows."""
 
     def rows(self, sql: str) -> Sequence[Sequence[Any]]: ...
 
 
 @dataclass(frozen=True, order=True)
 class Grant:
-    """A privilege on one column; `role` is quoted as SQL needs it, `grantable` says that the role may hand it on."""
+    """A privilege on one column. `role` is quoted for SQL; `grantable` means WITH GRANT OPTION."""
 
     role: str
     grantable: bool
@@ -44,9 +44,9 @@ class Grant:
 
 @dataclass(frozen=True)
 class Column:
-    """`default` is its expression (empty: none), `identity` is '', 'a' or 'd', `generated` is '', 's' or 'v'.
+    """A column. `default` is its expression (empty: none), `identity` is '', 'a' or 'd', `generated` is '', 's' or 'v'.
 
-    `grants` are those on the column alone; the table's hold for it as well.
+    `grants` are those on the column itself; those on the table apply as well.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Index:
-    """`definition` is PostgreSQL's own; `tail` is what follows the table's name in it (USING …)."""
+    """An index. `definition` is PostgreSQL's own; `tail` is what follows the table's name in it (USING …)."""
 
     name: str
     schema: str
@@ -85,7 +85,10 @@ class Index:
 
 @dataclass(frozen=True)
 class Constraint:
-    """`kind` is PostgreSQL's letter: p, u, c, f, x, n. `table` is where it stands, `refers` what a foreign key points to."""
+    """A constraint. `kind` is PostgreSQL's letter: p, u, c, f, x or n.
+
+    `table` is the table that has it, `refers` the one that a foreign key references.
+    """
 
     name: str
     kind: str
@@ -98,7 +101,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Statistics:
-    """An object of CREATE STATISTICS: `kinds` and `tail` are what stands before and after its ON."""
+    """An object of CREATE STATISTICS: `kinds` and `tail` are the texts before and after its ON."""
 
     name: str
     schema: str
@@ -143,7 +146,7 @@ class Relation:
             raise Refused(f"the table {self.table} has no column {name}", f"it has: {known}") from None
 
     def free(self, name: str) -> None:
-        """Raise when the table has a column of this name already."""
+        """Raise Refused when the table already has a column of this name."""
         if name in self.columns:
             raise Refused(f"the table {self.table} already has a column {name}", "choose another name for the new one")
 
@@ -164,7 +167,7 @@ class Relation:
 
 
 def server_version(ask: Asking) -> int:
-    """150004 for 15.4."""
+    """Return the server's version as a number: 150004 for 15.4."""
     return int(ask.rows("SELECT current_setting('server_version_num')")[0][0])
 
 
@@ -174,7 +177,7 @@ def find_relation(ask: Asking, table: Table) -> int | None:
 
 
 def read_relation(ask: Asking, table: Table) -> Relation:
-    """Raises Refused when there is no such table."""
+    """Read one table from the catalog. Raises Refused when it does not exist."""
     oid = find_relation(ask, table)
     if oid is None:
         raise Refused(f"there is no table {table}", "check its name and schema, or make it in an earlier revision")
@@ -216,7 +219,7 @@ def _columns(ask: Asking, oid: int) -> dict[str, Column]:
 
 
 def _column_grants(ask: Asking, oid: int) -> dict[str, tuple[Grant, ...]]:
-    """By column, without the owner's own."""
+    """Return the grants by column, without the owner's own."""
     rows = ask.rows(
         "SELECT a.attname, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.is_grantable, x.privilege_type "
         "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) x "
@@ -282,7 +285,7 @@ def _constraints(ask: Asking, where: str) -> tuple[Constraint, ...]:
 
 
 def _views(ask: Asking, oid: int) -> dict[str, tuple[str, ...]]:
-    """Views (and rules) by name, with the columns of the table that they read."""
+    """Return views (and rules) by name, with the columns of the table that they read."""
     rows = ask.rows(
         "SELECT v.oid::regclass::text, array_agg(DISTINCT a.attname::text) FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid "
         "JOIN pg_class v ON v.oid = w.ev_class JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
@@ -292,7 +295,7 @@ def _views(ask: Asking, oid: int) -> dict[str, tuple[str, ...]]:
 
 
 def _grants(ask: Asking, oid: int) -> tuple[tuple[str, str], ...]:
-    """(role quoted as SQL needs it, privilege), without the owner's own."""
+    """Return (role quoted for SQL, privilege) pairs, without the owner's own."""
     rows = ask.rows(
         "SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.privilege_type "
         f"FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = {oid} AND x.grantee <> c.relowner "

@@ -1,6 +1,6 @@
-"""A change that gives columns of a table another name, type or number: new columns beside the old ones, synced, filled, compared.
+"""Copies of columns under another name, type or number: add new columns, keep them in sync, fill and compare them.
 
-Contract drops the old columns and renames nothing: a rename would break whoever still writes the new name.
+Contract drops the old columns and renames nothing: a rename would break every writer of the new name.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ __all__ = ["Copy", "copy_columns"]
 class Copy:
     """Old columns by name, new ones with their types, and the expressions between them.
 
-    `down` may leave an old column out: then new writers' rows have its default. `nullable` are new columns that may stay NULL
-    although the old one may not. `defaults` are those of the new columns after contract; where there is none, it is made of the
-    old one's. `key_columns`: keys may be copied, too, whoever plans it brings key and references along; `referred` has the new
-    names of columns that the table's foreign keys point to.
+    - `down` may omit an old column; rows of new writers then have its default.
+    - `nullable` are new columns that may stay NULL although the old one may not.
+    - `defaults` are the new columns' defaults after contract; missing ones are derived from the old column's.
+    - `key_columns` allows copies of keys; the caller then plans key and references itself.
+    - `referred` has the new names of columns that the table's foreign keys reference.
     """
 
     old: tuple[str, ...]
@@ -44,7 +45,7 @@ class Copy:
 
 
 def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relation] = ()) -> Steps:
-    """The programs of a copy. Raises Refused for what it can't bring along."""
+    """Plan the programs of a copy. Raises Refused for anything that it can't carry over."""
     table = relation.table
     old = [relation.column(name) for name in copy.old]
     _refuse(relation, copy)
@@ -89,7 +90,7 @@ def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relat
 def _grants_and_comments(
     relation: Relation, parts: Sequence[Relation], name: str, like: Sequence[str]
 ) -> tuple[str, ...]:
-    """Privileges and comments of columns for the column `name`, on the table and on its partitions, which have their own."""
+    """Copy privileges and comments of the columns to the column `name`, on the table and on each partition."""
     return tuple(
         text
         for item in (relation, *parts)
@@ -99,7 +100,7 @@ def _grants_and_comments(
 
 
 def _wider(copy: Copy, old: Sequence[Column]) -> tuple[str, ...]:
-    """A merged column is for whoever may use one of its parts: said, since it shows them the others."""
+    """Note that everyone who may use one part of a merged column can now read the others as well."""
     every = dict.fromkeys(item for column in old for item in column.grants)
     return tuple(
         f"{item.role} has {item.privilege} on {', '.join(column.name for column in old if item in column.grants)} "
@@ -167,7 +168,7 @@ def _fill_old(key: str, relation: Relation, copy: Copy) -> Backfill:
 
 
 def _compare(relation: Relation, copy: Copy, old: Sequence[Column], new: Sequence[Column]) -> Comparison:
-    """A mapping may lose something one way, so a row is right when either direction agrees."""
+    """Compare in both directions: a mapping may lose something one way, so either agreement is enough."""
     names = [*relation.columns, *copy.new]
 
     def agrees(columns: Sequence[Column], made: Mapping[str, str]) -> str:
@@ -192,9 +193,9 @@ def _compare(relation: Relation, copy: Copy, old: Sequence[Column], new: Sequenc
 
 
 class _Following:
-    """What stands on the old columns and must stand on the new ones: NOT NULL, indexes, constraints, defaults.
+    """Carry NOT NULL, indexes, constraints and defaults of the old columns over to the new ones.
 
-    `steps` come after the rows, `end` is part of the contract's one transaction.
+    `steps` come after the rows; `end` is part of the contract's one transaction.
     """
 
     def __init__(
@@ -309,7 +310,7 @@ def _reopen(
     sync: tuple[str, ...],
     parts: Sequence[Relation],
 ) -> tuple[Step, ...]:
-    """The old columns again: synced at once, filled, then with all that stood on them."""
+    """Restore the old columns: in sync at once, then filled, then with all their constraints and indexes."""
     table = relation.table
     add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}" for column in old)
     # While both are written, a default of a new column would look like a new writer's value.

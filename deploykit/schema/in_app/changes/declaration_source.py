@@ -1,4 +1,4 @@
-"""A change as the call that declares it."""
+"""A declared change as Python source."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ _WIDTH = 100
 
 
 def declaration_source(change: Change) -> str:
-    """`op.expand_rename_column('users', 'name', 'full_name')`; types are texts, as PostgreSQL writes them."""
+    """Return the call that declares the change: `op.expand_rename_column('users', 'name', 'full_name')`.
+
+    Types are texts, as PostgreSQL writes them.
+    """
     load()
     words: list[str] = []
     for name, parameter in inspect.signature(DECLARATIONS[change.kind]).parameters.items():

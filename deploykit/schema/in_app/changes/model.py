@@ -1,7 +1,7 @@
-"""The words a declared change is declaration_source in: blocks of SQL, backfills, comparisons, and the programs made of them.
+"""The model of a declared change: blocks of SQL, backfills, comparisons, and the programs made of them.
 
-They are values: `operations` make them, `live` performs them, `db.plan` prints them. A change's programs are kept as JSON in the
-application's database when it is expanded, so what is undone or contracted later is what was made, whatever the kit's version then.
+They are values: `operations` make them, `live` performs them, `db.plan` prints them. At expand a change's programs are
+stored as JSON in the application's database. So undo and contract do what was planned then, whatever the kit's version.
 """
 
 from __future__ import annotations
@@ -30,14 +30,18 @@ __all__ = [
 ]
 
 SYNC_SETTING = "deploykit.sync"
-"""A connection whose setting is a change's key is not answered by that change's triggers: the backfill writes both sides itself."""
+"""Setting with a change's key: that change's triggers then ignore the session. The backfill writes both sides itself.
+"""
 SHAPE_SETTING = "deploykit.shape"
-"""The keys of the changes whose new shape a session writes, each between commas: exact where a trigger can only guess."""
+"""Setting with the keys of the changes whose new shape a session writes, each between commas.
+
+With it triggers know what they otherwise infer.
+"""
 PROGRAMS = ("expand", "fill", "contract", "undo", "reopen")
 
 
 class Refused(Exception):
-    """A change that can't be made so; `next_step` is what to write instead."""
+    """A change can't be made this way; `next_step` says what to write instead."""
 
     def __init__(self, message: str, next_step: str = "") -> None:
         super().__init__(message)
@@ -57,13 +61,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Block:
-    """Statements that appear together or not at all.
+    """Statements that take effect together or not at all.
 
-    `alone` is for the one statement that PostgreSQL refuses in a transaction (CREATE INDEX CONCURRENTLY, DETACH … CONCURRENTLY);
-    such a block has exactly one. Each block can be run again, since a process may be killed after the commit of an `alone`
-    statement and before that was written down. `builds` is the index ([schema, name]) whose invalid remains are dropped first.
-    `scans`: a statement reads the whole table under a weak lock (VALIDATE), so it gets no statement_timeout. `only_if` is a
-    query with one truth value: when it is false, the block is done already.
+    - `alone` marks a statement that PostgreSQL refuses in a transaction (CREATE INDEX CONCURRENTLY, DETACH …
+      CONCURRENTLY). Such a block has exactly one statement. It must be repeatable: a process may be killed after its
+      commit, before the ledger notes it.
+    - `builds` is the index ([schema, name]) whose invalid remains are dropped first.
+    - `scans`: a statement reads the whole table under a weak lock (VALIDATE), so it gets no statement_timeout.
+    - `only_if` is a query with one truth value; when it is false, the block is already done.
     """
 
     statements: tuple[str, ...]
@@ -76,11 +81,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Backfill:
-    """Rows to be brought up to date in batches: `UPDATE table SET column = expression … WHERE needing`.
+    """Rows to update in batches: `UPDATE table SET column = expression … WHERE needing`.
 
-    `assignments` are (column, SQL over the row's own columns). `needing` is the SQL predicate of rows that still need it.
-    `key` is the change whose triggers stay silent; empty: they answer. For rows of another table, `statement` is run for each batch
-    instead: it has `{batch}` where the predicate of the batch's rows goes, on the table under the alias `source`. `before` is run first in each batch.
+    - `assignments` are (column, SQL over the row's own columns).
+    - `needing` is the SQL predicate of rows that still need it.
+    - `key` is the change whose triggers stay silent; empty: they fire.
+    - `statement` replaces the UPDATE when rows of another table are written. It has `{batch}` in place of the batch's
+      predicate, on the table under the alias `source`.
+    - `before` runs first in each batch.
     """
 
     table: Table
@@ -94,10 +102,10 @@ class Backfill:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What must hold in each row before anything is contracted.
+    """What must hold in each row before contract.
 
-    `agree` is an SQL predicate over one row of `table` (alias `source`). `left` and `right` are shown for rows where it is
-    not true, and their checksums are kept by range.
+    `agree` is an SQL predicate over one row of `table` (alias `source`). `left` and `right` are shown for rows where it
+    is not true, and their checksums are kept by range.
     """
 
     table: Table
@@ -112,14 +120,14 @@ Step = Block | Backfill | Comparison
 
 @dataclass(frozen=True)
 class Steps:
-    """What one declared change comes to on one server. Any program may be empty.
+    """The programs of one declared change on one server. Any of them may be empty.
 
-    expand:   additive, with the two-way sync, while the old version runs
-    fill:     the rows, then what is only possible once they are there (VALIDATE, indexes), then the comparison
-    contract: ends the old shape
-    undo:     the way back from any point before contract
-    reopen:   the way back after contract: makes the old shape again, synced, and fills it
-    lost:     what no way back brings again after contract (empty: nothing is lost)
+    - `expand`: additive, with the two-way sync, while the old version runs.
+    - `fill`: the rows, then what needs them (VALIDATE, indexes), then the comparison.
+    - `contract`: drops the old shape.
+    - `undo`: the way back from any point before contract.
+    - `reopen`: the way back after contract: restores the old shape, in sync and filled.
+    - `lost`: what no way back restores after contract (empty: nothing is lost).
     """
 
     expand: tuple[Step, ...] = ()
@@ -141,7 +149,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Change:
-    """A declaration: what is to become of which table. `options` are those of its operation, as plain JSON values."""
+    """A declaration. `options` are the arguments of its operation, as plain JSON values."""
 
     key: str
     kind: str

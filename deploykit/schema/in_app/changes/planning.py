@@ -15,6 +15,6 @@ __all__ = ["plan"]
 
 
 def plan(change: Change, reader: SchemaReader) -> Steps:
-    """What the change comes to on this server. Raises Refused for what can't be made safe."""
+    """Plan the change for this server. Raises Refused for anything that can't be made safe."""
     load()
     return PLANNERS[change.kind](change, reader)

@@ -1,4 +1,4 @@
-"""What a plan is made from: the server's version, and its tables, each read once."""
+"""The input of a plan: the server's version, and its tables, each read once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class SchemaReader:
         return self.relation(Table(change.table, change.schema))
 
     def parts(self, relation: Relation) -> tuple[Relation, ...]:
-        """The partitions of a partitioned table; of another none."""
+        """Return the partitions of a partitioned table; empty for any other table."""
         if not relation.partitioned:
             return ()
         rows = self.ask.rows(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["bind", "literal", "name_for", "names_in", "one_statement", "quote", "rename_in", "replace_in", "table_name"]
 
 _LONGEST = 63
-"""NAMEDATALEN - 1: PostgreSQL cuts longer names, and two cut names may be the same."""
+"""NAMEDATALEN - 1: PostgreSQL truncates longer names, and two truncated names may collide."""
 
 
 def quote(name: str) -> str:
@@ -39,7 +39,7 @@ def literal(value: Any) -> str:
 
 
 def name_for(*parts: str) -> str:
-    """A name of at most 63 bytes made of the parts; a cut one ends with a digest, so that it stays the only one."""
+    """Return a name of at most 63 bytes made of the parts; a truncated one ends with a digest, so that it stays unique."""
     name = "_".join(part for part in parts if part)
     if len(name.encode()) <= _LONGEST:
         return name
@@ -48,26 +48,26 @@ def name_for(*parts: str) -> str:
 
 
 def bind(expression: str, columns: Iterable[str], prefix: str) -> str:
-    """The expression with `prefix.` before each name that is one of the columns: `price / 100` -> `NEW."price" / 100`.
+    """Put `prefix.` before each name that is one of the columns: `price / 100` -> `NEW."price" / 100`.
 
-    A name before `(` is a function, and one beside a `.` already belongs to something: both stay as they are.
+    A name before `(` is a function, and one next to a `.` already has a qualifier: both stay unchanged.
     """
     known = set(columns)
     return _rewrite(expression, lambda name: f"{prefix}.{quote(name)}" if name in known else None)
 
 
 def rename_in(expression: str, names: Mapping[str, str]) -> str:
-    """The expression with other column names."""
+    """Replace column names in the expression by others."""
     return _rewrite(expression, lambda name: quote(names[name]) if name in names else None)
 
 
 def replace_in(expression: str, values: Mapping[str, str]) -> str:
-    """The expression with other SQL in the place of column names."""
+    """Replace column names in the expression by SQL."""
     return _rewrite(expression, values.get)
 
 
 def names_in(expression: str, columns: Iterable[str]) -> tuple[str, ...]:
-    """Which of the columns the expression names, each once, in their order of appearance."""
+    """Return the columns that the expression names, each once, in their order of appearance."""
     known, found = set(columns), dict[str, None]()
 
     def note(name: str) -> str | None:
@@ -124,5 +124,5 @@ def _tokens(text: str) -> Iterable[tuple[str, str]]:
 
 
 def one_statement(text: str) -> str:
-    """The statement without the semicolon at its end."""
+    """Return the one statement without its final semicolon. Raises Refused for several."""
     return re.sub(r"[\s;]+\Z", "", text.strip())

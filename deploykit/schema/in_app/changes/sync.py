@@ -29,12 +29,12 @@ def function_name(key: str, part: str = "") -> str:
 
 
 def trigger_names(key: str) -> tuple[str, str]:
-    """Triggers fire by name: these come after the application's own, and see what those wrote."""
+    """Triggers fire in the order of their names: these fire after the application's own, and see what those wrote."""
     return name_for("zz_deploykit", key, "i"), name_for("zz_deploykit", key, "u")
 
 
 def silent(key: str) -> str:
-    """The condition under which the change's triggers answer."""
+    """Return the condition under which the change's triggers fire."""
     return f"current_setting({literal(SYNC_SETTING)}, true) IS DISTINCT FROM {literal(key)}"
 
 
@@ -58,7 +58,7 @@ def pair_sync(
     up: Mapping[str, str],
     down: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Function and triggers. `up` makes each new column of the old ones, `down` each old one of the new ones."""
+    """Return the statements for function and triggers. `up` computes new columns from old ones, `down` the reverse."""
     names = [column.name for column in (*old, *new)]
     newer = " OR ".join(differ(f"NEW.{quote(c.name)}", f"OLD.{quote(c.name)}", c) for c in new)
     shape = f"TG_OP = 'INSERT' AND position({literal(f',{key},')} IN coalesce(current_setting({literal(SHAPE_SETTING)}, true), '')) > 0"
@@ -82,7 +82,7 @@ def pair_sync(
 
 
 def _unfilled(new: Sequence[Column], up: Mapping[str, str], names: Sequence[str]) -> list[str]:
-    """A new writer that sets one of several new columns in a row that is not filled yet: the others are filled first."""
+    """Fill the other new columns first when a new writer sets one of several in a row that is not filled yet."""
     if len(new) == 1:
         return []
     empty = " AND ".join(f"OLD.{quote(c.name)} IS NULL" for c in new)
@@ -94,7 +94,7 @@ def _unfilled(new: Sequence[Column], up: Mapping[str, str], names: Sequence[str]
 
 
 def fill_sync(key: str, table: Table, column: Column, expression: str, columns: Sequence[str]) -> tuple[str, ...]:
-    """What a writer leaves NULL gets a value."""
+    """Return the sync that fills what a writer leaves NULL."""
     target = f"NEW.{quote(column.name)}"
     body = f"BEGIN\n  {target} := {bind(expression, columns, 'NEW')};\n  RETURN NEW;\nEND"
     return install(
@@ -110,7 +110,7 @@ def fill_sync(key: str, table: Table, column: Column, expression: str, columns: 
 def install(
     key: str, table: Table, made: str, columns: Sequence[str], changed: str, *, on_insert: str = ""
 ) -> tuple[str, ...]:
-    """The function, and its two triggers: for each INSERT, and for an UPDATE of these columns that changes one."""
+    """Return the function and its two triggers: for each INSERT, and for an UPDATE that changes one of these columns."""
     insert, update = trigger_names(key)
     name, when = function_name(key), silent(key)
     target = table_name(table)

@@ -1,8 +1,8 @@
-"""Two-way sync of columns between two tables: a write to one side is made on the other in the same transaction.
+"""Two-way sync of columns between two tables: a write to one side reaches the other in the same transaction.
 
-Two writers of opposite shape would lock the two rows in opposite order, and one would die of the deadlock. So each statement that
-writes a synced column first takes a *group lock*: an empty table, locked in SHARE mode by those who write the old table
-and in ROW EXCLUSIVE mode by those who write the new one. Either mode lets its own kind pass and holds the other up.
+Two writers of opposite shape would lock the two rows in opposite order, and deadlock. So each statement that writes a
+synced column first takes a *group lock* on an empty table. Writers of the old table take it in SHARE mode, those of the
+new one in ROW EXCLUSIVE mode. Each mode admits its own kind and blocks the other.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["MADE", "TableSync"]
 
 _AS_MAKER = "SECURITY DEFINER SET search_path FROM CURRENT "
-"""A role of the application may have no rights on the other table, or on some of its columns."""
+"""The application's role may lack rights on the other table, or on some of its columns."""
 MADE = "deploykit_synced"
-"""A column of a table that a change makes, until contract: whether the row was made by the sync, and no new writer inserted it yet."""
+"""A column of a table that a change makes, until contract.
+
+It is true while the sync made the row and no new writer has inserted it yet.
+"""
 
 
 @dataclass(frozen=True)
 class TableSync:
-    """`columns` maps the source's columns to the target's; a row of the target has `target_key` = the source's `source_key`.
+    """The sync of one change. `columns` maps the source's columns to the target's.
 
-    `creates`: the sync makes the target's rows, and `MADE` tells them. `empty` has what a source column becomes when the
-    target's row is deleted (SQL).
+    A row of the target has `target_key` = the source's `source_key`. `creates`: the sync makes the target's rows,
+    marked by `MADE`. `empty` has the SQL for a source column when the target's row is deleted.
     """
 
     key: str
@@ -48,7 +51,7 @@ class TableSync:
 
     @property
     def gate_old(self) -> str:
-        """What a writer of the old table takes; the backfill, which copies in the same direction, does as well."""
+        """The lock of a writer of the old table; the backfill takes it too, since it copies in the same direction."""
         return f"LOCK TABLE {self.gate} IN SHARE MODE"
 
     def install(self) -> tuple[str, ...]:
@@ -63,12 +66,16 @@ class TableSync:
         return (*make, *self._kept_close(), *self._drop_triggers(), *self._triggers())
 
     def _kept_close(self) -> tuple[str, ...]:
-        """They run with the maker's rights, so nobody else may make a trigger of them; to fire one takes no right."""
+        """The functions run with their owner's rights, so no other role may create triggers with them. Firing one needs
+        no right.
+        """
         parts = ("to_target", "to_source", *(("replace",) if self.creates else ("pull_target", "pull_source")))
         return tuple(f"REVOKE ALL ON FUNCTION {function_name(self.key, part)}() FROM PUBLIC" for part in parts)
 
     def remove(self, *, target_gone: str = "") -> tuple[str, ...]:
-        """`target_gone` is the statement that drops the target, and its triggers with it: before what those stand on."""
+        """Remove the sync. `target_gone` is the statement that drops the target with its triggers, before their
+        functions.
+        """
         functions = ("gate_old", "gate_new", "to_target", "to_source", "replace", "pull_target", "pull_source")
         return (
             *self._drop_triggers(target_gone=bool(target_gone)),
@@ -83,7 +90,9 @@ class TableSync:
         return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
 
     def _quietly(self, *statements: str) -> str:
-        """A body whose statements the other side's triggers don't answer. The setting is put back as it was: changes may nest."""
+        """Return a body whose statements the other side's triggers ignore. It restores the setting, since changes may
+        nest.
+        """
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
         return (
@@ -122,7 +131,7 @@ class TableSync:
         return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
 
     def _replace(self) -> str:
-        """A new writer inserts what the sync has made already: its row takes the other's place."""
+        """Let a new writer's row replace the one that the sync has already made."""
         target, key = table_name(self.target), quote(self.target_key)
         body = self._quietly(f"DELETE FROM {target} t WHERE t.{key} = NEW.{key} AND t.{MADE}").replace(
             "RETURN NULL", "RETURN NEW"
@@ -130,7 +139,7 @@ class TableSync:
         return function(function_name(self.key, "replace"), body, more=_AS_MAKER)
 
     def _pull_target(self) -> str:
-        """A row of the target that comes after the source's, without values of its own."""
+        """Insert the target's row after the source's, without values of its own."""
         return self._pull(
             "pull_target",
             self.source,
@@ -140,7 +149,7 @@ class TableSync:
         )
 
     def _pull_source(self) -> str:
-        """A row of the source that comes after the target's: what a new writer has put there counts."""
+        """Update the source's row after the target's: the new writer's values win."""
         return self._pull("pull_source", self.target, self.target_key, self.source_key, dict(self.columns), always=True)
 
     def _pull(

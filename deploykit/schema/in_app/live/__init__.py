@@ -1,1 +1,1 @@
-"""Performing declared changes on a database: the record of them, short locks, backfill, comparison, the gate before contract."""
+"""Declared changes on a database: their ledger, short locks, backfill, comparison, and the gate before contract."""

@@ -1,8 +1,8 @@
-"""Backfills and comparisons: the same walk over the ranges, by one worker or several, that can be killed and taken up again.
+"""Backfills and comparisons: one pass over the ranges, by one or several workers, that may be killed and resumed.
 
-Where nearly every row of a table is written, a batch is two transactions: first every other row by chance (a hash of its place),
-then the rest. What the first one leaves behind on each page is cleaned up by PostgreSQL when the second one comes by, so the rest finds
-room beside itself: heap-only updates, no new entry in any index. Measured on a table that was full: half the growth, and a tenth
+Where nearly every row of a table is written, a batch is two transactions. The first writes every other row at random
+(by a hash of its place), the second writes the rest. PostgreSQL prunes each page in between, so the second finds room
+on the same page: heap-only updates, and no new index entries. Measured on a full table: half the growth, and a tenth
 less time. See docs/decisions/0006-a-backfill-in-halves.md.
 """
 
@@ -36,12 +36,12 @@ _SMALLEST = 200
 _TELL_SECONDS = 2.0
 _DENSE = 0.9
 _SHOWN = 20
-"""Mismatches that are kept by range, with their keys."""
+"""The most mismatches that are stored for a range, with their keys."""
 
 
 @dataclass
 class Progress:
-    """Rows of one walk. `total` is PostgreSQL's estimate."""
+    """The progress of one pass, in rows. `total` is PostgreSQL's estimate."""
 
     title: str
     total: int
@@ -58,7 +58,7 @@ class Progress:
 
 
 class BatchRunner:
-    """One backfill or comparison of a change's program."""
+    """Runs one backfill or comparison of a change's program, batch by batch."""
 
     def __init__(  # noqa: PLR0913 - by keyword
         self,
@@ -86,7 +86,9 @@ class BatchRunner:
         self._failed: list[BaseException] = []
 
     def run(self) -> Progress:
-        """BatchRunner what is not walked yet. Raises Blocked when a row stays locked, and what the database raised."""
+        """Process the ranges that are not done. Raises Blocked when a row stays locked, and any other error of the
+        database.
+        """
         where = f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number}"
         if not self.session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.range WHERE {where})"):
             self._plan()
@@ -147,7 +149,7 @@ class BatchRunner:
             )
 
     def _worker(self, parts: queue.SimpleQueue[tuple[Range, float]]) -> None:
-        """A further worker, on a connection of its own; where none is to be had the others do its part."""
+        """Run a further worker on its own connection. If none can be opened, the others do its part."""
         assert self.connect is not None  # noqa: S101  # nosec B101 - `run` asked
         from sqlalchemy.exc import DBAPIError
 
@@ -164,7 +166,7 @@ class BatchRunner:
             self._failed.append(error)
 
     def _work(self, session: Session, parts: queue.SimpleQueue[tuple[Range, float]]) -> None:
-        """Take ranges until none is left; one with a locked row goes to the end of the queue."""
+        """Process ranges until none is left. One with a locked row goes to the end of the queue."""
         state, size, stuck, dense = State(session), 1000, 0.0, False
         while not self._failed:
             try:
@@ -217,7 +219,7 @@ class BatchRunner:
                 self.tell(self.progress.sentence())
 
     def _in_halves(self, part: Range) -> bool:
-        """Whether the halves are worth it: what is written is in no index, and a row that was written needs it no more."""
+        """Whether two halves pay off: no index has the written columns, and a written row needs no second write."""
         step = self.step
         if not isinstance(step, Backfill) or step.statement or step.needing == "TRUE":
             return False
@@ -230,7 +232,7 @@ class BatchRunner:
         )
 
     def _half(self, session: Session, part: Range, after: tuple[str, ...], end: tuple[str, ...]) -> int:
-        """Every other row between, by chance; the cursor stays, the rest is the batch's. How many were written."""
+        """Write every other row of the batch and leave the cursor, since the rest follows. Returns the rows written."""
         assert isinstance(self.step, Backfill)  # noqa: S101  # nosec B101 - for the type checker
         rows = f"{predicate(self._keys[str(part.table)], after, end)} AND hashtid(source.ctid) & 1 = 0"
         return self._write(session, self.step, part, rows, lambda written: f"rows = rows + {written}")
@@ -238,7 +240,9 @@ class BatchRunner:
     def _batch(
         self, session: Session, part: Range, after: tuple[str, ...], end: tuple[str, ...], size: int, *, last: bool
     ) -> int:
-        """Do the rows between; the cursor moves in the same transaction. How many were written or compared."""
+        """Process the rows of the batch and move the cursor in the same transaction. Returns the rows written or
+        compared.
+        """
         rows = predicate(self._keys[str(part.table)], after, end)
         cursor = f"cursor = {literal(_json(end))}, done = {'TRUE' if last else 'FALSE'}"
         if isinstance(self.step, Comparison):
@@ -253,7 +257,7 @@ class BatchRunner:
         return f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part = {part.part}"
 
     def _write(self, session: Session, step: Backfill, part: Range, rows: str, counted: Callable[[int], str]) -> int:
-        """Write the rows and what is `counted` of them in one transaction."""
+        """Write the rows, and the `counted` figures of them, in one transaction."""
         # Whoever has the row may wait for what `before` has locked.
         patience = self.lock_seconds * (SHORTER if step.before else 1.0)
         began = (

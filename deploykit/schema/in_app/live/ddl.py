@@ -1,4 +1,4 @@
-"""Performing a block: a limit for each wait, many tries, and never a queue of the application's own statements behind ours for long."""
+"""Run a block with a limit for each wait and many tries, so that the application never queues behind it for long."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ __all__ = ["SHORTER", "Blocked", "Limits", "holders", "long_transactions", "perf
 _FIRST, _LONGEST = 0.05, 2.0
 _OLD_SECONDS = 5
 SHORTER = 0.25
-"""The part of the time that is waited while something is held already."""
+"""The share of the wait that is spent while another lock is already held."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds. `lock`: how long one try waits, and so how long others wait behind it. `total`: of all tries of a block.
+    """Limits in seconds.
 
-    `lock` stays below PostgreSQL's deadlock_timeout (1 s by default), so that in a deadlock with the application it is this side
-    that gives up. `statement`: of a statement that reads no table. `cancel`: end what still holds a lock after so many seconds
-    (None: nothing is ever ended).
+    - `lock`: how long one try waits, and so how long others wait behind it. It stays below PostgreSQL's
+      deadlock_timeout (1 s by default), so that this side gives up in a deadlock with the application.
+    - `total`: all tries of a block together.
+    - `statement`: a statement that reads no table.
+    - `cancel`: after so long, end the sessions that still hold a lock (None: never).
     """
 
     lock: float = 0.4
@@ -40,7 +42,7 @@ class Limits:
 
 
 class Blocked(Exception):
-    """The lock could not be had in the time given; `lines` name who holds it."""
+    """The lock was not granted in the time given; `lines` name its holders."""
 
     def __init__(self, message: str, lines: Sequence[str]) -> None:
         super().__init__(message)
@@ -57,9 +59,9 @@ def perform(  # noqa: PLR0913 - by keyword
     after: Callable[[float, int], Sequence[str]],
     tell: Callable[[str], None],
 ) -> None:
-    """Do the block once. `after(milliseconds held, tries)` are statements for the same transaction.
+    """Run the block once. `after(milliseconds held, tries)` returns statements for the same transaction.
 
-    Raises Blocked past the limit, and what the database raised for anything but a lock.
+    Raises Blocked past the limit, and any error of the database that is not about a lock.
     """
     if block.only_if and not session.value(block.only_if):
         for statement in after(0.0, 0):
@@ -88,11 +90,11 @@ def perform(  # noqa: PLR0913 - by keyword
 
 
 def _other_order(session: Session, block: Block, tables: Sequence[Table], tries: int) -> tuple[str, ...]:
-    """On two of three tries the tables are locked beforehand: the last one first, then the first one first.
+    """Lock the tables beforehand on two of three tries: in reverse order, then in their own order.
 
-    The application may take them in the order that is not the block's: then each try ends in a deadlock with whoever is
-    at it just then, and that never ends while they are many. In their own order it is one in their queue. Both are tried, since
-    the block's own order is not known: a foreign key locks the referring table first.
+    If the application locks them in another order than the block, each try ends in a deadlock with one of its sessions.
+    With many sessions that would never end; in the application's own order, the try joins their queue. Both orders are
+    tried, since the block's own is not known: a foreign key locks the referring table first.
     """
     if tries % 3 == 1 or block.scans or len(tables) < 2:
         return ()
@@ -115,7 +117,7 @@ def _got_none(  # noqa: PLR0913, PLR0917 - the parts of one try
     tell: Callable[[str], None],
     error: Exception,
 ) -> None:
-    """A try got no lock in all of `spent` (seconds, tries): say who has it, and give up past the limit."""
+    """Handle a try that got no lock: report the holders, and raise Blocked past the limit. `spent` is (seconds, tries)."""
     waited, tries = spent
     found = holders(session, tables)
     if waited > limits.total:
@@ -148,7 +150,7 @@ def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
 
 
 def _alone(session: Session, block: Block, after: Callable[[float, int], Sequence[str]], tries: int) -> None:
-    """What runs outside a transaction waits for old snapshots under a lock that holds no reader or writer up: it may wait."""
+    """Return the timeout of a statement outside a transaction. Its lock blocks no reader or writer, so it may wait."""
     session.run("SET lock_timeout = 0")
     session.run("SET statement_timeout = 0")
     began = time.perf_counter()
@@ -170,7 +172,7 @@ def _alone(session: Session, block: Block, after: Callable[[float, int], Sequenc
 
 
 def _drop_remains(session: Session, schema: str, name: str) -> None:
-    """Drop what a killed CREATE INDEX CONCURRENTLY, or REINDEX (name_ccnew, name_ccnew1 …), has left."""
+    """Drop the invalid remains of a killed CREATE INDEX CONCURRENTLY or REINDEX (name_ccnew, name_ccnew1 …)."""
     rows = session.rows(
         "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
         f"WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = {literal(schema)} AND (c.relname = {literal(name)} "
@@ -181,19 +183,19 @@ def _drop_remains(session: Session, schema: str, name: str) -> None:
 
 
 def _patience(tables: Sequence[Table], limits: Limits, tries: int) -> float:
-    """How long this try waits for each lock.
+    """Return how many seconds this try waits for each lock.
 
-    With several tables it may hold one while it waits for the next, so the first tries are short: a deadlock ends soon. Each
-    of the three orders has its turn before they get longer.
+    With several tables it may hold one while it waits for the next. So the first tries are short, and a deadlock ends
+    soon. Each of the three orders has its turn before they get longer.
     """
     return limits.lock * (1.0 if len(tables) < 2 else min(1.0, SHORTER * ((tries + 2) // 3)))
 
 
 def _see_autovacuum_off(session: Session, tables: Sequence[Table], limits: Limits) -> None:
-    """An autovacuum makes way by itself, but only for who waits longer than deadlock_timeout.
+    """Wait for an autovacuum, which yields only to a session that waits longer than deadlock_timeout.
 
-    It is waited for with a lock that holds no reader or writer up, and with nothing else held: a writer that waits for us so long
-    would find a deadlock, and be the one that is ended.
+    The wait uses a lock that blocks no reader or writer, and holds nothing else. Otherwise a writer that waits for it
+    so long would detect a deadlock, and be the one that is ended.
     """
     found = session.rows(
         "SELECT DISTINCT l.relation::regclass::text FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND a.backend_type = 'autovacuum worker' "
@@ -216,7 +218,9 @@ def _oids(tables: Sequence[Table]) -> str:
 
 
 def long_transactions(session: Session, tables: Sequence[Table], seconds: int = _OLD_SECONDS) -> list[str]:
-    """Transactions that hold a lock on the tables for long, as sentences: our statement would wait for them, and all others behind it."""
+    """Describe transactions that hold a lock on the tables for long. The statement would wait for them, and all others
+    behind it.
+    """
     rows = session.rows(
         "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.usename, '?'), a.state, extract(epoch FROM now() - a.xact_start)::int "
         f"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.relation IN ({_oids(tables)}) AND a.pid <> pg_backend_pid() "
@@ -229,7 +233,7 @@ def long_transactions(session: Session, tables: Sequence[Table], seconds: int = 
 
 
 def holders(session: Session, tables: Sequence[Table]) -> list[str]:
-    """Who holds locks on the tables now."""
+    """Describe the sessions that hold locks on the tables now."""
     rows = session.rows(
         "SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), a.state, extract(epoch FROM now() - a.xact_start)::int, "
         "left(regexp_replace(a.query, '\\s+', ' ', 'g'), 60) "

@@ -1,4 +1,4 @@
-"""What the kit knows and bare Alembic does not: which releases run, and what the settings want before a contract."""
+"""Facts that the kit knows and bare Alembic does not: which releases run, and the settings for a contract."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ __all__ = ["record_facts", "releases"]
 
 
 def record_facts(session: Session, facts: Mapping[str, Any], revisions: Iterable[str]) -> None:
-    """Write down who runs and what is wanted, in the application's database, where every contract reads it.
+    """Store in the application's database which releases run and what the settings want; every contract reads it there.
 
-    `facts`: app, environment, running (id and version of each release that runs or is kept warm), release (the one that is being
-    made, or None), settings, restore_point (`at` and `what` of the newest, or None). `revisions` are those of the version that is being made:
-    the changes that it knows. A release that is not on record knows none, since nobody can say otherwise.
+    - `facts` has app, environment, running, release, settings and restore_point. `running` has id and version of each
+      release that runs or is kept warm. `release` is the one in progress, or None. `restore_point` has `at` and `what`
+      of the newest, or None.
+    - `revisions` are those of the version in progress, and so the changes that it knows. A release without an entry
+      counts as one that knows none.
     """
     state = State(session)
     if not facts or not state.exists:

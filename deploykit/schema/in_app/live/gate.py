@@ -1,4 +1,4 @@
-"""Why a change may not be contracted yet. Everything is read from the application's own database, so it holds for everybody."""
+"""The reasons against a contract. They are read from the application's own database, so they hold for every caller."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["OVERRIDE", "Gate", "in_sql", "is_empty", "is_fresh", "knowing", "reasons"]
 
 OVERRIDE = "DEPLOYKIT_CONTRACT_OVERRIDE"
-"""A reason given here lets a contract through; it is recorded."""
+"""The variable whose reason lets a contract through; the ledger keeps the reason."""
 _DEFAULTS = {"soak": "86400", "restore_age": "86400", "restore_wanted": "no", "restore_waived": ""}
-"""Seconds, where nothing was set by a release: a day."""
+"""The default in seconds, if no release has set one: a day."""
 
 
 def reasons(session: Session, state: State, known: Known) -> list[str]:
-    """Each a sentence; none: it may be contracted."""
+    """Return a sentence for each reason against contract; an empty list allows it."""
     found: list[str] = []
     if known.phase != "filled":
         found.append(f"{known.key} is {known.phase}: its rows are not all there; invoke db.backfill finishes that")
@@ -62,7 +62,7 @@ def _needed(session: Session, known: Known) -> list[str]:
 
 
 def knowing(session: Session, key: str) -> list[str]:
-    """The releases that run, or are kept warm, and were made with the change: they read its new shape."""
+    """Return the releases that run, or are kept warm, and know the change: they read its new shape."""
     rows = session.rows(
         f"SELECT app, environment, id, version FROM {SCHEMA}.release r WHERE running AND NOT ({_lacks(key)}) ORDER BY seen_at"
     )
@@ -70,7 +70,7 @@ def knowing(session: Session, key: str) -> list[str]:
 
 
 def is_empty(session: Session, known: Known) -> bool:
-    """None of the change's tables has a row: filling them takes no time."""
+    """Whether none of the change's tables has a row, so that filling them takes no time."""
     for table in known.steps.tables:
         name = table_name(table)
         there = session.value(f"SELECT to_regclass({literal(name)}) IS NOT NULL")
@@ -80,9 +80,10 @@ def is_empty(session: Session, known: Known) -> bool:
 
 
 def is_fresh(session: Session, known: Known, run: str) -> bool:
-    """A database that is being made: expanded by this very run, no release on record, no rows, and nobody else connected.
+    """Whether the database is being created: this run expanded it, and it has no releases, no rows and no other
+    sessions.
 
-    A new developer's `alembic upgrade heads`, or a test's, goes through expand and contract at once.
+    A new developer's `alembic upgrade heads`, or a test's, then runs expand and contract at once.
     """
     if (
         known.run != run
@@ -98,13 +99,13 @@ def is_fresh(session: Session, known: Known, run: str) -> bool:
 
 
 class Gate:
-    """What lets a contract through, and what is written down of it."""
+    """Decides on contracts, and stores overrides in the ledger."""
 
     def __init__(self, session: Session, state: State) -> None:
         self._session, self._state = session, state
 
     def open(self, known: Known, *, run: str, override: str = "") -> list[str]:
-        """The reasons against it; empty: it may go on, and an override is on record."""
+        """Return the reasons against a contract. An empty list allows it, and the ledger then has the override, if any."""
         if is_fresh(self._session, known, run):
             return []
         against = reasons(self._session, self._state, known)
@@ -116,7 +117,7 @@ class Gate:
 
 
 def in_sql(key: str) -> str:
-    """For `--sql`: a block that refuses by itself when it is run too early, and else runs what was written down when it was expanded."""
+    """Return a block for `--sql` that raises if it runs too early, and else runs the program stored at expand."""
     name = literal(key)
     body = f"""
 DECLARE

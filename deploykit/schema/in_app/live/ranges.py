@@ -1,7 +1,7 @@
-"""The rows of a table in ranges of its key, each with a cursor that is kept: what is walked through is walked through once.
+"""Ranges of a table's key, each with a stored cursor, so that no row is processed twice.
 
-Upper bounds are fixed at the start: the sync looks after what comes later, and a walk that chases inserts never ends. Bounds of a batch
-are found by LIMIT, since ids have gaps.
+Upper bounds are fixed at the start: the sync takes care of later rows, and a pass that follows inserts would never end.
+The bounds of a batch are found by LIMIT, since ids have gaps.
 """
 
 from __future__ import annotations
@@ -24,17 +24,18 @@ __all__ = ["Key", "Range", "batch_end", "key_of", "open_ranges", "plan_ranges", 
 
 _SEGMENTS = 16
 _ROWS_OF_A_RANGE = 20_000
-"""At least: the end of each range is a batch that is not full."""
+"""The least size of a range: the last batch of each is not full."""
 _ANALYZED = (
     "SELECT s.n_mod_since_analyze <= 0.1 * c.reltuples FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid "
     "WHERE s.relid = {table}::regclass AND c.reltuples > 0 AND greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL"
 )
-"""Fresh: less than a tenth was written since, from where on autovacuum would analyze (autovacuum_analyze_scale_factor)."""
+"""Statistics are fresh while less than a tenth was written since, which is when autovacuum would analyze
+(autovacuum_analyze_scale_factor)."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """What rows are ordered by: columns with their types; none: by their place in the file (ctid)."""
+    """The order of the rows: columns with their types; without any, the place in the file (ctid)."""
 
     columns: tuple[tuple[str, str], ...]
 
@@ -49,7 +50,7 @@ class Key:
         return ", ".join(f"{literal(value)}::{type_}" for value, (_, type_) in zip(values, self.columns, strict=False))
 
     def text(self) -> str:
-        """One row's key, as people read it."""
+        """Return one row's key, as people read it."""
         if not self.columns:
             return "source.ctid::text"
         return f"concat_ws(', ', {', '.join(f'source.{quote(name)}::text' for name, _ in self.columns)})"
@@ -57,7 +58,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Range:
-    """A part of a table: after `lower`, or `cursor` when it was begun, up to `upper`. Empty: no bound."""
+    """A part of a table: after `lower` (or `cursor`, once it has begun), up to `upper`. An empty value is no bound."""
 
     number: int
     part: int
@@ -68,7 +69,7 @@ class Range:
 
 
 def key_of(session: Session, table: Table) -> Key:
-    """The primary key, else the columns of a unique index that are never NULL, else none."""
+    """Return the primary key, else the columns of a unique index without NULL, else an empty key."""
     rows = session.rows(
         "SELECT i.indexrelid, a.attname, format_type(a.atttypid, a.atttypmod), i.indisprimary FROM pg_index i "
         "JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k(n, o) ON k.o <= i.indnkeyatts "
@@ -83,7 +84,10 @@ def key_of(session: Session, table: Table) -> Key:
 
 
 def plan_ranges(session: Session, table: Table, segments: int = _SEGMENTS) -> list[tuple[Table, str, str]]:
-    """(leaf table, lower, upper) of what there is now. ANALYZE comes first, unless its figures are fresh: bounds are taken from its histogram."""
+    """Return (leaf table, lower, upper) for all present rows.
+
+    The bounds come from the statistics' histogram, so ANALYZE runs first unless these are fresh.
+    """
     found: list[tuple[Table, str, str]] = []
     for leaf in _leaves(session, table):
         if not session.value(_ANALYZED.format(table=literal(table_name(leaf)))):
@@ -133,7 +137,7 @@ def _by_key(session: Session, leaf: Table, key: Key, segments: int) -> list[tupl
 
 
 def open_ranges(session: Session, key: str, program: str, number: int) -> list[Range]:
-    """Those that are not done."""
+    """Return the ranges that are not done."""
     rows = session.rows(
         f"SELECT part, relation, lower, upper, cursor FROM {SCHEMA}.range "
         f"WHERE key = {literal(key)} AND program = {literal(program)} AND number = {number} AND NOT done ORDER BY part"
@@ -153,7 +157,7 @@ def relation_text(table: Table) -> str:
 
 
 def predicate(key: Key, after: Sequence[str], upto: Sequence[str]) -> str:
-    """Rows after the one and up to the other, of the alias `source`."""
+    """Return the predicate of the rows after one key and up to another, of the alias `source`."""
     if not key.columns:
         low, high = (after[0] if after else "0"), upto[0]
         return f"source.ctid >= '({low},0)'::tid AND source.ctid < '({high},0)'::tid"
@@ -168,9 +172,9 @@ def predicate(key: Key, after: Sequence[str], upto: Sequence[str]) -> str:
 def batch_end(
     session: Session, part: Range, key: Key, after: Sequence[str], size: int, *, dense: bool = False
 ) -> tuple[tuple[str, ...], bool]:
-    """Where a batch of about `size` rows ends, and whether it is the range's last.
+    """Return where a batch of about `size` rows ends, and whether it is the range's last.
 
-    `dense`: the batch before had a row for nearly every number of its range, so the end is counted instead of looked for.
+    `dense`: the batch before had a row for nearly every number of its range, so the end is computed instead of read.
     """
     if dense and after and part.upper and key.counted:
         end = int(after[0]) + size

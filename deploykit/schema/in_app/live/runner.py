@@ -1,4 +1,4 @@
-"""The programs of a change, step by step, each written down before and after, so that any of them can be killed and taken up again."""
+"""The programs of a change, step by step. Each step is noted before and after, so a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RUN", "Mismatches", "Runner", "only_one"]
 
 RUN = uuid.uuid4().hex
-"""This process: a change that it expanded itself may be contracted at once in a database that is only being made."""
+"""An id of this process. It may contract at once what it expanded itself, in a database that is being created."""
 _KEY = int.from_bytes(b"dkchange", "big") >> 1
 _FROM = {
     "expand": {"planned", "expanding"},
@@ -69,7 +69,9 @@ class Mismatches(Refused):
 
 @dataclass
 class Runner:
-    """`connect` opens further sessions, for several workers. `tell` gets sentences for people."""
+    """Runs the programs of changes on one database. `connect` opens further sessions for several workers; `tell` gets
+    progress messages.
+    """
 
     session: Session
     tell: Callable[[str], None]
@@ -82,7 +84,7 @@ class Runner:
         self.state = State(self.session)
 
     def declare(self, change: Change, revision: str = "") -> Known:
-        """Plan the change, unless that was done. Raises Refused when another declaration has its name."""
+        """Plan and expand the change, unless that is done. Raises Refused when another declaration has its name."""
         self.state.prepare()
         known = self.state.get(change.key)
         if known is not None and known.phase not in {"planned", "undone"}:
@@ -104,7 +106,7 @@ class Runner:
         return self.known(change.key)
 
     def begin(self, change: Change, revision: str = "") -> Known:
-        """Expand, and where there are no rows yet, all that comes after them, too: indexes, constraints."""
+        """Expand; if there are no rows yet, also run all later steps: indexes and constraints."""
         known = self.expand(change, revision)
         return self.fill(change.key) if known.phase == "expanded" and is_empty(self.session, known) else known
 
@@ -116,7 +118,7 @@ class Runner:
         return known
 
     def fill(self, key: str) -> Known:
-        """The rows and what needs them, then the comparison. Raises Mismatches when rows don't agree."""
+        """Fill the rows, run the steps that need them, then compare. Raises Mismatches when rows don't agree."""
         known = self.known(key)
         if known.phase in {"expanded", "filling"}:
             self.perform(known, "fill")
@@ -126,7 +128,7 @@ class Runner:
         return self.known(key)
 
     def verify(self, key: str) -> None:
-        """Compare all rows anew. Raises Mismatches."""
+        """Compare all rows again. Raises Mismatches when some don't agree."""
         known = self.known(key)
         if known.phase != "filled":
             raise Refused(f"{key} is {known.phase}, so its rows can't be compared", _NEXT[known.phase])
@@ -150,7 +152,7 @@ class Runner:
         return Mismatches(f"{bad:,} rows of {key} don't agree", rows)
 
     def contract(self, key: str, override: str = "") -> Known:
-        """Raises Refused with every reason against it."""
+        """Drop the old shape. Raises Refused with every reason against it."""
         known = self.known(key)
         if known.phase == "contracted":
             return known
@@ -169,14 +171,14 @@ class Runner:
         return self.known(key)
 
     def _empty(self, known: Known) -> bool:
-        """Nothing is to be filled, or there are no rows: then it takes no time."""
+        """Whether filling takes no time: there is nothing to fill, or there are no rows."""
         return not known.steps.fill or is_fresh(self.session, known, RUN)
 
     def undo(self, key: str, reason: str = "", override: str = "") -> Known:
-        """Back to the old shape, from any point; after contract by `reopen` first, where that can be.
+        """Return to the old shape from any point; after contract by `reopen` first, where that is possible.
 
-        The new shape stays while a release that reads it runs: Refused, unless `override` says why not. After a contract
-        the old shape is there by then, so that the release may be rolled back.
+        The new shape stays while a release that reads it runs. Then it raises Refused, unless `override` has a reason.
+        After a contract the old shape is already restored by then, so that the release can be rolled back.
         """
         known = self.known(key)
         if known.phase == "undone":
@@ -210,7 +212,7 @@ class Runner:
         return self.known(key)
 
     def perform(self, known: Known, program: str) -> None:
-        """Begin the program, or take it up where it was left."""
+        """Begin the program, or resume it."""
         if known.phase not in _FROM[program]:
             raise Refused(f"{known.key} is {known.phase}: {program} does not come after that", _NEXT[known.phase])
         steps = known.steps.program(program)
@@ -287,8 +289,10 @@ class Runner:
 
 @contextlib.contextmanager
 def only_one(session: Session, wait: float, tell: Callable[[str], None]) -> Iterator[None]:
-    """One process at a time works on changes in a database. The lock is the session's, outside any transaction: one that is open
-    would hold a snapshot that CREATE INDEX CONCURRENTLY waits for. A killed process's is held until its last statement ended.
+    """Hold the lock that admits one process at a time to the changes of a database. Raises Refused past `wait` seconds.
+
+    The lock is the session's, outside any transaction: an open one would hold a snapshot that CREATE INDEX CONCURRENTLY
+    waits for. A killed process keeps it until its last statement has ended.
     """
     deadline, told = time.monotonic() + wait, False
     while not session.value(f"SELECT pg_try_advisory_lock({_KEY})"):

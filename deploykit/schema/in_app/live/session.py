@@ -1,7 +1,7 @@
-"""One connection in autocommit, on which transactions are begun and ended by hand.
+"""One connection in autocommit, with explicit transactions.
 
-By hand, since each has limits of its own (SET LOCAL, which also holds behind a pooler that hands out connections by transaction),
-and since what PostgreSQL refuses in a transaction runs on the same connection.
+They are explicit since each has its own limits: SET LOCAL, which also works behind a pooler in transaction mode.
+Statements that PostgreSQL refuses in a transaction run on the same connection.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 __all__ = ["CONNECTION_LOST", "RETRIED", "Session", "state_of"]
 
 RETRIED = {"55P03", "40P01", "40001"}
-"""lock_not_available, deadlock_detected, serialization_failure: nothing was done, and it may work in a moment."""
+"""lock_not_available, deadlock_detected, serialization_failure: nothing was done, and a retry may work."""
 CONNECTION_LOST = ("08", "57P")
 _SEVERAL_AT_ONCE = {"psycopg", "psycopg2"}
 
 
 class Session:
-    """`connection` is in autocommit already."""
+    """Runs SQL on `connection`, which is in autocommit already."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def run(self, sql: str) -> int:
-        """Execute; how many rows were touched, -1 when that is not known."""
+        """Execute a statement and return how many rows it touched, -1 when that is not known."""
         result = self._connection.exec_driver_sql(sql, execution_options={"no_parameters": True})
         count = result.rowcount
         result.close()
@@ -43,7 +43,7 @@ class Session:
         return found[0][0] if found else None
 
     def run_all(self, statements: Sequence[str]) -> None:
-        """Execute one after the other; in one message, where the driver can send several at once."""
+        """Execute statements in order; in one message, if the driver can send several at once."""
         if self._connection.dialect.driver in _SEVERAL_AT_ONCE:
             self.run("; ".join(statements))
             return
@@ -52,7 +52,7 @@ class Session:
 
     @contextlib.contextmanager
     def ended_by_hand(self) -> Iterator[None]:
-        """For a block that begins and commits by itself: roll back on any exception."""
+        """Roll back on any exception; for a block that begins and commits by itself."""
         try:
             yield
         except BaseException:
@@ -77,7 +77,7 @@ class Session:
 
 
 def state_of(error: BaseException) -> str:
-    """The SQLSTATE, empty when there is none; a lost connection is `08006`, whatever the driver says."""
+    """Return the SQLSTATE; empty when there is none. A lost connection is `08006`, whatever the driver reports."""
     original = getattr(error, "orig", None) or error
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
     if state is None and original.args and isinstance(original.args[0], dict):

@@ -1,7 +1,7 @@
-"""The record of changes in the application's own database, schema `deploykit`.
+"""The ledger of changes in the application's own database, schema `deploykit`.
 
-It is there, and not in the kit's ledger, because the contract operation has to refuse under bare `alembic upgrade heads` too, and
-because a batch's cursor is written in the transaction of its rows.
+It is not part of the kit's ledger for two reasons. The contract operation has to refuse under bare `alembic upgrade
+heads` too. And a batch's cursor is written in the transaction of its rows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TABLES = (
 
 @dataclass(frozen=True)
 class Known:
-    """A change as the database has it. Times are the database's own, None until it came to that."""
+    """A change as stored. Times are the database's own, None if that has not happened yet."""
 
     change: Change
     steps: Steps
@@ -73,7 +73,7 @@ class State:
         return bool(self._session.value(f"SELECT to_regclass('{SCHEMA}.change') IS NOT NULL"))
 
     def prepare(self) -> None:
-        """Make the tables where they are not there. Whoever calls it is the only one (see `runner.only_one`)."""
+        """Create the tables if they are missing. The caller holds the lock (see `runner.only_one`)."""
         if self.exists and self._session.value(f"SELECT to_regclass('{SCHEMA}.event') IS NOT NULL"):
             return
         with self._session.transaction():
@@ -105,7 +105,7 @@ class State:
         ]
 
     def declare(self, change: Change, steps: Steps, revision: str, run: str) -> None:
-        """Write down what the change comes to, before anything of it is done; an undone one is declared anew."""
+        """Store the steps of the change before any of them runs; an undone change is declared again."""
         values = {
             "key": change.key,
             "declaration": change.to_json(),
@@ -124,7 +124,7 @@ class State:
             )
 
     def phase_sql(self, key: str, phase: str) -> str:
-        """The statement that sets the phase, for the transaction that brought it about."""
+        """Return the statement that sets the phase, for the transaction that completes it."""
         stamp = {
             "expanded": ", expanded_at = coalesce(expanded_at, now())",
             "filled": ", filled_at = now()",
@@ -142,7 +142,7 @@ class State:
         return (f"DELETE FROM {SCHEMA}.step {where}", f"DELETE FROM {SCHEMA}.range {where}")
 
     def done(self, key: str, program: str) -> dict[int, str]:
-        """The status of each step that was begun."""
+        """Return the status of each step that was begun."""
         rows = self._session.rows(
             f"SELECT number, status FROM {SCHEMA}.step WHERE key = {literal(key)} AND program = {literal(program)}"
         )
@@ -185,5 +185,5 @@ class State:
 
 
 def checksum(change: Change) -> str:
-    """Of the declaration: a revision that was edited after it was applied is told by it."""
+    """Return the checksum of a declaration. It reveals a revision that was edited after it was applied."""
     return hashlib.sha256(change.to_json().encode()).hexdigest()

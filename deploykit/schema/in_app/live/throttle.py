@@ -1,4 +1,6 @@
-"""When a backfill steps back: others wait for locks, replicas lag, the database is busy, the user's own query says so, or he does."""
+"""When a backfill slows down: others wait for locks, replicas lag, the database is busy, a query or a person asks for
+it.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,14 @@ _REST_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Pace:
-    """How hard a backfill may push.
+    """The pace of a backfill. None and empty values are not checked.
 
-    `batch` is the time target of a batch in seconds: what others wait for behind a row. `speed` is the part of the time that it
-    works: 0.25 rests three times as long as it works. `waiting`: how many statements may wait for locks; `lag`: seconds of replay
-    that a replica may be behind; `active`: how many sessions may be working; `query`: a query of one's own, true or
-    a positive number means wait. None and empty: not asked.
+    - `batch`: the target time of a batch in seconds, which is how long others wait for its rows.
+    - `speed`: the share of time that it works; at 0.25 it rests three times as long as it works.
+    - `waiting`: how many statements may wait for locks.
+    - `lag`: how many seconds of replay a replica may be behind.
+    - `active`: how many sessions may be working.
+    - `query`: a custom query; true or a positive number means wait.
     """
 
     batch: float = 0.05
@@ -39,7 +43,9 @@ class Pace:
 
 
 class Throttle:
-    """Asked between batches. Settings in the database (`backfill.paused`, `backfill.speed`) count from another terminal on."""
+    """Consulted between batches. Settings in the database (`backfill.paused`, `backfill.speed`) work from another
+    terminal.
+    """
 
     def __init__(self, pace: Pace, tell: Callable[[str], None]) -> None:
         self.pace = pace
@@ -49,7 +55,7 @@ class Throttle:
         self._said = ""
 
     def rest(self, session: Session, state: State, worked: float) -> None:
-        """Sleep as long as is right after a batch that took `worked` seconds; returns when it may go on."""
+        """Sleep for the right time after a batch of `worked` seconds; return when the next one may start."""
         if time.monotonic() >= self._next:
             while why := self._why_not(session, state):
                 if why != self._said:

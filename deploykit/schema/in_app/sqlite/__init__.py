@@ -1,1 +1,1 @@
-"""Declared changes where no two versions run at once: SQLite on a developer's machine. No sync, no batches, no gate."""
+"""Declared changes on SQLite, where one version runs at a time on a developer's machine: no sync, no batches, no gate."""

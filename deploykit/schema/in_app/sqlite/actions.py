@@ -1,4 +1,4 @@
-"""The actions of `db.*` on SQLite, with the answers that those on PostgreSQL give."""
+"""The actions of `db.*` on SQLite, with the same answers as on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _each(context: ActionContext, do: Callable[[SqliteRunner, str], None]) -> li
 
 def _nothing(name: str) -> Callable[[ActionContext], dict[str, Any]]:
     def act(context: ActionContext) -> dict[str, Any]:
-        """The rows came with the expand; a name that is not known is still told."""
+        """Do nothing, since expand has filled the rows. Raises Refused for an unknown name."""
 
         def known(runner: SqliteRunner, key: str) -> None:
             runner.known(key)
@@ -117,7 +117,7 @@ def _nothing(name: str) -> Callable[[ActionContext], dict[str, Any]]:
 
 
 def finish(context: ActionContext) -> dict[str, Any]:
-    """After Alembic: what was undone by hand is expanded again, since the new version reads it."""
+    """Run after Alembic: expand changes again that were undone by hand, since the new version reads them."""
 
     def again(session: Session) -> list[str]:
         runner, revisions = SqliteRunner(session, say), context.revisions()

@@ -1,4 +1,4 @@
-"""Columns on SQLite: copies of others, NOT NULL and defaults, those that come and go."""
+"""Columns on SQLite: copies of others, NOT NULL and defaults, added and dropped ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def _copy(  # noqa: PLR0913 - by keyword
     required: Sequence[str] = (),
     pointed: bool = False,
 ) -> Plan:
-    """`new` has the columns' texts by name. `pointed`: constraints and indexes follow, from the one column to the other."""
+    """Plan copies of columns. `new` has the columns' texts by name; `pointed`: constraints and indexes follow the one
+    column.
+    """
     table = quote(shape.name)
     for column in old:
         if any(
@@ -51,7 +53,7 @@ def _copy(  # noqa: PLR0913 - by keyword
 
 
 def _successor(text: ColumnText, to: str, type_: str, default: str) -> str:
-    """The text of a column that takes another's place."""
+    """Return the text of a column that replaces another."""
     kept = text.without("not null", "null", "primary key", "generated", "default").renamed({text.name: to})
     given = default_clause(default) if default else text.clause("default") if type_ == text.type else ""
     made = type(text)(to, type_, kept.clauses)

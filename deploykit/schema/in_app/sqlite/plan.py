@@ -1,7 +1,7 @@
-"""What each declared change comes to on SQLite: plain DDL, with the rows copied at once.
+"""The plan of a declared change on SQLite: plain DDL, with the rows copied at once.
 
-After `expand` the new version works, and the old columns are still there as they were then; `contract` drops them. The two shapes are not
-kept in step: on a developer's machine one version runs at a time. A way back fills the old shape from the new one.
+After `expand` the new version works, and the old columns keep their values; `contract` drops them. The two shapes are
+not kept in sync: on a developer's machine one version runs at a time. A way back fills the old shape from the new one.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ Action = list[Any]
 
 
 class TableReader(Protocol):
-    """What a plan asks of the database."""
+    """The tables of a database, as planners read them."""
 
     def shape(self, table: str) -> Shape:
-        """Raises Refused when there is no such table."""
+        """Return the table's shape. Raises Refused when there is no such table."""
         ...
 
     def incoming(self, table: str) -> Sequence[tuple[str, str, str]]:
-        """(table, column, referred column) of each foreign key of one column that refers to the table."""
+        """Return (table, column, referenced column) of each single-column foreign key that references the table."""
         ...
 
 
 @dataclass
 class Plan:
-    """`undo` runs before the inverse of `expand`, `reopen` after the inverse of `contract`: statements that fill the old shape."""
+    """The actions of a change.
+
+    `undo` runs before the inverse of `expand`, `reopen` after the inverse of `contract`: statements that fill the old
+    shape.
+    """
 
     expand: list[Action] = field(default_factory=list)
     contract: list[Action] = field(default_factory=list)
@@ -57,7 +61,7 @@ def plans(*kinds: str) -> Callable[[Callable[[Change, TableReader], Plan]], Call
 
 
 def relaxing(shape: Shape, column: str) -> list[Action]:
-    """So that a version that does not know the column can insert."""
+    """Return the edits that let a version insert that does not know the column."""
     text = shape.column(column)
     if not text.has("not null") or text.has("default") or text.has("primary key"):
         return []

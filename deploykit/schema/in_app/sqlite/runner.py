@@ -1,4 +1,4 @@
-"""Performs plans on SQLite, each program in one transaction with its record: a kill leaves all of it or nothing."""
+"""Runs plans on SQLite, each program in one transaction with its ledger entry: a kill leaves all of it or nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ _MADE = (
 
 @dataclass(frozen=True)
 class KnownChange:
-    """`inverse` has the ways back of what was done: `expand`, and after it `contract`. `phase`: filled, contracted, undone."""
+    """A change as stored.
+
+    `inverse` has the ways back of what was done: `expand`, and after it `contract`. `phase` is filled, contracted or
+    undone.
+    """
 
     change: Change
     plan: Plan
@@ -41,7 +45,7 @@ class KnownChange:
 
 
 class SqliteRunner:
-    """`session` is in autocommit."""
+    """Runs the programs of changes on one database; `session` is in autocommit."""
 
     def __init__(self, session: Session, tell: Callable[[str], None]) -> None:
         self.session, self.tell = session, tell
@@ -180,7 +184,7 @@ class SqliteRunner:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """The procedure of https://sqlite.org/lang_altertable.html, section 7: references off, and checked before the end."""
+        """Follow https://sqlite.org/lang_altertable.html, section 7: foreign keys are off, and checked before the end."""
         checked = self.session.value("PRAGMA foreign_keys")
         self.session.run("PRAGMA foreign_keys = OFF")
         legacy = self.session.value("PRAGMA legacy_alter_table")
@@ -199,7 +203,7 @@ class SqliteRunner:
                 self.session.run("PRAGMA foreign_keys = ON")
 
     def _perform(self, actions: Sequence[Action]) -> list[Action]:
-        """Do them in their order; their inverses in the order in which they are to be done."""
+        """Run the actions in order. Returns their inverses, in the order in which to run those."""
         inverses: list[Action] = []
         for action in actions:
             inverses[:0] = self._one(action)
@@ -259,7 +263,7 @@ class SqliteRunner:
         return [["table", shape.name, inverses]]
 
     def _number(self, table: str) -> int:
-        """The last one that AUTOINCREMENT gave in the table, 0 where it gave none."""
+        """Return the last number that AUTOINCREMENT gave in the table, 0 if it gave none."""
         if not self.session.value("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"):
             return 0
         return int(self.session.value(f"SELECT seq FROM sqlite_sequence WHERE name = {text_literal(table)}") or 0)
@@ -278,7 +282,7 @@ class SqliteRunner:
 
 
 def described(actions: Sequence[Action]) -> list[str]:
-    """A line for each, for people."""
+    """Describe each action on a line, for people."""
     lines: list[str] = []
     for what, *told in actions:
         if what == "table":

@@ -1,7 +1,7 @@
-"""A SQLite table as the text that made it, and edits of that text.
+"""A SQLite table as the text of its CREATE TABLE, and edits of that text.
 
-SQLite keeps `CREATE TABLE` word by word and can alter little of it. Editing the text leaves everything else as it was written: collations,
-checks, conflict clauses. Each edit gives its inverse, so the way back brings back what was there.
+SQLite keeps `CREATE TABLE` word by word and can alter little of it. An edit of the text preserves everything else as
+written: collations, checks, conflict clauses. Each edit returns its inverse, so the way back restores the original.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["ColumnText", "Edit", "Shape", "column_name"]
 
 Edit = list[Any]
-"""A name of an edit and what it is told, as plain JSON values."""
+"""The name of an edit and its arguments, as plain JSON values."""
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)|(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
@@ -34,7 +34,7 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 def _plain(kind: str, text: str) -> str:
-    """A name as it is, whatever quotes stand around it."""
+    """Return a name without its quotes."""
     if kind == "quoted":
         return text[1:-1].replace(text[-1] * 2, text[-1])
     return text
@@ -42,7 +42,9 @@ def _plain(kind: str, text: str) -> str:
 
 @dataclass
 class Shape:
-    """`items` are the columns and constraints between the parentheses; `tail` is what follows them (STRICT, WITHOUT ROWID)."""
+    """A table. `items` are the columns and constraints between the parentheses; `tail` follows them (STRICT, WITHOUT
+    ROWID).
+    """
 
     name: str
     items: list[str]
@@ -50,7 +52,7 @@ class Shape:
     indexes: list[str] = field(default_factory=list)
     triggers: list[str] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
-    """Of columns that are new in this shape: SQL over the row as it was."""
+    """Values of columns that are new in this shape: SQL over the row as it was."""
 
     @classmethod
     def parse(cls, name: str, sql: str, indexes: Sequence[str] = (), triggers: Sequence[str] = ()) -> Shape:
@@ -86,14 +88,14 @@ class Shape:
         return [name for item in self.items if (name := column_name(item))]
 
     def item(self, column: str) -> str:
-        """The text of a column. Raises Refused when there is none."""
+        """Return the text of a column. Raises Refused when there is none."""
         for item in self.items:
             if column_name(item).lower() == column.lower():
                 return item
         raise Refused(f"{self.name} has no column {column}", f"it has: {', '.join(self.columns())}")
 
     def stored(self) -> list[str]:
-        """Columns that hold a value, which is what is copied; computed ones compute themselves."""
+        """Return the columns that store a value, and so are copied; generated ones are computed."""
         return [name for name in self.columns() if not self.column(name).has("generated")]
 
     def column(self, name: str) -> ColumnText:
@@ -124,7 +126,7 @@ class Shape:
         return inverse
 
     def _add(self, text: str, value: str = "") -> Edit:
-        """A column after the last one, with what rows have in it that are there; or a constraint at the end."""
+        """Add a column after the last one, with its value in existing rows; or a constraint at the end."""
         name = column_name(text)
         if name and value:
             self.values[name] = value
@@ -156,7 +158,7 @@ class Shape:
         return ["insert", placed, indexes]
 
     def _drop(self, column: str) -> Edit:
-        """The column, and the constraints and indexes that name it."""
+        """Drop the column, and the constraints and indexes that name it."""
         gone = [self.item(column), *(item for item in self.items if not column_name(item) and names(item, column))]
         return self._take(gone, [sql for sql in self.indexes if names(sql, column)])
 
@@ -166,7 +168,7 @@ class Shape:
         return ["set", column_name(text), before]
 
     def _point(self, renamed: Mapping[str, str]) -> Edit:
-        """Constraints, indexes and what other columns are computed of name other columns from now on."""
+        """Let constraints, indexes and generated columns name other columns from now on."""
         self.items = [_pointed(item, renamed) for item in self.items]
         self.indexes = [rename(sql, renamed) for sql in self.indexes]
         return ["point", {new: old for old, new in renamed.items()}]
@@ -189,7 +191,7 @@ def _significant(text: str) -> list[tuple[str, str]]:
 
 
 def column_name(item: str) -> str:
-    """The column that the item defines; empty for a constraint."""
+    """Return the column that the item defines; empty for a constraint."""
     kind, text = _significant(item)[0]
     return "" if kind == "word" and text.lower() in _CONSTRAINTS else _plain(kind, text)
 
@@ -203,7 +205,7 @@ def index_name(sql: str) -> str:
 
 
 def names(text: str, column: str) -> bool:
-    """Whether a constraint or an index names the column; the index's own name and its table's are no columns."""
+    """Whether a constraint or an index names the column; the names of the index and its table don't count."""
     text = text[text.index("(") :] if "(" in text else text
     return any(
         kind in {"word", "quoted"} and _plain(kind, word).lower() == column.lower() for kind, word in _tokens(text)
@@ -222,7 +224,7 @@ def rename(text: str, renamed: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class ColumnText:
-    """A column's text in its parts; a clause is (what it is, its text): `("not null", "NOT NULL")`."""
+    """A column's text in parts. A clause is (kind, text): `("not null", "NOT NULL")`."""
 
     name: str
     type: str
@@ -282,7 +284,7 @@ _CLAUSES = {
 
 
 def _clause(tokens: Sequence[tuple[str, str]], place: int) -> str:
-    """What clause of a column begins at this word; empty when it goes on with one."""
+    """Return which clause of a column begins at this word; empty when a clause continues."""
     word, before = tokens[place][1].lower(), tokens[place - 1][1].lower()
     after = tokens[place + 1][1].lower() if place + 1 < len(tokens) else ""
     if word == "not":

@@ -30,7 +30,7 @@ _TYPES = (
 
 
 def sqlite_type(text: str) -> str:
-    """The type that SQLAlchemy would make there; what SQLite does not have, an enumeration say, is text."""
+    """Return the type that SQLAlchemy would use there; a type that SQLite lacks, such as an enumeration, is text."""
     plain = " ".join(text.lower().split())
     for pattern, made in _TYPES:
         if found := re.fullmatch(pattern, plain):
@@ -39,7 +39,7 @@ def sqlite_type(text: str) -> str:
 
 
 def sqlite_sql(expression: str) -> str:
-    """PostgreSQL's `x::type` and `now()` in SQLite's words, where that is simple."""
+    """Translate PostgreSQL's `x::type` and `now()` into SQLite's SQL, where that is simple."""
     text = re.sub(r"\bnow\(\)", "CURRENT_TIMESTAMP", expression, flags=re.IGNORECASE)
     return re.sub(
         r"(\"[^\"]+\"|'(?:[^']|'')*'|[\w.]+)::([a-z_]+(?: precision| varying)?(?:\([\d, ]+\))?)",
@@ -49,7 +49,7 @@ def sqlite_sql(expression: str) -> str:
 
 
 def text_literal(value: str) -> str:
-    """SQLite has no E'…'."""
+    """Return the text as a literal; SQLite has no E'…'."""
     return "'" + value.replace("'", "''") + "'"
 
 

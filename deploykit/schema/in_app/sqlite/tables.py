@@ -1,4 +1,4 @@
-"""Tables and keys on SQLite, and what it does not have."""
+"""Tables and keys on SQLite, and operations that it lacks."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _move_column(change: Change, reader: TableReader) -> Plan:
 
 
 def _primary_key(shape: Shape) -> str:
-    """Raises Refused unless it is one column."""
+    """Return the primary key. Raises Refused unless it is one column."""
     for name in shape.columns():
         if shape.column(name).has("primary key"):
             return name
@@ -136,7 +136,7 @@ def _primary_key(shape: Shape) -> str:
 
 @plans("change_key")
 def _change_key(change: Change, reader: TableReader) -> Plan:
-    """The new key is the key at once, in the table and in those that refer to it; SQLite's rows can't have two."""
+    """Make the new key the key at once, here and in referring tables: a SQLite table can't have two."""
     shape, option = reader.shape(change.table), change.options
     column, to = option["column"], option["to"]
     if _primary_key(shape) != column:

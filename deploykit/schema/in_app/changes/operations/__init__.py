@@ -1,4 +1,4 @@
-"""One module for each kind of thing that changes: `expand_*` declares a change, its planner says what it comes to."""
+"""One module for each kind of object: `expand_*` declares a change, its planner returns the steps."""
 
 from importlib import import_module
 
@@ -7,6 +7,6 @@ _MODULES = ("copies", "nullability", "columns", "constraints", "column_moves", "
 
 
 def load() -> None:
-    """Have every module register its operations."""
+    """Import every module, which registers its operations."""
     for name in _MODULES:
         import_module(f".{name}", __name__)

@@ -1,4 +1,4 @@
-"""Changes that move columns between tables: to a new table of their own, or to one that is there."""
+"""Changes that move columns between tables: to a new table, or to an existing one."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def expand_split_table(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Move columns to a new table `to`, one row for each row of the old table, whose key it refers to by `key`.
+    """Move columns to a new table `to`, with one row for each row of the old table, which it references by `key`.
 
-    `fill` has SQL for old columns that may not be NULL and have no default: new writers leave them out.
+    `fill` has SQL for old columns that are NOT NULL without a default: new writers omit them.
     """
     return make(
         "split_table",
@@ -138,7 +138,7 @@ def _definition(relation: Relation, name: str) -> str:
 
 
 def _grants_and_comments(relation: Relation, table: Table, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """Privileges and comments of the relation's columns, for those of the table that are the same."""
+    """Copy privileges and comments of the relation's columns to their counterparts in the table."""
     return tuple(
         text
         for old, new in columns.items()
@@ -165,7 +165,7 @@ def _table_sync(  # noqa: PLR0913 - by keyword
 
 
 def _loosen(change: Change, relation: Relation) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """New writers leave the old columns out: those that want a value get a default, and lose it on the way back."""
+    """Give old columns that need a value a default, since new writers omit them; the way back removes it."""
     fill, table = change.options.get("fill", {}), relation.table
     before, after = [], []
     for name in change.options["columns"] if "columns" in change.options else [change.options["column"]]:
@@ -202,7 +202,7 @@ def _compare(table_sync: TableSync) -> Comparison:
 
 
 def _reopen(change: Change, relation: Relation, table_sync: TableSync, more: Sequence[str]) -> tuple[Step, ...]:
-    """The old columns again, with the sync, then their values from the other table."""
+    """Restore the old columns, with the sync, then their values from the other table."""
     table = relation.table
     fill = change.options.get("fill", {})
     add: list[str] = []
@@ -266,7 +266,7 @@ def expand_move_column(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Move a column to another table. `on` says which rows belong together: `{"id": "user_id"}`, unique on both sides."""
+    """Move a column to another table. `on` maps the joining columns: `{"id": "user_id"}`, unique on both sides."""
     return make(
         "move_column",
         table,

@@ -1,4 +1,4 @@
-"""Columns that come and go."""
+"""Changes that add and drop columns."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def expand_add_column(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Add a column. `default` and `fill` are SQL: what rows get that say nothing, and what rows get that are there.
+    """Add a column. `default` and `fill` are SQL: for rows that omit it, and for existing rows.
 
-    A constant default costs nothing; a volatile one (random(), clock_timestamp()) is set after the column is there, and old rows
-    are filled in batches. `generated` is computed of other columns: by a trigger, since PostgreSQL would rewrite the table; with
-    `virtual` when it is read (PostgreSQL 18). `identity` counts: old rows are numbered in batches.
+    A constant default costs nothing. A volatile one (random(), clock_timestamp()) is set after the column exists, and
+    old rows are filled in batches. `generated` computes the column from others, by a trigger, since PostgreSQL would
+    rewrite the table. With `virtual` it is computed when read (PostgreSQL 18). `identity` numbers old rows in batches.
     """
     options = {
         "type": type_name(type_),
@@ -56,7 +56,7 @@ _STABLE = {"now()", "current_timestamp", "current_date", "localtimestamp"}
 
 
 def is_cheap(default: str) -> bool:
-    """Whether PostgreSQL adds a column with that default without touching a row: a constant, or the transaction's time."""
+    """Whether PostgreSQL adds a column with that default without writing a row: a constant, or the transaction's time."""
     return bool(_CONSTANT.fullmatch(default.strip())) or default.strip().lower() in _STABLE
 
 
@@ -64,7 +64,7 @@ _NEVER = {"create_index", "rebuild_index", "drop_not_null", "add_enum_value", "a
 
 
 def needs_contract(change: Change) -> bool:
-    """Whether an old shape is left to be ended, as far as the declaration tells; ending one that is not does nothing."""
+    """Whether the declaration leaves an old shape to contract. A needless contract does nothing."""
     option = change.options
     if change.kind == "add_column":
         plain = option.get("identity") or option.get("generated") or not option.get("required")
@@ -234,7 +234,8 @@ def expand_drop_column(
 ) -> Change:
     """Drop a column when no version reads it any more.
 
-    `fill` is what an old version finds in rows that a new one wrote; wanted where the column may not be NULL and has no default.
+    `fill` is the value that an old version finds in rows of a new one. It is required for a NOT NULL column without a
+    default.
     """
     return make("drop_column", table, schema, change, column, column=column, fill=fill)
 

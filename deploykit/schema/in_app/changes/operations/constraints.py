@@ -1,7 +1,7 @@
 """Changes of constraints: CHECK, foreign key, UNIQUE, primary key, exclusion.
 
-A constraint binds old writers too, so it is made at contract, unless `phase="expand"` says that the old version keeps it already.
-Until then the rows that would break it are counted and shown.
+A constraint binds old writers too, so it is made at contract. `phase="expand"` says that the old version already
+satisfies it. Until then violating rows are counted and shown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..schema_reader import SchemaReader
 
 _MOST_ROWS = 10_000
-"""PostgreSQL builds an exclusion constraint under a lock that keeps everybody out: so many rows take some 50 ms."""
+"""The most rows for an exclusion constraint. PostgreSQL builds it under a full lock, some 50 ms for so many."""
 
 
 def _phase(phase: str) -> str:
@@ -34,7 +34,7 @@ def _phase(phase: str) -> str:
 
 
 def _placed(change: Change, table: Table, steps: Sequence[Step], compare: Sequence[Comparison], drop: Block) -> Steps:
-    """The steps in the phase that the change asks for."""
+    """Return the steps in the phase that the change asks for."""
     if change.options["phase"] == "expand":
         return Steps(fill=(*steps, *compare), undo=(drop,), tables=(table,))
     return Steps(fill=tuple(compare), contract=tuple(steps), reopen=(drop,), tables=(table,))
@@ -48,7 +48,7 @@ def _drop(table: Table, name: str) -> Block:
 def expand_add_check(
     table: str, name: str, condition: str, *, phase: str = "contract", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Add a CHECK: not valid at first, then validated beside writers."""
+    """Add a CHECK: not valid at first, then validated while writers go on."""
     return make("add_check", table, schema, change, name, name=name, condition=condition, phase=_phase(phase))
 
 
@@ -81,7 +81,7 @@ def expand_add_foreign_key(  # noqa: PLR0913 - by keyword
     refers_schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Add a foreign key, not valid at first; with `index`, also the index on its columns where there is none."""
+    """Add a foreign key, not valid at first; with `index`, also the index on its columns if it is missing."""
     options = {
         "columns": list(columns),
         "refers": refers,
@@ -139,7 +139,7 @@ def expand_add_unique(
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Add a UNIQUE constraint: its index is built beside writers, the constraint takes it."""
+    """Add a UNIQUE constraint: its index is built concurrently, then the constraint takes it over."""
     return make("add_unique", table, schema, change, name, name=name, columns=list(columns), phase=_phase(phase))
 
 
@@ -167,7 +167,7 @@ def _add_unique(change: Change, reader: SchemaReader) -> Steps:
 
 
 def _twice(relation: Relation, columns: Sequence[str], name: str) -> Comparison:
-    """Rows whose values another row has as well. Rows are told apart by ctid, with the partition they are in."""
+    """Compare for duplicates: rows whose values another row has as well. The ctid and the partition identify a row."""
     same = " AND ".join(f"o.{quote(column)} = source.{quote(column)}" for column in columns)
     shown = ", ".join(f"source.{quote(column)}::text" for column in columns)
     other = f"SELECT FROM {table_name(relation.table)} o WHERE {same} AND (o.ctid, o.tableoid) IS DISTINCT FROM (source.ctid, source.tableoid)"
@@ -184,7 +184,7 @@ def _twice(relation: Relation, columns: Sequence[str], name: str) -> Comparison:
 def expand_add_primary_key(
     table: str, name: str, columns: Sequence[str], *, schema: str | None = None, change: str = ""
 ) -> Change:
-    """Give a table without one a primary key: unique index beside writers, NOT NULL by a valid CHECK, then the constraint."""
+    """Add a primary key: a unique index, built concurrently, NOT NULL by a valid CHECK, then the constraint."""
     return make("add_primary_key", table, schema, change, name, name=name, columns=list(columns), phase="contract")
 
 
@@ -222,9 +222,10 @@ def _add_primary_key(change: Change, reader: SchemaReader) -> Steps:
 def expand_add_exclusion(
     table: str, name: str, definition: str, *, phase: str = "contract", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Add an exclusion constraint: `definition` is what follows EXCLUDE, such as `USING gist (room WITH =, during WITH &&)`.
+    """Add an exclusion constraint: `definition` is what follows EXCLUDE, such as `USING gist (room WITH =, during WITH
+    &&)`.
 
-    PostgreSQL can't build one beside writers: refused for a table of more than 10,000 rows.
+    PostgreSQL can't build one concurrently, so it is refused for a table of more than 10,000 rows.
     """
     return make("add_exclusion", table, schema, change, name, name=name, definition=definition, phase=_phase(phase))
 
@@ -255,7 +256,9 @@ def _fresh(relation: Relation, name: str) -> None:
 def expand_drop_constraint(
     table: str, name: str, *, phase: str = "contract", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Drop a constraint. At contract, since an old version may count on it; `phase="expand"` where the new version must break it."""
+    """Drop a constraint at contract, since an old version may rely on it; `phase="expand"` if the new version must
+    violate it.
+    """
     return make("drop_constraint", table, schema, change, name, name=name, phase=_phase(phase))
 
 

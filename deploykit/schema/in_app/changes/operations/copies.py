@@ -1,4 +1,4 @@
-"""Columns that others are made of: renamed, of another type, split, merged."""
+"""Columns made from others: renamed, of another type, split, merged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def expand_rename_column(
     table: str, column: str, to: str, *, schema: str | None = None, change: str = "", default: str = ""
 ) -> Change:
-    """Give a column another name: `to` is added beside it and kept in step, contract drops `column`."""
+    """Rename a column: `to` is added and kept in sync, contract drops `column`."""
     return make("rename_column", table, schema, change, column, to, column=column, to=to, default=default)
 
 
@@ -51,9 +51,9 @@ def expand_change_type(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Give a column another type: a new column `to` (`<column>_2`) of that type; the model keeps its attribute's name.
+    """Change a column's type: a new column `to` (`<column>_2`) of that type; the model keeps its attribute's name.
 
-    `up` makes the new value of the old column, `down` the old one of the new column: SQL over the column's name; casts by default.
+    `up` computes the new value from the old column, `down` the reverse: SQL over the column's name, casts by default.
     """
     options = {
         "type": type_name(type_),
@@ -140,7 +140,7 @@ def expand_merge_columns(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Merge columns into one: `up` makes its value, `down` has an expression for each old column."""
+    """Merge columns into one: `up` computes its value, `down` has an expression for each old column."""
     options = {
         "columns": list(columns),
         "into": into,

@@ -1,4 +1,4 @@
-"""Changes of indexes: create, drop, rebuild. All beside writers; what a killed build leaves is found and dropped."""
+"""Changes of indexes: create, drop and rebuild, all concurrently. The remains of a killed build are dropped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def expand_create_index(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Build an index concurrently. `on` are columns, or expressions in parentheses, with what follows them (`name DESC`)."""
+    """Build an index concurrently. `on` are columns, or expressions in parentheses, with their options (`name DESC`)."""
     options = {"on": list(on), "unique": unique, "using": using, "where": where, "include": list(include)}
     return make("create_index", table, schema, change, name, name=name, **options)
 
@@ -87,7 +87,7 @@ def _drop(change: Change, reader: SchemaReader) -> Steps:
 
 @declares
 def expand_rebuild_index(table: str, name: str, *, schema: str | None = None, change: str = "") -> Change:
-    """Build an index anew beside writers, for one that is bloated or damaged (REINDEX CONCURRENTLY)."""
+    """Rebuild a bloated or damaged index concurrently (REINDEX CONCURRENTLY)."""
     return make("rebuild_index", table, schema, change, name, name=name)
 
 

@@ -1,4 +1,4 @@
-"""A key of another type, int to bigint above all: with its sequence, and with the columns of other tables that refer to it."""
+"""Keys of another type, int to bigint above all: with the sequence, and the columns of other tables that reference it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def expand_change_key(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Give a primary key another type: `to` (`<column>_2`) beside it, and a new column for each that refers to it.
+    """Change the type of a primary key: a new column `to` (`<column>_2`), and one for each column that references it.
 
-    `references` names those: `{"orders.user_id": "user_id_2"}`; `<column>_2` by default. New rows keep both within the old type
-    until contract.
+    `references` names those: `{"orders.user_id": "user_id_2"}`; `<column>_2` by default. Until contract new rows keep
+    both within the old type.
     """
     options = {"type": type_name(type_), "to": to or f"{column}_2", "references": dict(references or {})}
     return make("change_key", table, schema, change, column, column=column, **options)
@@ -123,7 +123,7 @@ def _reference(
 
 
 def _in_key(relation: Relation, old: str, new: str, steps: Steps) -> Steps:
-    """For a column that is part of its own table's primary key, as those of a table between two others are: the key goes along."""
+    """Carry over a primary key that contains the column, as in a table between two others."""
     table = relation.table
     if relation.partitioned:
         raise Refused(
@@ -159,7 +159,7 @@ def _in_key(relation: Relation, old: str, new: str, steps: Steps) -> Steps:
 
 
 def _key_again(table: Table, name: str, index: str) -> str:
-    """After contract and reopen the key is the new column's and goes with it, and the index that was made for it becomes it."""
+    """After contract and reopen the key is the new column's and goes with it; its index becomes the key again."""
     return (
         f"DO {DOLLAR} BEGIN IF to_regclass({literal(f'{quote(table.schema)}.{quote(index)}')}) IS NOT NULL THEN "
         f"{alter(table, f'ADD CONSTRAINT {quote(name)} PRIMARY KEY USING INDEX {quote(index)}')}; END IF; END {DOLLAR}"
@@ -180,7 +180,7 @@ def _before_compare(steps: Steps) -> tuple[Step, ...]:
 
 
 def _hand_over(table: Table, old: Column, new: str, type_: str) -> tuple[str, ...]:
-    """New rows are numbered by the new column from where the old one stood."""
+    """Let the new column number new rows from where the old one stopped."""
     name = literal(table_name(table))
     if old.identity:
         kind = "ALWAYS" if old.identity == "a" else "BY DEFAULT"
@@ -217,14 +217,14 @@ def _hand_back(table: Table, old: Column, new: str) -> tuple[str, ...]:
 
 
 def _again_name(table: Table, column: Column) -> str:
-    """The unique index of the old column, made again."""
+    """Restore the unique index of the old column."""
     return name_for(table.name, column.name, "again")
 
 
 def _reopen(
     relation: Relation, column: Column, to: str, main: Steps, others: list[tuple[Steps, Constraint]]
 ) -> tuple[Step, ...]:
-    """The old column is filled and unique again; the key stays the new one, which the old shape does not notice."""
+    """Fill the old column and make it unique again. The key stays the new one, which the old shape does not notice."""
     table = relation.table
     unique = _again_name(table, column)
     first = main.reopen[0]

@@ -1,4 +1,4 @@
-"""What a column has when nobody says: NOT NULL set and dropped, and the default."""
+"""What a column holds when a row omits it: NOT NULL set and dropped, and the default."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def expand_set_not_null(
     table: str, column: str, *, fill: str = "", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Forbid NULL. `fill` is what rows without a value get, also those that old writers still make."""
+    """Forbid NULL. `fill` is the value for rows without one, also for those that old writers still insert."""
     return make("set_not_null", table, schema, change, column, column=column, fill=fill)
 
 
@@ -79,7 +79,7 @@ def _no_check(table: Table, column: str) -> str:
 def expand_drop_not_null(
     table: str, column: str, *, fill: str = "", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Allow NULL. `fill` is what the way back puts where new writers left it NULL."""
+    """Allow NULL. `fill` is the value that the way back writes where new writers left NULL."""
     return make("drop_not_null", table, schema, change, column, column=column, fill=fill)
 
 
@@ -121,7 +121,7 @@ def _drop_not_null(change: Change, reader: SchemaReader) -> Steps:
 def expand_change_default(
     table: str, column: str, default: str | None, *, schema: str | None = None, change: str = ""
 ) -> Change:
-    """Change what rows get that say nothing: SQL, or None for no default. Rows that are there stay as they are."""
+    """Change the default of a column: SQL, or None for no default. Existing rows stay as they are."""
     return make("change_default", table, schema, change, column, column=column, default=default)
 
 

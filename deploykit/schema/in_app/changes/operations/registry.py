@@ -1,4 +1,4 @@
-"""The registry of operations: by what name `op` has each, and who plans it."""
+"""The registry of operations: the declaration and the planner of each kind."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def declares(function: Callable[..., Change]) -> Callable[..., Change]:
 
 
 def make(kind: str, table: str, schema: str | None, change: str, *parts: str, **options: Any) -> Change:
-    """The change; its key is the given one, else made of table, parts and kind."""
+    """Return the change; its key is the given one, else made of table, parts and kind. Raises Refused for a bad key."""
     key = change or name_for(table, *parts, kind)
     if not key.replace("_", "").isalnum() or not key.isascii():
         raise Refused(f"the name of a change has letters, digits and _ only: {key!r}", "give one: change='…'")
@@ -47,7 +47,7 @@ def make(kind: str, table: str, schema: str | None, change: str, *parts: str, **
 
 
 def type_name(type_: Any) -> str:
-    """The type as PostgreSQL writes it; a text stays what it is."""
+    """Return the type as PostgreSQL writes it; a text stays unchanged."""
     if isinstance(type_, str):
         return type_
     from sqlalchemy.dialects import postgresql

@@ -1,4 +1,4 @@
-"""Changes of tables: rename, drop, partitions, and SQL of one's own with a declared phase."""
+"""Changes of tables: rename, drop, partitions, and custom SQL with a declared phase."""
 
 from __future__ import annotations
 
@@ -93,9 +93,10 @@ def _drop(change: Change, reader: SchemaReader) -> Steps:
 def expand_attach_partition(
     table: str, partition: str, bound: str, *, schema: str | None = None, change: str = ""
 ) -> Change:
-    """Attach a table as a partition: `bound` is what follows its name, such as `FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')`.
+    """Attach a table as a partition: `bound` follows its name, such as `FOR VALUES FROM ('2026-01-01') TO
+    ('2027-01-01')`.
 
-    A CHECK that says the same is validated first, so that attaching looks at no row.
+    A CHECK with the same condition is validated first, so that ATTACH reads no row.
     """
     return make("attach_partition", table, schema, change, partition, partition=partition, bound=bound)
 
@@ -132,7 +133,7 @@ def _attach(change: Change, reader: SchemaReader) -> Steps:
 
 
 def _condition(reader: SchemaReader, parent: Table, bound: str) -> str:
-    """The bound of a range of one column as a CHECK, which spares ATTACH its look at the rows; empty: it has to look."""
+    """Return the bound of a range of one column as a CHECK, which spares ATTACH a scan; empty if there is none."""
     rows = reader.ask.rows(
         "SELECT p.partstrat::text, p.partnatts, a.attname FROM pg_partitioned_table p LEFT JOIN pg_attribute a "
         f"ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] WHERE p.partrelid = {literal(table_name(parent))}::regclass"
@@ -160,7 +161,7 @@ def _detach_block(parent: Table, part: Table) -> Block:
 
 
 def _drop_bound_checks(part: Relation, *others: str) -> Block:
-    """DETACH CONCURRENTLY leaves a CHECK that says what the bound said; its name is PostgreSQL's choice."""
+    """Drop the CHECK that DETACH CONCURRENTLY leaves for the bound; PostgreSQL chooses its name."""
     known = (
         ", ".join(literal(item.name) for item in part.constraints if item.kind == "c" and item.name not in others)
         or "NULL"
@@ -174,7 +175,7 @@ def _drop_bound_checks(part: Relation, *others: str) -> Block:
 
 @declares
 def expand_detach_partition(table: str, partition: str, *, schema: str | None = None, change: str = "") -> Change:
-    """Detach a partition concurrently when no version reads its rows by the parent's name; it stays as a table."""
+    """Detach a partition concurrently when no version reads its rows through the parent; it stays as a table."""
     return make("detach_partition", table, schema, change, partition, partition=partition)
 
 
@@ -209,7 +210,7 @@ def expand_execute(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """SQL of one's own, each statement with its phase and the way back. `table` is the one it is about.
+    """Run custom SQL, each statement with its phase and its way back. `table` is the one that it concerns.
 
     The statements of a phase are one transaction, with the same limits on locks as the kit's own.
     """

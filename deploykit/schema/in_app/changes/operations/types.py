@@ -27,7 +27,7 @@ def expand_add_enum_value(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Add a value to a column's enumeration. PostgreSQL can't take one away again: the way back leaves it there, unused."""
+    """Add a value to a column's enumeration. PostgreSQL can't remove one, so the way back leaves it unused."""
     return make(
         "add_enum_value", table, schema, change, column, value, column=column, value=value, before=before, after=after
     )
@@ -75,10 +75,10 @@ def expand_change_enum(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Rename or remove values: a column of a new enumeration with `values`, beside the old one.
+    """Rename or remove values: a new column of a new enumeration with `values`.
 
-    `mapping` says what becomes of old values that the new type lacks, `back` what old versions find in the place of new ones
-    (the reverse of `mapping` by default); all others keep their name.
+    `mapping` has the new value of each old one that the new type lacks. `back` is the reverse, for old versions; it is
+    derived from `mapping` by default. All other values keep their name.
     """
     options = {
         "values": list(values),

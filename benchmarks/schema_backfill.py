@@ -20,11 +20,11 @@ import psycopg
 from sqlalchemy import create_engine, pool
 
 from benchmarks.measure import Figure, Section
-from deploykit.schema.inside.changes.operations import load
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
-from deploykit.schema.inside.live.runner import Runner
-from deploykit.schema.inside.live.session import Session
-from deploykit.schema.inside.live.throttle import Pace
+from deploykit.schema.in_app.changes.operations import load
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
+from deploykit.schema.in_app.live.runner import Runner
+from deploykit.schema.in_app.live.session import Session
+from deploykit.schema.in_app.live.throttle import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

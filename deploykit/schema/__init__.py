@@ -1,4 +1,5 @@
-"""Database migrations of the application: what is pending, whether the running version survives it, and applying it.
+"""Database migrations of the application: what is pending, whether the running version survives it, and the upgrade
+itself.
 
-`inside/` runs in the application's own environment, where the kit is not installed; all else runs in the kit's.
+`in_app/` runs in the application's own environment, where the kit is not installed. Everything else runs in the kit's.
 """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
-    "INSIDE",
+    "IN_APP",
     "Upgrade",
     "change_command",
     "inspect_command",
@@ -27,7 +27,7 @@ __all__ = [
     "upgrade_command",
 ]
 
-INSIDE = Path(__file__).parent / "inside"
+IN_APP = Path(__file__).parent / "in_app"
 _MARK = "@deploykit "
 
 
@@ -55,14 +55,14 @@ def inspect_command(
     tree: Path | str,
     *,
     variable: str = "DATABASE_URL",
-    inside: Path | str = INSIDE,
+    folder: Path | str = IN_APP,
 ) -> tuple[str, ...]:
-    """The argv that prints what `parse` reads. `python` is the application's, `migrations` is relative to `tree`, `inside`
-    is where the kit's part of it is found, if that is not this machine's `INSIDE`.
+    """The argv that prints what `parse` reads. `python` is the application's, `migrations` is relative to `tree`, `folder`
+    is where the kit's part of it is found, if that is not this machine's `IN_APP`.
 
     With `variable` in its environment the database is read too; nothing is changed, neither there nor in the tree.
     """
-    return _command("inspect", python, migrations, tree, variable, inside)
+    return _command("inspect", python, migrations, tree, variable, folder)
 
 
 def upgrade_command(  # noqa: PLR0913 - by keyword
@@ -71,7 +71,7 @@ def upgrade_command(  # noqa: PLR0913 - by keyword
     tree: Path | str,
     *,
     variable: str = "DATABASE_URL",
-    inside: Path | str = INSIDE,
+    folder: Path | str = IN_APP,
     wait: float = 60.0,
     lock_timeout: float = 10.0,
     options: Mapping[str, Any] | None = None,
@@ -84,7 +84,7 @@ def upgrade_command(  # noqa: PLR0913 - by keyword
     limits: tuple[str, ...] = ("--wait", f"{wait:g}", "--lock-timeout", f"{lock_timeout:g}")
     if options is not None:
         limits += ("--options", json.dumps(options))
-    return (*_command("upgrade", python, migrations, tree, variable, inside), *limits)
+    return (*_command("upgrade", python, migrations, tree, variable, folder), *limits)
 
 
 def render_command(  # noqa: PLR0913 - by keyword
@@ -95,16 +95,16 @@ def render_command(  # noqa: PLR0913 - by keyword
     variable: str = "DATABASE_URL",
     ask: bool = False,
     metadata: str = "",
-    elsewhere: bool = False,
+    other_database: bool = False,
 ) -> tuple[str, ...]:
     """The argv that prints every revision with its SQL, for `lint.rendered`. `ask`: also ask the database for its version.
 
-    `metadata` is `module:attribute` of the application's tables, which are then rendered, too. `elsewhere`: the application's
+    `metadata` is `module:attribute` of the application's tables, which are then rendered, too. `other_database`: the application's
     database is not PostgreSQL, so it may have types that PostgreSQL does not.
     """
     more = (*(("--ask",) if ask else ()), *(("--metadata", metadata) if metadata else ()))
-    more += ("--elsewhere",) if elsewhere else ()
-    return (*_command("render", python, migrations, tree, variable, INSIDE), *more)
+    more += ("--other-database",) if other_database else ()
+    return (*_command("render", python, migrations, tree, variable, IN_APP), *more)
 
 
 def change_command(  # noqa: PLR0913 - by keyword
@@ -115,13 +115,13 @@ def change_command(  # noqa: PLR0913 - by keyword
     *,
     options: Mapping[str, Any],
     variable: str = "DATABASE_URL",
-    inside: Path | str = INSIDE,
+    folder: Path | str = IN_APP,
 ) -> tuple[str, ...]:
     """The argv that looks after declared changes and prints what `parse_change` reads.
 
-    `action` is status, plan, backfill, verify, contract, undo or control; `options`: see `inside.changing`.
+    `action` is status, plan, backfill, verify, contract, undo or control; `options`: see `in_app.actions`.
     """
-    words = _command("change", python, migrations, tree, variable, inside)
+    words = _command("change", python, migrations, tree, variable, folder)
     return (*words, action, "--options", json.dumps(options))
 
 
@@ -129,7 +129,7 @@ def revise_command(
     python: Path | str, migrations: str, tree: Path | str, *, message: str, mode: str, variable: str = "DATABASE_URL"
 ) -> tuple[str, ...]:
     """The argv that writes revisions into the tree and prints what `parse_change` reads. `mode`: empty, autogenerate, contract."""
-    words = _command("revise", python, migrations, tree, variable, INSIDE)
+    words = _command("revise", python, migrations, tree, variable, IN_APP)
     return (*words, "--message", message, "--mode", mode)
 
 
@@ -137,13 +137,13 @@ def try_command(
     action: str, python: Path | str, migrations: str, tree: Path | str, *, variable: str = "DATABASE_URL"
 ) -> tuple[str, ...]:
     """The argv of `compare` (models with revisions) or `roundtrip` (up, down, up) on a database of no worth; `parse_change` reads it."""
-    return _command(action, python, migrations, tree, variable, INSIDE)
+    return _command(action, python, migrations, tree, variable, IN_APP)
 
 
 def _command(
-    name: str, python: Path | str, migrations: str, tree: Path | str, variable: str, inside: Path | str
+    name: str, python: Path | str, migrations: str, tree: Path | str, variable: str, folder: Path | str
 ) -> tuple[str, ...]:
-    words = (str(python), str(inside), name, "--tree", str(tree), "--migrations", migrations)
+    words = (str(python), str(folder), name, "--tree", str(tree), "--migrations", migrations)
     return (*words, "--variable", variable)
 
 

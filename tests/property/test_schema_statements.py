@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploykit.schema.inside.statements import classify
+from deploykit.schema.in_app.statements import classify
 
 STATEMENTS = [
     "DROP TABLE a",

@@ -9,7 +9,7 @@ from deploykit.credentials import Redactor
 from deploykit.release.version.instances import one_off
 from deploykit.release.version.values import secrets_in
 from deploykit.schema.runner import (
-    INSIDE,
+    IN_APP,
     change_command,
     inspect_command,
     parse,
@@ -47,7 +47,7 @@ class SchemaCommands:
 
     def inspect(self) -> Inspection:
         """The revisions of the version, and where the database is."""
-        argv = inspect_command(*self._location, variable=self._variable, inside=self._folder)
+        argv = inspect_command(*self._location, variable=self._variable, folder=self._folder)
         return parse(self._run(argv, timeout=_INSPECT_SECONDS))
 
     def upgrade(
@@ -57,14 +57,14 @@ class SchemaCommands:
 
         `options`: also fill declared changes; see `schema.runner.upgrade_command`.
         """
-        argv = upgrade_command(*self._location, variable=self._variable, inside=self._folder, options=options)
+        argv = upgrade_command(*self._location, variable=self._variable, folder=self._folder, options=options)
         return parse_upgrade(self._run(argv, timeout=timeout, on_line=on_line))
 
     def change(
         self, action: str, options: Mapping[str, Any], *, timeout: float, on_line: Callable[[str], None]
     ) -> Mapping[str, Any]:
         """An action on declared changes; see `schema.runner.change_command`."""
-        argv = change_command(action, *self._location, options=options, variable=self._variable, inside=self._folder)
+        argv = change_command(action, *self._location, options=options, variable=self._variable, folder=self._folder)
         return parse_change(self._run(argv, timeout=timeout, on_line=on_line))
 
     def redact(self, text: str) -> str:
@@ -87,11 +87,11 @@ class SchemaCommands:
     @property
     def _folder(self) -> str:
         """Where the kit's commands are: a container does not see this machine's disk, so they are copied into it."""
-        return _IN_CONTAINERS if self.version.artifact.image else str(INSIDE)
+        return _IN_CONTAINERS if self.version.artifact.image else str(IN_APP)
 
     def _run(self, argv: Sequence[str], *, timeout: float, on_line: Callable[[str], None] | None = None) -> list[str]:
         redact = self._redactor
-        files = {self._folder: INSIDE} if self.version.artifact.image else {}
+        files = {self._folder: IN_APP} if self.version.artifact.image else {}
 
         def show(line: str) -> None:
             if on_line is not None and line.strip() and not line.startswith(_OWN_LINES):

@@ -1,7 +1,7 @@
-"""Run by the Python that has pglast: PostgreSQL's own grammar, as JSON.
+"""Parse SQL with PostgreSQL's own grammar; run by the Python that has pglast.
 
-Standard input: a JSON list of texts. Standard output: a JSON list with `{"read": tree}` or `{"error": why}` for each, and
-before it the version of the grammar. The trees are passed on as libpg_query wrote them.
+Standard input is a JSON list of texts. Standard output has the version of the grammar, then a JSON list with `{"read":
+tree}` or `{"error": why}` for each text. The trees are libpg_query's, unchanged.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.process.run import CommandNotFound
-from deploykit.schema.lint.acknowledge import Allowance
-from deploykit.schema.lint.linting import Options, lint
+from deploykit.schema.lint.acknowledgements import Allowance
+from deploykit.schema.lint.linter import Options, lint
 
 __all__ = ["main"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deploykit.schema.lint import nodes, rows
-from deploykit.schema.lint.altering import EXCLUSIVE, SHARE_ROW, SHARE_UPDATE, alter_table
-from deploykit.schema.lint.harmless import HARMLESS
+from deploykit.schema.lint.alter_table import EXCLUSIVE, SHARE_ROW, SHARE_UPDATE, alter_table
+from deploykit.schema.lint.safe_statements import SAFE_STATEMENTS
 from deploykit.schema.lint.values import Action, Key, key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from deploykit.schema.lint.reading import Parsed
+    from deploykit.schema.lint.parser import Parsed
 
     Node = Mapping[str, Any]
 
@@ -30,7 +30,7 @@ def _read(name: str, node: Node) -> Iterator[Action]:
     reader = _READERS.get(name)
     if reader is not None:
         yield from reader(node)
-    elif name not in HARMLESS:
+    elif name not in SAFE_STATEMENTS:
         yield Action(kind="opaque", name=f"a {name}")
 
 

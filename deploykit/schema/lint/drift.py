@@ -13,13 +13,13 @@ from deploykit.schema.lint.values import Key, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from deploykit.schema.lint.found import Found
-    from deploykit.schema.lint.reading import Text
+    from deploykit.schema.lint.finding import Finding
+    from deploykit.schema.lint.parser import Text
 
 __all__ = ["drift"]
 
 
-def drift(models: Sequence[Text], made: Catalog, folder: str, *, left_out: frozenset[str]) -> list[Found]:
+def drift(models: Sequence[Text], made: Catalog, folder: str, *, left_out: frozenset[str]) -> list[Finding]:
     """Where the two differ: tables, columns, types, NOT NULL and foreign keys. Both were read by the same grammar.
 
     `left_out` are tables that are not compared, by name: Alembic's own, and those of declared changes, whose SQL a database decides.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from deploykit.schema.lint.actions import actions
 from deploykit.schema.lint.catalog import Catalog
-from deploykit.schema.lint.found import Found
+from deploykit.schema.lint.finding import Finding
+from deploykit.schema.lint.rule_context import RuleContext
 from deploykit.schema.lint.rules import RULES, Rule
-from deploykit.schema.lint.situation import Situation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from deploykit.schema.lint.reading import Parsed, Text
+    from deploykit.schema.lint.parser import Parsed, Text
     from deploykit.schema.lint.rendered import Step
     from deploykit.schema.lint.values import Action, Key
 
@@ -60,9 +60,9 @@ def statements_of(steps: Sequence[Step], texts: Sequence[Text], *, sql_file: boo
 
 def at(
     rule: Rule, message: str, script: Script, *, line: int = 0, statement: int = -1, action: Action | None = None
-) -> Found:
+) -> Finding:
     """A finding of the rule in the script."""
-    return Found(
+    return Finding(
         rule=rule.id,
         message=message,
         revision=script.revision,
@@ -88,50 +88,50 @@ class Engine:
         """Statements that only touch what is new in the change: nobody can be harmed by them."""
         self._orders: dict[tuple[Key, Key], tuple[Script, int]] = {}
 
-    def change(self, scripts: Sequence[Script]) -> list[Found]:
+    def change(self, scripts: Sequence[Script]) -> list[Finding]:
         """Scripts that are applied together: what one of them makes is new to all."""
         self.catalog.begin_change()
-        found: list[Found] = []
+        found: list[Finding] = []
         for script in scripts:
             found += self._script(script)
         return found + self._unindexed(scripts)
 
-    def _script(self, script: Script) -> list[Found]:
-        found: list[Found] = []
-        situation = Situation(
+    def _script(self, script: Script) -> list[Finding]:
+        found: list[Finding] = []
+        context = RuleContext(
             catalog=self.catalog,
             version=self.version,
             phase=script.phase,
             transactional=script.transactional,
             settings=set(self.known),
         )
-        situation.begin_transaction(in_transaction=script.transactional)
+        context.begin_transaction(in_transaction=script.transactional)
         outside = not script.transactional
         for number, statement in enumerate(script.statements):
             if script.transactional and statement.autocommit != outside:
                 outside = statement.autocommit
-                situation.begin_transaction(in_transaction=not outside)
-            situation.existing = dict(statement.existing)
-            situation.sql = statement.parsed.sql
+                context.begin_transaction(in_transaction=not outside)
+            context.existing = dict(statement.existing)
+            context.sql = statement.parsed.sql
             done = actions(statement.parsed)
             for action in done:
                 if script.judged:
-                    found += self._judge(action, situation, script, statement.line, number)
-                situation.after(action)
+                    found += self._judge(action, context, script, statement.line, number)
+                context.after(action)
             if all(self._is_free(action) for action in done):
                 self.free.add((script.revision, number))
-        if script.judged and not script.transactional and situation.in_transaction and script.statements:
+        if script.judged and not script.transactional and context.in_transaction and script.statements:
             rule = RULES["ban-uncommitted-transaction"]
             found.append(at(rule, "BEGIN is not followed by a COMMIT", script, line=script.statements[-1].line))
         return found
 
-    def _judge(self, action: Action, situation: Situation, script: Script, line: int, number: int) -> list[Found]:
+    def _judge(self, action: Action, context: RuleContext, script: Script, line: int, number: int) -> list[Finding]:
         found = [
             at(rule, message, script, line=line, statement=number, action=action)
             for rule in self.rules
-            if (message := rule.check(action, situation))
+            if (message := rule.check(action, context))
         ]
-        found += self._lock_order(action, situation, script, line, number)
+        found += self._lock_order(action, context, script, line, number)
         return found
 
     def _is_free(self, action: Action) -> bool:
@@ -140,13 +140,15 @@ class Engine:
             bool(action.on[1]) and all(self.catalog.is_new(table) for table in tables)
         )
 
-    def _lock_order(self, action: Action, situation: Situation, script: Script, line: int, number: int) -> list[Found]:
+    def _lock_order(
+        self, action: Action, context: RuleContext, script: Script, line: int, number: int
+    ) -> list[Finding]:
         """Locks of this transaction that another one takes the other way round."""
         rule = RULES["lock-order"]
-        if not situation.in_transaction or rule not in self.rules:
+        if not context.in_transaction or rule not in self.rules:
             return []
-        found, before = [], list(situation.held)
-        for table, _ in situation.strong(action):
+        found, before = [], list(context.held)
+        for table, _ in context.strong(action):
             for held in before:
                 if held == table:
                     continue
@@ -158,7 +160,7 @@ class Engine:
             before.append(table)
         return found
 
-    def _unindexed(self, scripts: Sequence[Script]) -> list[Found]:
+    def _unindexed(self, scripts: Sequence[Script]) -> list[Finding]:
         """Foreign keys of this change whose columns no index begins with, now that the change is whole."""
         rule = RULES["missing-foreign-key-index"]
         if rule not in self.rules:

@@ -15,7 +15,7 @@ from deploykit.schema.lint.rules import RULES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from deploykit.schema.lint.found import Found
+    from deploykit.schema.lint.finding import Finding
     from deploykit.schema.lint.rendered import Revision
     from deploykit.schema.lint.values import Action
 
@@ -24,7 +24,7 @@ __all__ = ["downgrades", "edits", "heads", "phases"]
 _GIT_SECONDS = 60.0
 
 
-def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Found]:
+def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Finding]:
     script = Script(revision="", path=folder)
     return [
         at(RULES["multiple-heads"], f"{label or 'the branch without a label'} has {len(found)} heads: {', '.join(found)}", script)
@@ -33,7 +33,7 @@ def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Found]:
     ]  # fmt: skip
 
 
-def phases(revisions: Iterable[Revision]) -> list[Found]:
+def phases(revisions: Iterable[Revision]) -> list[Finding]:
     """Expands in the contract branch, and contracts outside of it: a release would run them, or never would."""
     found = []
     for item in revisions:
@@ -51,7 +51,7 @@ def phases(revisions: Iterable[Revision]) -> list[Found]:
     return found
 
 
-def downgrades(script: Script, names: Iterable[str]) -> list[Found]:
+def downgrades(script: Script, names: Iterable[str]) -> list[Finding]:
     """What the downgrade of a revision loses. `names` are the rules that count."""
     made, gone = _made_and_gone(script)
     found = []
@@ -98,7 +98,7 @@ def _named(action: Action) -> str:
     return ".".join(filter(None, (action.on[1], action.column)))
 
 
-def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Found], str]:
+def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Finding], str]:
     """Revisions that the newest version tag has otherwise, and a note of what was compared.
 
     A version tag says what was released, so what it holds has been applied. Comments may change, and must: they

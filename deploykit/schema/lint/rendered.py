@@ -1,4 +1,4 @@
-"""The revisions as `inside render` tells them, as values; and which of them are looked at."""
+"""The revisions as `in_app render` tells them, as values; and which of them are looked at."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Rendered:
 
 
 def parse_rendering(output: str) -> Rendered:
-    """What `inside render` printed. Raises InconclusiveError when it could not render, with its reason."""
+    """What `in_app render` printed. Raises InconclusiveError when it could not render, with its reason."""
     lines = output.splitlines()
     marked = next((line for line in reversed(lines) if line.startswith(_MARK)), "")
     if not marked:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import InconclusiveError
 from deploykit.process.run import run
-from deploykit.schema.lint.found import Found
+from deploykit.schema.lint.finding import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ _BETTER_KNOWN = frozenset({
 """What only other revisions decide (a proven CHECK, the type before, the phase): squawk sees one revision at a time."""
 
 
-def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled: Sequence[str]) -> list[Found]:
+def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled: Sequence[str]) -> list[Finding]:
     """What squawk finds in the scripts, each as a file. Raises InconclusiveError when it gives no answer."""
     with tempfile.TemporaryDirectory(prefix="deploykit-squawk-") as folder:
         places: dict[str, dict[int, int]] = {}
@@ -86,10 +86,10 @@ def _as_file(script: Script) -> tuple[str, dict[int, int]]:
     return "\n".join(lines) + "\n", numbers
 
 
-def _found(item: Mapping[str, Any], scripts: Sequence[Script], places: Mapping[str, Mapping[int, int]]) -> Found:
+def _found(item: Mapping[str, Any], scripts: Sequence[Script], places: Mapping[str, Mapping[int, int]]) -> Finding:
     script = scripts[int(Path(item["file"]).stem)]
     number = places[Path(item["file"]).name].get(int(item["line"]), -1)
-    return Found(
+    return Finding(
         rule=str(item["rule_name"]),
         message=str(item["message"]),
         revision=script.revision,
@@ -103,8 +103,8 @@ def _found(item: Mapping[str, Any], scripts: Sequence[Script], places: Mapping[s
 
 
 def merged(
-    own: Sequence[Found], theirs: Sequence[Found], free: set[tuple[str, int]]
-) -> tuple[list[Found], dict[str, int]]:
+    own: Sequence[Finding], theirs: Sequence[Finding], free: set[tuple[str, int]]
+) -> tuple[list[Finding], dict[str, int]]:
     """The kit's findings and what squawk adds, with the counts of what both say and of what is free here.
 
     What squawk alone finds has `squawk/` before the rule. On what is new in the same change nothing is held against it.
@@ -112,7 +112,7 @@ def merged(
     from dataclasses import replace
 
     said = {(item.revision, item.statement, item.rule) for item in own}
-    added: list[Found] = []
+    added: list[Finding] = []
     counts = {"both": 0, "free": 0, "added": 0}
     for item in theirs:
         place = (item.revision, item.statement)

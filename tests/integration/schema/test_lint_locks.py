@@ -10,8 +10,8 @@ import pytest
 from deploykit.gates.tools import managed_tool
 from deploykit.schema.lint.actions import actions
 from deploykit.schema.lint.catalog import Catalog
-from deploykit.schema.lint.reading import read_texts
-from deploykit.schema.lint.situation import Situation
+from deploykit.schema.lint.parser import read_texts
+from deploykit.schema.lint.rule_context import RuleContext
 from deploykit.schema.lint.values import STRENGTH
 
 SCHEMA = """
@@ -113,9 +113,9 @@ def test_what_the_schema_says_about_locks_is_what_postgresql_takes(connection, s
     reader = managed_tool("pglast", environment=os.environ) / "bin" / "python"
     make = "CREATE TABLE lines (order_id bigint, CONSTRAINT f FOREIGN KEY (order_id) REFERENCES orders)"
     (made, taken), _ = read_texts([make, sql], reader)
-    situation = Situation(catalog=Catalog(), version=18)
-    situation.after(*actions(made.statements[0]))
-    situation.catalog.begin_change()
+    context = RuleContext(catalog=Catalog(), version=18)
+    context.after(*actions(made.statements[0]))
+    context.catalog.begin_change()
     connection.execute(make)
     connection.commit()
     try:
@@ -127,5 +127,5 @@ def test_what_the_schema_says_about_locks_is_what_postgresql_takes(connection, s
     finally:
         connection.execute("DROP TABLE IF EXISTS lines")
         connection.commit()
-    claimed = dict(situation.strong(*actions(taken.statements[0])))
+    claimed = dict(context.strong(*actions(taken.statements[0])))
     assert claimed["", "orders"] == max((mode for (mode,) in held), key=strength) == "AccessExclusiveLock"

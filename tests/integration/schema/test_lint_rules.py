@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deploykit.gates.tools import managed_tool
-from deploykit.schema.inside.rendering import render_migrations
-from deploykit.schema.lint.linting import Options, lint
-from deploykit.schema.lint.reading import read_texts
+from deploykit.schema.in_app.rendering import render_migrations
+from deploykit.schema.lint.linter import Options, lint
+from deploykit.schema.lint.parser import read_texts
 from deploykit.schema.lint.rendered import parse_rendering
 from deploykit.schema.lint.rules import RULES
 

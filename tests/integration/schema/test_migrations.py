@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from deploykit.process import run
-from deploykit.schema.inside.upgrading import LOCK
+from deploykit.schema.in_app.migration_lock import LOCK
 from deploykit.schema.runner import inspect_command, parse, parse_upgrade, upgrade_command
 from deploykit.schema.safety import unsafe_operations
 
@@ -184,7 +184,7 @@ def test_the_path_of_the_kit_hides_no_module_of_the_application(tree, url):
         "import runner, statements, inspect\nassert runner.NAME == statements.NAME == 'mine'\nassert inspect.signature"
     )
     # Of the kit only its Alembic plug-in may be there: Alembic imports it where the kit is installed.
-    plugin = "{'deploykit', 'deploykit._version', 'deploykit.schema', 'deploykit.schema.inside', 'deploykit.schema.inside.plugin'}"
+    plugin = "{'deploykit', 'deploykit._version', 'deploykit.schema', 'deploykit.schema.in_app', 'deploykit.schema.in_app.plugin'}"
     tree(
         "a",
         None,

@@ -13,7 +13,7 @@ ORDERS = {
     "alembic first": "import alembic",
     "op first": "from alembic import op",
     "sqlalchemy first": "import sqlalchemy, sqlalchemy.orm; import alembic",
-    "plug-in first": "import deploykit.schema.inside.plugin; import alembic",
+    "plug-in first": "import deploykit.schema.in_app.plugin; import alembic",
 }
 ASK = "\nfrom alembic import op\nimport sqlalchemy\nprint(sqlalchemy.__version__[:3], hasattr(op, 'expand_rename_column'), hasattr(op, 'contract'))"
 

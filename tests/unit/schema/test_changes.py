@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from deploykit.schema.inside.changes.operations import load
-from deploykit.schema.inside.changes.operations.columns import is_cheap
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS, type_name
-from deploykit.schema.inside.changes.parts import (
+from deploykit.schema.in_app.changes.declaration_source import declaration_source
+from deploykit.schema.in_app.changes.model import (
     Backfill,
     Block,
     Change,
@@ -19,9 +17,11 @@ from deploykit.schema.inside.changes.parts import (
     steps_from_json,
     steps_to_json,
 )
-from deploykit.schema.inside.changes.spelling import spelled
-from deploykit.schema.inside.changes.sql import bind, literal, name_for, names_in, quote, rename_in, replace_in
-from deploykit.schema.inside.models_edited import with_column_name
+from deploykit.schema.in_app.changes.operations import load
+from deploykit.schema.in_app.changes.operations.columns import is_cheap
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS, type_name
+from deploykit.schema.in_app.changes.sql import bind, literal, name_for, names_in, quote, rename_in, replace_in
+from deploykit.schema.in_app.model_edits import with_column_name
 
 load()
 
@@ -127,7 +127,7 @@ def test_every_operation_has_an_example():
 def test_what_is_spelled_declares_the_same_change(kind, schema):
     arguments, options = EXAMPLES[kind]
     change = DECLARATIONS[kind](*arguments, **options, schema=schema)
-    text = spelled(change)
+    text = declaration_source(change)
 
     class Op:
         def __getattr__(self, name):

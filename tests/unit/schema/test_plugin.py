@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import deploykit.schema.inside as inside
+import deploykit.schema.in_app as in_app
 
-PLUGIN = Path(inside.__file__).parent / "plugin.py"
+PLUGIN = Path(in_app.__file__).parent / "plugin.py"
 ORDERS = {
     "alembic first": "import alembic",
     "op first": "from alembic import op",
     "sqlalchemy first": "import sqlalchemy, sqlalchemy.orm; import alembic",
-    "plug-in first": "import deploykit.schema.inside.plugin; import alembic",
+    "plug-in first": "import deploykit.schema.in_app.plugin; import alembic",
     "plugins module first": "import alembic.runtime.plugins; import alembic",
     "config first": "from alembic.config import Config; import alembic",
 }
@@ -55,7 +55,7 @@ def test_a_failure_of_the_plug_in_is_said_and_alembic_works(tmp_path):
         "import sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'deploykit.schema.inside.operating':\n"
+        "        if name == 'deploykit.schema.in_app.alembic_operations':\n"
         "            raise RuntimeError('out of order')\n"
         "sys.meta_path.insert(0, Finder())\n"
     )
@@ -74,7 +74,7 @@ def test_a_failure_of_the_plug_in_is_said_and_alembic_works(tmp_path):
 
 def test_the_kit_that_runs_by_its_path_is_not_disturbed_by_one_that_is_installed():
     code = (
-        "import sys, types; sys.modules['_deploykit_inside'] = types.ModuleType('_deploykit_inside')\n"
+        "import sys, types; sys.modules['_deploykit_in_app'] = types.ModuleType('_deploykit_in_app')\n"
         "from alembic import op; print(hasattr(op, 'expand_rename_column'))"
     )
     assert python(code).stdout.strip() == "False"

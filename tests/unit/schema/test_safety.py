@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploykit.schema.inside.statements import classify
+from deploykit.schema.in_app.statements import classify
 from deploykit.schema.inspection import Inspection
 from deploykit.schema.safety import is_widening, unknown_lines, unsafe_operations
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploykit.schema.inside.statements import classify
+from deploykit.schema.in_app.statements import classify
 
 
 def kinds(sql: str) -> list[tuple[str, str | None]]:

@@ -9,52 +9,52 @@ from deploykit.schema.lint.values import Action, shown
 from deploykit.schema.safety import is_widening
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 _REWRITE = "the table and its indexes are written anew"
 
 
-def _adds(action: Action, situation: Situation) -> bool:
-    return action.kind == "add_column" and situation.is_old(action)
+def _adds(action: Action, context: RuleContext) -> bool:
+    return action.kind == "add_column" and context.is_old(action)
 
 
-def _volatile(action: Action, situation: Situation) -> str:
-    if not _adds(action, situation):
+def _volatile(action: Action, context: RuleContext) -> str:
+    if not _adds(action, context):
         return ""
     column = action.definition
-    if column.default == "volatile" or (column.default == "constant" and situation.version < 11):
+    if column.default == "volatile" or (column.default == "constant" and context.version < 11):
         return f"the default of {column.name} is computed for each row, so {shown(action.on)} is written anew"
     return ""
 
 
-def _stored(action: Action, situation: Situation) -> str:
-    if _adds(action, situation) and action.definition.stored:
+def _stored(action: Action, context: RuleContext) -> str:
+    if _adds(action, context) and action.definition.stored:
         return f"{action.column} is computed for each row, so {shown(action.on)} is written anew"
     return ""
 
 
-def _serial(action: Action, situation: Situation) -> str:
-    if _adds(action, situation) and (action.definition.serial or action.definition.identity):
+def _serial(action: Action, context: RuleContext) -> str:
+    if _adds(action, context) and (action.definition.serial or action.definition.identity):
         return f"{action.column} gets a number for each row, so {shown(action.on)} is written anew"
     return ""
 
 
-def _type(action: Action, situation: Situation) -> str:
-    if action.kind != "alter_type" or not situation.is_old(action):
+def _type(action: Action, context: RuleContext) -> str:
+    if action.kind != "alter_type" or not context.is_old(action):
         return ""
-    known = situation.catalog.table(action.on).columns.get(action.column)
+    known = context.catalog.table(action.on).columns.get(action.column)
     # What the revisions made is sure; what a revision only says of itself is better than nothing.
-    old = known.type_text if known is not None and known.type else situation.existing.get(action.column, "")
+    old = known.type_text if known is not None and known.type else context.existing.get(action.column, "")
     new = action.definition.type_text
     if not action.also["using"] and old and is_widening(old, new):
         return ""
     return f"{shown(action.on)}.{action.column} changes from {old or 'its type'} to {new}"
 
 
-def _required(action: Action, situation: Situation) -> str:
-    if not _adds(action, situation):
+def _required(action: Action, context: RuleContext) -> str:
+    if not _adds(action, context):
         return ""
     column = action.definition
     if column.not_null and not (column.default or column.serial or column.identity):
@@ -62,8 +62,8 @@ def _required(action: Action, situation: Situation) -> str:
     return ""
 
 
-def _expand(action: Action, situation: Situation) -> str:
-    if situation.phase != "expand" or not situation.is_old(action):
+def _expand(action: Action, context: RuleContext) -> str:
+    if context.phase != "expand" or not context.is_old(action):
         return ""
     columns: tuple[str, ...] = ()
     if action.kind == "set_not_null":
@@ -71,40 +71,40 @@ def _expand(action: Action, situation: Situation) -> str:
     elif action.kind == "add_constraint" and action.constraint is not None:
         rule = action.constraint
         columns = rule.columns if rule.kind == "not-null" else rule.not_null
-    table = situation.catalog.table(action.on)
+    table = context.catalog.table(action.on)
     bare = [name for name in columns if not getattr(table.columns.get(name), "default", "")]
-    proven = [name for name in bare if situation.catalog.never_null(action.on, name)]
+    proven = [name for name in bare if context.catalog.never_null(action.on, name)]
     if set(bare) > set(proven):
         return f"inserts of the version that runs now may leave {', '.join(bare)} of {shown(action.on)} empty, and would fail"
     return ""
 
 
-def _drop(action: Action, situation: Situation) -> str:
-    gone = situation.catalog.is_new_column(action.on, action.column) or not situation.is_old(action)
-    if action.kind == "drop_column" and not gone and situation.phase != "contract":
+def _drop(action: Action, context: RuleContext) -> str:
+    gone = context.catalog.is_new_column(action.on, action.column) or not context.is_old(action)
+    if action.kind == "drop_column" and not gone and context.phase != "contract":
         return f"the version that runs now may read or write {shown(action.on)}.{action.column}"
     return ""
 
 
-def _drop_not_null(action: Action, situation: Situation) -> str:
-    new = situation.catalog.is_new_column(action.on, action.column)
-    if action.kind == "drop_not_null" and situation.is_old(action) and not new:
+def _drop_not_null(action: Action, context: RuleContext) -> str:
+    new = context.catalog.is_new_column(action.on, action.column)
+    if action.kind == "drop_not_null" and context.is_old(action) and not new:
         return f"the version that runs now may not expect {shown(action.on)}.{action.column} to be NULL"
     return ""
 
 
-def _drop_default(action: Action, situation: Situation) -> str:
-    if action.kind != "drop_default" or not situation.is_old(action) or situation.phase == "contract":
+def _drop_default(action: Action, context: RuleContext) -> str:
+    if action.kind != "drop_default" or not context.is_old(action) or context.phase == "contract":
         return ""
-    known = situation.catalog.table(action.on).columns.get(action.column)
+    known = context.catalog.table(action.on).columns.get(action.column)
     if known is not None and not known.not_null:
         return ""
     return f"the version that runs now inserts into {shown(action.on)} without {action.column}"
 
 
-def _rename(action: Action, situation: Situation) -> str:
-    new = situation.catalog.is_new_column(action.on, action.column)
-    if action.kind == "rename_column" and situation.is_old(action) and not new:
+def _rename(action: Action, context: RuleContext) -> str:
+    new = context.catalog.is_new_column(action.on, action.column)
+    if action.kind == "rename_column" and context.is_old(action) and not new:
         return f"the version that runs now knows {shown(action.on)}.{action.column} by its old name"
     return ""
 

@@ -8,73 +8,73 @@ from deploykit.schema.lint.rules.rule import Rule
 from deploykit.schema.lint.values import Action, Constraint, shown
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 
-def _added(action: Action, situation: Situation, kind: str) -> Constraint | None:
+def _added(action: Action, context: RuleContext, kind: str) -> Constraint | None:
     """The constraint of that kind that the action adds to a table in use, with a check of all its rows."""
-    if action.kind == "add_constraint" and action.constraint is not None and situation.is_old(action):
+    if action.kind == "add_constraint" and action.constraint is not None and context.is_old(action):
         rule = action.constraint
         return rule if rule.kind == kind and rule.valid and not rule.index else None
     return None
 
 
-def _of_column(action: Action, situation: Situation, *kinds: str) -> bool:
-    if action.kind != "add_column" or not situation.is_old(action):
+def _of_column(action: Action, context: RuleContext, *kinds: str) -> bool:
+    if action.kind != "add_column" or not context.is_old(action):
         return False
     return any(rule.kind in kinds for rule in action.definition.constraints)
 
 
-def _check(action: Action, situation: Situation) -> str:
-    rule = _added(action, situation, "check") or _added(action, situation, "not-null")
+def _check(action: Action, context: RuleContext) -> str:
+    rule = _added(action, context, "check") or _added(action, context, "not-null")
     if rule is not None:
         return f"every row of {shown(action.on)} is checked for {rule.name or 'the constraint'} while nobody can use the table"
-    if _of_column(action, situation, "check"):
+    if _of_column(action, context, "check"):
         return f"the CHECK of the new column {action.column} makes PostgreSQL read all of {shown(action.on)} under a full lock"
     return ""
 
 
-def _foreign(action: Action, situation: Situation) -> str:
-    rule = _added(action, situation, "foreign")
+def _foreign(action: Action, context: RuleContext) -> str:
+    rule = _added(action, context, "foreign")
     if rule is not None and rule.target:
         return f"every row of {shown(action.on)} is looked up in {shown(rule.target)} while nobody can write to either"
-    if _of_column(action, situation, "foreign"):
+    if _of_column(action, context, "foreign"):
         return f"the new column {action.column} of {shown(action.on)} brings its foreign key with it, which locks both tables"
     return ""
 
 
-def _unique(action: Action, situation: Situation) -> str:
-    rule = _added(action, situation, "unique") or _added(action, situation, "primary")
-    if rule is not None or _of_column(action, situation, "unique", "primary"):
+def _unique(action: Action, context: RuleContext) -> str:
+    rule = _added(action, context, "unique") or _added(action, context, "primary")
+    if rule is not None or _of_column(action, context, "unique", "primary"):
         return f"the index of this constraint is built while nobody can use {shown(action.on)}"
     return ""
 
 
-def _exclusion(action: Action, situation: Situation) -> str:
-    if _added(action, situation, "exclusion") is not None:
+def _exclusion(action: Action, context: RuleContext) -> str:
+    if _added(action, context, "exclusion") is not None:
         return f"an exclusion constraint can't be added to {shown(action.on)} without a full lock for as long as its index takes"
     return ""
 
 
-def _not_null(action: Action, situation: Situation) -> str:
-    if action.kind != "set_not_null" or not situation.is_old(action):
+def _not_null(action: Action, context: RuleContext) -> str:
+    if action.kind != "set_not_null" or not context.is_old(action):
         return ""
-    if situation.version >= 12 and situation.catalog.never_null(action.on, action.column):
+    if context.version >= 12 and context.catalog.never_null(action.on, action.column):
         return ""
     return f"every row of {shown(action.on)} is read while nobody can use the table, since no valid CHECK says that {action.column} is set"
 
 
-def _at_once(action: Action, situation: Situation) -> str:
-    if action.kind == "validate_constraint" and (action.on, action.name) in situation.made_invalid:
+def _at_once(action: Action, context: RuleContext) -> str:
+    if action.kind == "validate_constraint" and (action.on, action.name) in context.made_invalid:
         return (
             f"{action.name} is validated in the transaction that added it, which still holds the lock of ADD CONSTRAINT"
         )
     return ""
 
 
-def _domain(action: Action, _situation: Situation) -> str:
+def _domain(action: Action, _situation: RuleContext) -> str:
     return (
         "the constraint of a domain can't be added or changed NOT VALID everywhere"
         if action.also.get("checked")
@@ -82,11 +82,11 @@ def _domain(action: Action, _situation: Situation) -> str:
     )
 
 
-def _create_domain(action: Action, situation: Situation) -> str:
-    return _domain(action, situation) if action.kind == "create_domain" else ""
+def _create_domain(action: Action, context: RuleContext) -> str:
+    return _domain(action, context) if action.kind == "create_domain" else ""
 
 
-def _alter_domain(action: Action, _situation: Situation) -> str:
+def _alter_domain(action: Action, _situation: RuleContext) -> str:
     if action.kind == "alter_domain_add":
         return f"every table with a column of {action.name} is locked and read"
     return ""

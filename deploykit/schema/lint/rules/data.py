@@ -8,7 +8,7 @@ from deploykit.schema.lint.rules.rule import Rule
 from deploykit.schema.lint.values import Action, shown
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
@@ -18,32 +18,32 @@ _BATCH = (
 )
 
 
-def _changes(action: Action, situation: Situation) -> bool:
-    if action.kind not in {"update", "delete"} or not situation.is_old(action):
+def _changes(action: Action, context: RuleContext) -> bool:
+    if action.kind not in {"update", "delete"} or not context.is_old(action):
         return False
-    return not situation.catalog.table(action.on).is_unique(action.also["equal"])
+    return not context.catalog.table(action.on).is_unique(action.also["equal"])
 
 
-def _unbatched(action: Action, situation: Situation) -> str:
-    if _changes(action, situation) and not action.also["bounded"]:
+def _unbatched(action: Action, context: RuleContext) -> str:
+    if _changes(action, context) and not action.also["bounded"]:
         verb = "changes" if action.kind == "update" else "deletes"
         return f"one statement {verb} rows of {shown(action.on)} without a limit, and holds their locks until the end"
     return ""
 
 
-def _with_schema(action: Action, situation: Situation) -> str:
-    if _changes(action, situation) and situation.in_transaction and situation.changed_schema:
-        held = ", ".join(shown(table) for table in sorted(situation.changed_schema))
+def _with_schema(action: Action, context: RuleContext) -> str:
+    if _changes(action, context) and context.in_transaction and context.changed_schema:
+        held = ", ".join(shown(table) for table in sorted(context.changed_schema))
         return f"rows of {shown(action.on)} are changed while this transaction still holds the full lock on {held}"
     return ""
 
 
-def _twice(action: Action, _situation: Situation) -> str:
+def _twice(action: Action, _situation: RuleContext) -> str:
     names = action.also.get("twice", ())
     return f"{', '.join(names)} is set twice in one statement, which PostgreSQL refuses" if names else ""
 
 
-def _opaque(action: Action, _situation: Situation) -> str:
+def _opaque(action: Action, _situation: RuleContext) -> str:
     return f"what {action.name} does can't be read here" if action.kind == "opaque" else ""
 
 

@@ -8,46 +8,46 @@ from deploykit.schema.lint.rules.rule import Rule
 from deploykit.schema.lint.values import Action, shown
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 
-def _index(action: Action, situation: Situation) -> str:
-    if action.kind == "create_index" and not action.concurrent and situation.is_old(action):
+def _index(action: Action, context: RuleContext) -> str:
+    if action.kind == "create_index" and not action.concurrent and context.is_old(action):
         return f"the index {action.name} is built while nobody can write to {shown(action.on)}"
     return ""
 
 
-def _drop(action: Action, situation: Situation) -> str:
+def _drop(action: Action, context: RuleContext) -> str:
     if action.kind != "drop_index" or action.concurrent:
         return ""
-    table = situation.catalog.table_of_index(action.name)
-    if table is not None and situation.catalog.is_new(table):
+    table = context.catalog.table_of_index(action.name)
+    if table is not None and context.catalog.is_new(table):
         return ""
     return f"dropping the index {action.name} locks {shown(table) if table else 'its table'} against everybody"
 
 
-def _reindex(action: Action, situation: Situation) -> str:
+def _reindex(action: Action, context: RuleContext) -> str:
     # Before PostgreSQL 12 there is no other way.
-    old = action.kind == "reindex" and not action.concurrent and situation.is_old(action) and situation.version >= 12
+    old = action.kind == "reindex" and not action.concurrent and context.is_old(action) and context.version >= 12
     return f"{shown(action.on) or action.name} can't be written to while it is indexed anew" if old else ""
 
 
-def _detach(action: Action, situation: Situation) -> str:
+def _detach(action: Action, context: RuleContext) -> str:
     # Before PostgreSQL 14 there is no other way.
     plain = action.kind == "detach_partition" and not action.concurrent
-    old = plain and situation.is_old(action) and situation.version >= 14
+    old = plain and context.is_old(action) and context.version >= 14
     return f"detaching {action.name} locks all of {shown(action.on)}" if old else ""
 
 
-def _in_transaction(action: Action, situation: Situation) -> str:
-    if action.concurrent and situation.in_transaction and action.kind != "refresh_view":
+def _in_transaction(action: Action, context: RuleContext) -> str:
+    if action.concurrent and context.in_transaction and action.kind != "refresh_view":
         return "CONCURRENTLY can't run in a transaction, and this revision is in one: the upgrade would fail here"
     return ""
 
 
-def _wide(action: Action, _situation: Situation) -> str:
+def _wide(action: Action, _situation: RuleContext) -> str:
     if action.kind == "create_index" and not action.also["unique"] and len(action.also["columns"]) > 3:
         return f"the index {action.name} has {len(action.also['columns'])} columns and is not unique"
     return ""

@@ -10,28 +10,28 @@ from deploykit.schema.lint.values import Action, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 
-def _dropped(*kinds: str) -> Callable[[Action, Situation], str]:
-    def check(action: Action, situation: Situation) -> str:
+def _dropped(*kinds: str) -> Callable[[Action, RuleContext], str]:
+    def check(action: Action, context: RuleContext) -> str:
         if action.kind not in {"drop_object", "drop_view"} or action.also["what"] not in kinds:
             return ""
-        if situation.phase == "contract" or action.name in situation.catalog.new_objects:
+        if context.phase == "contract" or action.name in context.catalog.new_objects:
             return ""
         return f"the version that runs now may use {shown(action.on) or action.name}"
 
     return check
 
 
-def _constraint(action: Action, situation: Situation) -> str:
-    if action.kind != "drop_constraint" or not situation.is_old(action) or situation.phase == "contract":
+def _constraint(action: Action, context: RuleContext) -> str:
+    if action.kind != "drop_constraint" or not context.is_old(action) or context.phase == "contract":
         return ""
-    if (action.on, action.name) in situation.catalog.new_constraints:
+    if (action.on, action.name) in context.catalog.new_constraints:
         return ""
-    table = situation.catalog.table(action.on)
+    table = context.catalog.table(action.on)
     rule = table.constraints.get(action.name)
     # A CHECK that only proved what NOT NULL says by now guarantees nothing more.
     if rule is not None and rule.not_null and all(getattr(table.columns.get(name), "not_null", False) for name in rule.not_null):  # fmt: skip
@@ -39,23 +39,23 @@ def _constraint(action: Action, situation: Situation) -> str:
     return f"what {action.name} kept out of {shown(action.on)} can be written from now on, and it can't be put back over that"
 
 
-def _schema(action: Action, situation: Situation) -> str:
-    old = action.kind == "set_schema" and situation.is_old(action)
+def _schema(action: Action, context: RuleContext) -> str:
+    old = action.kind == "set_schema" and context.is_old(action)
     return f"the version that runs now looks for {shown(action.on)} where it was" if old else ""
 
 
-def _expression(action: Action, situation: Situation) -> str:
-    old = action.kind == "drop_expression" and situation.is_old(action)
+def _expression(action: Action, context: RuleContext) -> str:
+    old = action.kind == "drop_expression" and context.is_old(action)
     return f"{shown(action.on)}.{action.column} is no longer computed, and the version that runs now does not write it" if old else ""  # fmt: skip
 
 
-def _identity(action: Action, situation: Situation) -> str:
-    old = action.kind == "alter_identity" and situation.is_old(action)
+def _identity(action: Action, context: RuleContext) -> str:
+    old = action.kind == "alter_identity" and context.is_old(action)
     return f"inserts of the version that runs now count on how {shown(action.on)}.{action.column} is numbered" if old else ""  # fmt: skip
 
 
-def _renamed(action: Action, situation: Situation) -> str:
-    old = action.kind == "rename_object" and situation.is_old(action)
+def _renamed(action: Action, context: RuleContext) -> str:
+    old = action.kind == "rename_object" and context.is_old(action)
     return f"the version that runs now knows {action.name} by its old name" if old else ""
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
     from deploykit.schema.lint.values import Action
 
 __all__ = ["Rule"]
 
 
-def _nothing(_action: Action, _situation: Situation) -> str:
+def _nothing(_action: Action, _situation: RuleContext) -> str:
     return ""
 
 
@@ -32,7 +32,7 @@ class Rule:
     rewrite: str
     lock: str = ""
     how_long: str = ""
-    check: Callable[[Action, Situation], str] = _nothing
+    check: Callable[[Action, RuleContext], str] = _nothing
     on: bool = True
 
     def safe_way(self, action: Action | None = None) -> str:

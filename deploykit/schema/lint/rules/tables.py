@@ -8,89 +8,87 @@ from deploykit.schema.lint.rules.rule import Rule
 from deploykit.schema.lint.values import Action, shown
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 
-def _drop_table(action: Action, situation: Situation) -> str:
-    old = action.kind == "drop_table" and situation.is_old(action) and situation.phase != "contract"
+def _drop_table(action: Action, context: RuleContext) -> str:
+    old = action.kind == "drop_table" and context.is_old(action) and context.phase != "contract"
     return f"the version that runs now may use {shown(action.on)}" if old else ""
 
 
-def _rename_table(action: Action, situation: Situation) -> str:
-    old = action.kind == "rename_table" and situation.is_old(action)
+def _rename_table(action: Action, context: RuleContext) -> str:
+    old = action.kind == "rename_table" and context.is_old(action)
     return f"the version that runs now knows {shown(action.on)} by its old name" if old else ""
 
 
-def _rename_schema(action: Action, _situation: Situation) -> str:
+def _rename_schema(action: Action, _situation: RuleContext) -> str:
     return f"everything that names {action.on[1]} fails at once" if action.kind == "rename_schema" else ""
 
 
-def _drop_schema(action: Action, _situation: Situation) -> str:
+def _drop_schema(action: Action, _situation: RuleContext) -> str:
     return f"the schema {action.name} goes with all that is in it" if action.kind == "drop_schema" else ""
 
 
-def _drop_database(action: Action, _situation: Situation) -> str:
+def _drop_database(action: Action, _situation: RuleContext) -> str:
     return f"the database {action.name} goes with all that is in it" if action.kind == "drop_database" else ""
 
 
-def _cascade(action: Action, situation: Situation) -> str:
-    if action.kind == "truncate" and action.also["cascade"] and situation.is_old(action):
+def _cascade(action: Action, context: RuleContext) -> str:
+    if action.kind == "truncate" and action.also["cascade"] and context.is_old(action):
         return f"TRUNCATE … CASCADE also empties every table that references {shown(action.on)}"
     return ""
 
 
-def _truncate(action: Action, situation: Situation) -> str:
-    old = action.kind == "truncate" and not action.also["cascade"] and situation.is_old(action)
+def _truncate(action: Action, context: RuleContext) -> str:
+    old = action.kind == "truncate" and not action.also["cascade"] and context.is_old(action)
     return f"every row of {shown(action.on)} goes, and no rollback brings them back" if old else ""
 
 
-def _repack(action: Action, situation: Situation) -> str:
-    if action.kind in {"vacuum_full", "cluster"} and situation.is_old(action):
+def _repack(action: Action, context: RuleContext) -> str:
+    if action.kind in {"vacuum_full", "cluster"} and context.is_old(action):
         return f"{shown(action.on) or 'every table'} is written anew while nobody can use it"
     return ""
 
 
-def _rewrite(action: Action, situation: Situation) -> str:
-    old = action.kind == "rewrite" and situation.is_old(action)
+def _rewrite(action: Action, context: RuleContext) -> str:
+    old = action.kind == "rewrite" and context.is_old(action)
     return f"{action.name} writes {shown(action.on)} anew while nobody can use it" if old else ""
 
 
-def _attach(action: Action, situation: Situation) -> str:
-    if action.kind != "attach_partition" or situation.catalog.is_new(action.also["child"]):
+def _attach(action: Action, context: RuleContext) -> str:
+    if action.kind != "attach_partition" or context.catalog.is_new(action.also["child"]):
         return ""
-    checks = [
-        rule for rule in situation.catalog.table(action.also["child"]).constraints.values() if rule.kind == "check"
-    ]
+    checks = [rule for rule in context.catalog.table(action.also["child"]).constraints.values() if rule.kind == "check"]
     if any(rule.valid for rule in checks):
         return ""
     return f"every row of {action.name} is read to see that it belongs there, while nobody can use it"
 
 
-def _refresh(action: Action, situation: Situation) -> str:
-    old = action.kind == "refresh_view" and not action.concurrent and situation.is_old(action)
+def _refresh(action: Action, context: RuleContext) -> str:
+    old = action.kind == "refresh_view" and not action.concurrent and context.is_old(action)
     return f"{shown(action.on)} can't be read while it is filled anew" if old else ""
 
 
-def _enum_in_transaction(action: Action, situation: Situation) -> str:
-    if not situation.in_transaction:
+def _enum_in_transaction(action: Action, context: RuleContext) -> str:
+    if not context.in_transaction:
         return ""
-    if action.kind == "add_enum_value" and situation.version < 12:
-        return f"PostgreSQL {situation.version} can't add a value to {action.name} in a transaction"
-    used = [value for value in situation.new_enum_values if f"'{value}'" in situation.sql]
+    if action.kind == "add_enum_value" and context.version < 12:
+        return f"PostgreSQL {context.version} can't add a value to {action.name} in a transaction"
+    used = [value for value in context.new_enum_values if f"'{value}'" in context.sql]
     if used and action.kind != "add_enum_value":
         return f"the value {used[0]!r} is used in the transaction that adds it, which PostgreSQL refuses"
     return ""
 
 
-def _enum_order(action: Action, _situation: Situation) -> str:
+def _enum_order(action: Action, _situation: RuleContext) -> str:
     if action.kind == "add_enum_value" and not action.also["ordered"]:
         return f"the value {action.also['value']!r} goes to the end of {action.name}, whether it sorts there or not"
     return ""
 
 
-def _enum_rename(action: Action, _situation: Situation) -> str:
+def _enum_rename(action: Action, _situation: RuleContext) -> str:
     if action.kind == "rename_enum_value":
         return f"the version that runs now knows the value {action.also['value']!r} of {action.name}"
     return ""

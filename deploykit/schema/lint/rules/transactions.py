@@ -8,50 +8,50 @@ from deploykit.schema.lint.rules.rule import Rule
 from deploykit.schema.lint.values import Action, shown
 
 if TYPE_CHECKING:
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
 
 __all__ = ["RULES"]
 
 
-def _timeout(setting: str, action: Action, situation: Situation) -> str:
-    waits = [table for table, mode in situation.strong(action)]
+def _timeout(setting: str, action: Action, context: RuleContext) -> str:
+    waits = [table for table, mode in context.strong(action)]
     # Once for each transaction: the setting belongs at its beginning.
-    if not waits or situation.waited or setting in situation.settings | situation.local_settings:
+    if not waits or context.waited or setting in context.settings | context.local_settings:
         return ""
     return f"{shown(waits[0])} is locked without a {setting}: who waits for the lock keeps everybody behind it waiting"
 
 
-def _lock_timeout(action: Action, situation: Situation) -> str:
-    return _timeout("lock_timeout", action, situation)
+def _lock_timeout(action: Action, context: RuleContext) -> str:
+    return _timeout("lock_timeout", action, context)
 
 
-def _statement_timeout(action: Action, situation: Situation) -> str:
-    return _timeout("statement_timeout", action, situation)
+def _statement_timeout(action: Action, context: RuleContext) -> str:
+    return _timeout("statement_timeout", action, context)
 
 
-def _many(action: Action, situation: Situation) -> str:
-    if not situation.in_transaction or not situation.held:
+def _many(action: Action, context: RuleContext) -> str:
+    if not context.in_transaction or not context.held:
         return ""
-    more = [table for table, _ in situation.strong(action) if table not in situation.held]
+    more = [table for table, _ in context.strong(action) if table not in context.held]
     # A foreign key needs both its tables at once, so only another one besides them is one too many.
     if not more or action.kind == "insert":
         return ""
     return (
-        f"{shown(more[0])} is locked while this transaction holds {', '.join(shown(table) for table in situation.held)}"
+        f"{shown(more[0])} is locked while this transaction holds {', '.join(shown(table) for table in context.held)}"
     )
 
 
-def _nesting(action: Action, situation: Situation) -> str:
-    if action.kind in {"begin", "commit", "rollback"} and situation.transactional:
+def _nesting(action: Action, context: RuleContext) -> str:
+    if action.kind in {"begin", "commit", "rollback"} and context.transactional:
         return f"{action.kind.upper()} in a revision ends or doubles the transaction that Alembic holds around it"
-    if action.kind == "begin" and situation.in_transaction:
+    if action.kind == "begin" and context.in_transaction:
         return "BEGIN in a transaction does nothing"
-    if action.kind in {"commit", "rollback"} and not situation.in_transaction:
+    if action.kind in {"commit", "rollback"} and not context.in_transaction:
         return f"{action.kind.upper()} without a BEGIN does nothing"
     return ""
 
 
-def _robust(action: Action, situation: Situation) -> str:
+def _robust(action: Action, context: RuleContext) -> str:
     guards = {
         "create_table",
         "create_index",
@@ -61,12 +61,12 @@ def _robust(action: Action, situation: Situation) -> str:
         "drop_column",
         "drop_constraint",
     }
-    if action.kind in guards and not action.guarded and not situation.in_transaction:
+    if action.kind in guards and not action.guarded and not context.in_transaction:
         return "a failure half way leaves what was done, and the next try fails on it"
     return ""
 
 
-def _schema(action: Action, _situation: Situation) -> str:
+def _schema(action: Action, _situation: RuleContext) -> str:
     named = action.kind in {"create_table", "drop_table", "add_column"} and action.on[1] and not action.on[0]
     return f"{action.on[1]} is found by search_path" if named else ""
 

@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploykit.schema.inside.tokens import tokens
+from deploykit.schema.in_app.tokens import tokens
 from deploykit.schema.lint.rules.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from deploykit.schema.lint.situation import Situation
+    from deploykit.schema.lint.rule_context import RuleContext
     from deploykit.schema.lint.values import Action, Column
 
 __all__ = ["RULES"]
@@ -22,8 +22,8 @@ _LONGEST = 63
 _PERHAPS_LONG = re.compile(r"[^\s(),.;]{32,}")
 
 
-def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, Situation], str]:
-    def check(action: Action, _situation: Situation) -> str:
+def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, RuleContext], str]:
+    def check(action: Action, _situation: RuleContext) -> str:
         if action.kind not in {"create_table", "add_column", "alter_type"}:
             return ""
         names = [column.name for column in _with_keys(action) if wrong(column)]
@@ -40,11 +40,11 @@ def _with_keys(action: Action) -> tuple[Column, ...]:
     return tuple(replace(column, primary=True) if column.name in keys else column for column in action.columns)
 
 
-def _long(action: Action, situation: Situation) -> str:
+def _long(action: Action, context: RuleContext) -> str:
     # The grammar has cut the names already, so they are looked for in the text.
-    if action.kind in {"insert", "update", "delete"} or not _PERHAPS_LONG.search(situation.sql):
+    if action.kind in {"insert", "update", "delete"} or not _PERHAPS_LONG.search(context.sql):
         return ""
-    names = [token.name for token in tokens(situation.sql) if token.kind in {"word", "quoted"}]
+    names = [token.name for token in tokens(context.sql) if token.kind in {"word", "quoted"}]
     long = [name for name in names if len(name.encode()) > _LONGEST]
     return f"{long[0]} has {len(long[0].encode())} bytes, and is cut to {_LONGEST}" if long else ""
 

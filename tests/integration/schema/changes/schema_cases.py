@@ -7,7 +7,7 @@ from functools import partial
 
 from schema_world import Case, Shape
 
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS as DECLARE
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS as DECLARE
 
 ITEMS = """
 CREATE TABLE t (id serial PRIMARY KEY, note text, price int NOT NULL DEFAULT 7 CHECK (price >= 0), other int);

@@ -27,7 +27,7 @@ from schema_world import WRITER, Case, World, insert, world
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deploykit.schema.inside.changes.parts import Change
+    from deploykit.schema.in_app.changes.model import Change
 
 ROWS = 200_000
 FEWER = {"add_exclusion": 5_000}

@@ -14,11 +14,11 @@ import psycopg
 from schema_cases import CASES
 from schema_world import Case, world
 
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
-from deploykit.schema.inside.changes.parts import PROGRAMS, Backfill, Block, Comparison, Step
-from deploykit.schema.inside.changes.spelling import spelled
-from deploykit.schema.inside.changes.sql import quote
-from deploykit.schema.inside.live.session import Session
+from deploykit.schema.in_app.changes.declaration_source import declaration_source
+from deploykit.schema.in_app.changes.model import PROGRAMS, Backfill, Block, Comparison, Step
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
+from deploykit.schema.in_app.changes.sql import quote
+from deploykit.schema.in_app.live.session import Session
 
 PAGE = Path(__file__).parents[4] / "docs" / "schema-operations.md"
 ALIKE = {"change_key_always"}
@@ -82,7 +82,7 @@ def _section(case: Case, url_of) -> str:
         with url_of() as other, world(other, case, seed=20) as measured:
             locks = _measured(measured, change, order)
     purpose = (DECLARATIONS[change.kind].__doc__ or "").strip().splitlines()[0]
-    text = [f"## {case.name.replace('_', ' ')}", "", purpose, "", *_code(spelled(change)), ""]
+    text = [f"## {case.name.replace('_', ' ')}", "", purpose, "", *_code(declaration_source(change)), ""]
     text += ["| phase | step | lock |", "|---|---|---|", *locks, ""]
     for program in PROGRAMS:
         if lines[program]:

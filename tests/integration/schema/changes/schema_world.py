@@ -13,10 +13,10 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import create_engine, pool
 
-from deploykit.schema.inside.changes.operations import load
-from deploykit.schema.inside.live.ddl import Limits
-from deploykit.schema.inside.live.runner import Runner
-from deploykit.schema.inside.live.session import Session
+from deploykit.schema.in_app.changes.operations import load
+from deploykit.schema.in_app.live.ddl import Limits
+from deploykit.schema.in_app.live.runner import Runner
+from deploykit.schema.in_app.live.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,14 +8,14 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, pool
 
-from deploykit.schema.inside.changes.operations import load
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
-from deploykit.schema.inside.changes.parts import Table
-from deploykit.schema.inside.live.ranges import key_of
-from deploykit.schema.inside.live.runner import Runner
-from deploykit.schema.inside.live.session import Session
-from deploykit.schema.inside.live.throttle import Pace
-from deploykit.schema.inside.live.walking import Walk
+from deploykit.schema.in_app.changes.model import Table
+from deploykit.schema.in_app.changes.operations import load
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
+from deploykit.schema.in_app.live.backfill import BatchRunner
+from deploykit.schema.in_app.live.ranges import key_of
+from deploykit.schema.in_app.live.runner import Runner
+from deploykit.schema.in_app.live.session import Session
+from deploykit.schema.in_app.live.throttle import Pace
 
 load()
 pytestmark = pytest.mark.timeout(120)
@@ -106,12 +106,12 @@ def test_each_row_is_filled_once_whatever_the_key(database, name):
                 if len(done) == 3:
                     raise Stopped
 
-            noted, Walk._note = Walk._note, lambda self, *counts: (stop(*counts), noted(self, *counts))[1]
+            noted, BatchRunner._note = BatchRunner._note, lambda self, *counts: (stop(*counts), noted(self, *counts))[1]
             try:
                 with pytest.raises(Stopped):
                     first.fill("c")
             finally:
-                Walk._note = noted
+                BatchRunner._note = noted
         (half,) = connection.execute("SELECT count(*) FROM t WHERE price_2 IS NOT NULL").fetchone()
         assert 0 < half < rows
         with runner(database, rounds.append) as second:

@@ -22,10 +22,10 @@ from schema_cases import CASES
 from schema_world import SEED, Case, World, world
 from sqlalchemy import create_engine, pool
 
-from deploykit.schema.inside.live.ddl import Limits
-from deploykit.schema.inside.live.runner import Runner, only_one
-from deploykit.schema.inside.live.session import Session
-from deploykit.schema.inside.live.throttle import Pace
+from deploykit.schema.in_app.live.ddl import Limits
+from deploykit.schema.in_app.live.runner import Runner, only_one
+from deploykit.schema.in_app.live.session import Session
+from deploykit.schema.in_app.live.throttle import Pace
 from tests.shared.postgres import name_of
 
 if TYPE_CHECKING:

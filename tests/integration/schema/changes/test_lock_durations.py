@@ -8,8 +8,8 @@ from schema_cases import CASES
 from schema_held import LONGEST, Sampler, hold, life, of_probe, too_long
 from schema_world import world
 
-from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
-from deploykit.schema.inside.live.ddl import Blocked, Limits
+from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
+from deploykit.schema.in_app.live.ddl import Blocked, Limits
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,10 +12,10 @@ import pytest
 from schema_cases import CASES
 from schema_world import world
 
-from deploykit.schema.inside.changes.parts import Block, Refused, Table
-from deploykit.schema.inside.live.ddl import Blocked, Limits, perform
-from deploykit.schema.inside.live.runner import only_one
-from deploykit.schema.inside.live.session import state_of
+from deploykit.schema.in_app.changes.model import Block, Refused, Table
+from deploykit.schema.in_app.live.ddl import Blocked, Limits, perform
+from deploykit.schema.in_app.live.runner import only_one
+from deploykit.schema.in_app.live.session import state_of
 
 pytestmark = pytest.mark.timeout(120)
 BY_NAME = {case.name: case for case in CASES}
@@ -277,8 +277,8 @@ def test_a_cut_connection_is_told_as_one_and_goes_on_from_where_it_was(database)
 def world_again(url, case):
     from sqlalchemy import create_engine, pool
 
-    from deploykit.schema.inside.live.runner import Runner
-    from deploykit.schema.inside.live.session import Session
+    from deploykit.schema.in_app.live.runner import Runner
+    from deploykit.schema.in_app.live.session import Session
 
     engine = create_engine(
         url.replace("postgresql://", "postgresql+psycopg://"), poolclass=pool.NullPool, isolation_level="AUTOCOMMIT"

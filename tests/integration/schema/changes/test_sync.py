@@ -16,7 +16,7 @@ WRITES = st.lists(st.tuples(st.sampled_from(["old", "new", "other", "both"]), st
 @pytest.fixture
 def synced(fresh_18):
     """A table of a nullable price in cents, expanded to decimals; nothing is filled yet."""
-    from deploykit.schema.inside.changes.operations.declaring import DECLARATIONS
+    from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
 
     case = next(case for case in CASES if case.name == "set_not_null")  # its table has a price that may be NULL
     with fresh_18() as url, world(url, case, seed=1) as found:

@@ -18,9 +18,9 @@ from schema_cases import CASES
 from schema_world import world
 from sqlalchemy import create_engine, pool
 
-from deploykit.schema.inside.live.session import Session
-from deploykit.schema.inside.live.state import State
-from deploykit.schema.inside.live.throttle import Pace
+from deploykit.schema.in_app.live.session import Session
+from deploykit.schema.in_app.live.state import State
+from deploykit.schema.in_app.live.throttle import Pace
 from tests.shared.postgres import DEBIAN
 
 pytestmark = pytest.mark.timeout(120)

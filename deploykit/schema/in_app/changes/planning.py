@@ -1,0 +1,20 @@
+"""The steps that a declared change takes on a given server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .operations import load
+from .operations.registry import PLANNERS
+
+if TYPE_CHECKING:
+    from .model import Change, Steps
+    from .schema_reader import SchemaReader
+
+__all__ = ["plan"]
+
+
+def plan(change: Change, reader: SchemaReader) -> Steps:
+    """Plan the change for this server. Raises Refused for anything that can't be made safe."""
+    load()
+    return PLANNERS[change.kind](change, reader)

@@ -1,0 +1,240 @@
+"""Two-way sync of columns between two tables: a write to one side reaches the other in the same transaction.
+
+Two writers of opposite shape would lock the two rows in opposite order, and deadlock. So each statement that writes a
+synced column first takes a *group lock* on an empty table. Writers of the old table take it in SHARE mode, those of the
+new one in ROW EXCLUSIVE mode. Each mode admits its own kind and blocks the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .model import SYNC_SETTING, Table
+from .sql import literal, name_for, quote, table_name
+from .sync import function, function_name, silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["MADE", "TableSync"]
+
+_AS_MAKER = "SECURITY DEFINER SET search_path FROM CURRENT "
+"""The application's role may lack rights on the other table, or on some of its columns."""
+MADE = "deploykit_synced"
+"""A column of a table that a change makes, until contract.
+
+It is true while the sync made the row and no new writer has inserted it yet.
+"""
+
+
+@dataclass(frozen=True)
+class TableSync:
+    """The sync of one change. `columns` maps the source's columns to the target's.
+
+    A row of the target has `target_key` = the source's `source_key`. `creates`: the sync makes the target's rows,
+    marked by `MADE`. `empty` has the SQL for a source column when the target's row is deleted.
+    """
+
+    key: str
+    source: Table
+    source_key: str
+    target: Table
+    target_key: str
+    columns: Mapping[str, str]
+    creates: bool
+    empty: Mapping[str, str]
+
+    @property
+    def gate(self) -> str:
+        return f"deploykit.{quote(name_for('gate', self.key))}"
+
+    @property
+    def gate_old(self) -> str:
+        """The lock of a writer of the old table; the backfill takes it too, since it copies in the same direction."""
+        return f"LOCK TABLE {self.gate} IN SHARE MODE"
+
+    def install(self) -> tuple[str, ...]:
+        make = (
+            f"CREATE TABLE IF NOT EXISTS {self.gate} ()",
+            self._gate_function("gate_old", "SHARE"),
+            self._gate_function("gate_new", "ROW EXCLUSIVE"),
+            self._to_target(),
+            self._to_source(),
+            *((self._replace(),) if self.creates else (self._pull_target(), self._pull_source())),
+        )
+        return (*make, *self._kept_close(), *self._drop_triggers(), *self._triggers())
+
+    def _kept_close(self) -> tuple[str, ...]:
+        """The functions run with their owner's rights, so no other role may create triggers with them. Firing one needs
+        no right.
+        """
+        parts = ("to_target", "to_source", *(("replace",) if self.creates else ("pull_target", "pull_source")))
+        return tuple(f"REVOKE ALL ON FUNCTION {function_name(self.key, part)}() FROM PUBLIC" for part in parts)
+
+    def remove(self, *, target_gone: str = "") -> tuple[str, ...]:
+        """Remove the sync. `target_gone` is the statement that drops the target with its triggers, before their
+        functions.
+        """
+        functions = ("gate_old", "gate_new", "to_target", "to_source", "replace", "pull_target", "pull_source")
+        return (
+            *self._drop_triggers(target_gone=bool(target_gone)),
+            *((target_gone,) if target_gone else ()),
+            *(f"DROP FUNCTION IF EXISTS {function_name(self.key, part)}()" for part in functions),
+            f"DROP TABLE IF EXISTS {self.gate}",
+        )
+
+    def _gate_function(self, part: str, mode: str) -> str:
+        body = f"BEGIN\n  LOCK TABLE {self.gate} IN {mode} MODE;\n  RETURN NULL;\nEND"
+        # The application's role has no rights on the kit's schema.
+        return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
+
+    def _quietly(self, *statements: str) -> str:
+        """Return a body whose statements the other side's triggers ignore. It restores the setting, since changes may
+        nest.
+        """
+        setting = literal(SYNC_SETTING)
+        lines = "\n".join(f"  {statement};" for statement in statements)
+        return (
+            f"DECLARE before text := coalesce(current_setting({setting}, true), '');\nBEGIN\n"
+            f"  PERFORM set_config({setting}, {literal(self.key)}, true);\n{lines}\n"
+            f"  PERFORM set_config({setting}, before, true);\n  RETURN NULL;\nEND"
+        )
+
+    def _to_target(self) -> str:
+        target, key = table_name(self.target), quote(self.target_key)
+        pairs = [(quote(new), f"NEW.{quote(old)}") for old, new in self.columns.items()]
+        sets = ", ".join(f"{new} = {value}" for new, value in pairs)
+        row = f"NEW.{quote(self.source_key)}"
+        if self.creates:
+            names, values = ", ".join(new for new, _ in pairs), ", ".join(value for _, value in pairs)
+            put = f"INSERT INTO {target} ({key}, {names}, {MADE}) VALUES ({row}, {values}, TRUE) ON CONFLICT ({key})"
+            # A new row of the source finds one only where a new writer has put it there: that one counts.
+            statement = f"IF TG_OP = 'INSERT' THEN {put} DO NOTHING; ELSE {put} DO UPDATE SET {sets}; END IF"
+        else:
+            differ = " OR ".join(f"t.{new} IS DISTINCT FROM {value}" for new, value in pairs)
+            empty = " AND ".join(f"t.{new} IS NULL" for new, _ in pairs)
+            # A new row of the source may be a new writer's, who has put the values into the target: those count.
+            here = f"t.{key} = {row} AND ({differ}) AND (TG_OP = 'UPDATE' OR ({empty}))"
+            statement = f"UPDATE {target} t SET {sets} WHERE {here}"
+        return function(function_name(self.key, "to_target"), self._quietly(statement), more=_AS_MAKER)
+
+    def _to_source(self) -> str:
+        source, key = table_name(self.source), quote(self.source_key)
+        sets = ", ".join(f"{quote(old)} = NEW.{quote(new)}" for old, new in self.columns.items())
+        differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
+        emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
+        body = self._quietly(
+            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = OLD.{quote(self.target_key)};\n"
+            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND ({differ});\n  END IF"
+        )
+        return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
+
+    def _replace(self) -> str:
+        """Let a new writer's row replace the one that the sync has already made."""
+        target, key = table_name(self.target), quote(self.target_key)
+        body = self._quietly(f"DELETE FROM {target} t WHERE t.{key} = NEW.{key} AND t.{MADE}").replace(
+            "RETURN NULL", "RETURN NEW"
+        )
+        return function(function_name(self.key, "replace"), body, more=_AS_MAKER)
+
+    def _pull_target(self) -> str:
+        """Insert the target's row after the source's, without values of its own."""
+        return self._pull(
+            "pull_target",
+            self.source,
+            self.source_key,
+            self.target_key,
+            {new: old for old, new in self.columns.items()},
+        )
+
+    def _pull_source(self) -> str:
+        """Update the source's row after the target's: the new writer's values win."""
+        return self._pull("pull_source", self.target, self.target_key, self.source_key, dict(self.columns), always=True)
+
+    def _pull(
+        self, part: str, other: Table, other_key: str, own_key: str, columns: dict[str, str], *, always: bool = False
+    ) -> str:
+        names = ", ".join(f"o.{quote(name)}" for name in columns.values())
+        lines = [
+            f"    NEW.{quote(own)} := r.{quote(there)};"
+            if always
+            else f"    IF NEW.{quote(own)} IS NULL THEN NEW.{quote(own)} := r.{quote(there)}; END IF;"
+            for own, there in columns.items()
+        ]
+        some = " OR ".join(f"r.{quote(there)} IS NOT NULL" for there in columns.values())
+        body = "\n".join(
+            [
+                "DECLARE r record;",
+                "BEGIN",
+                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = NEW.{quote(own_key)};",
+                f"  IF FOUND AND ({some}) THEN",
+                *lines,
+                "  END IF;",
+                "  RETURN NEW;",
+                "END",
+            ]
+        )
+        return function(function_name(self.key, part), body, more=_AS_MAKER)
+
+    def _names(self) -> dict[str, str]:
+        parts = (
+            "old_gate",
+            "new_gate",
+            "to_target_i",
+            "to_target_u",
+            "to_source_i",
+            "to_source_u",
+            "to_source_d",
+            "first_s",
+            "first_t",
+        )
+        return {part: name_for("zz_deploykit", self.key, part) for part in parts}
+
+    def _drop_triggers(self, *, target_gone: bool = False) -> tuple[str, ...]:
+        names = self._names()
+        of_source = ("old_gate", "to_target_i", "to_target_u", "first_s")
+        source = [f"DROP TRIGGER IF EXISTS {quote(names[part])} ON {table_name(self.source)}" for part in of_source]
+        if target_gone:
+            return tuple(source)
+        of_target = ("new_gate", "to_source_i", "to_source_u", "to_source_d", "first_t")
+        return (
+            *source,
+            *(f"DROP TRIGGER IF EXISTS {quote(names[part])} ON {table_name(self.target)}" for part in of_target),
+        )
+
+    def _triggers(self) -> Iterable[str]:
+        names, when = self._names(), silent(self.key)
+        source, target = table_name(self.source), table_name(self.target)
+        old = ", ".join(quote(name) for name in self.columns)
+        new = ", ".join(quote(name) for name in self.columns.values())
+
+        def changed(columns: Iterable[str]) -> str:
+            return " OR ".join(f"OLD.{quote(name)} IS DISTINCT FROM NEW.{quote(name)}" for name in columns)
+
+        def trigger(name: str, event: str, table: str, part: str, condition: str, *, each: str = "ROW") -> str:
+            made = f"CREATE TRIGGER {quote(names[name])} {event} ON {table} FOR EACH {each} WHEN ({condition})"
+            return f"{made} EXECUTE FUNCTION {function_name(self.key, part)}()"
+
+        yield trigger("old_gate", f"BEFORE UPDATE OF {old}", source, "gate_old", when, each="STATEMENT")
+        yield trigger(
+            "new_gate", f"BEFORE INSERT OR DELETE OR UPDATE OF {new}", target, "gate_new", when, each="STATEMENT"
+        )
+        yield trigger("to_target_i", "AFTER INSERT", source, "to_target", when)
+        yield trigger(
+            "to_target_u", f"AFTER UPDATE OF {old}", source, "to_target", f"{when} AND ({changed(self.columns)})"
+        )
+        yield trigger("to_source_i", "AFTER INSERT", target, "to_source", when)
+        yield trigger(
+            "to_source_u",
+            f"AFTER UPDATE OF {new}",
+            target,
+            "to_source",
+            f"{when} AND ({changed(self.columns.values())})",
+        )
+        yield trigger("to_source_d", "AFTER DELETE", target, "to_source", when)
+        if self.creates:
+            yield trigger("first_t", "BEFORE INSERT", target, "replace", when)
+        else:
+            yield trigger("first_t", "BEFORE INSERT", target, "pull_target", when)
+            yield trigger("first_s", "BEFORE INSERT", source, "pull_source", when)

@@ -1,5 +1,0 @@
-"""Run in the application's own environment, by the path of this folder: `python …/inside inspect --migrations …`.
-
-Only the standard library, Alembic and SQLAlchemy are imported here, and nothing of the kit: it is not installed there.
-The last line that is printed begins with `@deploykit ` and is one JSON object, whatever else the application prints.
-"""

@@ -1,1 +1,0 @@
-"""Declared changes: what each comes to in SQL, by phase. Reads the catalog, changes nothing."""

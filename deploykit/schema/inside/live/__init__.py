@@ -1,1 +1,0 @@
-"""Performing declared changes on a database: the record of them, short locks, backfill, comparison, the gate before contract."""

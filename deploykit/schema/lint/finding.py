@@ -1,0 +1,28 @@
+"""What was found: one rule at one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """`statement` numbers the statement in its revision, so that two engines' findings on it can be joined; -1: none."""
+
+    rule: str
+    message: str
+    revision: str = ""
+    path: str = ""
+    line: int = 0
+    why: str = ""
+    lock: str = ""
+    how_long: str = ""
+    rewrite: str = ""
+    engine: str = "deploykit"
+    statement: int = -1
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "statement"}

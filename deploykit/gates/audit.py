@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer, load_copy
 from deploykit.gates.audit_judgement import OFFLINE, Accepted, interpret
 from deploykit.gates.audit_severity import OSV, is_safe_address, online
-from deploykit.gates.audit_subjects import Subject, find_subjects
+from deploykit.gates.audit_subjects import find_subjects
 from deploykit.gates.audit_uv import ask_uv, uv_version
 from deploykit.gates.licences import Licences, judge_licences
 from deploykit.gates.standing import GOOD_UNTIL
@@ -28,6 +28,7 @@ from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from deploykit.gates.audit_subject import Subject
     from deploykit.gates.interface import GateContext
 
 __all__ = ["ADVISORIES_VARIABLE", "DEFAULT_MAX_AGE_DAYS", "Accepted", "AuditGate", "interpret"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger import rows, upgrade
 from deploykit.ledger.canonical import clean, dumps, plain
 from deploykit.ledger.check import check_chain
-from deploykit.ledger.database import Connection, open_database
+from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, STEPS, TIMERS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from deploykit.ledger.database import Connection
     from deploykit.ledger.queries import Query
 
 __all__ = ["SqlLedger", "open_ledger"]

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 
 from deploykit.model.errors import UsageError
-from deploykit.tasks.command import command, print_json, repository
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
     from deploykit.artifacts.image.tags import TagPlan

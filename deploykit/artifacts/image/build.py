@@ -31,7 +31,7 @@ from deploykit.process import CommandTimedOut, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
 
 __all__ = ["build_image", "default_base", "source_url"]
 

@@ -19,8 +19,9 @@ from deploykit.gates.standing import note_inputs
 from deploykit.gates.verdict_files import read_verdict, record_verdict
 from deploykit.model import Evidence, Finding, Outcome, Verdict
 from deploykit.settings.loader import load
-from deploykit.tasks.ci import GATES, Progress, gates_of
+from deploykit.tasks.ci import GATES, gates_of
 from deploykit.tasks.ci_board import board, summary
+from deploykit.tasks.ci_progress import Progress
 
 PASSED = Evidence(looked_at=3, unit="files", tool="t", tool_version="1", seconds=4.5)
 
@@ -130,7 +131,7 @@ def test_the_table_at_the_end_has_times_outcomes_and_reasons():
 
 
 def test_in_a_pipe_each_gate_that_ends_is_a_line_said_once():
-    stream, progress = io.StringIO(), Progress(verdicts={"lint": passed("lint", "a")}, stood=frozenset({"lint"}))
+    stream, progress = io.StringIO(), Progress(verdicts={"lint": passed("lint", "a")}, cached=frozenset({"lint"}))
     with board(("lint", "test"), progress, stream=stream) as redraw:
         redraw()
         progress.verdicts["test"] = passed("test", "a")

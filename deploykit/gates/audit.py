@@ -21,8 +21,8 @@ from deploykit.gates.audit_severity import OSV, is_safe_address, online
 from deploykit.gates.audit_subjects import find_subjects
 from deploykit.gates.audit_uv import ask_uv, uv_version
 from deploykit.gates.licences import Licences, judge_licences
-from deploykit.gates.standing import GOOD_UNTIL
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.gates.verdict_cache import GOOD_UNTIL
 from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""`invoke ci`: the gates side by side, each in a process of its own; those whose pass still stands are only shown."""
+"""`invoke ci`: the gates run in parallel, each in its own process; cached passes are only shown."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import IO, TYPE_CHECKING, TextIO
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.affected import affected_gates
+from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.files import list_files
 from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import FORCE_VARIABLE
-from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, wants_color
-from deploykit.gates.run import still_standing
+from deploykit.gates.run import cached_verdicts
 from deploykit.gates.verdict_files import record_verdict
 from deploykit.gates.workflows import workflows
 from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
@@ -61,7 +61,7 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
         narrowed = affected_gates(root, affected, gates, test_paths=_test_paths(root))
         gates, left_out = narrowed.gates, dict(narrowed.left_out)
         about = f"{len(narrowed.changed)} files changed since {narrowed.base} ({narrowed.commit[:12]})"
-    cached = {} if force else still_standing(gates, root, tree=tree)
+    cached = {} if force else cached_verdicts(gates, root, tree=tree)
     progress = Progress(verdicts=dict(cached), cached=frozenset(cached))
     missing = [name for name in _ORDER if name in gates and name not in cached]
     if missing:
@@ -74,7 +74,7 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
     if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
         outcome, reason = Outcome.INCONCLUSIVE, "the tree changed meanwhile: the gates did not look at the same one"
     if set(SECURITY_GATES) <= set(gates):
-        _join_security(root, progress.verdicts)
+        _combine_security(root, progress.verdicts)
     color = wants_color(os.environ, is_terminal=stream.isatty())
     lines = [
         render(verdict, color=color, width=width(stream))
@@ -136,10 +136,10 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _join_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
+def _combine_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
     """What `nox -s security` would record: releases ask for it by this name."""
     parts = [verdicts[name] for name in SECURITY_GATES]
-    record_verdict(root, join("security", parts, tree=parts[0].tree))
+    record_verdict(root, combine("security", parts, tree=parts[0].tree))
 
 
 @dataclass

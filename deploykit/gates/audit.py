@@ -159,7 +159,7 @@ def _refusal(copy: AdvisoryCopy, now: float, limit: int) -> InconclusiveError | 
         return InconclusiveError(
             f"the copy of advisories is {int(age)} days old, {limit} are allowed",
             details=[f"{copy.source}: newest record of {_day(copy.modified)}"],
-            next_step="fetch a newer copy, or raise security.audit.max_age_days in [tool.deploykit] in the open",
+            next_step="fetch a newer copy, or raise security.audit.max_age_days in [tool.deploykit]",
         )
     if age < -1:
         return InconclusiveError(

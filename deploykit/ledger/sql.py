@@ -92,7 +92,7 @@ class SqlLedger(SqlLock):
             "token": token,
         }
         with self._write() as journal:
-            self._demand(journal.connection, token)
+            self._require(journal.connection, token)
             open_one = journal.connection.value(self._ask(RELEASES, outcome=_RUNNING, columns=["id"]))
             if open_one is not None:
                 raise DeploykitError(
@@ -188,7 +188,7 @@ class SqlLedger(SqlLock):
         """Commit the intent; returns the step's sequence. Raises StaleToken when `token` is no longer the lock's."""
         payload = {"name": name, "action": action, "token": token}
         with self._write() as journal:
-            self._demand(journal.connection, token)
+            self._require(journal.connection, token)
             self._existing(journal.connection, release)
             return journal.append("step.intended", payload, release=release).sequence
 

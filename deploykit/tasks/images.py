@@ -42,7 +42,7 @@ def show_tags(_context: Context, json: bool = False) -> int | None:
     return None
 
 
-@command(name="build", help={"json": _JSON, "fresh": "build everything anew, without BuildKit's cache"})
+@command(name="build", help={"json": _JSON, "fresh": "build everything again, without BuildKit's cache"})
 def build_image_task(_context: Context, json: bool = False, fresh: bool = False) -> int | None:
     """Build the image of this tree, or find it built; it stays in the engine."""
     settings, tree, plan = _sources()

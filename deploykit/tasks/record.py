@@ -1,4 +1,4 @@
-"""`invoke ledger.adopt`: a lost record is made anew from what runs."""
+"""`invoke ledger.adopt`: a lost ledger is created again from what runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = "ledger"
     }
 )
 def adopt(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """Make a lost record anew from what runs; a rollback does so by itself.
+    """Create a lost ledger again from what runs; a rollback does so by itself.
 
     What runs says which release it is; the edge says who has the traffic.
     """

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
+from deploykit.artifacts.git_tree import GitTree
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandNotFound, Completed, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["GitTree", "clean_environment", "export", "read_tree", "tree_of"]
+__all__ = ["clean_environment", "export", "read_tree", "tree_of"]
 
 _TIMEOUT = 120.0
 _FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
@@ -37,41 +38,6 @@ _CONFIG = (
     *("-c", "advice.addEmbeddedRepo=false"),
     *("-c", "core.safecrlf=false"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class GitTree:
-    """A tree that can be built. `root` may be below `top`, the top of the repository: then `tree` is the subtree.
-
-    `prefix` leads from `top` to `root` (`services/api/`), and is `""` where they are the same.
-
-    `tree` is git's tree hash; for a dirty tree that of a snapshot of the tracked and the untracked, not ignored files.
-    `changed` are the files that differ from the commit, relative to `root`; `nested` are repositories in the tree that
-    are no part of it. `tags` are all tags at the commit;
-    `last_tag` is the highest version tag in the history (`""`: none) and `distance` the number of commits since.
-    `commit_time` is UTC epoch seconds; `branch` is None when HEAD is detached.
-    """
-
-    root: Path
-    top: Path
-    prefix: str
-    commit: str
-    branch: str | None
-    tree: str
-    dirty: bool
-    changed: tuple[str, ...]
-    tags: tuple[str, ...]
-    last_tag: str
-    distance: int
-    commit_time: int
-    warnings: tuple[str, ...] = ()
-    nested: tuple[str, ...] = ()
-
-    @property
-    def describe(self) -> str:
-        """As `git describe --tags --long --dirty` would say it."""
-        commit = f"{self.last_tag}-{self.distance}-g{self.commit[:7]}" if self.last_tag else self.commit[:7]
-        return f"{commit}-dirty" if self.dirty else commit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from deploykit.process.files import flocked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
 
 __all__ = ["BuildStep", "build_local"]
 

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
 
 __all__ = ["compute", "is_local", "newest", "parse_tag", "version_of"]
 

@@ -27,7 +27,7 @@ LOG_FORMAT = f"{_TAG} %[date(0,ms)] %b %s %ST %Tw %Tc %Tr %Ta %ts %HM %[var(txn.
 _FIELDS = 12
 _CLIENT = ("C", "c")
 """First letter of the termination state: the client aborted (C) or timed out (c). HAProxy manual, 8.5."""
-_FINE = ("-", "L", "D")
+_NORMAL_END = ("-", "L", "D")
 """Ended normally; answered by the proxy itself on purpose; killed by an administrator."""
 
 
@@ -65,7 +65,7 @@ def parse_line(text: str) -> Line | None:
         server=fields[3],
         status=status,
         ms=max(queue, 0) + max(connect, 0) + response if response >= 0 else total,
-        error=not client_left and (status >= 500 or status < 100 or not fields[9].startswith(_FINE)),
+        error=not client_left and (status >= 500 or status < 100 or not fields[9].startswith(_NORMAL_END)),
         client_left=client_left,
         database_error=fields[11] == "1",
     )
@@ -75,13 +75,13 @@ def mark_of(log: Path, now_ms: int) -> Mark:
     """The present end of the log."""
     try:
         with log.open("rb") as file:
-            head = _head(file.readline())
+            head = _first_line_crc(file.readline())
             return Mark({"head": head, "offset": file.seek(0, 2) if head else 0, "time_ms": now_ms})
     except FileNotFoundError:
         return Mark({"head": 0, "offset": 0, "time_ms": now_ms})
 
 
-def _head(line: bytes) -> int:
+def _first_line_crc(line: bytes) -> int:
     return zlib.crc32(line) if line.endswith(b"\n") else 0
 
 
@@ -95,10 +95,10 @@ def lines_since(log: Path, since: Mark) -> Iterator[Line]:
         except FileNotFoundError:
             break
         first = data[: data.find(b"\n") + 1]
-        if wanted["head"] and _head(first) == wanted["head"]:
+        if wanted["head"] and _first_line_crc(first) == wanted["head"]:
             parts.append(data[wanted["offset"] :])
             break
-        if path != log and not _younger(data, wanted["time_ms"]):
+        if path != log and not _begins_after(data, wanted["time_ms"]):
             break
         parts.append(data)
     for data in reversed(parts):
@@ -107,7 +107,7 @@ def lines_since(log: Path, since: Mark) -> Iterator[Line]:
                 yield line
 
 
-def _younger(data: bytes, time_ms: int) -> bool:
+def _begins_after(data: bytes, time_ms: int) -> bool:
     """Whether the file's first request came after that time."""
     for raw in data.splitlines():
         if (line := parse_line(raw.decode("utf-8", "replace"))) is not None:

@@ -47,7 +47,7 @@ def find_haproxy(setting: str, parts: Path, *, path: str | None = None) -> Binar
     Raises UsageError when the setting names no usable program, or when there is none at all.
     """
     if setting:
-        return _set(Path(setting).expanduser())
+        return _configured(Path(setting).expanduser())
     said: list[str] = []
     searched = path if path is not None else os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM))
     if (found := shutil.which("haproxy", path=searched)) is not None:
@@ -65,7 +65,7 @@ def find_haproxy(setting: str, parts: Path, *, path: str | None = None) -> Binar
     raise UsageError("HAProxy, the proxy in front of the app, is not installed", details=said, next_step=install_line())
 
 
-def _set(program: Path) -> Binary:
+def _configured(program: Path) -> Binary:
     said: list[str] = []
     if not program.is_file() or not os.access(program, os.X_OK):
         said.append(f"{program}: no such program")

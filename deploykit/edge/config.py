@@ -48,7 +48,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@%/?-]*")
 
 @dataclass(frozen=True, kw_only=True)
 class ConfigOptions:
-    """What does not change from release to release. `linger`: seconds a replaced process may go on with its
+    """What does not change from release to release. `hard_stop_after`: seconds a replaced process may go on with its
     connections. `identity`: the (uid, gid) to become, None to stay. `maxconn` None: what the limit of open
     files allows. `more`: further lines of the global section.
     """
@@ -57,7 +57,7 @@ class ConfigOptions:
     environment: str
     maxconn: int | None
     threads: int
-    linger: float
+    hard_stop_after: float
     identity: tuple[int, int] | None = None
     more: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ def _global(options: ConfigOptions) -> list[str]:
         "  stats timeout 10s",
         "  log stdout format raw local0 info",
         # A replaced process ends when its connections do; one that never does must not stay for ever.
-        f"  hard-stop-after {int(options.linger)}s",
+        f"  hard-stop-after {int(options.hard_stop_after)}s",
     ]
     if options.identity is not None:
         lines += [f"  uid {options.identity[0]}", f"  gid {options.identity[1]}"]

@@ -56,10 +56,19 @@ class HAProxyEdge(WeightedProxy):
         binary: str = "",
         health_path: str = "/health",
         bind: str = "127.0.0.1",
-        linger: float = 900.0,
+        hard_stop_after: float = 900.0,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger, wait=wait)
+        super().__init__(
+            app,
+            environment,
+            folder,
+            port,
+            health_path=health_path,
+            bind=bind,
+            hard_stop_after=hard_stop_after,
+            wait=wait,
+        )
         self._parts = parts
         self._binary = binary
         self._file = folder / "haproxy.cfg"
@@ -78,7 +87,7 @@ class HAProxyEdge(WeightedProxy):
             status = None
         if status is not None and status.alive:
             self._process.await_ready(status)
-            if render(self._as_running(state), self._options()) != self._read():
+            if render(self._with_running_weights(state), self._options()) != self._read():
                 self._replace(status)
         else:
             self._start(state, fresh=status is None)
@@ -120,12 +129,12 @@ class HAProxyEdge(WeightedProxy):
     def _settle(self) -> None:
         self._process.settle()
 
-    def _kept(self) -> bool:
+    def _is_supervised(self) -> bool:
         status = self._process.status()
         return status is not None and status.keep_alive
 
-    def _lingering(self) -> Collection[str]:
-        return self._process.lingering()
+    def _draining_servers(self) -> Collection[str]:
+        return self._process.draining_servers()
 
     def _write(self, state: EdgeState) -> None:
         write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
@@ -136,7 +145,7 @@ class HAProxyEdge(WeightedProxy):
             environment=self._environment,
             maxconn=_maxconn(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             threads=min(os.cpu_count() or 1, 4),
-            linger=self._linger,
+            hard_stop_after=self._hard_stop_after,
             identity=unprivileged(),
         )
 
@@ -173,7 +182,7 @@ class HAProxyEdge(WeightedProxy):
 
     def _replace(self, old: ProgramStatus) -> None:
         binary = find_haproxy(self._binary, self._parts).path
-        state = self._as_running(self._state())
+        state = self._with_running_weights(self._state())
         self._check(state, binary)
         self._write(state)
         weighted = [name for name, weight in state.weights.items() if weight]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploykit.edge.errors import EdgeError, PortTaken
 
-__all__ = ["address", "check_free", "find_free", "holder", "seeded"]
+__all__ = ["address", "check_free", "find_free", "holder", "preferred_port"]
 
 _FIRST, _COUNT = 20_000, 10_000
 """Below what systems give to outgoing connections (32768 and up), so a port stays free while the edge is down."""
@@ -22,7 +22,7 @@ def address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def seeded(seed: str, step: int = 0) -> int:
+def preferred_port(seed: str, step: int = 0) -> int:
     """The port that `seed` (the environment) tries first, and the `step`-th after it."""
     return _FIRST + (zlib.crc32(seed.encode()) + step) % _COUNT
 
@@ -30,15 +30,15 @@ def seeded(seed: str, step: int = 0) -> int:
 def find_free(bind: str, seed: str) -> int:
     """A free port, the same one for the same `seed` when it can be had. Raises EdgeError when all are taken."""
     for step in range(_COUNT):
-        port = seeded(seed, step)
-        if _refusal(bind, port) is None:
+        port = preferred_port(seed, step)
+        if _bind_error(bind, port) is None:
             return port
     raise EdgeError(f"no port between {_FIRST} and {_FIRST + _COUNT - 1} is free on {bind}")
 
 
 def check_free(bind: str, port: int, *, setting: str) -> None:
     """Raises PortTaken (or EdgeError when the system forbids the port) with who holds it and the setting to change."""
-    refusal = _refusal(bind, port)
+    refusal = _bind_error(bind, port)
     if refusal is None:
         return
     if refusal.errno == errno.EADDRINUSE:
@@ -55,7 +55,7 @@ def check_free(bind: str, port: int, *, setting: str) -> None:
     )
 
 
-def _refusal(bind: str, port: int) -> OSError | None:
+def _bind_error(bind: str, port: int) -> OSError | None:
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -73,13 +73,13 @@ def holder(port: int, proc: Path = Path("/proc")) -> str:
     if not inodes:
         return ""
     for process in sorted(proc.glob("[0-9]*")):
-        if inodes & _open_in(process):
+        if inodes & _open_files(process):
             with contextlib.suppress(OSError):
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
     return ""
 
 
-def _open_in(process: Path) -> set[str]:
+def _open_files(process: Path) -> set[str]:
     """What the process has open, as far as it may be seen; descriptors come and go while they are looked at."""
     names = set()
     with contextlib.suppress(OSError):

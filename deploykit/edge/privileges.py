@@ -1,4 +1,4 @@
-"""Whom HAProxy becomes when the kit runs as root: the program that reads what strangers send needs no privileges."""
+"""The user that HAProxy runs as when the kit runs as root: a program that parses untrusted input needs no privileges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HAProxy as a process: started, replaced without loss, waited for, asked whether it likes its configuration."""
+"""HAProxy as a process: start, replacement without loss, readiness, and the check of its configuration."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from deploykit.edge.draining import DrainingProcesses
 from deploykit.edge.errors import ConfigRejected, EdgeError
-from deploykit.edge.leaving import LeavingList
 from deploykit.process.files import write_atomically
 from deploykit.process.run import run
 from deploykit.process.supervisor.interface import Program, ProgramStatus
@@ -37,7 +37,7 @@ class ProxyProcess:
         self, supervisor: Supervisor, folder: Path, file: Path, runtime: RuntimeAPI, wait: Callable[[float], None]
     ) -> None:
         self.log = folder / "haproxy.log"
-        self.leaving = LeavingList(folder / "leaving.json")
+        self.draining = DrainingProcesses(folder / "draining.json")
         self._supervisor = supervisor
         self._folder = folder
         self._file = file
@@ -80,23 +80,23 @@ class ProxyProcess:
         """
         if old.pid is None:
             raise EdgeError("HAProxy ended while it was to be replaced", details=self._last_lines())
-        self.leaving.add(old.pid, weighted)
+        self.draining.add(old.pid, weighted)
         try:
             new = self._supervisor.replace(self.program(listen, binary), ready=_REPLACED_SECONDS)
             self.await_ready(new)
         except BaseException:
             current = self.status()
             if current is not None and current.pid == old.pid:
-                self.leaving.forget(old.pid)
+                self.draining.forget(old.pid)
             raise
 
     def stop(self) -> None:
         """End it, and what it replaced."""
-        self.leaving.dismiss(None)
+        self.draining.soft_stop(None)
         self._supervisor.stop(PROGRAM)
 
     def settle(self) -> None:
-        """See to it that one process alone decides where requests go, and that it is the one that is talked to."""
+        """Make sure that exactly one process routes requests, and that it is the one on the runtime socket."""
         status = self.status()
         if status is None:
             raise EdgeError("the edge does not run", next_step="release again: it is started then")
@@ -108,7 +108,7 @@ class ProxyProcess:
         current: ProgramStatus | None = status
         while current is not None and current.restarts < status.restarts + _ATTEMPTS and time.monotonic() < deadline:
             if current.pid is not None and self._runtime.pid() == current.pid:
-                self.leaving.dismiss(current.pid)
+                self.draining.soft_stop(current.pid)
                 return
             self._wait(0.003)
             current = self.status()
@@ -119,11 +119,11 @@ class ProxyProcess:
             next_step=f"see {self.log}",
         )
 
-    def lingering(self) -> frozenset[str]:
+    def draining_servers(self) -> frozenset[str]:
         """Servers that a replaced process may still send one more request of each of its connections to."""
-        leaving = self.leaving.alive()
-        current = self._runtime.pid() if leaving else None
-        return frozenset(name for entry in leaving if entry.pid != current for name in entry.servers)
+        draining = self.draining.alive()
+        current = self._runtime.pid() if draining else None
+        return frozenset(name for entry in draining if entry.pid != current for name in entry.servers)
 
     def check(self, text: str, binary: Path) -> None:
         """Ask HAProxy itself whether the configuration is good. Raises ConfigRejected with its own lines."""

@@ -16,14 +16,14 @@ from deploykit.edge.interface import Server
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["EdgeState", "Weighted", "parse_state", "state_lines"]
+__all__ = ["EdgeState", "WeightedServer", "parse_state", "state_lines"]
 
 _MARKER = "# deploykit "
 _PAST_LIMIT = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weighted:
+class WeightedServer:
     """A server and its weight, 0 to 256."""
 
     server: Server
@@ -32,19 +32,22 @@ class Weighted:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeState:
-    """All that outlives the proxy's process. `health` is the path that its checks ask for. `past` maps servers that were detached to their releases, oldest first:
-    the log still has their requests.
+    """Everything that survives the proxy's process. `health` is the path of its health checks.
+
+    `past` maps detached servers to their releases, oldest first: the log still has their requests.
     """
 
     port: int
     token: str
     health: str
-    servers: Mapping[str, Weighted]
+    servers: Mapping[str, WeightedServer]
     past: Mapping[str, str]
 
     def with_server(self, server: Server, weight: int = 0) -> EdgeState:
         past = {name: release for name, release in self.past.items() if name != server.name}
-        return replace(self, servers={**self.servers, server.name: Weighted(server=server, weight=weight)}, past=past)
+        return replace(
+            self, servers={**self.servers, server.name: WeightedServer(server=server, weight=weight)}, past=past
+        )
 
     def without(self, names: Iterable[str]) -> EdgeState:
         gone = set(names)
@@ -103,7 +106,7 @@ def _line(kind: str, data: Mapping[str, Any]) -> str:
 def parse_state(text: str, *, source: str) -> EdgeState:
     """Read the state back from a configuration. Raises EdgeError, naming `source`, when it is not one of the kit's."""
     edge: dict[str, Any] | None = None
-    servers: dict[str, Weighted] = {}
+    servers: dict[str, WeightedServer] = {}
     past: dict[str, str] = {}
     try:
         for line in text.splitlines():
@@ -116,7 +119,7 @@ def parse_state(text: str, *, source: str) -> EdgeState:
             elif kind == "server":
                 weight = int(fields.pop("weight"))
                 server = Server(**fields)
-                servers[server.name] = Weighted(server=server, weight=weight)
+                servers[server.name] = WeightedServer(server=server, weight=weight)
             elif kind == "past":
                 past[fields["name"]] = fields["release"]
         if edge is not None:

@@ -14,8 +14,8 @@ harm, one in the proxy that the file does not know could be given weight and be 
 weight 0 that is left in the proxy is taken out by the next call). A replacement first writes what runs into the file, so a
 step that was cut short is not undone by it.
 
-A proxy that dies in the middle of a call is started again by who keeps it alive, with the file's weights. The call waits
-for it and does its work once more from the beginning: half of it may have been forgotten.
+If a proxy dies during a call, its supervisor (or the engine) restarts it with the weights in the file. The call waits
+for that and starts from the beginning, since the proxy may have lost half of the changes.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ __all__ = ["WeightedProxy"]
 _Result = TypeVar("_Result")
 
 _UP_SECONDS = 3.0
-_DEATHS = 3
-"""So often a proxy may die under one call, which is then done anew; after that it is said that it does not answer."""
+_RETRIES = 3
+"""A proxy may die so often during one call, which then starts again. After that the call fails."""
 _MAX_WEIGHT = 256
 
 
 class WeightedProxy(ABC):
-    """Servers and weights of one HAProxy, in the running proxy and in its file. Where both are is for others to say.
+    """Servers and weights of one HAProxy, in the running proxy and in its file. Subclasses say where both are.
 
     `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one in
-    the file, `/health` at first. `bind`: the address to listen on. `linger`: seconds that a replaced process may go on
-    with its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the file's name in
+    the file, `/health` at first. `bind`: the address to listen on. `hard_stop_after`: seconds that a
+    replaced process may take for its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the file's name in
     messages.
     """
 
     _file_name: str
 
     _runtime: RuntimeAPI
-    _turn: int = 0
+    _probes_sent: int = 0
 
     def __init__(  # noqa: PLR0913 - which edge, and how it is reached; by keyword
         self,
@@ -72,7 +72,7 @@ class WeightedProxy(ABC):
         *,
         health_path: str,
         bind: str,
-        linger: float,
+        hard_stop_after: float,
         wait: Callable[[float], None],
     ) -> None:
         self._app = app
@@ -81,7 +81,7 @@ class WeightedProxy(ABC):
         self._wanted_port = port
         self._health_path = health_path
         self._bind = bind
-        self._linger = linger
+        self._hard_stop_after = hard_stop_after
         self._wait = wait
 
     @abstractmethod
@@ -108,36 +108,36 @@ class WeightedProxy(ABC):
 
     @abstractmethod
     def _settle(self) -> None:
-        """See to it that one process alone decides where requests go, and that it is the one that is talked to."""
+        """Make sure that exactly one process routes requests, and that it is the one on the runtime socket."""
 
     @abstractmethod
-    def _kept(self) -> bool:
-        """Whether somebody starts the proxy again should it have died just now."""
+    def _is_supervised(self) -> bool:
+        """Whether the supervisor or the engine restarts the proxy if it has just died."""
 
     @abstractmethod
-    def _lingering(self) -> Collection[str]:
+    def _draining_servers(self) -> Collection[str]:
         """Servers that a replaced process may still send one more request of each of its connections to."""
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
     def ensure(self) -> str:
-        with self._changing():
-            return self._url(self._outlive(self._ensure))
+        with self._locked():
+            return self._url(self._retry(self._ensure))
 
     def down(self) -> None:
-        with self._changing():
+        with self._locked():
             self._down()
 
     def url(self) -> str:
-        with self._changing():
+        with self._locked():
             return self._url(self._state())
 
     def _url(self, state: EdgeState) -> str:
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._bind, self._bind)  # noqa: S104  # nosec B104 - compared, not bound
         return f"http://{address(reached, state.port)}"
 
-    def _changing(self) -> AbstractContextManager[None]:
-        """Held while something is changed: one at a time on this machine."""
+    def _locked(self) -> AbstractContextManager[None]:
+        """The lock for changes: one change at a time on this machine."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return flocked(self._folder / "lock", wait=self._wait)
 
@@ -162,7 +162,7 @@ class WeightedProxy(ABC):
 
         Raises EdgeError while the proxy runs.
         """
-        with self._changing():
+        with self._locked():
             if self.running():
                 raise EdgeError("the edge still runs, so its servers are not forgotten", next_step="stop it first")
             state = self._state()
@@ -171,17 +171,17 @@ class WeightedProxy(ABC):
     # -- servers -------------------------------------------------------------------------------------------------
 
     def servers(self) -> Sequence[ServerState]:
-        return self._outlive(self._servers, locked=False)
+        return self._retry(self._servers, locked=False)
 
     def _servers(self) -> Sequence[ServerState]:
         state, running = self._state(), self._runtime.servers()
         # A replaced process may still send one more request of each of its connections to what had weight in it.
-        lingering = self._lingering()
+        draining_servers = self._draining_servers()
         return tuple(
             ServerState(
                 server=entry.server,
                 weight=running[name].weight,
-                in_flight=running[name].in_flight + (name in lingering),
+                in_flight=running[name].in_flight + (name in draining_servers),
                 up=running[name].up,
             )
             for name, entry in state.servers.items()
@@ -190,8 +190,8 @@ class WeightedProxy(ABC):
 
     def attach(self, server: Server) -> None:
         check_server(server)
-        with self._changing():
-            self._outlive(lambda: self._attach(server))
+        with self._locked():
+            self._retry(lambda: self._attach(server))
 
     def _attach(self, server: Server) -> None:
         state = self._state()
@@ -202,8 +202,8 @@ class WeightedProxy(ABC):
         self._runtime.add(server)
 
     def detach(self, name: str, *, force: bool = False) -> None:
-        with self._changing():
-            self._outlive(lambda: self._detach(name, force=force))
+        with self._locked():
+            self._retry(lambda: self._detach(name, force=force))
 
     def _detach(self, name: str, *, force: bool) -> None:
         state = self._state()
@@ -223,8 +223,8 @@ class WeightedProxy(ABC):
     def set_weights(self, weights: Mapping[str, int]) -> None:
         if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
             raise ValueError(f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}")
-        with self._changing():
-            self._outlive(lambda: self._set_weights(weights))
+        with self._locked():
+            self._retry(lambda: self._set_weights(weights))
 
     def _set_weights(self, weights: Mapping[str, int]) -> None:
         state = self._state()
@@ -251,25 +251,25 @@ class WeightedProxy(ABC):
         names = sorted(name for name, entry in state.servers.items() if entry.server.release == release)
         if not names:
             raise EdgeError(f"the edge has no server of release {release}", next_step="attach it first")
-        self._turn += 1
-        return {PROBE_HEADER: f"{state.token}:{names[self._turn % len(names)]}"}
+        self._probes_sent += 1
+        return {PROBE_HEADER: f"{state.token}:{names[self._probes_sent % len(names)]}"}
 
-    def _outlive(self, work: Callable[[], _Result], *, locked: bool = True) -> _Result:
-        """Do the work, and do it anew when the proxy ended meanwhile and is started again by who keeps it alive.
+    def _retry(self, work: Callable[[], _Result], *, locked: bool = True) -> _Result:
+        """Do the work. If the proxy ended meanwhile and is restarted, do it again from the beginning.
 
-        `locked` False: the caller does not hold `_changing`, which is needed to settle.
+        `locked` False: the caller does not hold `_locked`, which `_settle` needs.
         """
-        for _ in range(_DEATHS):
+        for _ in range(_RETRIES):
             try:
                 return work()
             except RuntimeUnreachable:
-                if not self._kept():
+                if not self._is_supervised():
                     raise
-            with nullcontext() if locked else self._changing():
+            with nullcontext() if locked else self._locked():
                 self._settle()
         return work()
 
-    def _as_running(self, state: EdgeState) -> EdgeState:
+    def _with_running_weights(self, state: EdgeState) -> EdgeState:
         """The state with the weights that the running proxy has, unless they would leave nobody with traffic."""
         weights = {name: server.weight for name, server in self._runtime.servers().items()}
         return state.with_weights(weights) if any(weights.values()) else state

@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer, load_copy
 from deploykit.gates.audit_judgement import OFFLINE, Accepted, interpret
 from deploykit.gates.audit_severity import OSV, is_safe_address, online
-from deploykit.gates.audit_subjects import Subject, find_subjects
+from deploykit.gates.audit_subjects import find_subjects
 from deploykit.gates.audit_uv import ask_uv, uv_version
 from deploykit.gates.licences import Licences, judge_licences
-from deploykit.gates.standing import GOOD_UNTIL
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.gates.verdict_cache import GOOD_UNTIL
 from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from deploykit.gates.audit_subject import Subject
     from deploykit.gates.interface import GateContext
 
 __all__ = ["ADVISORIES_VARIABLE", "DEFAULT_MAX_AGE_DAYS", "Accepted", "AuditGate", "interpret"]
@@ -158,7 +159,7 @@ def _refusal(copy: AdvisoryCopy, now: float, limit: int) -> InconclusiveError | 
         return InconclusiveError(
             f"the copy of advisories is {int(age)} days old, {limit} are allowed",
             details=[f"{copy.source}: newest record of {_day(copy.modified)}"],
-            next_step="fetch a newer copy, or raise security.audit.max_age_days in [tool.deploykit] in the open",
+            next_step="fetch a newer copy, or raise security.audit.max_age_days in [tool.deploykit]",
         )
     if age < -1:
         return InconclusiveError(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
-    from deploykit.gates.audit_subjects import Subject
+    from deploykit.gates.audit_subject import Subject
 
 __all__ = ["OFFLINE", "Accepted", "interpret"]
 

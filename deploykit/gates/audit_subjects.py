@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
+from deploykit.gates.audit_subject import Subject
 from deploykit.gates.audit_uv import uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import ask_application, run_tool, tool_environment
@@ -18,11 +19,11 @@ from deploykit.model import InconclusiveError
 from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from deploykit.gates.interface import GateContext
 
-__all__ = ["Subject", "find_subjects"]
+__all__ = ["find_subjects"]
 
 _LOCAL = re.compile(r"^(?:(?:-e|--editable)\s+)?(?:\.{1,2}/|file:)")
 _LOCAL_SOURCES = ("editable", "virtual", "directory")
@@ -34,25 +35,6 @@ for dist in importlib.metadata.distributions():
     found.append([dist.metadata["Name"], dist.version, url or ""])
 json.dump(found, sys.stdout)
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A pinned list for a scanner. `names` are the packages that it must answer for.
-
-    `file` is the lock in the tree, empty where there is none, and `places` are the packages' lines in it.
-    """
-
-    label: str
-    path: Path
-    hashed: bool
-    names: tuple[str, ...]
-    file: str = ""
-    places: Mapping[str, int] = field(default_factory=dict)
-    pinned: tuple[tuple[str, str], ...] = ()
-    """Name and version of each package, where the list itself says them."""
-    notes: tuple[str, ...] = ()
-    scanner: str = "pip-audit"
 
 
 def find_subjects(locks: Sequence[str], context: GateContext, folder: Path) -> list[Subject]:

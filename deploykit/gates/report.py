@@ -34,7 +34,7 @@ def summary_line(verdict: Verdict) -> str:
 def render(verdict: Verdict, *, color: bool = False, width: int = 80, findings: bool = True) -> str:
     """What a terminal shows of the verdict, without a newline at the end.
 
-    `findings` False leaves them out, for a joined verdict whose parts have just been shown.
+    `findings` False leaves them out, for a combined verdict whose parts have just been shown.
     """
     return "\n".join(_lines(verdict, color=color, width=max(width, 30), findings=findings))
 

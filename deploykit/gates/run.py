@@ -1,4 +1,4 @@
-"""Run one gate by name on any tree. Whatever goes wrong becomes a verdict: never green, and never a traceback."""
+"""Run one gate by name on any tree. Every error becomes a verdict: never a pass, and never a traceback."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
+from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.inputs import FORCE_VARIABLE, inputs_of
 from deploykit.gates.interface import Gate, GateContext, Toolbox
-from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
-from deploykit.gates.standing import age, forget, note_inputs, standing
 from deploykit.gates.tools import ManagedToolbox
+from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
 from deploykit.gates.verdict_files import record_verdict
 from deploykit.model import DeploykitError, Evidence, Outcome, UsageError, Verdict
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     ToolboxMaker = Callable[[Path, Settings, Mapping[str, str]], Toolbox]
 
-__all__ = ["GATE_NAMES", "PROJECT_GATES", "judge", "managed_toolbox", "run_gate", "still_standing"]
+__all__ = ["GATE_NAMES", "PROJECT_GATES", "cached_verdicts", "judge", "managed_toolbox", "run_gate"]
 
 PROJECT_GATES = ("typing", "test", "coverage")
 """Gates that run in the project's own environment."""
@@ -63,14 +63,15 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
     """Run the gate `name` (or `security`, which is three) on the tree at `root`.
 
     `tree` is, or gives, the tree's hash, uncommitted changes included, and is empty outside git; a function is called
-    when the environments are made, since making one may add files to the tree. `record` is given the verdict of a whole run;
-    without it the verdict is written under `.deploykit/verdicts`. `arguments` narrow the run, and a narrowed run is no
+    when the environments are made, since making one may add files to the tree. `record` receives the verdict of a whole
+    run; by default the verdict is written under `.deploykit/verdicts`. `arguments` narrow the run; a narrowed run is not
     evidence, so it is not recorded. `base` is the revision that changes are counted from. Reports for machines are
-    written under `.deploykit/reports` before anybody acts on the verdict; annotations go to `annotate`. `build` makes a gate of another name from the settings, such as a second test gate.
+    written under `.deploykit/reports` first; annotations go to `annotate`. `build` makes a gate of another name from the
+    settings, such as a second test gate.
 
-    A pass on the same inputs (`inputs_of`) still stands: it is answered with its evidence and a note of its age, no
-    environment is made and nothing is run, unless `force` or the variable DEPLOYKIT_FORCE says so.
-    Raises UsageError for a name that there is not, or a folder that is none.
+    A pass on the same inputs (`inputs_of`) comes from the cache, with its evidence and a note of its age. Nothing is made
+    or run then, unless `force` or the variable DEPLOYKIT_FORCE is set.
+    Raises UsageError for an unknown name, and for a path that is not a folder.
     """
     root = root.absolute()
     if build is None:
@@ -94,14 +95,14 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             )
             for part in SECURITY_GATES
         ]
-        joined = join("security", verdicts, tree=hash_of_tree())
-        publish(root, joined, environment=environment, say=annotate, annotate=False)
-        keep(joined)
-        return joined
+        combined = combine("security", verdicts, tree=hash_of_tree())
+        publish(root, combined, environment=environment, say=annotate, annotate=False)
+        keep(combined)
+        return combined
 
     force = force or bool(environment.get(FORCE_VARIABLE)) or bool(arguments)
-    stood: list[Verdict] = []
-    noted: list[str] = []
+    cached: list[Verdict] = []
+    inputs_seen: list[str] = []
 
     def run() -> Verdict:
         from deploykit.settings.loader import load
@@ -113,11 +114,11 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             return inputs_of(gate, root, settings, tree=present, environment=environment, base=base)
 
         if not force and (
-            found := standing(root, name, inputs(hash_of_tree()), environment=environment, now=time.time())
+            found := cached_verdict(root, name, inputs(hash_of_tree()), environment=environment, now=time.time())
         ):
             verdict, seconds = found
-            stood.append(verdict)
-            return _shown_again(verdict, seconds)
+            cached.append(verdict)
+            return _from_cache(verdict, seconds)
         toolbox = (make_toolbox or managed_toolbox)(root, settings, environment)
         if name in PROJECT_GATES or build is not None:
             toolbox.python()
@@ -136,29 +137,29 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         forget(root, name)
         before = inputs(context.tree)
         verdict = replace(gate.run(context), tree=context.tree)
-        # Who edits while a gate looks gets an answer about something in between: it stands for no inputs.
+        # If somebody edits the tree while the gate runs, the verdict belongs to no inputs.
         if inputs(hash_of_tree()) == before:
-            noted.append(before)
+            inputs_seen.append(before)
         return verdict
 
     verdict = judge(name, run, tree=hash_of_tree)
-    if stood:
-        keep(stood[0])
-        verdict = replace(verdict, evidence=replace(verdict.evidence, seconds=stood[0].evidence.seconds))
+    if cached:
+        keep(cached[0])
+        verdict = replace(verdict, evidence=replace(verdict.evidence, seconds=cached[0].evidence.seconds))
         publish(root, verdict, environment=environment, say=annotate)
     elif not arguments:
         publish(root, verdict, environment=environment, say=annotate)
         keep(verdict)
-        note_inputs(root, verdict, noted[0] if noted else "", environment=environment, now=time.time())
+        record_inputs(root, verdict, inputs_seen[0] if inputs_seen else "", environment=environment, now=time.time())
     return verdict
 
 
-def still_standing(
+def cached_verdicts(
     names: Sequence[str], root: Path, *, tree: str, environment: Mapping[str, str] | None = None
 ) -> dict[str, Verdict]:
-    """The passes among the gates `names` that need not be run again, by name; nothing is made, run or written.
+    """The passes among the gates `names` that need not run again, by name. Nothing is made, run or written.
 
-    Without a standing pass of `test`, `coverage` stands neither: its data are about to be measured anew.
+    `coverage` is only cached together with `test`, which measures its data.
     """
     from deploykit.settings.loader import load
 
@@ -173,14 +174,14 @@ def still_standing(
         return found  # each gate says so itself
     for name in names:
         inputs = inputs_of(build_gate(name, settings, root), root, settings, tree=tree, environment=environment)
-        if stands := standing(root, name, inputs, environment=environment, now=time.time()):
-            found[name] = _shown_again(*stands)
+        if hit := cached_verdict(root, name, inputs, environment=environment, now=time.time()):
+            found[name] = _from_cache(*hit)
     if "test" not in found:
         found.pop("coverage", None)
     return found
 
 
-def _shown_again(verdict: Verdict, seconds: float) -> Verdict:
+def _from_cache(verdict: Verdict, seconds: float) -> Verdict:
     note = f"not run again: nothing changed since it passed {age(seconds)} ago"
     return replace(verdict, evidence=replace(verdict.evidence, notes=(note, *verdict.evidence.notes)))
 
@@ -210,7 +211,7 @@ def managed_toolbox(root: Path, settings: Settings, environment: Mapping[str, st
 
 
 def judge(name: str, run: Callable[[], Verdict], *, tree: Callable[[], str]) -> Verdict:
-    """What `run` answers, timed; an error becomes the verdict that it stands for, bound to the tree as it is now."""
+    """The verdict of `run`, timed. An error becomes a verdict too, bound to the tree as it is now."""
     started = time.monotonic()
     try:
         verdict = run()
@@ -218,7 +219,7 @@ def judge(name: str, run: Callable[[], Verdict], *, tree: Callable[[], str]) -> 
         outcome = Outcome.USAGE if isinstance(error, UsageError) else Outcome.INCONCLUSIVE
         verdict = _unjudged(name, outcome, error.message, error.details, error.next_step, tree())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        # A tool's answer in a form that nobody foresaw, or a file that went away: not a pass, and not a crash.
+        # An unexpected answer of a tool, or a file that disappeared: not a pass, and not a crash.
         reason = f"the gate could not make sense of what it saw: {type(error).__name__}: {error}"
         verdict = _unjudged(name, Outcome.INCONCLUSIVE, reason, (), f"run it again: invoke gate {name}", tree())
     return replace(verdict, evidence=replace(verdict.evidence, seconds=round(time.monotonic() - started, 3)))

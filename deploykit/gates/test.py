@@ -180,7 +180,7 @@ def interpret(
             outcome=Outcome.INCONCLUSIVE,
             evidence=evidence,
             reason=f"{len(counts.skipped)} tests were skipped, {allowed_skips} are allowed",
-            next_step="make them run, or say in the open how many may be skipped: tests.allowed_skips",
+            next_step="make them run, or set how many may be skipped: tests.allowed_skips",
         )
     return Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence)
 

@@ -1,6 +1,6 @@
-"""Walk a chain and derive the tables anew: every disagreement is named.
+"""Walk a chain, derive the tables again, and report every difference.
 
-Nothing that is read is trusted to have the right type: whoever edits an SQLite file may put anything anywhere.
+No value is trusted to have the right type: anyone who edits an SQLite file may put anything anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import entry_hash
 from deploykit.ledger.interface import ChainProblem, Entry
-from deploykit.ledger.projections import Drop, Put, derive, seal
+from deploykit.ledger.projections import DeleteRow, InsertRow, derive, seal
 from deploykit.ledger.queries import select
 from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS, Table
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 __all__ = ["check_chain"]
 
 ADOPT = "adopt"
-"""The name of the step by which a release from before this record is taken in (see `SqlLedger.begin`)."""
+"""The name of the step that adopts a release from before this ledger (see `SqlLedger.begin`)."""
 _BY_HEARTBEAT = {"heartbeat_at", "expires_at", "seal"}
 
 
 def check_chain(
     database: Database, *, app: str, environment: str, anchors: Mapping[str, str] | Sequence[str]
 ) -> list[ChainProblem]:
-    """All that is wrong with the chain of one app in one environment. See `SqlLedger.check`."""
+    """All problems of the chain of one app in one environment. See `SqlLedger.check`."""
     walk = _Walk(app, environment)
     with database.read(snapshot=True) as connection, _lossless_text(connection):
         try:
@@ -44,12 +44,12 @@ def check_chain(
                 walk.integrity(connection)
         except sqlite3.DatabaseError as error:
             walk.found(0, f"the file can't be read to its end: {error}")
-    walk.anchored(anchors)
+    walk.check_anchors(anchors)
     return walk.problems
 
 
 class _Walk:
-    """Goes along the entries, holding what they add up to so far: `{table: {key: row}}`."""
+    """Walks along the entries, and holds the tables that they add up to so far: `{table: {key: row}}`."""
 
     def __init__(self, app: str, environment: str) -> None:
         self.problems: list[ChainProblem] = []
@@ -85,15 +85,15 @@ class _Walk:
 
     def _replay(self, entry: Entry) -> None:
         if entry.kind == "step.intended" and entry.payload["name"] == ADOPT:
-            # What was made before this record was: its anchor is of a chain that is gone, and stands here in the open.
+            # This release is older than the ledger, so its anchor belongs to a chain that is lost. The entry contains it.
             self._hashes.add(entry.payload["action"].get("anchor"))
         for change in derive(entry):
             table = self._derived[change.table.name]
             key = _key(change.key)
             match change:
-                case Put(_, columns, values):
+                case InsertRow(_, columns, values):
                     table[key] = {**columns, **values}
-                case Drop():
+                case DeleteRow():
                     table.pop(key, None)
                 case _ if key in table:
                     table[key].update(change.values)
@@ -136,7 +136,7 @@ class _Walk:
                     f"{table.name} {key}has {name} {_short(row[name])}, but the entries say {_short(expected)}",
                 )
 
-    def anchored(self, anchors: Mapping[str, str] | Sequence[str]) -> None:
+    def check_anchors(self, anchors: Mapping[str, str] | Sequence[str]) -> None:
         named = anchors if isinstance(anchors, Mapping) else {anchor: anchor for anchor in anchors}
         for name, anchor in named.items():
             if anchor not in self._hashes:

@@ -1,32 +1,29 @@
-"""A database and its transactions: SQLite in a file, or PostgreSQL by URL. Every error comes out translated."""
+"""A database and its transactions, whatever its kind. Every error of the driver is raised as one of the kit's."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deploykit.ledger.faults import translate
-from deploykit.model import UsageError
+from deploykit.ledger.errors import translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from deploykit.ledger.queries import Query
 
-__all__ = ["Connection", "Database", "open_database"]
+__all__ = ["Connection", "Database"]
 
 
 class Connection:
-    """One connection of a driver (DB-API 2.0), within a transaction. `mark` is how the driver writes a bound value."""
+    """One connection of a driver (DB-API 2.0), within a transaction. `placeholder` stands for a bound value in its SQL."""
 
-    def __init__(self, driver: Any, *, mark: str) -> None:
+    def __init__(self, driver: Any, *, placeholder: str) -> None:
         self.driver = driver
-        self._mark = mark
+        self._placeholder = placeholder
 
     def run(self, query: Query | str) -> Any:
         """The driver's cursor."""
@@ -34,7 +31,7 @@ class Connection:
             return self.driver.execute(query)
         if not query.values:
             return self.driver.execute(query.text)
-        return self.driver.execute(query.text.replace("?", self._mark), query.values)
+        return self.driver.execute(query.text.replace("?", self._placeholder), query.values)
 
     def rows(self, query: Query) -> list[dict[str, Any]]:
         with contextlib.closing(self.run(query)) as cursor:
@@ -84,7 +81,7 @@ class Database(ABC):
     def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
         """A transaction that writes nothing; with `snapshot`, all its queries see the same moment."""
         with (
-            self.guarded(),
+            self.translated_errors(),
             self._transaction(lambda connection: self._begin_read(connection, snapshot=snapshot)) as it,
         ):
             yield it
@@ -96,12 +93,15 @@ class Database(ABC):
         Without `flush` a power cut may forget it until the next one with `flush` is committed, which makes all before it
         durable, too: the log has one order. It is there for everybody at once, and no killed process forgets it.
         """
-        with self.guarded(), self._transaction(lambda connection: self._begin_write(connection, flush=flush)) as it:
+        with (
+            self.translated_errors(),
+            self._transaction(lambda connection: self._begin_write(connection, flush=flush)) as it,
+        ):
             yield it
 
     @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
-        """What the driver says comes out of the block translated."""
+    def translated_errors(self) -> Iterator[None]:
+        """Translate the driver's errors within the block."""
         try:
             yield
         except self._errors as error:
@@ -113,7 +113,7 @@ class Database(ABC):
             raise translate(damaged, self.where) from error
 
     def close(self) -> None:
-        """Close what is open. Another transaction opens it again."""
+        """Close the open connections. Another transaction opens a new one."""
         with self._guard:
             idle, self._idle = self._idle, []
             self._closed += 1
@@ -122,7 +122,7 @@ class Database(ABC):
 
     @abstractmethod
     def connect(self) -> Connection:
-        """A new one, on which nothing is begun but by `run`."""
+        """A new connection. Only `run` begins transactions on it."""
 
     @abstractmethod
     def for_alembic(self) -> Any:
@@ -136,16 +136,16 @@ class Database(ABC):
 
     @abstractmethod
     def _undo(self, connection: Connection) -> None:
-        """Roll back, if there is anything to."""
+        """Roll back, if a transaction is open."""
 
-    def _lives(self, connection: Connection) -> bool:
-        """Whether one that lay idle can be used. A file does not hang up; a server may have."""
+    def _is_alive(self, connection: Connection) -> bool:
+        """Whether an idle connection is still usable. A server may have closed it; a file can't."""
         return connection.driver is not None
 
     @contextlib.contextmanager
     def _transaction(self, begin: Callable[[Connection], None]) -> Iterator[Connection]:
         closed = self._closed
-        connection = self._taken()
+        connection = self._take_connection()
         try:
             begin(connection)
             yield connection
@@ -154,55 +154,26 @@ class Database(ABC):
             try:
                 self._undo(connection)
             except self._errors:
-                closed = -1  # it is of no use to anybody; what went wrong first is what is told
+                closed = -1  # the connection is unusable; the first error is the one to report
             raise
         finally:
-            self._given_back(connection, closed)
+            self._return_connection(connection, closed)
 
-    def _taken(self) -> Connection:
+    def _take_connection(self) -> Connection:
         while True:
             with self._guard:
                 if not self._idle:
                     break
                 connection = self._idle.pop()
-            if self._lives(connection):
+            if self._is_alive(connection):
                 return connection
             connection.driver.close()
         return self.connect()
 
-    def _given_back(self, connection: Connection, closed: int) -> None:
+    def _return_connection(self, connection: Connection, closed: int) -> None:
         with self._guard:
             if closed == self._closed:
                 self._idle.append(connection)
                 return
         with contextlib.suppress(self._errors):
             connection.driver.close()
-
-
-def open_database(where: str | os.PathLike[str], *, busy_seconds: float) -> Database:
-    """Connects to nothing yet, but makes SQLite's file. `where` is a path, `sqlite:///PATH`, or a URL of PostgreSQL
-    (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS).
-
-    Raises UsageError on a URL that can't be used, DeploykitError when the file can't be made.
-    """
-    text = os.fspath(where)
-    scheme, there, rest = text.partition("://")
-    backend = scheme.partition("+")[0].lower()
-    if not there or backend == "sqlite":
-        from deploykit.ledger.sqlite import SqliteDatabase
-
-        path = rest.partition("?")[0].removeprefix("/") if there else text
-        if path in {"", ":memory:"}:
-            raise UsageError("A ledger in memory would be forgotten at once.", next_step="give the ledger a path")
-        return SqliteDatabase(Path(path), busy_seconds)
-    if backend in {"postgresql", "postgres"}:
-        from deploykit.ledger.postgresql import PostgresqlDatabase
-
-        return PostgresqlDatabase(f"postgresql://{rest}", busy_seconds)
-    if not backend.isidentifier() or not rest:
-        # The URL isn't shown, for it may hold a password.
-        raise UsageError("The ledger's URL can't be read.", next_step="write it as postgresql://user@host/database")
-    raise UsageError(
-        f"The ledger can't be kept in {backend}: only SQLite and PostgreSQL can hold it.",
-        next_step="give the ledger a path, or a URL like postgresql://user@host/database",
-    )

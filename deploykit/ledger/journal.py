@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import clean, dumps, entry_hash, plain
 from deploykit.ledger.interface import Entry
-from deploykit.ledger.projections import Change, Drop, Put, derive
+from deploykit.ledger.projections import Change, DeleteRow, InsertRow, derive
 from deploykit.ledger.queries import Query, delete, insert, select, update
 from deploykit.ledger.tables import CHAINS, ENTRIES
 
@@ -61,9 +61,9 @@ class Journal:
 
     def _apply(self, change: Change) -> None:
         match change:
-            case Put(table, key, values):
+            case InsertRow(table, key, values):
                 self.connection.run(insert(table, {**self._scope, **key, **values}))
-            case Drop(table, key):
+            case DeleteRow(table, key):
                 self.connection.run(delete(table, {**self._scope, **key}))
             case _ if change.values:
                 self.connection.run(update(change.table, change.values, {**self._scope, **change.key}))

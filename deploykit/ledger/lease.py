@@ -1,4 +1,4 @@
-"""Keep a lock while the work goes on: a thread that prolongs the lease, and tells when it was lost."""
+"""Keep a lock during the work: a thread prolongs the lease, and reports when it was lost."""
 
 from __future__ import annotations
 

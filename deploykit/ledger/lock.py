@@ -74,7 +74,7 @@ class SqlLock:
             if known is not None:
                 over = {"owner": known.owner, "token": known.token, "expired_at": known.expires_at}
             payload = {"owner": owner, "reason": reason, "lease": float(lease), "over": over}
-            return self._demand(journal.connection, journal.append("lock.taken", payload).sequence)
+            return self._require(journal.connection, journal.append("lock.taken", payload).sequence)
 
     def holder(self) -> Held | None:
         """Who has the lock; None when nobody has, or when its lease ran out."""
@@ -87,7 +87,7 @@ class SqlLock:
     def heartbeat(self, owner: str, token: int, *, lease: float) -> None:
         """Prolong the lease to `lease` seconds from now. Raises StaleToken when the lock was lost."""
         with self._write() as journal:
-            known = self._demand(journal.connection, token, owner)
+            known = self._require(journal.connection, token, owner)
             # Clocks go back at times; what was promised until then still holds.
             expires_at = max(known.expires_at, journal.now + lease)
             values = {
@@ -100,7 +100,7 @@ class SqlLock:
     def unlock(self, owner: str, token: int) -> None:
         """Give the lock back. Raises StaleToken when it was lost before."""
         with self._write() as journal:
-            self._demand(journal.connection, token, owner)
+            self._require(journal.connection, token, owner)
             journal.append("lock.released", {"owner": owner, "token": token})
 
     def break_lock(self, by: str, reason: str) -> Held | None:
@@ -116,7 +116,7 @@ class SqlLock:
         row = connection.first(self._ask(LOCKS))
         return None if row is None else rows.held(row)
 
-    def _demand(self, connection: Connection, token: int, owner: str | None = None) -> Held:
+    def _require(self, connection: Connection, token: int, owner: str | None = None) -> Held:
         """The lock, if `token` (and `owner`) is still its own. A lease that ran out is no harm while nobody took over."""
         known = self._lock(connection)
         if known is not None and token == known.token and (owner is None or clean(owner) == known.owner):

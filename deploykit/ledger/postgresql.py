@@ -37,11 +37,11 @@ class PostgresqlDatabase(Database):
                 next_step="pip install 'psycopg[binary]'",
             ) from error
         try:
-            told = psycopg.conninfo.conninfo_to_dict(url)
+            parsed = psycopg.conninfo.conninfo_to_dict(url)
         except psycopg.ProgrammingError:
-            told = None
-        # libpq would tell of a port that is none, and it may be a piece of a password.
-        if told is None or _NO_PORT.search(str(told.get("port") or "")):
+            parsed = None
+        # libpq would print an invalid port, which may be a part of a password.
+        if parsed is None or _NO_PORT.search(str(parsed.get("port") or "")):
             # The URL isn't shown, for it may hold a password.
             raise UsageError("The ledger's URL can't be read.", next_step="write it as postgresql://user@host/database")
         super().__init__(_QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url)), psycopg.Error)
@@ -50,7 +50,7 @@ class PostgresqlDatabase(Database):
 
     def connect(self) -> Connection:
         # Transactions are begun and ended by `run`, as SQLite's are.
-        return _Connection(self._driver(autocommit=True), mark="%s")
+        return _Connection(self._driver(autocommit=True), placeholder="%s")
 
     def for_alembic(self) -> Any:
         return self._driver(autocommit=False)
@@ -83,7 +83,7 @@ class PostgresqlDatabase(Database):
     def _undo(self, connection: Connection) -> None:
         connection.run("ROLLBACK")
 
-    def _lives(self, connection: Connection) -> bool:
+    def _is_alive(self, connection: Connection) -> bool:
         try:
             connection.run("SELECT 1")
         except self._errors:
@@ -99,7 +99,7 @@ class _Connection(Connection):
         # A cursor of the server's: the other kind has it send all rows at once.
         with self.driver.cursor(name="deploykit") as cursor:
             cursor.itersize = _AT_ONCE
-            cursor.execute(query.text.replace("?", self._mark), query.values)
+            cursor.execute(query.text.replace("?", self._placeholder), query.values)
             names = [column.name for column in cursor.description]
             for row in cursor:
                 yield dict(zip(names, row, strict=True))

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["Change", "Drop", "Put", "Set", "derive", "seal"]
+__all__ = ["Change", "DeleteRow", "InsertRow", "UpdateRow", "derive", "seal"]
 
 
 @dataclass(frozen=True)
-class Put:
+class InsertRow:
     """A new row."""
 
     table: Table
@@ -45,8 +45,8 @@ class Put:
 
 
 @dataclass(frozen=True)
-class Set:
-    """New values in a row that is there."""
+class UpdateRow:
+    """New values in an existing row."""
 
     table: Table
     key: Mapping[str, Any]
@@ -54,14 +54,14 @@ class Set:
 
 
 @dataclass(frozen=True)
-class Drop:
-    """The row goes, if it is there."""
+class DeleteRow:
+    """Deletes the row, if it exists."""
 
     table: Table
     key: Mapping[str, Any]
 
 
-Change = Put | Set | Drop
+Change = InsertRow | UpdateRow | DeleteRow
 
 
 def derive(entry: Entry) -> Sequence[Change]:
@@ -85,22 +85,22 @@ def _begun(entry: Entry) -> Sequence[Change]:
         "finished_at": None,
         "live_sequence": None,
     }
-    return (Put(RELEASES, {"id": entry.release}, known | rest),)
+    return (InsertRow(RELEASES, {"id": entry.release}, known | rest),)
 
 
 def _amended(entry: Entry) -> Sequence[Change]:
     values = {name: entry.payload[name] for name in ("version", "digest") if name in entry.payload}
-    return (Set(RELEASES, {"id": entry.release}, values),)
+    return (UpdateRow(RELEASES, {"id": entry.release}, values),)
 
 
 def _finished(entry: Entry) -> Sequence[Change]:
     outcome = ReleaseOutcome(entry.payload["outcome"])
     values = {"outcome": outcome.value, "reason": entry.payload["reason"], "finished_at": entry.at}
-    return (Set(RELEASES, {"id": entry.release}, values),)
+    return (UpdateRow(RELEASES, {"id": entry.release}, values),)
 
 
 def _live(entry: Entry) -> Sequence[Change]:
-    return (Set(RELEASES, {"id": entry.release}, {"live_sequence": entry.sequence}),)
+    return (UpdateRow(RELEASES, {"id": entry.release}, {"live_sequence": entry.sequence}),)
 
 
 def _intended(entry: Entry) -> Sequence[Change]:
@@ -113,19 +113,19 @@ def _intended(entry: Entry) -> Sequence[Change]:
         "started_at": entry.at,
         "finished_at": None,
     }
-    return (Put(STEPS, {"sequence": entry.sequence}, values),)
+    return (InsertRow(STEPS, {"sequence": entry.sequence}, values),)
 
 
 def _result(entry: Entry) -> Sequence[Change]:
     state = StepState(entry.payload["state"])
     values = {"state": state.value, "result": dumps(entry.payload["result"]), "finished_at": entry.at}
-    return (Set(STEPS, {"sequence": entry.payload["step"]}, values),)
+    return (UpdateRow(STEPS, {"sequence": entry.payload["step"]}, values),)
 
 
 def _evidence(entry: Entry) -> Sequence[Change]:
     verdict = entry.payload["verdict"]
     values = {"gate": verdict["gate"], "tree": verdict["tree"], "verdict": dumps(verdict), "at": entry.at}
-    return (Put(EVIDENCE, {"sequence": entry.sequence}, values),)
+    return (InsertRow(EVIDENCE, {"sequence": entry.sequence}, values),)
 
 
 def _timer_added(entry: Entry) -> Sequence[Change]:
@@ -135,11 +135,11 @@ def _timer_added(entry: Entry) -> Sequence[Change]:
         "due_at": entry.payload["due_at"],
         "payload": dumps(entry.payload["payload"]),
     }
-    return (Put(TIMERS, {"sequence": entry.sequence}, values),)
+    return (InsertRow(TIMERS, {"sequence": entry.sequence}, values),)
 
 
 def _timer_removed(entry: Entry) -> Sequence[Change]:
-    return (Drop(TIMERS, {"sequence": entry.payload["timer"]}),)
+    return (DeleteRow(TIMERS, {"sequence": entry.payload["timer"]}),)
 
 
 def _taken(entry: Entry) -> Sequence[Change]:
@@ -153,11 +153,11 @@ def _taken(entry: Entry) -> Sequence[Change]:
         "expires_at": expires_at,
         "seal": seal(entry.sequence, entry.at, expires_at),
     }
-    return (Drop(LOCKS, {}), Put(LOCKS, {}, values))
+    return (DeleteRow(LOCKS, {}), InsertRow(LOCKS, {}, values))
 
 
 def _freed(_entry: Entry) -> Sequence[Change]:
-    return (Drop(LOCKS, {}),)
+    return (DeleteRow(LOCKS, {}),)
 
 
 _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger import rows, upgrade
 from deploykit.ledger.canonical import clean, dumps, plain
 from deploykit.ledger.check import check_chain
-from deploykit.ledger.database import Connection, open_database
+from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, STEPS, TIMERS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
 
+    from deploykit.ledger.database import Connection
     from deploykit.ledger.queries import Query
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -91,7 +92,7 @@ class SqlLedger(SqlLock):
             "token": token,
         }
         with self._write() as journal:
-            self._demand(journal.connection, token)
+            self._require(journal.connection, token)
             open_one = journal.connection.value(self._ask(RELEASES, outcome=_RUNNING, columns=["id"]))
             if open_one is not None:
                 raise DeploykitError(
@@ -187,7 +188,7 @@ class SqlLedger(SqlLock):
         """Commit the intent; returns the step's sequence. Raises StaleToken when `token` is no longer the lock's."""
         payload = {"name": name, "action": action, "token": token}
         with self._write() as journal:
-            self._demand(journal.connection, token)
+            self._require(journal.connection, token)
             self._existing(journal.connection, release)
             return journal.append("step.intended", payload, release=release).sequence
 

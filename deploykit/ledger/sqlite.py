@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.database import Connection, Database
-from deploykit.ledger.faults import folder_fault
+from deploykit.ledger.errors import folder_error
 from deploykit.model import DeploykitError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class SqliteDatabase(Database):
         except BaseException:  # whatever it was: nobody else knows of the connection
             driver.close()
             raise
-        return Connection(driver, mark="?")
+        return Connection(driver, placeholder="?")
 
     def for_alembic(self) -> Any:
         return self.connect().driver
@@ -71,7 +71,7 @@ class SqliteDatabase(Database):
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                     raise
-                time.sleep(0.02)  # SQLite tells of no event, and its own wait does not count here
+                time.sleep(0.02)  # SQLite has no event for this, and its own timeout does not apply here
         if mode != "wal":
             msg = (
                 f"The ledger {self.where} can't be kept there: that file system has no shared memory for SQLite's log."
@@ -91,7 +91,7 @@ def _make_private(path: Path) -> None:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         mode = path.stat().st_mode
     except OSError as error:
-        raise folder_fault(error, str(path)) from error
+        raise folder_error(error, str(path)) from error
     if not stat.S_ISREG(mode):
         raise UsageError(
             f"The ledger {path} can't be opened: that is not a file.", next_step="give the ledger the path of a file"

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.faults import is_missing_table
+from deploykit.ledger.errors import is_missing_table
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def alchemy(database: Database) -> Iterator[sa.Connection]:
     if database.is_sqlite:
         # The driver leaves BEGIN to us, and a writer waits for its turn there.
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    with database.guarded():
+    with database.translated_errors():
         try:
             with engine.begin() as connection:
                 yield connection

@@ -111,7 +111,7 @@ def _body(name: str, coverage_of: tuple[str, ...]) -> Body:
         from deploykit.sessions import running
 
         if name == "security":
-            running.join_security(session)
+            running.combine_security(session)
         elif name == "coverage":
             running.run_coverage(session, coverage_of)
         elif name != "tests":
@@ -127,16 +127,16 @@ def _name_this_run() -> None:
         return
     started = time.time()
     os.environ[RUN_VARIABLE] = f"{os.getpid()}-{started:.6f}"
-    atexit.register(_say_outcomes, Path.cwd(), os.getpid(), started)
+    atexit.register(_print_outcomes, Path.cwd(), os.getpid(), started)
 
 
-def _say_outcomes(root: Path, pid: int, started: float) -> None:
+def _print_outcomes(root: Path, pid: int, started: float) -> None:
     folder = root / ".deploykit" / "verdicts"
     try:
         changed = pid == os.getpid() and folder.stat().st_mtime >= started
     except OSError:
         changed = False
     if changed:
-        from deploykit.sessions.running import say_outcomes
+        from deploykit.sessions.running import print_outcomes
 
-        say_outcomes(root, os.environ.get(RUN_VARIABLE, ""))
+        print_outcomes(root, os.environ.get(RUN_VARIABLE, ""))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import coverage_gate
+from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.interface import WORK_FOLDER, Gate, Toolbox
-from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, summary_line, wants_color
 from deploykit.gates.run import PROJECT_GATES, run_gate
 from deploykit.gates.test import TestGate
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from deploykit.settings.models import Settings
 
-__all__ = ["join_security", "run_coverage", "run_session", "run_tests", "say_outcomes"]
+__all__ = ["combine_security", "print_outcomes", "run_coverage", "run_session", "run_tests"]
 
 
 def run_session(session: nox.Session, name: str) -> None:
@@ -83,22 +83,22 @@ def _run(
     if arguments:
         _print("  narrowed by arguments: not recorded as evidence")
     if name in SECURITY_GATES:
-        _say_joined(root, color=_color())
+        _print_combined(root, color=_color())
     _end(session, verdict)
 
 
-def join_security(session: nox.Session) -> None:
+def combine_security(session: nox.Session) -> None:
     """The session `security`: sast, audit and secrets have passed before it, else nox would not run it."""
     root = Path.cwd()
     tree = tree_of(root)
     recorded = [read_recorded(root, gate) for gate in SECURITY_GATES]
-    verdict = join("security", [item[0] for item in recorded if item], tree=tree)
+    verdict = combine("security", [item[0] for item in recorded if item], tree=tree)
     _record(root, verdict)
     _print(render(verdict, color=_color(), width=_width(), findings=False))
     _end(session, verdict)
 
 
-def say_outcomes(root: Path, run: str) -> None:
+def print_outcomes(root: Path, run: str) -> None:
     """The last words of a nox run: every gate with its outcome."""
     lines = []
     for path in sorted((root / WORK_FOLDER / "verdicts").glob("*.json")):
@@ -116,14 +116,14 @@ def _record(root: Path, verdict: Verdict) -> None:
     record_verdict(root, verdict, run=os.environ.get(RUN_VARIABLE, ""))
 
 
-def _say_joined(root: Path, *, color: bool) -> None:
+def _print_combined(root: Path, *, color: bool) -> None:
     """When this was the last of the three and not all passed, nox aborts `security`: so its outcome is said here."""
     run = os.environ.get(RUN_VARIABLE, "")
     recorded = [read_recorded(root, gate) for gate in SECURITY_GATES]
     verdicts = [item[0] for item in recorded if item and run and item[1].get("run") == run]
     if len(verdicts) < len(SECURITY_GATES) or all(verdict.outcome is Outcome.PASSED for verdict in verdicts):
         return
-    verdict = join("security", verdicts, tree=verdicts[0].tree)
+    verdict = combine("security", verdicts, tree=verdicts[0].tree)
     _record(root, verdict)
     _print(render(verdict, color=color, width=_width(), findings=False))
 

@@ -11,15 +11,16 @@ __all__ = ["json_schema"]
 
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the table `[tool.deploykit]`; nothing in it is required, since defaults are found."""
-    from deploykit.settings import models
+    from deploykit.settings import docker_models, gate_models, migration_models, models
 
     schema = models.Settings.model_json_schema()
     definitions = schema["$defs"]
-    for name, texts in _attribute_docstrings(inspect.getsource(models)).items():
-        node = schema if name == "Settings" else definitions.get(name, {})
-        for field, text in texts.items():
-            if field in node.get("properties", {}):
-                node["properties"][field]["description"] = text
+    for module in (models, gate_models, migration_models, docker_models):
+        for name, texts in _attribute_docstrings(inspect.getsource(module)).items():
+            node = schema if name == "Settings" else definitions.get(name, {})
+            for field, text in texts.items():
+                if field in node.get("properties", {}):
+                    node["properties"][field]["description"] = text
     smoke = definitions["Service"]["properties"]["smoke"]
     smoke["items"] = {"anyOf": [{"type": "string", "pattern": "^/"}, smoke["items"]]}
     schema.pop("required", None)

@@ -7,7 +7,7 @@ Who may do what:
 - Run by an ordinary user, everything belongs to that user.
 - Run by root, the server is the OS user `postgres`, or `nobody` where there is none, since PostgreSQL refuses to be
   root. That user owns the data and the socket's folder; root (the deploying user, and the app it starts) reaches the
-  socket anyway. The state folders on the way are made passable (o+x), but not readable, to others; no folder above
+  socket anyway. The state folders on the way are made traversable (o+x), but not readable, to others; no folder above
   the state home is ever changed.
 """
 
@@ -92,7 +92,7 @@ class EmbeddedPostgres:
         if postgres_parts.wheel() is None and postgres_parts.find(self._paths.parts) is None:
             problems.append(Problem("the embedded PostgreSQL is not installed", postgres_parts.INSTALL))
         try:
-            self._check_way(_server_user())
+            self._check_access(_server_user())
         except UsageError as error:
             problems.append(Problem(error.message, error.next_step))
         return problems
@@ -105,9 +105,9 @@ class EmbeddedPostgres:
         if self.running():
             return
         user = _server_user()
-        self._check_way(user)
+        self._check_access(user)
         programs = postgres_parts.install(self._paths.parts)
-        with self._guarded(user):
+        with self._exclusive(user):
             self._make_socket_folder(user)
             self._make_data(programs, user)
             self._clear_stale_pid()
@@ -180,19 +180,19 @@ class EmbeddedPostgres:
     # ---- folders
 
     @contextlib.contextmanager
-    def _guarded(self, user: str) -> Iterator[None]:
-        """Make the way to the data, and let nobody else make the same data at the same time."""
-        _make_way(self._paths, passable=bool(user))
+    def _exclusive(self, user: str) -> Iterator[None]:
+        """Make the folders of the data, and keep other processes from doing so at the same time."""
+        _make_folders(self._paths, traversable=bool(user))
         with flocked(self._paths.database / "ensure.lock", wait=self._sleep):
             yield
 
-    def _check_way(self, user: str) -> None:
+    def _check_access(self, user: str) -> None:
         """Raise UsageError when the server's OS user can't get to the state folder."""
         if not user:
             return
         home = self._paths.home.resolve()
         for folder in home.parents:
-            if folder.exists() and not _passable(folder, pwd.getpwnam(user).pw_uid):
+            if folder.exists() and not _is_traversable(folder, pwd.getpwnam(user).pw_uid):
                 raise UsageError(
                     f"the OS user {user}, who runs the embedded PostgreSQL for root, can't get through {folder}",
                     details=(f"state folder: {home}",),
@@ -296,19 +296,19 @@ class EmbeddedPostgres:
             pid = int(file.read_text("utf-8", "replace").split("\n", 1)[0])
         except (OSError, ValueError):
             return
-        if not Path(f"/proc/{pid}").exists() or _works_in(self.data):
+        if not Path(f"/proc/{pid}").exists() or _is_working_directory(self.data):
             return
         file.unlink(missing_ok=True)
         (self.socket_folder / f"{_SOCKET}.lock").unlink(missing_ok=True)
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """Nothing of the caller's: `PGHOST`, `PGPASSWORD` and a `.psqlrc` have no say here."""
+    """Nothing from the caller's environment: `PGHOST`, `PGPASSWORD` and a `.psqlrc` have no effect."""
     return {"PATH": os.defpath, "HOME": str(home), "LC_ALL": "C.UTF-8", "LC_MESSAGES": "C", "TZ": "UTC"}
 
 
 def _server_user() -> str:
-    """The OS user who has to run the server; empty: the one who we are. Raises UsageError when root finds nobody."""
+    """The OS user to run the server as; empty: the current one. Raises UsageError if root finds none."""
     if os.geteuid() != 0:
         return ""
     for name in _SERVER_USERS:
@@ -321,28 +321,28 @@ def _server_user() -> str:
     )
 
 
-def _make_way(paths: StatePaths, *, passable: bool) -> None:
-    """Make the folders down to the database's; `passable`: others may go through what is the kit's."""
+def _make_folders(paths: StatePaths, *, traversable: bool) -> None:
+    """Make the folders down to the database's; `traversable`: others may go through what is the kit's."""
     try:
         paths.database.mkdir(parents=True, exist_ok=True)
-        for folder in (paths.database, *paths.database.parents) if passable else ():
+        for folder in (paths.database, *paths.database.parents) if traversable else ():
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH:
                 folder.chmod(mode | stat.S_IXOTH)
             if folder == paths.home:
                 break
-        if passable:
+        if traversable:
             paths.parts.chmod(0o755)
     except OSError as error:
         raise DeploykitError(f"the database's folder can't be made: {error}") from None
 
 
-def _passable(folder: Path, uid: int) -> bool:
+def _is_traversable(folder: Path, uid: int) -> bool:
     found = folder.stat()
     return bool(found.st_mode & (stat.S_IXUSR if found.st_uid == uid else stat.S_IXOTH))
 
 
-def _works_in(folder: Path) -> bool:
+def _is_working_directory(folder: Path) -> bool:
     """Whether any process has `folder` as its working directory. True where that can't be known."""
     if not Path("/proc/self/cwd").exists():
         return True

@@ -31,9 +31,9 @@ class EnvironmentLock:
         self._file = folder / "lock.json"
         self._clock = clock
 
-    def take(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+    def acquire(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
         """Take or renew it for `lease` seconds: None when taken, else who holds it, or held it with a greater token."""
-        with self._guarded():
+        with self._exclusive():
             last = self._read()
             if last is not None:
                 held_by_other = self._holds(last) and (last.owner, last.token) != (owner, token)
@@ -42,11 +42,11 @@ class EnvironmentLock:
             self._write(LockHolder(owner=owner, reason=reason, token=token, expires_at=self._clock() + lease))
             return None
 
-    def give_back(self, owner: str, *, token: int) -> None:
+    def release(self, owner: str, *, token: int) -> None:
         """Free it; nothing happens when it is somebody else's."""
         if not self._file.exists():
             return
-        with self._guarded():
+        with self._exclusive():
             last = self._read()
             if last is not None and (last.owner, last.token) == (owner, token):
                 self._write(replace(last, expires_at=0.0))
@@ -59,7 +59,7 @@ class EnvironmentLock:
         return last.expires_at > self._clock()
 
     @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         try:
             with flocked(self._folder / "lock.guard"):
                 yield

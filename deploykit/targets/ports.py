@@ -19,17 +19,17 @@ LOOPBACK = "127.0.0.1"
 RANGE = range(20_000, 32_000)
 
 
-def free_port(avoid: Collection[int] = (), *, among: range = RANGE, chance: random.Random | None = None) -> int:
+def free_port(avoid: Collection[int] = (), *, port_range: range = RANGE, rng: random.Random | None = None) -> int:
     """A port of 127.0.0.1 that nobody listens on, and that isn't one of `avoid`. Raises DeploykitError if there is none.
 
     Two deployments that choose in the same moment start at different places, so they hardly ever meet.
     """
-    first = (chance or random.SystemRandom()).randrange(len(among))
-    for step in range(len(among)):
-        port = among[(first + step) % len(among)]
+    first = (rng or random.SystemRandom()).randrange(len(port_range))
+    for step in range(len(port_range)):
+        port = port_range[(first + step) % len(port_range)]
         if port not in avoid and _is_free(port):
             return port
-    raise DeploykitError(f"no port between {among.start} and {among.stop - 1} is free on {LOOPBACK}")
+    raise DeploykitError(f"no port between {port_range.start} and {port_range.stop - 1} is free on {LOOPBACK}")
 
 
 def _is_free(port: int) -> bool:

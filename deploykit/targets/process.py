@@ -89,7 +89,7 @@ class ProcessTarget:
         if not os.access(base_interpreter(), os.X_OK):
             problems.append(
                 Problem(
-                    f"the base Python interpreter {base_interpreter()} is gone", "make the virtual environment anew"
+                    f"the base Python interpreter {base_interpreter()} is gone", "create the virtual environment again"
                 )
             )
         return problems
@@ -115,7 +115,7 @@ class ProcessTarget:
             name=spec.name,
             argv=tuple(word.replace("{port}", str(port)) for word in spec.argv),
             cwd=spec.cwd,
-            env={**_surroundings(spec.variables), "PORT": str(port)},
+            env={**_program_environment(spec.variables), "PORT": str(port)},
             log=self._log(spec.name),
             stop_timeout=spec.stop_timeout,
             labels=labels,
@@ -174,7 +174,7 @@ class ProcessTarget:
                     name=name,
                     argv=one_off.argv,
                     cwd=one_off.cwd,
-                    env=_surroundings(one_off.variables),
+                    env=_program_environment(one_off.variables),
                     log=log,
                     labels={**one_off.labels.as_json(), _KIND: _ONE_OFF},
                 )
@@ -182,7 +182,7 @@ class ProcessTarget:
         output: list[str] = []
         follower = Follower(log, position=0)
 
-        def hand_on(*, last: bool) -> None:
+        def read_new_lines(*, last: bool) -> None:
             for line in follower.lines(last=last):
                 output.append(line)
                 if on_line is not None:
@@ -190,7 +190,7 @@ class ProcessTarget:
 
         try:
             while status is not None and status.alive:
-                hand_on(last=False)
+                read_new_lines(last=False)
                 if time.monotonic() - started > one_off.timeout:
                     raise OneOffTimedOut(
                         f"{PurePath(one_off.argv[0]).name} did not end within {one_off.timeout:g} s and was ended",
@@ -198,7 +198,7 @@ class ProcessTarget:
                     )
                 self._wait(_STEP_SECONDS)
                 status = self._supervisor.status(name)
-            hand_on(last=True)
+            read_new_lines(last=True)
             status = self._with_code(name, status)
         finally:
             self._supervisor.stop(name)
@@ -221,10 +221,10 @@ class ProcessTarget:
     # ---- the lock
 
     def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
-        return self._lock.take(owner, reason, token=token, lease=lease)
+        return self._lock.acquire(owner, reason, token=token, lease=lease)
 
     def unlock(self, owner: str, *, token: int) -> None:
-        self._lock.give_back(owner, token=token)
+        self._lock.release(owner, token=token)
 
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
@@ -235,7 +235,7 @@ class ProcessTarget:
         self._supervisor.shutdown()
 
 
-def _surroundings(variables: Mapping[str, str | Secret]) -> dict[str, str]:
+def _program_environment(variables: Mapping[str, str | Secret]) -> dict[str, str]:
     """The whole environment of a program. Output is not held back in a buffer: a log that comes late is no log."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()}

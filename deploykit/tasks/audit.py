@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, print_json, repository, say
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -43,7 +44,7 @@ def update(_context: Context, from_: str = "", to: str = "", force: bool = False
     if done.before is not None:
         lines.append(f"  before: {len(done.before.by_id)} in force, the newest of {_day(done.before)}")
     lines.append("  next: invoke gate audit")
-    say(lines, sys.stderr if json else sys.stdout)
+    print_lines(lines, sys.stderr if json else sys.stdout)
     if json:
         print_json(
             {

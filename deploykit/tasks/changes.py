@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from deploykit.tasks.command import command, open_from_here, print_json, repository
+from deploykit.tasks.command import command, open_from_here, repository
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

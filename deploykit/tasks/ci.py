@@ -1,4 +1,4 @@
-"""`invoke ci`: the gates side by side, each in a process of its own; those whose pass still stands are only shown."""
+"""`invoke ci`: the gates run in parallel, each in its own process; cached passes are only shown."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TextIO
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.affected import affected_gates
+from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.files import list_files
 from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import FORCE_VARIABLE
-from deploykit.gates.joined import SECURITY_GATES, join
 from deploykit.gates.report import render, wants_color
-from deploykit.gates.run import still_standing
+from deploykit.gates.run import cached_verdicts
 from deploykit.gates.verdict_files import record_verdict
 from deploykit.gates.workflows import workflows
 from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
-from deploykit.tasks.command import print_json, say
+from deploykit.tasks.ci_progress import Progress
+from deploykit.tasks.output import print_json, print_lines
 from deploykit.tasks.terminal import width
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-__all__ = ["GATES", "Progress", "gates_of", "run_ci"]
+__all__ = ["GATES", "gates_of", "run_ci"]
 
 GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
 WHERE_THERE_IS_ONE = ("migrations", "image", "workflows")
@@ -44,15 +45,6 @@ _ORDER = ("test", "typing", "lint", "migrations", "sast", "audit", "secrets", "c
 _AT_ONCE = 4
 _LOOK_SECONDS = 0.05
 _LEAVE_SECONDS = 10.0
-
-
-@dataclass
-class Progress:
-    """What has come of each gate so far. `started` are seconds of the monotonic clock."""
-
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    started: dict[str, float] = field(default_factory=dict)
-    stood: frozenset[str] = frozenset()
 
 
 def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int:
@@ -69,9 +61,9 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
         narrowed = affected_gates(root, affected, gates, test_paths=_test_paths(root))
         gates, left_out = narrowed.gates, dict(narrowed.left_out)
         about = f"{len(narrowed.changed)} files changed since {narrowed.base} ({narrowed.commit[:12]})"
-    stood = {} if force else still_standing(gates, root, tree=tree)
-    progress = Progress(verdicts=dict(stood), stood=frozenset(stood))
-    missing = [name for name in _ORDER if name in gates and name not in stood]
+    cached = {} if force else cached_verdicts(gates, root, tree=tree)
+    progress = Progress(verdicts=dict(cached), cached=frozenset(cached))
+    missing = [name for name in _ORDER if name in gates and name not in cached]
     if missing:
         environment = {**os.environ, **({FORCE_VARIABLE: "1"} if force else {})}
         with _stoppable(), board(gates, progress, stream=stream) as redraw:
@@ -82,7 +74,7 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
     if outcome is Outcome.PASSED and len({verdict.tree for verdict in verdicts}) > 1:
         outcome, reason = Outcome.INCONCLUSIVE, "the tree changed meanwhile: the gates did not look at the same one"
     if set(SECURITY_GATES) <= set(gates):
-        _join_security(root, progress.verdicts)
+        _combine_security(root, progress.verdicts)
     color = wants_color(os.environ, is_terminal=stream.isatty())
     lines = [
         render(verdict, color=color, width=width(stream))
@@ -92,14 +84,14 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
     lines += summary(gates, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
     if affected:
         lines += [f"  {about}", *(f"  not asked: {name}: {why}" for name, why in left_out.items())]
-    say(lines, stream)
+    print_lines(lines, stream)
     if as_json:
         print_json(
             {
                 "outcome": outcome.value,
                 "reason": reason,
                 "tree": tree,
-                "not_run_again": sorted(stood),
+                "not_run_again": sorted(cached),
                 "not_asked": left_out,
                 "verdicts": [verdict.as_json() for verdict in verdicts],
             }
@@ -144,10 +136,10 @@ def _stoppable() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _join_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
+def _combine_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
     """What `nox -s security` would record: releases ask for it by this name."""
     parts = [verdicts[name] for name in SECURITY_GATES]
-    record_verdict(root, join("security", parts, tree=parts[0].tree))
+    record_verdict(root, combine("security", parts, tree=parts[0].tree))
 
 
 @dataclass
@@ -205,7 +197,7 @@ def _answer(name: str, child: _Child, stream: TextIO) -> Verdict:
         child.out.seek(0)
         child.err.seek(0)
         said, noise = child.out.read(), child.err.read().decode(errors="replace").splitlines()
-    say([line for line in noise if line.startswith("::")], stream)  # annotations for GitHub
+    print_lines([line for line in noise if line.startswith("::")], stream)  # annotations for GitHub
     try:
         verdict = Verdict.from_json(json.loads(said))
         if verdict.gate == name and verdict.outcome.exit_code == child.process.returncode:

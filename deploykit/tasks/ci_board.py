@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from deploykit.model import Outcome
-from deploykit.tasks.command import say
+from deploykit.tasks.output import print_lines
 from deploykit.tasks.terminal import paint, width
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from deploykit.tasks.ci import Progress
+    from deploykit.tasks.ci_progress import Progress
 
 __all__ = ["board", "summary"]
 
@@ -28,13 +28,13 @@ _NAME, _WORD = 9, 13
 def board(names: Sequence[str], progress: Progress, *, stream: TextIO) -> Iterator[Callable[[], None]]:
     """Gives the function that shows the progress as it is now."""
     if not stream.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
-        said = set(progress.stood)
+        said = set(progress.cached)
 
         def tell() -> None:
             for name in [name for name in progress.verdicts if name not in said]:
                 said.add(name)
                 verdict = progress.verdicts[name]
-                say([f"{name}: {verdict.outcome.value} ({verdict.evidence.seconds:.1f} s)"], stream)
+                print_lines([f"{name}: {verdict.outcome.value} ({verdict.evidence.seconds:.1f} s)"], stream)
 
         yield tell
         return
@@ -56,7 +56,7 @@ def _table(names: Sequence[str], progress: Progress) -> Table:
         if name in progress.verdicts:
             verdict = progress.verdicts[name]
             word, colour = verdict.outcome.value, _COLOURS.get(verdict.outcome, "red")
-            seconds = "not run again" if name in progress.stood else f"{verdict.evidence.seconds:.1f} s"
+            seconds = "not run again" if name in progress.cached else f"{verdict.evidence.seconds:.1f} s"
         elif name in progress.started:
             word, colour, seconds = "running …", "bold", f"{now - progress.started[name]:.0f} s"
         else:
@@ -73,12 +73,12 @@ def summary(
     for name in names:
         verdict = progress.verdicts[name]
         word = paint(f"{verdict.outcome.value:<{_WORD}}", _COLOURS.get(verdict.outcome, "red"), stream)
-        why = verdict.evidence.notes[0] if name in progress.stood else verdict.reason
+        why = verdict.evidence.notes[0] if name in progress.cached else verdict.reason
         room = width(stream) - _NAME - _WORD - 14
         shown = why if len(why) <= room else f"{why[: max(room - 1, 0)]}…"
         lines.append(f"{name:<{_NAME}} {word} {verdict.evidence.seconds:7.1f} s  {shown}".rstrip())
     head = f"ci: {outcome.value.upper()} in {seconds:.1f} s"
-    if len(progress.stood) == len(names):
+    if len(progress.cached) == len(names):
         head += ", nothing was run again (invoke ci --force runs all)"
     lines.append(paint(head, _COLOURS.get(outcome, "red"), stream))
     if reason:

@@ -6,29 +6,27 @@ import atexit
 import functools
 import gc
 import inspect
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
 
 from deploykit.tasks import bytecode
+from deploykit.tasks.output import BROKEN_PIPE, print_json, print_lines, silence_broken_streams
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from invoke.parser.argument import Argument
 
     from deploykit.model import DeploykitError
     from deploykit.release.environment import Environment
 
-__all__ = ["BROKEN_PIPE", "command", "hang_up", "open_from_here", "print_json", "repository", "say"]
+__all__ = ["command", "open_from_here", "repository"]
 
-BROKEN_PIPE = 141
-"""What a shell says of a program that was ended by SIGPIPE."""
 _HELP = ("--help", "-h")
 _GARBAGE = 50_000
 """Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
@@ -61,7 +59,7 @@ def command(
                 raise Exit(code=error.exit_code) from None
             except BrokenPipeError:
                 # Somebody closed the pipe (`| head`). Not 0: nobody knows what was still to be said.
-                hang_up()
+                silence_broken_streams()
                 raise Exit(code=BROKEN_PIPE) from None
             if code:
                 raise Exit(code=code)
@@ -114,26 +112,6 @@ def _leave_garbage() -> None:
     atexit.register(gc.freeze)
 
 
-def say(lines: Iterable[str], stream: TextIO) -> None:
-    """Print lines for people. Where nobody listens any more (a closed pipe, a terminal that went away) they are lost, and
-    what is being done goes on: a release is not stopped by `| head`.
-    """
-    try:
-        stream.write("".join(f"{line}\n" for line in lines))  # as one: another thread may have something to say, too
-        stream.flush()
-    except OSError:
-        hang_up()
-
-
-def hang_up() -> None:
-    """Send what is still to be said to nowhere, on each stream that is broken; else Python would say so when it ends."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 def repository() -> Path:
     """Where the command was typed: the folder of tasks.py or pyproject.toml, at or above the present folder."""
     present = Path.cwd()
@@ -152,16 +130,10 @@ def open_from_here(name: str | None, app: str | None = None, *, sources: bool = 
     return open_environment(repository(), name, app=app or "", sources=sources)
 
 
-def print_json(value: Any) -> None:
-    """One object on standard output, and nothing else there."""
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
-    sys.stdout.flush()
-
-
 def _print_error(error: DeploykitError, blank: Mapping[str, Any], *, as_json: bool) -> None:
     from deploykit.tasks.terminal import error_lines
 
-    say(error_lines(error.message, error.details, error.next_step, stream=sys.stderr), sys.stderr)
+    print_lines(error_lines(error.message, error.details, error.next_step, stream=sys.stderr), sys.stderr)
     if as_json:
         print_json(
             {

@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from deploykit.tasks import changes
-from deploykit.tasks.command import command, print_json, repository
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from invoke.context import Context

@@ -1,4 +1,4 @@
-"""`invoke evidence.export` and `evidence.import`: CI's proof serves a release elsewhere."""
+"""`invoke evidence.export` and `evidence.import`: a release uses the evidence of CI."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NAME = "evidence"
 
 @command(positional=["file"], help={"file": "where to write it"})
 def export(_context: Context, file: str) -> int | None:
-    """Write what has passed on this very tree to a file."""
+    """Write what has passed on exactly this tree to a file."""
     from deploykit.artifacts.git import tree_of
-    from deploykit.gates.travel import export_evidence
+    from deploykit.gates.evidence_bundle import export_evidence
 
     root, path = repository(), Path(file)
     tree = tree_of(root)
@@ -29,19 +29,19 @@ def export(_context: Context, file: str) -> int | None:
 
 
 @command(name="import", positional=["file"], help={"file": "what evidence.export has written"})
-def take_in(_context: Context, file: str) -> int | None:
-    """Take in what passed elsewhere on this very tree, for a release.
+def import_(_context: Context, file: str) -> int | None:
+    """Import what passed elsewhere on exactly this tree, for a release.
 
     A damaged file, or one about another tree, is refused.
     """
     from deploykit.artifacts.git import tree_of
-    from deploykit.gates.travel import import_evidence
+    from deploykit.gates.evidence_bundle import import_evidence
 
     root, path = repository(), Path(file)
     tree = tree_of(root)
     passes = import_evidence(root, path, tree=tree)
-    print(f"taken in for tree {tree[:12]}: {', '.join(verdict.gate for verdict in passes)}")
+    print(f"imported for tree {tree[:12]}: {', '.join(verdict.gate for verdict in passes)}")
     return None
 
 
-TASKS = (export, take_in)
+TASKS = (export, import_)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 
 from deploykit.model.errors import UsageError
-from deploykit.tasks.command import command, print_json, repository
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
     from deploykit.artifacts.image.tags import TagPlan
@@ -41,7 +42,7 @@ def show_tags(_context: Context, json: bool = False) -> int | None:
     return None
 
 
-@command(name="build", help={"json": _JSON, "fresh": "build everything anew, without BuildKit's cache"})
+@command(name="build", help={"json": _JSON, "fresh": "build everything again, without BuildKit's cache"})
 def build_image_task(_context: Context, json: bool = False, fresh: bool = False) -> int | None:
     """Build the image of this tree, or find it built; it stays in the engine."""
     settings, tree, plan = _sources()

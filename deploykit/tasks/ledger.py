@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, open_from_here, print_json
+from deploykit.tasks.command import command, open_from_here
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from invoke.context import Context

@@ -35,7 +35,7 @@ class _KitProgram(Program):
 def main() -> None:
     from importlib.metadata import version
 
-    from deploykit.tasks.command import BROKEN_PIPE, hang_up
+    from deploykit.tasks.output import BROKEN_PIPE, silence_broken_streams
 
     try:
         _KitProgram(name="deploykit", binary="deploykit", version=version("deploykit")).run()
@@ -43,4 +43,4 @@ def main() -> None:
         # Somebody closed the pipe: `deploykit --list | head`.
         raise SystemExit(BROKEN_PIPE) from None
     finally:
-        hang_up()
+        silence_broken_streams()

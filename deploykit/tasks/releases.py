@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, open_from_here, print_json, say
+from deploykit.tasks.command import command, open_from_here
+from deploykit.tasks.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -101,7 +102,7 @@ def _reporter() -> TerminalReporter:
 def _print_title(title: str) -> None:
     from deploykit.release.reporting.text import filled, width
 
-    say(filled(title, width(sys.stderr)), sys.stderr)
+    print_lines(filled(title, width(sys.stderr)), sys.stderr)
 
 
 def _print_assumptions(environment: Environment) -> None:
@@ -110,14 +111,14 @@ def _print_assumptions(environment: Environment) -> None:
 
     for sentence in environment.repository.loaded.assumed if environment.repository is not None else ():
         if sentence.startswith(_TELLING):
-            say(filled(sentence, width(sys.stderr), first="  assumed: ", rest=" " * 11), sys.stderr)
+            print_lines(filled(sentence, width(sys.stderr), first="  assumed: ", rest=" " * 11), sys.stderr)
 
 
 def _reported(report: ReleaseReport, as_json: bool) -> int:
     from deploykit.tasks.terminal import release_lines
 
     stream = sys.stderr if as_json or report.exit_code else sys.stdout
-    say(release_lines(report, stream=stream), stream)
+    print_lines(release_lines(report, stream=stream), stream)
     if as_json:
         print_json(report.as_json())
     return report.exit_code

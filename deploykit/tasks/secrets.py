@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from deploykit.tasks.command import command, print_json, repository
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from deploykit.release.reporting.text import filled, width
-from deploykit.tasks.command import hang_up, say
+from deploykit.tasks.output import print_lines, silence_broken_streams
 from deploykit.tasks.spinner import Spinner
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class TerminalReporter:
         if self._spinner is not None:
             self._spinner.say("\n".join(lines))
         else:
-            say(lines, self.stream)
+            print_lines(lines, self.stream)
 
     def _put(self, text: str) -> None:
         """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end all
@@ -159,4 +159,4 @@ class TerminalReporter:
             self.stream.write(text)
             self.stream.flush()
         except OSError:
-            hang_up()
+            silence_broken_streams()

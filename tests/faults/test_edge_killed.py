@@ -78,16 +78,22 @@ def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(t
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
 
-    def edge(linger: float) -> HAProxyEdge:
+    def edge(hard_stop_after: float) -> HAProxyEdge:
         return HAProxyEdge(
-            tiny.app, "local", tiny.paths.edge, tiny.port, supervisor(tiny), parts=tiny.paths.parts, linger=linger
+            tiny.app,
+            "local",
+            tiny.paths.edge,
+            tiny.port,
+            supervisor(tiny),
+            parts=tiny.paths.parts,
+            hard_stop_after=hard_stop_after,
         )
 
     with Load(tiny.url, clients=4, pause=0.002) as load:
         for text in ("two", "three"):
             tiny.release(text)
-            for linger in (100, 200, 300):
-                edge(linger).ensure()
+            for hard_stop_after in (100, 200, 300):
+                edge(hard_stop_after).ensure()
                 assert tiny.serves(tiny.url) == text
         tiny.ok("rollback")
         edge(400).ensure()

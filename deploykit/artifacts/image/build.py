@@ -31,7 +31,7 @@ from deploykit.process import CommandTimedOut, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
 
 __all__ = ["build_image", "default_base", "source_url"]
 
@@ -53,7 +53,7 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     """Build the image of `tree` (what `artifacts.git.read_tree` said), or find it when it was built before.
 
     `kept` is the folder of kept resolutions (`layout.resolutions`), `secrets` default to what pip on this machine uses,
-    `local_tags` are put behind `APP:`; `cached=False` builds everything anew. `on_line` gets BuildKit's own lines.
+    `local_tags` are put behind `APP:`; `cached=False` builds everything again. `on_line` gets BuildKit's own lines.
 
     Raises UsageError (a Dockerfile that is wrong, no docker command, no BuildKit), EngineUnreachable, DiskFull, BuildFailed.
     """

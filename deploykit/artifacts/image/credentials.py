@@ -78,7 +78,7 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} can't be read: {error}", next_step=f"mend {path}, or docker login anew") from None
+        raise UsageError(f"{path} can't be read: {error}", next_step=f"fix {path}, or run docker login again") from None
     return config if isinstance(config, dict) else {}
 
 

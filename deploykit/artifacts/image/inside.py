@@ -29,7 +29,7 @@ def dependencies(given: Path, venv: Path, tools: Path, made: Path) -> int:
     made.parent.mkdir(parents=True)
     shutil.move(str(venv), str(made))
     seal(made.parent)
-    # The working directory: named before the sources come, it is no layer above them that is made anew each time.
+    # The working directory is set before the sources are copied, so it is not a layer that is built again each time.
     app = made.parents[1] / "app"
     app.mkdir()
     os.utime(app, (EPOCH, EPOCH))

@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
-from deploykit.artifacts.git import GitTree, clean_environment
+from deploykit.artifacts.git import clean_environment
 from deploykit.artifacts.image.image import Recipe
 from deploykit.artifacts.image.tags import TagPlan, plan_tags
 from deploykit.process import run
@@ -14,6 +14,7 @@ from deploykit.process import run
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from deploykit.artifacts.git_tree import GitTree
     from deploykit.settings.models import Settings
 
 __all__ = ["recipe_of", "tags_of"]

@@ -112,7 +112,7 @@ def _commit_tag(commit: str, dirty_tree: str) -> Tag:
     if dirty_tree:
         why = f"commit {commit[:_SHORT]} with changes that are not committed (tree {dirty_tree[:8]})"
         return Tag(name=f"{name}-{dirty_tree[:8]}", why=why, moves=True)
-    return Tag(name=name, why=f"commit {commit[:_SHORT]}; moves only when that commit is built anew", moves=True)
+    return Tag(name=name, why=f"commit {commit[:_SHORT]}; moves only when that commit is built again", moves=True)
 
 
 def _no_release(version: Version) -> str:

@@ -1,4 +1,4 @@
-"""The kit's hand inside the edge's container: files of its volume, and HAProxy's socket, which no network reaches.
+"""The kit's agent inside the edge's container: files of its volume, and HAProxy's socket, which no network reaches.
 
 One `docker exec` costs a tenth of a second, and a release asks some dozen times. So one small program is started there
 and answers over its standard input and output for as long as the kit's command lives; it ends with its input, also
@@ -56,14 +56,14 @@ while (defined(my $head = <STDIN>)) {
 
 
 class Agent:
-    """Asks and tells inside the container that `container` names (and starts, if need be) when it is called."""
+    """Sends requests to the container that `container` names, and starts if needed, on each call."""
 
     def __init__(self, engine: Engine, container: Callable[[], str]) -> None:
         self._engine = engine
         self._container = container
         self._stream: Stream | None = None
-        self._said = b""
-        self._turn = threading.RLock()
+        self._buffer = b""
+        self._lock = threading.RLock()
 
     def read(self, name: str) -> str | None:
         """The file's text, None if there is none."""
@@ -82,35 +82,35 @@ class Agent:
         """Milliseconds since the epoch by the clock of HAProxy's machine."""
         return int(self._exchange("now", "-")[1])
 
-    def answers(self) -> bool:
+    def is_connected(self) -> bool:
         """Whether it is connected already, and what it is connected to still runs."""
-        with self._turn:
+        with self._lock:
             try:
-                return self._stream is not None and self._once("now", "-", b"")[0] == "ok"
+                return self._stream is not None and self._exchange_once("now", "-", b"")[0] == "ok"
             except (OSError, ValueError):
                 return False
 
     def close(self) -> None:
-        """Let go of the container. Another thread that waits for an answer waits no longer."""
+        """Close the connection to the container. A thread that waits for an answer stops waiting."""
         if (stream := self._stream) is not None:
             stream.end()
-        with self._turn:
-            self._forget()
+        with self._lock:
+            self._disconnect()
 
-    def _forget(self) -> None:
+    def _disconnect(self) -> None:
         if self._stream is not None:
             self._stream.close()
         self._stream = None
-        self._said = b""
+        self._buffer = b""
 
     def _exchange(self, what: str, path: str, data: bytes = b"") -> tuple[str, bytes]:
-        """All of it can be said twice, so a connection that broke is made anew once."""
-        with self._turn:
+        """Every request can be repeated, so a broken connection is reopened once."""
+        with self._lock:
             try:
-                code, text = self._once(what, path, data)
+                code, text = self._exchange_once(what, path, data)
             except (OSError, ValueError):
                 try:
-                    code, text = self._once(what, path, data)
+                    code, text = self._exchange_once(what, path, data)
                 except (OSError, ValueError) as error:
                     raise EdgeError(
                         "the edge's container does not answer",
@@ -125,28 +125,28 @@ class Agent:
             )
         return code, text
 
-    def _once(self, what: str, path: str, data: bytes) -> tuple[str, bytes]:
+    def _exchange_once(self, what: str, path: str, data: bytes) -> tuple[str, bytes]:
         try:
             if self._stream is None:
                 self._stream = self._engine.converse(
                     self._container(), ["perl", "-e", _PROGRAM], user="0:0", workdir=FOLDER, timeout=_SECONDS
                 )
             self._stream.write(f"{what} {path} {len(data)}\n".encode() + data)
-            while b"\n" not in self._said:
-                self._said += self._more(self._stream)
-            line, _, self._said = self._said.partition(b"\n")
+            while b"\n" not in self._buffer:
+                self._buffer += self._read_piece(self._stream)
+            line, _, self._buffer = self._buffer.partition(b"\n")
             code, _, size = line.decode().partition(" ")
-            while len(self._said) < int(size):
-                self._said += self._more(self._stream)
+            while len(self._buffer) < int(size):
+                self._buffer += self._read_piece(self._stream)
         except BaseException:
-            # A cancellation, say: what is still to come on this connection answers a question that nobody asks any more.
-            self._forget()
+            # For example a cancellation: the rest of the answer on this connection belongs to a request that has ended.
+            self._disconnect()
             raise
-        text, self._said = self._said[: int(size)], self._said[int(size) :]
+        text, self._buffer = self._buffer[: int(size)], self._buffer[int(size) :]
         return code, text
 
     @staticmethod
-    def _more(stream: Stream) -> bytes:
+    def _read_piece(stream: Stream) -> bytes:
         frame = stream.frame()
         if frame is None:
             raise ValueError("it ended")

@@ -21,7 +21,7 @@ __all__ = ["EdgeContainers", "Proxy"]
 
 _GENERATION = "deploykit.generation"
 _ROLE = "deploykit.edge"
-_LEAVING = "deploykit.leaving"
+_DRAINING = "deploykit.draining"
 _INNER_PORT = int(BIND.rpartition(":")[2])
 _KEPT_ENDED = 3
 _TAKEN = ("port is already allocated", "address already in use", "Ports are not available")
@@ -29,13 +29,13 @@ _TAKEN = ("port is already allocated", "address already in use", "Ports are not 
 
 @dataclass(frozen=True, kw_only=True)
 class Proxy:
-    """A proxy's container. `leaving` are the servers that had weight in the one that it replaced."""
+    """A proxy's container. `draining_servers` are the servers that had weight in the one that it replaced."""
 
     id: str
     generation: int
     running: bool
     image: str
-    leaving: frozenset[str]
+    draining_servers: frozenset[str]
 
     @property
     def node(self) -> str:
@@ -79,7 +79,7 @@ class EdgeContainers:
                 generation=int(each["Labels"][_GENERATION]),
                 running=each["State"] in {"running", "restarting", "paused"},
                 image=each["ImageID"],
-                leaving=frozenset(each["Labels"][_LEAVING].split()),
+                draining_servers=frozenset(each["Labels"][_DRAINING].split()),
             )
             for each in found
         ]
@@ -126,13 +126,13 @@ class EdgeContainers:
                 ) from None
             raise
 
-    def start_proxy(self, leaving: Sequence[str] = ()) -> Proxy:
+    def start_proxy(self, draining_servers: Sequence[str] = ()) -> Proxy:
         """One more proxy, which takes the holder's socket too. Whether it answers is to be waited for."""
         generation = max((proxy.generation for proxy in self.proxies()), default=0) + 1
         made = self._create(
             f"{self._name}.{generation}",
             ["haproxy", "-db", "-x", HOLD_SOCKET, "-f", f"{FOLDER}/haproxy.cfg"],
-            {_ROLE: "proxy", _GENERATION: str(generation), _LEAVING: " ".join(leaving)},
+            {_ROLE: "proxy", _GENERATION: str(generation), _DRAINING: " ".join(draining_servers)},
             host={},
         )
         self._engine.start(made)
@@ -190,7 +190,7 @@ class EdgeContainers:
 
     # ---- what ends
 
-    def dismiss(self, proxy: Proxy) -> None:
+    def soft_stop(self, proxy: Proxy) -> None:
         """Ask it to finish what it has and end. The engine does not start it again."""
         with contextlib.suppress(EngineError):  # it has ended
             self._engine.set_restart_policy(proxy.id, "no")
@@ -207,7 +207,7 @@ class EdgeContainers:
         for each in sorted(found, key=lambda container: container["Labels"].get(_ROLE) != "holder"):
             self._engine.remove_container(each["Id"])
 
-    def says(self, container: str, *, lines: int = 20) -> list[str]:
+    def last_lines(self, container: str, *, lines: int = 20) -> list[str]:
         return self._engine.logs(container, tail=lines).decode("utf-8", "replace").splitlines()
 
     def log(self, container: str, since: int) -> list[str]:

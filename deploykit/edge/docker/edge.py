@@ -26,7 +26,7 @@ from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.edge.interface import Mark, Traffic
-from deploykit.edge.ports import check_free, seeded
+from deploykit.edge.ports import check_free, preferred_port
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 
@@ -71,10 +71,19 @@ class DockerEdge(WeightedProxy):
         image: str = "",
         health_path: str = "/health",
         bind: str = "127.0.0.1",
-        linger: float = 900.0,
+        hard_stop_after: float = 900.0,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(app, environment, folder, port, health_path=health_path, bind=bind, linger=linger, wait=wait)
+        super().__init__(
+            app,
+            environment,
+            folder,
+            port,
+            health_path=health_path,
+            bind=bind,
+            hard_stop_after=hard_stop_after,
+            wait=wait,
+        )
         self._engine = engine
         self._containers = EdgeContainers(
             engine, app, environment, network=network, image=image or DEFAULT_IMAGE, bind=bind
@@ -100,7 +109,7 @@ class DockerEdge(WeightedProxy):
             self._start_proxy(state)
         else:
             current = self._await_ready()
-            wanted = render(self._as_running(state), self._options(), bind=BIND)
+            wanted = render(self._with_running_weights(state), self._options(), bind=BIND)
             if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
         return state
@@ -125,7 +134,7 @@ class DockerEdge(WeightedProxy):
 
     def _holder_runs(self) -> bool:
         # Asked many times in a release; what answers in the holder knows sooner than the engine does.
-        return self._agent.answers() or self._containers.published() is not None
+        return self._agent.is_connected() or self._containers.published() is not None
 
     def _down(self) -> None:
         self._agent.close()
@@ -157,7 +166,7 @@ class DockerEdge(WeightedProxy):
             return agent.read(_FILE)
 
     def _first_port(self) -> int:
-        return seeded(f"{self._app}/{self._environment}")
+        return preferred_port(f"{self._app}/{self._environment}")
 
     def _write(self, state: EdgeState) -> None:
         text = render(state, self._options(), bind=BIND)
@@ -182,7 +191,7 @@ class DockerEdge(WeightedProxy):
             environment=self._environment,
             maxconn=None,
             threads=2,
-            linger=self._linger,
+            hard_stop_after=self._hard_stop_after,
             identity=(_NOBODY, _NOBODY),
             more=(f"fd-hard-limit {_DESCRIPTORS}", f"lua-load {WATCH}"),
         )
@@ -201,7 +210,7 @@ class DockerEdge(WeightedProxy):
             except PortTaken:
                 if not free_to_choose or attempt == 20:
                     raise
-                state = dataclasses.replace(state, port=seeded(f"{self._app}/{self._environment}", attempt))
+                state = dataclasses.replace(state, port=preferred_port(f"{self._app}/{self._environment}", attempt))
         try:
             self._start_proxy(state)
         except BaseException:
@@ -216,7 +225,7 @@ class DockerEdge(WeightedProxy):
         self._await_ready(self._containers.start_proxy())
 
     def _replace(self) -> None:
-        state = self._as_running(self._state())
+        state = self._with_running_weights(self._state())
         before, text = self._agent.read(_FILE), render(state, self._options(), bind=BIND)
         self._check(text)
         self._agent.write(_FILE, text)
@@ -239,7 +248,7 @@ class DockerEdge(WeightedProxy):
             raise EdgeError("the edge does not run", next_step="release again: it is started then")
         self._await_ready()
 
-    def _kept(self) -> bool:
+    def _is_supervised(self) -> bool:
         return self._holder_runs() and any(proxy.running for proxy in self._containers.proxies())
 
     def _await_ready(self, wanted: Proxy | None = None) -> Proxy:
@@ -254,7 +263,7 @@ class DockerEdge(WeightedProxy):
             newest = running[-1] if running else None
             if newest is not None and self._runtime.node() == newest.node:
                 for proxy in running[:-1]:
-                    self._dismiss(proxy)
+                    self._soft_stop(proxy)
                 return newest
             gone = newest is None or (wanted is not None and newest.id != wanted.id)
             if gone or time.monotonic() > deadline or (newest is not None and self._crashes(newest, before)):
@@ -268,7 +277,7 @@ class DockerEdge(WeightedProxy):
         failed_id = failed.id if failed is not None else self._containers.holder
         raise EdgeError(
             "HAProxy did not start",
-            details=self._containers.says(failed_id),
+            details=self._containers.last_lines(failed_id),
             next_step=f"docker logs {failed_id[:12] if failed is not None else failed_id}",
         )
 
@@ -280,11 +289,11 @@ class DockerEdge(WeightedProxy):
         found = self._engine.find_container(proxy.id)
         return found is None or found["RestartCount"] >= before.setdefault(proxy.id, found["RestartCount"]) + 2
 
-    def _dismiss(self, proxy: Proxy) -> None:
+    def _soft_stop(self, proxy: Proxy) -> None:
         found = self._engine.find_container(proxy.id)
         if found is not None and found["HostConfig"]["RestartPolicy"]["Name"] != "no":
-            self._containers.dismiss(proxy)
+            self._containers.soft_stop(proxy)
 
-    def _lingering(self) -> Collection[str]:
+    def _draining_servers(self) -> Collection[str]:
         running = [proxy for proxy in self._containers.proxies() if proxy.running]
-        return running[-1].leaving if len(running) > 1 else frozenset()
+        return running[-1].draining_servers if len(running) > 1 else frozenset()

@@ -1,4 +1,4 @@
-"""Talk to an environment's supervisor, and start it when it is needed."""
+"""The client of an environment's supervisor, which it starts when needed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class SupervisorError(DeploykitError):
-    """The supervisor said no, or does not answer; `kind` is the daemon's word for it.
+    """The supervisor refused, or does not answer; `kind` is the daemon's code for the reason.
 
     `address`: what `listen` names is taken. `exec`: no such program, or not executable. `ended`: the new process of a
     `replace` has ended. `unknown`: no such program is known. `silent`: no answer, or it can't be started.
@@ -55,8 +55,8 @@ class _NotRunningError(Exception):
     """Nobody listens on the supervisor's socket."""
 
 
-class _BrokenOffError(Exception):
-    """The supervisor went away before it answered."""
+class _ConnectionLostError(Exception):
+    """The supervisor closed the connection before it answered."""
 
 
 class Supervisor:
@@ -74,7 +74,7 @@ class Supervisor:
     def start(self, program: Program) -> ProgramStatus:
         """Start it, or return it as it is when it is alive. The supervisor itself is started when it does not run.
 
-        A program of that name that has ended is started afresh with the new values.
+        A program of that name that has exited is started again with the new values.
         Raises DeploykitError when the address in `listen` is taken or the program can't be executed.
         """
         return _status(self._ask("start", program=_spec(program)))
@@ -91,13 +91,13 @@ class Supervisor:
         for _ in range(_ATTEMPTS):
             try:
                 return _status(self._ask_once(request, start=True))
-            except _BrokenOffError:
+            except _ConnectionLostError:
                 # Its successor makes the new process the program's, if that lives. Twice would be one too many.
                 self._ask("programs")
                 found = self.status(program.name)
                 if found is not None and found.alive and found.argv == program.argv and found != before:
                     return found
-        raise self._silent()
+        raise self._no_answer()
 
     def keep_alive(self, name: str, *, enabled: bool) -> None:
         """Change it for a program that is known; one that has ended is started again when enabled.
@@ -122,16 +122,16 @@ class Supervisor:
         for _ in range(_ATTEMPTS):
             try:
                 answer = self._ask_once({"op": "programs"}, start=False)
-            except _BrokenOffError:
+            except _ConnectionLostError:
                 continue
             except _NotRunningError:
                 return tuple(_status(_checked(record)) for record in self._records())
             return tuple(_status(status) for status in answer)
-        raise self._silent()
+        raise self._no_answer()
 
     def pid(self) -> int | None:
         """The supervisor's own process id, None when it does not run."""
-        with contextlib.suppress(_NotRunningError, _BrokenOffError):
+        with contextlib.suppress(_NotRunningError, _ConnectionLostError):
             return int(self._exchange({"op": "hello"})["pid"])
         return None
 
@@ -145,11 +145,11 @@ class Supervisor:
     def _ask(self, operation: str, **values: Any) -> Any:
         """Ask until there is an answer: every request but `replace` may be repeated."""
         for _ in range(_ATTEMPTS):
-            with contextlib.suppress(_BrokenOffError):
+            with contextlib.suppress(_ConnectionLostError):
                 return self._ask_once(
                     {"op": operation, **values}, start=operation != "shutdown" or bool(self._records())
                 )
-        raise self._silent()
+        raise self._no_answer()
 
     def _ask_once(self, request: Mapping[str, Any], *, start: bool) -> Any:
         """One request to a daemon of our protocol; raises _NotRunningError only where it must not be `start`ed."""
@@ -164,11 +164,11 @@ class Supervisor:
         except SupervisorError as error:
             if error.kind != "protocol":
                 raise
-            self._take_over()
+            self._request_handover()
         try:
             return self._exchange(request)
         except _NotRunningError as error:
-            raise _BrokenOffError from error
+            raise _ConnectionLostError from error
 
     def _exchange(self, request: Mapping[str, Any]) -> Any:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
@@ -179,7 +179,7 @@ class Supervisor:
                 raise _NotRunningError from error
             except BlockingIOError as error:  # too many ask at once
                 time.sleep(_STEP_SECONDS)
-                raise _BrokenOffError from error
+                raise _ConnectionLostError from error
             except OSError as error:
                 raise SupervisorError(
                     f"the supervisor can't be reached: {error.strerror or error}",
@@ -190,9 +190,9 @@ class Supervisor:
                 connection.sendall(json.dumps({"protocol": PROTOCOL, **request}).encode() + b"\n")
                 return self._answer(connection)
             except TimeoutError:
-                raise self._silent() from None
+                raise self._no_answer() from None
             except OSError as error:
-                raise _BrokenOffError from error
+                raise _ConnectionLostError from error
 
     def _answer(self, connection: socket.socket) -> Any:
         with connection.makefile("rb") as lines:
@@ -204,20 +204,20 @@ class Supervisor:
                     raise _refusal(answer["error"])
                 elif "ok" in answer:
                     return answer["ok"]
-        raise _BrokenOffError
+        raise _ConnectionLostError
 
-    def _silent(self) -> SupervisorError:
+    def _no_answer(self) -> SupervisorError:
         return SupervisorError(
             "the supervisor does not answer",
             kind="silent",
-            details=self._last_words(),
+            details=self._log_tail(),
             next_step=f"see {self.folder / LOG}",
         )
 
     # ---- without a daemon
 
     def _records(self, name: str = "") -> list[dict[str, Any]]:
-        """What the daemon has written down: all programs, or the one of that name."""
+        """The daemon's saved records: all programs, or the one of that name."""
         try:
             records = read_state(str(self.folder))
         except (ValueError, KeyError, OSError):
@@ -227,7 +227,7 @@ class Supervisor:
     # ---- starting
 
     def _launch(self) -> None:
-        """Have a daemon of this folder listening, ours or one that somebody else has just started."""
+        """Make sure that a daemon listens for this folder, started by us or by another process."""
         deadline = time.monotonic() + _START_SECONDS
         try:
             make_private(str(self.folder))
@@ -242,13 +242,13 @@ class Supervisor:
                 raise SupervisorError(
                     f"the supervisor can't be started: it ended with exit code {code}",
                     kind="silent",
-                    details=self._last_words(),
+                    details=self._log_tail(),
                 )
-            with contextlib.suppress(_NotRunningError, _BrokenOffError):
+            with contextlib.suppress(_NotRunningError, _ConnectionLostError):
                 self._exchange({"op": "hello"})
                 return
             if time.monotonic() > deadline:
-                raise self._silent()
+                raise self._no_answer()
             time.sleep(_STEP_SECONDS)  # the other one is about to listen, or about to be gone
 
     def _run_daemon(self, program: Path) -> int:
@@ -271,19 +271,19 @@ class Supervisor:
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired:
-            raise self._silent() from None
+            raise self._no_answer() from None
         except OSError as error:
             raise SupervisorError(
                 f"the base Python interpreter can't be run: {error.strerror}",
                 kind="silent",
                 details=(base_interpreter(),),
-                next_step="make the virtual environment anew",
+                next_step="create the virtual environment again",
             ) from None
         finally:
             os.close(descriptor)
 
     def _install(self) -> Path:
-        """A whole copy of our daemon's program in the folder. Half copies and other versions differ, and are left alone."""
+        """A complete copy of our daemon in the folder. Incomplete copies and other versions stay untouched."""
         files = _sources(_DAEMON)
         for copy in self.folder.glob("daemon-*"):
             if _sources(copy) == files:
@@ -297,20 +297,20 @@ class Supervisor:
             raise
         return copy
 
-    def _take_over(self) -> None:
-        """The daemon speaks another protocol: have it become ours, without any program noticing."""
+    def _request_handover(self) -> None:
+        """Replace a daemon of another protocol by ours. The programs keep running."""
         program = self._install()
-        with contextlib.suppress(_BrokenOffError, _NotRunningError):
+        with contextlib.suppress(_ConnectionLostError, _NotRunningError):
             self._exchange({"op": "handover", "python": base_interpreter(), "program": str(program)})
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            with contextlib.suppress(_BrokenOffError, _NotRunningError):
+            with contextlib.suppress(_ConnectionLostError, _NotRunningError):
                 if self._exchange({"op": "hello"})["protocol"] == PROTOCOL:
                     return
             time.sleep(_STEP_SECONDS)
-        raise self._silent()
+        raise self._no_answer()
 
-    def _last_words(self) -> tuple[str, ...]:
+    def _log_tail(self) -> tuple[str, ...]:
         try:
             text = (self.folder / LOG).read_text("utf-8", "replace")
         except OSError:

@@ -18,7 +18,7 @@ from deploykit.release.version.instances import WEB
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from deploykit.artifacts.git import GitTree
+    from deploykit.artifacts.git_tree import GitTree
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
     from deploykit.edge.interface import Edge

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deploykit.release.version.repository import Repository
     from deploykit.release.version.spec import ReleaseSpec
-    from deploykit.settings.models import Accessory
+    from deploykit.settings.docker_models import Accessory
 
 __all__ = ["accessories_of", "gather_values"]
 

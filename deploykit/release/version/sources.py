@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.git import GitTree, read_tree
+from deploykit.artifacts.git import read_tree
 from deploykit.artifacts.version import version_of
 from deploykit.release.version.gather import gather_values
 from deploykit.release.version.spec import ReleaseSpec
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from deploykit.artifacts.git_tree import GitTree
     from deploykit.model import Secret
     from deploykit.release.version.repository import Repository
 

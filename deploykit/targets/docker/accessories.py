@@ -57,7 +57,7 @@ class Accessory:
 
     @property
     def digest(self) -> str:
-        """Of what would have to be made anew when it changes; values of secrets are not part of it."""
+        """The digest of all settings whose change requires a new container, without the values of secrets."""
         plain, secrets = split_variables(self.variables)
         whole = [
             self.image,
@@ -123,7 +123,7 @@ def ensure_accessory(
             _create(engine, names, accessory, container)
     elif found["Config"]["Labels"].get(_SPEC, accessory.digest) != accessory.digest:
         tell(
-            f"the accessory {accessory.name} was made by other settings, and is left as it is; to make it anew by these (its "
+            f"the accessory {accessory.name} was created with other settings and stays as it is; to create it again with these (its "
             f"volume stays): docker rm --force {container}"
         )
     if found is None or found["State"]["Status"] != "running":

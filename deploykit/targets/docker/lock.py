@@ -41,7 +41,7 @@ class EngineLock:
         self._names = names
         self._clock = clock
 
-    def take(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
+    def acquire(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
         """Take or renew it for `lease` seconds: None when taken, else who holds it, or held it with a greater token."""
         for _ in range(_ATTEMPTS):
             generation, last = self._read()
@@ -56,7 +56,7 @@ class EngineLock:
             "the environment's lock changes all the time, it could not be taken", next_step="try again"
         )
 
-    def give_back(self, owner: str, *, token: int) -> None:
+    def release(self, owner: str, *, token: int) -> None:
         """Free it; nothing happens when it is somebody else's."""
         for _ in range(_ATTEMPTS):
             generation, last = self._read()

@@ -2,7 +2,7 @@
 
 A container's address has to stay what it is when the engine starts it again, since the edge knows it by address. Docker
 gives the addresses of ended containers to others, unless an address was asked for, which it allows on networks with a
-subnet of their own only. So the engine is asked for a subnet that is free, the network is made anew with that one
+subnet of their own only. So the engine is asked for a subnet that is free, the network is created again with that one
 named, and its upper half is kept for the kit's instances; the engine gives addresses out of the lower half.
 """
 

@@ -367,10 +367,10 @@ class DockerTarget:
     # ---- the lock
 
     def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
-        return self._lock.take(owner, reason, token=token, lease=lease)
+        return self._lock.acquire(owner, reason, token=token, lease=lease)
 
     def unlock(self, owner: str, *, token: int) -> None:
-        self._lock.give_back(owner, token=token)
+        self._lock.release(owner, token=token)
 
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()

@@ -35,7 +35,7 @@ def let_go(edge, name: str, held: str) -> None:
 
 def replaced(edge) -> None:
     """Another setting, so `ensure` has a new proxy take over."""
-    edge._linger += 1
+    edge._hard_stop_after += 1
     edge.ensure()
 
 

@@ -35,7 +35,7 @@ class Proxy:
 
     bound: bool = False
     runs: bool = False
-    linger: float = 0.0
+    hard_stop_after: float = 0.0
     """The setting with which it runs; with another one it is replaced."""
     running: dict[str, Entry] = field(default_factory=dict)
     file: dict[str, Entry] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class FakeEdge:
         self._respond = respond
         self._write = write
         self._turn = 0
-        self._linger = 0.0
+        self._hard_stop_after = 0.0
 
     # -- start and stop
 
@@ -86,13 +86,13 @@ class FakeEdge:
         if not self._proxy.runs:
             self._write("bind", lambda: setattr(self._proxy, "bound", True))
             self._write("run the proxy", self._run)
-        elif self._proxy.linger != self._linger:
+        elif self._proxy.hard_stop_after != self._hard_stop_after:
             self._write("replace the proxy", self._replace)
         return self.url()
 
     def _run(self) -> None:
         self._proxy.running = {name: Entry(each.server, each.weight) for name, each in self._proxy.file.items()}
-        self._proxy.runs, self._proxy.linger = True, self._linger
+        self._proxy.runs, self._proxy.hard_stop_after = True, self._hard_stop_after
 
     def _replace(self) -> None:
         self._sync()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fake_edge import FakeEdge, Proxy
 from fake_target import FakeTarget, Machine, Program
 
-from deploykit.artifacts.git import GitTree
+from deploykit.artifacts.git_tree import GitTree
 from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:

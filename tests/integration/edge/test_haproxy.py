@@ -144,7 +144,7 @@ def test_a_detach_that_reached_only_the_file_is_finished_by_the_next_call(two):
 @pytest.mark.parametrize("finish", ["ensure", "replace", "switch"])
 def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(two, supervisor, finish, eventually):
     old = pid_of(supervisor)
-    two._process.leaving.add(old, ["r1-web-0"])
+    two._process.draining.add(old, ["r1-web-0"])
     binary = Path(supervisor.status(PROGRAM).argv[0])
     supervisor.replace(two._process.program(two._listen(two._state()), binary), ready=0.2)
     assert process_identity(old)
@@ -160,7 +160,7 @@ def test_a_reload_that_was_cut_short_leaves_one_process_that_takes_connections(t
 
 def test_a_reload_that_was_cut_short_before_the_new_process_ends_nothing(two, supervisor, client):
     pid = pid_of(supervisor)
-    two._process.leaving.add(pid, ["r1-web-0"])
+    two._process.draining.add(pid, ["r1-web-0"])
     assert [state.in_flight for state in two.servers()] == [0, 0]
     two.ensure()
     two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
@@ -284,7 +284,7 @@ def test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs(
     )
     pid, text = pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()
     with pytest.raises(ConfigRejected) as caught:
-        make_edge(binary=fake, linger=901).ensure()
+        make_edge(binary=fake, hard_stop_after=901).ensure()
     assert "[ALERT] line 7: no such thing" in caught.value.details
     assert (pid_of(supervisor), (home / "edge" / "haproxy.cfg").read_text()) == (pid, text)
 
@@ -302,7 +302,7 @@ def test_a_successor_that_does_not_start_leaves_the_old_process(two, make_edge, 
     fake = script(home / "haproxy", binary, 'case "$*" in *-db*) echo "cannot do it" >&2; exit 7;; esac')
     pid = pid_of(supervisor)
     with pytest.raises(DeploykitError):
-        make_edge(binary=fake, linger=901).ensure()
+        make_edge(binary=fake, hard_stop_after=901).ensure()
     assert pid_of(supervisor) == pid
     assert client(two.url()).get() == (200, "r1")
     assert [state.in_flight for state in two.servers()] == [0, 0]

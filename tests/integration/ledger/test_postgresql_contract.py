@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from deploykit.ledger.database import open_database
+from deploykit.ledger.connect import open_database
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import DeploykitError, UsageError
 

@@ -16,9 +16,9 @@ import pytest
 
 from deploykit.process.supervisor.client import SupervisorError
 from deploykit.process.supervisor.daemon import requests
-from deploykit.process.supervisor.daemon.adopting import adopt
 from deploykit.process.supervisor.daemon.folder import make_private, take_lock
 from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.recovery import recover
 from deploykit.process.supervisor.daemon.requests import Daemon
 from deploykit.process.supervisor.daemon.state import read_state
 
@@ -55,7 +55,7 @@ def loop(supervisor):
         one.open(None)
         thread.start()
         try:
-            adopt(one.programs, folder, {})
+            recover(one.programs, folder, {})
             one.run()
         finally:
             thread.join(20)
@@ -189,11 +189,11 @@ def test_stops_that_take_time(loop, supervisor, program, until, home):
         slow.start()
         until(lambda: read_state(str(supervisor.folder))[0]["stopping"])
         started = []
-        parked = threading.Thread(target=lambda: started.append(supervisor.start(program("web"))))
-        parked.start()
+        pending = threading.Thread(target=lambda: started.append(supervisor.start(program("web"))))
+        pending.start()
         supervisor.stop("web", timeout=0.1)
         slow.join(5)
-        parked.join(5)
+        pending.join(5)
         assert started[0].pid != first.pid
 
     loop(scenario)

@@ -14,7 +14,7 @@ import pytest
 from deploykit.process.supervisor.client import Supervisor, SupervisorError
 from deploykit.process.supervisor.daemon import protocol
 from deploykit.process.supervisor.daemon.identity import boot_id, process_identity
-from deploykit.process.supervisor.daemon.process import fork_gated
+from deploykit.process.supervisor.daemon.process import fork_suspended
 
 
 def test_what_runs_goes_on_and_is_seen_without_a_daemon(supervisor, program, kill, until):
@@ -123,7 +123,7 @@ def test_a_child_that_was_never_recorded_does_not_run(home, program, until):
     """Forked, but the daemon is killed before it has written down the process: the child ends by itself."""
     one = program("web", "print('it ran')")
     spec = {"name": "web", "argv": list(one.argv), "cwd": str(home), "env": {}, "log": str(one.log), "user": ""}
-    process, go, said = fork_gated(spec, None)
+    process, go, said = fork_suspended(spec, None)
     assert process.alive()
     os.close(go)
     os.close(said)

@@ -826,7 +826,7 @@ def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(parcel
     file.write_text(file.read_text().replace("memory_mb = 512", "memory_mb = 600"))
     foreign_repo.commit(parcels.repo, "More memory")
     ran = parcels("release").ok()
-    assert "the accessory db was made by other settings, and is left as it is" in " ".join(ran.both.split())
+    assert "the accessory db was created with other settings and stays as it is" in " ".join(ran.both.split())
     assert the_accessory(parcels)["Id"] == before
 
 

@@ -13,7 +13,7 @@ from deploykit.edge.state import EdgeState, parse_state
 from deploykit.model import UsageError
 
 STATE = EdgeState(port=8000, token="feed", health="/health", servers={}, past={})
-OPTIONS = ConfigOptions(app="shop", environment="local", maxconn=1000, threads=2, linger=900.0)
+OPTIONS = ConfigOptions(app="shop", environment="local", maxconn=1000, threads=2, hard_stop_after=900.0)
 R1 = Server(name="r1-web-0", release="r1", host="127.0.0.1", port=4001)
 R2 = Server(name="r2-web-0", release="r2", host="::1", port=4002)
 

@@ -14,8 +14,8 @@ import pytest
 
 from deploykit.edge import binary as binaries
 from deploykit.edge.binary import find_haproxy, install_line
+from deploykit.edge.draining import DrainingProcesses
 from deploykit.edge.errors import EdgeError, PortTaken, RuntimeUnreachable
-from deploykit.edge.leaving import LeavingList
 from deploykit.edge.ports import check_free, find_free, holder
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.model import UsageError
@@ -175,41 +175,41 @@ def test_the_install_line_is_the_systems_own(system, machine, line):
 
 
 def test_a_replaced_process_is_asked_once_to_finish(tmp_path, sleeper):
-    leaving = LeavingList(tmp_path / "leaving.json")
-    leaving.add(sleeper.pid, ["r1-web-0"])
-    (entry,) = leaving.alive()
+    draining = DrainingProcesses(tmp_path / "draining.json")
+    draining.add(sleeper.pid, ["r1-web-0"])
+    (entry,) = draining.alive()
     assert (entry.pid, entry.servers, entry.signalled) == (sleeper.pid, ("r1-web-0",), False)
-    leaving.dismiss(None)
+    draining.soft_stop(None)
     assert sleeper.wait(10) == -signal.SIGUSR1
-    assert leaving.alive() == ()
-    leaving.dismiss(None)
+    assert draining.alive() == ()
+    draining.soft_stop(None)
 
 
 def test_the_process_that_stays_is_not_asked(tmp_path, sleeper):
-    leaving = LeavingList(tmp_path / "leaving.json")
-    leaving.add(sleeper.pid, [])
-    leaving.dismiss(sleeper.pid)
+    draining = DrainingProcesses(tmp_path / "draining.json")
+    draining.add(sleeper.pid, [])
+    draining.soft_stop(sleeper.pid)
     assert sleeper.poll() is None
-    assert leaving.alive() == ()
+    assert draining.alive() == ()
 
 
 def test_a_process_id_that_is_anothers_now_is_left_alone(tmp_path, sleeper):
-    leaving = LeavingList(tmp_path / "leaving.json")
-    leaving.add(sleeper.pid, [])
-    (tmp_path / "leaving.json").write_text(
-        (tmp_path / "leaving.json").read_text().replace('"identity": "', '"identity": "9')
+    draining = DrainingProcesses(tmp_path / "draining.json")
+    draining.add(sleeper.pid, [])
+    (tmp_path / "draining.json").write_text(
+        (tmp_path / "draining.json").read_text().replace('"identity": "', '"identity": "9')
     )
-    leaving.dismiss(None)
+    draining.soft_stop(None)
     assert sleeper.poll() is None
 
 
 def test_a_process_that_was_not_replaced_is_forgotten(tmp_path, sleeper):
-    leaving = LeavingList(tmp_path / "leaving.json")
-    leaving.add(sleeper.pid, [])
-    leaving.forget(sleeper.pid)
-    assert leaving.alive() == ()
-    (tmp_path / "leaving.json").write_text("half a fi")
-    assert leaving.alive() == ()
+    draining = DrainingProcesses(tmp_path / "draining.json")
+    draining.add(sleeper.pid, [])
+    draining.forget(sleeper.pid)
+    assert draining.alive() == ()
+    (tmp_path / "draining.json").write_text("half a fi")
+    assert draining.alive() == ()
 
 
 # -- sockets

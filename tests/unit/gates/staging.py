@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from deploykit.gates.audit import AuditGate
+from deploykit.gates.combined_verdict import combine
 from deploykit.gates.coverage import CoverageGate
 from deploykit.gates.coverage_diff import changes_since
-from deploykit.gates.joined import join
 from deploykit.gates.lint import LintGate
 from deploykit.gates.run import judge, run_gate
 from deploykit.gates.sast import SastGate
@@ -226,7 +226,7 @@ def scripted(stage: Stage, gate: Gate, files: dict[str, str], says: dict[str, tu
     return stage.ask(gate)
 
 
-def joined(**trees: str) -> Verdict:
+def combined(**trees: str) -> Verdict:
     evidence = Evidence(looked_at=1, unit="files", tool="t", tool_version="1")
     made = [Verdict(gate=name, outcome=Outcome.PASSED, evidence=evidence, tree=tree) for name, tree in trees.items()]
-    return join("security", made, tree=TREE)
+    return combine("security", made, tree=TREE)

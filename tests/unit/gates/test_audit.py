@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deploykit.gates.audit import Accepted, AuditGate, interpret
-from deploykit.gates.audit_subjects import Subject
+from deploykit.gates.audit_subject import Subject
 from deploykit.gates.audit_uv import ask_uv
 from deploykit.model import InconclusiveError, Outcome, UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer
 from deploykit.gates.audit_judgement import Accepted, interpret
 from deploykit.gates.audit_severity import online, severity_of
-from deploykit.gates.audit_subjects import Subject
+from deploykit.gates.audit_subject import Subject
 from deploykit.gates.reports.words import failing
 from deploykit.model import Outcome, Severity
 

@@ -33,8 +33,8 @@ from tests.unit.gates.staging import (
     Stage,
     audit,
     by_name,
+    combined,
     huge,
-    joined,
     links,
     locked_folder,
     lying_pass,
@@ -278,10 +278,10 @@ WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
     "any: the tool was killed": ("tool was killed by signal 9 and gave no answer", lambda s: s.lint(json=("[]", -9))),
     "any: the tool says half a word": ("tool", lambda s: s.lint(json=('[{"code": "F4', 1))),
     # Joined.
-    "security: one of three was not run": ("secrets was not run", lambda _s: joined(sast=TREE, audit=TREE)),
+    "security: one of three was not run": ("secrets was not run", lambda _s: combined(sast=TREE, audit=TREE)),
     "security: one judged another tree": (
         "secrets judged another tree",
-        lambda _s: joined(sast=TREE, audit=TREE, secrets="a" * 40),
+        lambda _s: combined(sast=TREE, audit=TREE, secrets="a" * 40),
     ),
 }
 
@@ -307,7 +307,7 @@ def test_the_same_stage_is_green_when_nothing_is_wrong(stage):
     assert stage.ask(SecretsGate()).outcome is Outcome.PASSED
     assert stage.pytest(RAN).outcome is Outcome.PASSED
     assert stage.changed_since("HEAD").outcome is Outcome.PASSED
-    assert joined(sast=TREE, audit=TREE, secrets=TREE).outcome is Outcome.PASSED
+    assert combined(sast=TREE, audit=TREE, secrets=TREE).outcome is Outcome.PASSED
     fine = {"Dockerfile": "FROM scratch\n"}
     assert scripted(stage, ImageGate(), fine, {**HADOLINT, "*": ("[]", 0)}).outcome is Outcome.PASSED
     done = ("[]", 0, "INFO audit: zizmor: completed .github/workflows/a.yml")

@@ -1,4 +1,4 @@
-"""Verdict files, the joined verdict, and what a terminal shows."""
+"""Verdict files, the combined verdict, and what a terminal shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploykit.gates.joined import join
+from deploykit.gates.combined_verdict import combine
 from deploykit.gates.report import render, summary_line, wants_color
 from deploykit.gates.verdict_files import read_recorded, read_verdict, record_verdict, verdict_path
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
@@ -52,34 +52,34 @@ def test_an_unreadable_verdict_file_is_none(tmp_path, content):
 
 
 def test_three_passes_join_to_a_pass_with_the_evidence_of_each():
-    joined = join("security", [verdict("sast"), verdict("audit"), verdict("secrets")], tree=TREE)
-    assert joined.outcome is Outcome.PASSED
-    assert joined.evidence.looked_at == 3
-    assert "audit: passed (3 files, bandit 1.9)" in joined.evidence.notes
+    combined = combine("security", [verdict("sast"), verdict("audit"), verdict("secrets")], tree=TREE)
+    assert combined.outcome is Outcome.PASSED
+    assert combined.evidence.looked_at == 3
+    assert "audit: passed (3 files, bandit 1.9)" in combined.evidence.notes
 
 
 def test_one_inconclusive_of_three_makes_the_whole_inconclusive_and_is_named():
     doubtful = verdict("audit", Outcome.INCONCLUSIVE, reason="unreachable", next_step="give a copy")
-    joined = join("security", [verdict("sast"), doubtful, verdict("secrets")], tree=TREE)
-    assert joined.outcome is Outcome.INCONCLUSIVE
-    assert joined.reason == "audit inconclusive"
-    assert joined.next_step == "give a copy"
+    combined = combine("security", [verdict("sast"), doubtful, verdict("secrets")], tree=TREE)
+    assert combined.outcome is Outcome.INCONCLUSIVE
+    assert combined.reason == "audit inconclusive"
+    assert combined.next_step == "give a copy"
 
 
 def test_findings_outweigh_doubt():
     parts = [verdict("sast", Outcome.FINDINGS), verdict("audit", Outcome.INCONCLUSIVE), verdict("secrets")]
-    assert join("security", parts, tree=TREE).outcome is Outcome.FINDINGS
+    assert combine("security", parts, tree=TREE).outcome is Outcome.FINDINGS
 
 
 def test_a_missing_part_is_inconclusive():
-    joined = join("security", [verdict("sast"), verdict("secrets")], tree=TREE)
-    assert (joined.outcome, joined.reason) == (Outcome.INCONCLUSIVE, "audit was not run")
+    combined = combine("security", [verdict("sast"), verdict("secrets")], tree=TREE)
+    assert (combined.outcome, combined.reason) == (Outcome.INCONCLUSIVE, "audit was not run")
 
 
 def test_a_part_about_another_tree_is_inconclusive():
     parts = [verdict("sast"), verdict("audit", tree="b" * 40), verdict("secrets")]
-    joined = join("security", parts, tree=TREE)
-    assert (joined.outcome, joined.reason) == (Outcome.INCONCLUSIVE, "audit judged another tree")
+    combined = combine("security", parts, tree=TREE)
+    assert (combined.outcome, combined.reason) == (Outcome.INCONCLUSIVE, "audit judged another tree")
 
 
 def test_a_terminal_shows_outcome_evidence_findings_and_next_step():

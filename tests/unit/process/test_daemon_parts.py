@@ -75,8 +75,8 @@ def test_one_supervisor_holds_a_folder(tmp_path):
 
 def test_what_is_due_at_the_end_is_not_done_any_more():
     loop, done = Loop(), []
-    loop.after(0, lambda: setattr(loop, "done", True))
-    loop.after(0, lambda: done.append("housekeeping"))
+    loop.call_later(0, lambda: setattr(loop, "done", True))
+    loop.call_later(0, lambda: done.append("housekeeping"))
     loop.run()
     loop.close()
     assert done == []

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.settings import models
+from deploykit.settings import docker_models, gate_models, migration_models, models
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
-MODELS = [getattr(models, name) for name in models.__all__ if isinstance(getattr(models, name), type)]
+MODULES = (docker_models, gate_models, migration_models, models)
+MODELS = [getattr(module, name) for module in MODULES for name in module.__all__]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

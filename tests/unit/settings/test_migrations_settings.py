@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from deploykit.settings.models import Migrations
+from deploykit.settings.migration_models import Migrations
 
 
 @pytest.mark.parametrize("entry", [{"rule": "truncate"}, {"rule": "truncate", "reason": " "}, {"reason": "why not"}])

@@ -14,13 +14,14 @@ import pytest
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import build_gate
 from deploykit.gates.inputs import inputs_of
-from deploykit.gates.run import still_standing
-from deploykit.gates.standing import note_inputs
+from deploykit.gates.run import cached_verdicts
+from deploykit.gates.verdict_cache import record_inputs
 from deploykit.gates.verdict_files import read_verdict, record_verdict
 from deploykit.model import Evidence, Finding, Outcome, Verdict
 from deploykit.settings.loader import load
-from deploykit.tasks.ci import GATES, Progress, gates_of
+from deploykit.tasks.ci import GATES, gates_of
 from deploykit.tasks.ci_board import board, summary
+from deploykit.tasks.ci_progress import Progress
 
 PASSED = Evidence(looked_at=3, unit="files", tool="t", tool_version="1", seconds=4.5)
 
@@ -54,18 +55,18 @@ def ci(root, environment, *words):
     return subprocess.run(argv, check=False, cwd=root, env=environment, capture_output=True, text=True, timeout=100)
 
 
-def all_stand(root, environment):
+def cache_all(root, environment):
     """Record a pass of every gate as a run of it would have."""
     settings, tree = load(root, environ=environment).settings, tree_of(root)
     for name in GATES:
         verdict = passed(name, tree, **({"good_until": 4e9} if name == "audit" else {}))
         record_verdict(root, verdict)
         inputs = inputs_of(build_gate(name, settings, root), root, settings, tree=tree, environment=environment)
-        note_inputs(root, verdict, inputs, environment=environment, now=1_000_000.0)
+        record_inputs(root, verdict, inputs, environment=environment, now=1_000_000.0)
 
 
 def test_an_unchanged_tree_is_answered_from_the_record_alone(repo, environment):
-    all_stand(repo, environment)
+    cache_all(repo, environment)
     done = ci(repo, environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("not run again") == len(GATES)
@@ -77,7 +78,7 @@ def test_an_unchanged_tree_is_answered_from_the_record_alone(repo, environment):
 
 
 def test_json_is_one_object_and_says_what_was_not_run(repo, environment):
-    all_stand(repo, environment)
+    cache_all(repo, environment)
     done = ci(repo, environment, "--json")
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["outcome"]) == (0, "passed")
@@ -86,7 +87,7 @@ def test_json_is_one_object_and_says_what_was_not_run(repo, environment):
 
 
 def test_a_gate_that_is_run_and_misses_its_tool_is_never_green(repo, environment):
-    all_stand(repo, environment)
+    cache_all(repo, environment)
     done = ci(repo, environment, "--json", "--force")
     answer = json.loads(done.stdout)
     assert answer["not_run_again"] == []
@@ -95,21 +96,21 @@ def test_a_gate_that_is_run_and_misses_its_tool_is_never_green(repo, environment
     assert done.returncode in {1, 2}
 
 
-def standing(repo, environment):
-    return set(still_standing(GATES, repo, tree=tree_of(repo), environment=environment))
+def cached_gates(repo, environment):
+    return set(cached_verdicts(GATES, repo, tree=tree_of(repo), environment=environment))
 
 
-def test_nothing_stands_in_a_changed_tree(repo, environment):
-    all_stand(repo, environment)
-    assert standing(repo, environment) == set(GATES)
+def test_nothing_is_cached_for_a_changed_tree(repo, environment):
+    cache_all(repo, environment)
+    assert cached_gates(repo, environment) == set(GATES)
     (repo / "new.py").write_text("VALUE = 1\n")
-    assert standing(repo, environment) == set()
+    assert cached_gates(repo, environment) == set()
 
 
-def test_coverage_does_not_stand_without_the_tests(repo, environment):
-    all_stand(repo, environment)
+def test_coverage_is_not_cached_without_the_tests(repo, environment):
+    cache_all(repo, environment)
     (repo / ".deploykit/inputs/test.json").unlink()
-    assert standing(repo, environment) == set(GATES) - {"test", "coverage"}
+    assert cached_gates(repo, environment) == set(GATES) - {"test", "coverage"}
 
 
 def test_the_table_at_the_end_has_times_outcomes_and_reasons():
@@ -130,7 +131,7 @@ def test_the_table_at_the_end_has_times_outcomes_and_reasons():
 
 
 def test_in_a_pipe_each_gate_that_ends_is_a_line_said_once():
-    stream, progress = io.StringIO(), Progress(verdicts={"lint": passed("lint", "a")}, stood=frozenset({"lint"}))
+    stream, progress = io.StringIO(), Progress(verdicts={"lint": passed("lint", "a")}, cached=frozenset({"lint"}))
     with board(("lint", "test"), progress, stream=stream) as redraw:
         redraw()
         progress.verdicts["test"] = passed("test", "a")
@@ -163,7 +164,7 @@ def branch_off(repo):
 
 def test_affected_asks_only_what_the_change_reaches_and_says_what_it_left_out(repo, environment):
     branch_off(repo)
-    all_stand(repo, environment)
+    cache_all(repo, environment)
     done = ci(repo, environment, "--affected", "base", "--json")
     answer = json.loads(done.stdout)
     assert [verdict["gate"] for verdict in answer["verdicts"]] == ["lint", "secrets"]

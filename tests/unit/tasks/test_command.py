@@ -13,7 +13,8 @@ from invoke.exceptions import Exit
 from invoke.program import Program
 
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
-from deploykit.tasks.command import BROKEN_PIPE, command, hang_up, print_json, repository, say
+from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import BROKEN_PIPE, print_json, print_lines, silence_broken_streams
 
 
 def made(body, **options):
@@ -93,13 +94,13 @@ def test_what_nobody_hears_is_said_to_nowhere(tmp_path, monkeypatch):
     with (tmp_path / "pipe").open("w") as file:
         gone = Gone(file.fileno())
         monkeypatch.setattr(sys, "stdout", gone)
-        say(["one", "two"], gone)
+        print_lines(["one", "two"], gone)
         assert os.path.samestat(os.fstat(file.fileno()), Path(os.devnull).stat())
-        hang_up()
+        silence_broken_streams()
 
 
 def test_what_somebody_hears_is_said(capsys):
-    say(["one", "two"], sys.stderr)
+    print_lines(["one", "two"], sys.stderr)
     assert capsys.readouterr().err == "one\ntwo\n"
 
 

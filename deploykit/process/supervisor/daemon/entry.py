@@ -1,4 +1,4 @@
-"""A program that is known: what it should be, the processes that it is, and who waits for what becomes of it."""
+"""A known program: its specification, its processes, and the clients that wait for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Entry:
-    """`candidate` is the second process while a `replace` waits; `retired` are those replaced and not yet gone; `last` is
-    the one that `exit_code` is of; `parked` are the requests that wait until a stop or replacement is over.
+    """`candidate` is the second process during a `replace`; `retired` are replaced processes that still run.
+
+    `exit_code` is that of `last_process`. `pending` are the requests that wait for the end of a stop or replacement.
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
@@ -25,7 +26,7 @@ class Entry:
         self.candidate_spec: dict[str, Any] | None = None
         self.candidate_listener: socket.socket | None = None
         self.retired: list[Process] = []
-        self.last: Process | None = None
+        self.last_process: Process | None = None
         self.exit_code: int | None = None
         self.restarts = 0
         self.failures = 0
@@ -34,9 +35,9 @@ class Entry:
         self.listener: socket.socket | None = None
         self.restart: Timer | None = None
         self.deadline: Timer | None = None
-        self.replacer: Connection | None = None
-        self.stoppers: list[Connection] = []
-        self.parked: list[Callable[[], None]] = []
+        self.replace_client: Connection | None = None
+        self.stop_clients: list[Connection] = []
+        self.pending: list[Callable[[], None]] = []
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class Entry:
 
     @property
     def busy(self) -> bool:
-        """It is being stopped or replaced."""
+        """Whether it is being stopped or replaced."""
         return self.stopping is not None or self.candidate is not None
 
     def processes(self) -> list[Process]:
@@ -63,7 +64,7 @@ class Entry:
             "stopping": self.stopping,
         }
 
-    # ---- what it holds, and gives up
+    # ---- resources
 
     def close_listener(self) -> None:
         if self.listener is not None:
@@ -71,7 +72,7 @@ class Entry:
             self.listener = None
 
     def close_candidate_listener(self) -> None:
-        """Unless it is the program's own."""
+        """Close it, unless it is the program's own."""
         if self.candidate_listener is not None and self.candidate_listener is not self.listener:
             self.candidate_listener.close()
         self.candidate_listener = None
@@ -87,13 +88,13 @@ class Entry:
             self.deadline = None
 
     def end_replacement(self) -> None:
-        """It is answered. What it kept waiting goes on."""
-        self.replacer = None
+        """The replacement is answered. Run the requests that waited for it."""
+        self.replace_client = None
         if self.stopping is None:  # else the deadline is the stop's
             self.cancel_deadline()
-        self.unpark()
+        self.run_pending()
 
-    def unpark(self) -> None:
-        parked, self.parked = self.parked, []
-        for act in parked:
-            act()
+    def run_pending(self) -> None:
+        pending, self.pending = self.pending, []
+        for callback in pending:
+            callback()

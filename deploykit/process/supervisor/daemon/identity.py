@@ -1,7 +1,7 @@
-"""What names a process for ever: a process id alone is given to another process once the first has ended.
+"""The identity of a process. A process id alone is not enough: the system reuses it after the process has exited.
 
-Linux tells it in /proc. Elsewhere (macOS) `ps` tells the start time, to the second. psutil would tell more digits, but it is
-not there in the base interpreter, which runs the supervisor, and kit and supervisor must name a process by the same word.
+On Linux it comes from /proc. Elsewhere (macOS) `ps` reports the start time, to the second. psutil would be more precise,
+but the base interpreter, which runs the supervisor, does not have it. Kit and supervisor must use the same identity.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _PROC = "/proc"
 
 
 def process_identity(pid: int) -> str | None:
-    """One word that no other process has, of this boot or another. None: it has ended, or only waits to be reaped."""
+    """A string that no other process has, on this boot or another. None: it has exited, or is a zombie."""
     try:
         with open(f"{_PROC}/{pid}/stat", "rb") as file:  # noqa: PTH123 - see `folder`
             state, *fields = file.read().rpartition(b")")[2].split()
@@ -22,7 +22,7 @@ def process_identity(pid: int) -> str | None:
 
 
 def is_same_process(pid: int, identity: str) -> bool:
-    """Whether the process that had this identity still runs. False for the empty word."""
+    """Whether the process that had this identity still runs. False for the empty string."""
     return process_identity(pid) == identity
 
 
@@ -33,7 +33,7 @@ def is_of_this_boot(identity: str) -> bool:
 
 
 def boot_id() -> str:
-    """Names this boot of the machine; empty where the kernel doesn't say."""
+    """The id of this boot of the machine; empty if the kernel has none."""
     try:
         with open(f"{_PROC}/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - see `folder`
             return file.read().strip()

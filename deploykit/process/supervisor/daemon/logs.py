@@ -16,7 +16,7 @@ def open_log(path: str) -> int:
 
 
 def note(path: str, message: str) -> None:
-    """Say it where the program's own output is looked for."""
+    """Append a message to the program's own log."""
     with contextlib.suppress(OSError):
         fd = open_log(path)
         os.write(fd, f"[supervisor] {message}\n".encode())

@@ -1,4 +1,4 @@
-"""The event loop: waits for descriptors, signals and times, and calls what was asked for."""
+"""The event loop: it waits for descriptors, signals and timers, and calls the callbacks."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 class Timer:
     """A call that is due at `when`, in seconds of the monotonic clock."""
 
-    def __init__(self, when: float, act: Callable[[], None]) -> None:
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
         self.when = when
-        self.act: Callable[[], None] | None = act
+        self.callback: Callable[[], None] | None = callback
 
     def __lt__(self, other: Timer) -> bool:
         return self.when < other.when
 
     def cancel(self) -> None:
-        self.act = None
+        self.callback = None
 
 
 class Loop:
@@ -41,33 +41,33 @@ class Loop:
         while not self.done:
             timeout = max(0.0, self._timers[0].when - time.monotonic()) if self._timers else None
             for key, _ in self._selector.select(timeout):
-                self.guard(key.data)
+                self.call_safely(key.data)
             while not self.done and self._timers and self._timers[0].when <= time.monotonic():
-                act = heapq.heappop(self._timers).act
-                if act is not None:
-                    self.guard(act)
+                callback = heapq.heappop(self._timers).callback
+                if callback is not None:
+                    self.call_safely(callback)
 
-    def guard(self, act: Callable[[], None]) -> None:
-        """A supervisor doesn't die of one defect: it is written down, and the others are still looked after."""
+    def call_safely(self, callback: Callable[[], None]) -> None:
+        """Call it and log an exception: one defect must not stop the supervision of other programs."""
         try:
-            act()
+            callback()
         except Exception:  # noqa: BLE001
             traceback.print_exc()
 
-    def after(self, seconds: float, act: Callable[[], None]) -> Timer:
-        timer = Timer(time.monotonic() + seconds, act)
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        timer = Timer(time.monotonic() + seconds, callback)
         heapq.heappush(self._timers, timer)
         return timer
 
-    def watch(self, file: int | socket.socket, act: Callable[[], None]) -> None:
-        """Call `act` whenever there is something to read, until `unwatch`."""
-        self._selector.register(file, selectors.EVENT_READ, act)
+    def watch(self, file: int | socket.socket, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever there is something to read, until `unwatch`."""
+        self._selector.register(file, selectors.EVENT_READ, callback)
 
     def unwatch(self, file: int | socket.socket) -> None:
         self._selector.unregister(file)
 
-    def watch_signals(self, act: Callable[[bytes], None]) -> None:
-        """Call `act` with the numbers of the signals that came, of SIGCHLD and SIGTERM. Others do no harm."""
+    def watch_signals(self, callback: Callable[[bytes], None]) -> None:
+        """Call `callback` with the numbers of the received signals (SIGCHLD and SIGTERM). Other signals are ignored."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_read, False)
         os.set_blocking(wake_write, False)
@@ -76,7 +76,7 @@ class Loop:
             signal.signal(number, lambda *_: None)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_IGN)
-        self.watch(wake_read, lambda: act(os.read(wake_read, 4096)))
+        self.watch(wake_read, lambda: callback(os.read(wake_read, 4096)))
 
     def close(self) -> None:
         self._selector.close()

@@ -1,4 +1,4 @@
-"""The start of the supervisor, and the other side of a handover."""
+"""The start of the supervisor, also after a handover."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import socket
 import traceback
 
-from .adopting import adopt
 from .folder import take_lock
 from .protocol import ANOTHER_RUNS
+from .recovery import recover
 from .requests import Daemon
 
 TYPE_CHECKING = False
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str]) -> int:
-    """Run for the folder `arguments[0]`: 0 when a supervisor of its own now listens, 3 when there was one already.
+    """Run for the folder `arguments[0]`. Exit codes: 0 when a new supervisor listens, 3 when one was running already.
 
-    With a second argument it is the other side of a handover, and goes on in this process.
+    With a second argument it continues after a handover, in this process.
     """
     folder = arguments[0]
     os.umask(0o077)
@@ -62,12 +62,12 @@ def _serve(folder: str, lock: int, inherited: Mapping[str, Any], ready: Callable
     server = inherited.get("server", -1)
     daemon.open(socket.socket(fileno=server) if server >= 0 else None)
     ready()
-    adopt(daemon.programs, folder, inherited.get("listeners", {}))
+    recover(daemon.programs, folder, inherited.get("listeners", {}))
     daemon.run()
 
 
 def _reserve_3() -> None:
-    """Nothing of ours may be descriptor 3, which is the listening socket's in every child."""
+    """Keep descriptor 3 free of our files: it is the listening socket in every child."""
     fd = os.open(os.devnull, os.O_RDONLY)
     if fd != 3:
         os.dup2(fd, 3, inheritable=False)

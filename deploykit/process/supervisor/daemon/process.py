@@ -1,4 +1,4 @@
-"""One process of a program: started so that it is never lost, adopted from an earlier supervisor, seen to end."""
+"""One process of a program: how it starts without being lost, how it is recovered, and how its exit is seen."""
 
 # ruff: noqa: S606 - argv list, no shell
 
@@ -24,7 +24,7 @@ _PIDFD_INFO_EXIT = 1 << 3
 
 
 class Process:
-    """One process of a program: ours (`child`) or adopted from an earlier supervisor."""
+    """One process of a program: ours (`child`) or recovered from an earlier supervisor."""
 
     def __init__(self, pid: int, identity: str, *, child: bool) -> None:
         self.pid = pid
@@ -36,12 +36,12 @@ class Process:
         return {"pid": self.pid, "identity": self.identity}
 
     @classmethod
-    def adopt(cls, record: dict[str, Any]) -> Process:
+    def recover(cls, record: dict[str, Any]) -> Process:
         process = cls(record["pid"], record["identity"], child=_is_child(record["pid"]))
         if not process.child and process.alive() and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 process.pidfd = os.pidfd_open(process.pid)
-            if process.pidfd >= 0 and not process.alive():  # it went, and its number may be another's already
+            if process.pidfd >= 0 and not process.alive():  # it has exited, and its id may already be reused
                 process.close()
         return process
 
@@ -54,7 +54,7 @@ class Process:
         return is_same_process(self.pid, self.identity)
 
     def ended(self) -> tuple[bool, int | None]:
-        """Whether it has ended, and its exit code (negative: a signal; None: nobody knows). Ends its group with it."""
+        """Whether it has ended, and its exit code (negative: a signal; None: unknown). Kills its process group, too."""
         if not self.child:
             if self.alive():
                 return False, None
@@ -70,12 +70,12 @@ class Process:
         if hasattr(os, "waitid"):
             if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False, None
-            self.kill_group(signal.SIGKILL)  # before the reaping, which gives the number back
+            self.kill_group(signal.SIGKILL)  # before reaping, which frees the process id
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         return (True, os.waitstatus_to_exitcode(status)) if pid else (False, None)
 
     def code_by_pidfd(self) -> int | None:
-        """The exit code of a process that isn't a child: Linux 6.15 tells it by a pidfd, once init has reaped it."""
+        """The exit code of a process that isn't a child: Linux 6.15 reports it by a pidfd, once init has reaped it."""
         if self.pidfd < 0:
             return None
         info = bytearray(_PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder) + bytes(56))
@@ -107,30 +107,30 @@ def _is_child(pid: int) -> bool:
     return True
 
 
-def fork_gated(spec: dict[str, Any], listener: socket.socket | None) -> tuple[Process, int, int]:
-    """Fork a child that runs the program once a byte is written to the first descriptor; the second says why it can't.
+def fork_suspended(spec: dict[str, Any], listener: socket.socket | None) -> tuple[Process, int, int]:
+    """Fork a child that runs the program once a byte is written to the first descriptor. It writes errors to the second.
 
     Raises OSError when there is no log to write or no process to be had.
     """
     log = open_log(spec["log"])
-    go_read, go_write = os.pipe()
-    said_read, said_write = os.pipe()
+    start_read, start_write = os.pipe()
+    error_read, error_write = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         pid = os.fork()
         if pid == 0:
-            _become(spec, listener, log, (go_read, go_write), (said_read, said_write))
+            _exec_program(spec, listener, log, (start_read, start_write), (error_read, error_write))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for fd in (log, go_read, said_write):
+        for fd in (log, start_read, error_write):
             os.close(fd)
-    return Process(pid, process_identity(pid) or "", child=True), go_write, said_read
+    return Process(pid, process_identity(pid) or "", child=True), start_write, error_read
 
 
-def _become(
-    spec: dict[str, Any], listener: socket.socket | None, log: int, go: tuple[int, int], said: tuple[int, int]
+def _exec_program(
+    spec: dict[str, Any], listener: socket.socket | None, log: int, start: tuple[int, int], error_pipe: tuple[int, int]
 ) -> NoReturn:
-    """In the child: wait for the byte, then be the program."""
+    """In the child: wait for the byte, then execute the program."""
     try:
         signal.set_wakeup_fd(-1)
         for number in signal.valid_signals():
@@ -138,8 +138,8 @@ def _become(
                 signal.signal(number, signal.SIG_DFL)
         os.setsid()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        os.close(go[1])
-        if os.read(go[0], 1) != b"g":
+        os.close(start[1])
+        if os.read(start[0], 1) != b"g":
             os._exit(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -148,22 +148,22 @@ def _become(
         if listener is not None:
             os.dup2(listener.fileno(), 3)
         if spec["user"]:
-            _become_user(spec["user"])
+            _switch_user(spec["user"])
         os.umask(0o022)
         os.chdir(spec["cwd"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
         about = error.filename if isinstance(error.filename, str) else spec["argv"][0]
-        os.write(said[1], f"{about}: {error.strerror}".encode())
-    except Exception as error:  # noqa: BLE001 - it has to be told before this process ends
-        os.write(said[1], str(error).encode())
+        os.write(error_pipe[1], f"{about}: {error.strerror}".encode())
+    except Exception as error:  # noqa: BLE001 - must be reported before this process exits
+        os.write(error_pipe[1], str(error).encode())
     finally:
         os._exit(127)
     raise AssertionError  # pragma: no cover
 
 
-def _become_user(name: str) -> None:
-    """Take on the identity of the OS user `name`. Raises KeyError when there is none, OSError when it isn't allowed."""
+def _switch_user(name: str) -> None:
+    """Switch to the OS user `name`. Raises KeyError if there is none, and OSError if that is not allowed."""
     entry = pwd.getpwnam(name)
     if entry.pw_uid == os.geteuid():
         return

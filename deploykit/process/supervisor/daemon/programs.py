@@ -1,4 +1,4 @@
-"""The programs: started, restarted, replaced and stopped, and written down before each step."""
+"""The programs: start, restart, replacement and stop. The state is saved before each step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 from .entry import Entry
 from .logs import note
-from .process import Process, fork_gated
+from .process import Process, fork_suspended
 from .protocol import Connection, Refused
 from .sockets import open_listener
 from .state import status_of, write_state
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
 _STEADY_SECONDS = 10.0  # a process that ran this long starts again without the delays of earlier crashes
-_POLL_SECONDS = 0.1  # only for adopted processes, and only where there is no pidfd
+_POLL_SECONDS = 0.1  # only for recovered processes, and only where there is no pidfd
 _LATE_CODE_SECONDS = 3.0
-KILL_SECONDS = 10.0  # how long a process may take to go after SIGKILL before a stop is answered as failed
+KILL_SECONDS = 10.0  # how long a process may take to exit after SIGKILL before a stop fails
 
 
 class Programs:
-    """Every program that is known, by name, oldest first. `folder` has the state file."""
+    """All known programs by name, oldest first. `folder` holds the state file."""
 
     def __init__(self, folder: str, loop: Loop) -> None:
         self.entries: dict[str, Entry] = {}
-        self.abandoned = False  # the folder is gone: nothing is written down any more
-        self.ending: Callable[[], None] | None = None  # what follows when the last one is gone
+        self.abandoned = False  # the folder is gone: the state is no longer saved
+        self.ending: Callable[[], None] | None = None  # called when the last program has stopped
         self._folder = folder
         self._loop = loop
 
@@ -47,39 +47,39 @@ class Programs:
     # ---- ends
 
     def watch(self, process: Process) -> None:
-        """See the end of an adopted process. SIGCHLD tells of the ends of children."""
+        """Watch for the exit of a recovered process. SIGCHLD reports the exits of children."""
         if process.child:
             return
         if process.pidfd >= 0:
-            self._loop.watch(process.pidfd, self.look)
+            self._loop.watch(process.pidfd, self.reap)
         elif process.alive():
-            self._loop.after(_POLL_SECONDS, lambda: self._poll(process))
+            self._loop.call_later(_POLL_SECONDS, lambda: self._poll(process))
 
     def _poll(self, process: Process) -> None:
-        self.look()
+        self.reap()
         if process.alive():
-            self._loop.after(_POLL_SECONDS, lambda: self._poll(process))
+            self._loop.call_later(_POLL_SECONDS, lambda: self._poll(process))
 
-    def look(self) -> None:
-        """See which processes have ended, and act on it."""
+    def reap(self) -> None:
+        """Find the processes that have exited, and handle each exit."""
         for entry in list(self.entries.values()):
             for process in entry.processes():
                 has_ended, code = process.ended()
                 if has_ended:
                     if process.pidfd >= 0:
                         self._loop.unwatch(process.pidfd)
-                    self._loop.guard(functools.partial(self._ended, entry, process, code))
+                    self._loop.call_safely(functools.partial(self._ended, entry, process, code))
                     if process.pidfd >= 0:
                         self._learn_code(entry, process, time.monotonic() + _LATE_CODE_SECONDS)
 
     def _learn_code(self, entry: Entry, process: Process, until: float) -> None:
-        """An adopted process has ended, and init may not have reaped it yet: its exit code is asked for a few times."""
+        """Poll for the exit code of a recovered process, which init may not have reaped yet."""
         code = process.code_by_pidfd()
         if code is None and time.monotonic() < until:
-            self._loop.after(_POLL_SECONDS, lambda: self._learn_code(entry, process, until))
+            self._loop.call_later(_POLL_SECONDS, lambda: self._learn_code(entry, process, until))
             return
         process.close()
-        if code is not None and entry.last is process and entry.exit_code is None:
+        if code is not None and entry.last_process is process and entry.exit_code is None:
             entry.exit_code = code
             self.save()
 
@@ -90,10 +90,10 @@ class Programs:
             self._drop_candidate(entry, code)
         else:
             entry.process = None
-            entry.last = process
+            entry.last_process = process
             entry.exit_code = code
         if entry.stopping is not None:
-            self._gone(entry)
+            self._finish_stop(entry)
             return
         if entry.process is None and entry.candidate is None and entry.spec["keep_alive"] and entry.restart is None:
             steady = time.time() - entry.started_at >= _STEADY_SECONDS
@@ -104,7 +104,7 @@ class Programs:
     # ---- start
 
     def start(self, spec: dict[str, Any], before: Entry | None) -> None:
-        """Start a program that isn't alive, in the place of what may be left of it. Raises Refused."""
+        """Start a program that isn't alive, and replace its old entry if there is one. Raises Refused."""
         entry = Entry(spec)
         if before is not None:
             if before.restart is not None:
@@ -117,7 +117,7 @@ class Programs:
         self.entries.pop(spec["name"], None)  # the newest is the last
         self.entries[spec["name"]] = entry
         try:
-            self._spawn(spec, entry.listener, lambda process: self._is(entry, process))
+            self._spawn(spec, entry.listener, lambda process: self._set_process(entry, process))
         except Refused:
             if before is None or before.listener is not entry.listener:
                 entry.close_listener()
@@ -131,27 +131,27 @@ class Programs:
         if before is not None and before.listener is not entry.listener:
             before.close_listener()
 
-    def _spawn(self, spec: dict[str, Any], listener: socket.socket | None, known: Callable[[Process], None]) -> None:
-        """Start a process. `known` puts it where `save` finds it; only then may it run. Raises Refused."""
+    def _spawn(self, spec: dict[str, Any], listener: socket.socket | None, register: Callable[[Process], None]) -> None:
+        """Start a process. `register` adds it to the state, which is saved before the process may run. Raises Refused."""
         try:
-            process, go, said = fork_gated(spec, listener)
+            process, start_fd, error_fd = fork_suspended(spec, listener)
         except OSError as error:
             raise Refused("start", f"{spec['name']} can't be started: {error}") from None
-        known(process)
-        with os.fdopen(said, "rb") as pipe:
+        register(process)
+        with os.fdopen(error_fd, "rb") as pipe:
             try:
                 self.save()
-                os.write(go, b"g")
+                os.write(start_fd, b"g")
             finally:
-                os.close(go)
+                os.close(start_fd)
             failure = pipe.read()  # ends when the program runs: the descriptor is closed by exec
         if failure:
             os.waitpid(process.pid, 0)
             raise Refused("exec", f"{spec['name']} can't be executed: {failure.decode('utf-8', 'replace')}")
 
-    def _is(self, entry: Entry, process: Process) -> None:
+    def _set_process(self, entry: Entry, process: Process) -> None:
         entry.process = process
-        entry.last = None
+        entry.last_process = None
         entry.exit_code = None
         entry.started_at = time.time()
 
@@ -168,10 +168,10 @@ class Programs:
     def _restart_later(self, entry: Entry) -> None:
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** min(entry.failures, 16))
         entry.failures += 1
-        entry.restart = self._loop.after(delay, lambda: self.restart(entry))
+        entry.restart = self._loop.call_later(delay, lambda: self.restart(entry))
 
     def restart(self, entry: Entry) -> None:
-        """Start a program that has ended again, with the same values; later once more where that fails."""
+        """Restart a program that has exited, with the same specification. If that fails, try again later."""
         entry.restart = None
         if self.entries.get(entry.name) is not entry or entry.process is not None or entry.stopping is not None:
             return
@@ -179,7 +179,7 @@ class Programs:
         try:
             if entry.spec["listen"] and entry.listener is None:
                 entry.listener = open_listener(entry.spec["listen"])
-            self._spawn(entry.spec, entry.listener, lambda process: self._is(entry, process))
+            self._spawn(entry.spec, entry.listener, lambda process: self._set_process(entry, process))
         except Refused as error:
             entry.process = None
             entry.exit_code = 127
@@ -190,7 +190,7 @@ class Programs:
     # ---- replace
 
     def replace(self, connection: Connection, entry: Entry, spec: dict[str, Any], ready: float) -> None:
-        """Start a second process, which is the program's after `ready` seconds. Answers then. Raises Refused."""
+        """Start a second process, which becomes the program's after `ready` seconds. Answers then. Raises Refused."""
         listener = entry.listener
         if spec["listen"] and (listener is None or spec["listen"] != entry.spec["listen"]):
             listener = open_listener(spec["listen"])
@@ -199,25 +199,25 @@ class Programs:
         entry.candidate_spec = spec
         entry.candidate_listener = listener
 
-        def known(process: Process) -> None:
+        def register(process: Process) -> None:
             entry.candidate = process
 
         try:
-            self._spawn(spec, listener, known)
+            self._spawn(spec, listener, register)
         except Refused:
             entry.candidate = entry.candidate_spec = None
             entry.close_candidate_listener()
             self.save()
             raise
-        entry.replacer = connection
+        entry.replace_client = connection
         if ready <= 0:
             self._commit(entry)
             return
         connection.wait(ready)
-        entry.deadline = self._loop.after(ready, lambda: self._commit(entry))
+        entry.deadline = self._loop.call_later(ready, lambda: self._commit(entry))
 
     def _commit(self, entry: Entry) -> None:
-        """The second process is the program's now."""
+        """Make the second process the program's."""
         if entry.candidate is None or entry.candidate_spec is None:
             return
         if entry.process is not None:
@@ -230,28 +230,28 @@ class Programs:
         entry.exit_code = None
         entry.started_at = time.time()
         self.save()
-        if entry.replacer is not None:
-            entry.replacer.answer(status_of(entry.record()))
+        if entry.replace_client is not None:
+            entry.replace_client.answer(status_of(entry.record()))
         entry.end_replacement()
 
     def _drop_candidate(self, entry: Entry, code: int | None) -> None:
         entry.candidate = entry.candidate_spec = None
         entry.close_candidate_listener()
-        if entry.replacer is not None:
+        if entry.replace_client is not None:
             before = "; the one before goes on" if entry.process is not None else ", and so did the one before"
-            entry.replacer.refuse("ended", f"the new process of {entry.name} ended with exit code {code}{before}")
+            entry.replace_client.refuse("ended", f"the new process of {entry.name} ended with exit code {code}{before}")
         entry.end_replacement()
 
     # ---- stop
 
     def stop(self, entry: Entry, timeout: float) -> None:
-        """End every process of the program; `_gone` follows. Asked again, the shorter time holds."""
+        """End every process of the program; `_finish_stop` follows. If called twice, the shorter timeout applies."""
         entry.cancel_restart()
         if entry.stopping is None:
             entry.cancel_deadline()  # the replacement's
         entry.stopping = timeout
         self.save()
-        self.look()
+        self.reap()
         if self.entries.get(entry.name) is not entry:
             return
         for process in entry.processes():
@@ -259,16 +259,16 @@ class Programs:
             process.kill_group(signal.SIGCONT)
         if entry.deadline is None or time.monotonic() + timeout < entry.deadline.when:
             entry.cancel_deadline()
-            entry.deadline = self._loop.after(timeout, lambda: self._kill(entry))
-        self._gone(entry)
+            entry.deadline = self._loop.call_later(timeout, lambda: self._kill(entry))
+        self._finish_stop(entry)
 
     def _kill(self, entry: Entry) -> None:
         for process in entry.processes():
             process.kill_group(signal.SIGKILL)
             process.kill(signal.SIGKILL)
 
-    def _gone(self, entry: Entry) -> None:
-        """Forget a stopped program once nothing is left of it."""
+    def _finish_stop(self, entry: Entry) -> None:
+        """Forget a stopped program once all its processes have exited."""
         if entry.processes() or self.entries.get(entry.name) is not entry:
             return
         entry.cancel_deadline()
@@ -276,26 +276,26 @@ class Programs:
         entry.close_candidate_listener()
         del self.entries[entry.name]
         self.save()
-        if entry.replacer is not None:
-            entry.replacer.refuse("ended", f"{entry.name} was stopped meanwhile")
-        for connection in entry.stoppers:
+        if entry.replace_client is not None:
+            entry.replace_client.refuse("ended", f"{entry.name} was stopped meanwhile")
+        for connection in entry.stop_clients:
             connection.answer(None)
-        entry.unpark()
+        entry.run_pending()
         if self.ending is not None:
-            self._end_next(self.ending)
+            self._stop_next(self.ending)
 
-    # ---- the end of all
+    # ---- shutdown
 
-    def end(self, then: Callable[[], None]) -> None:
-        """Stop every program, the newest first, and go on with `then` when none is left."""
+    def stop_all(self, then: Callable[[], None]) -> None:
+        """Stop every program, the newest first, and then call `then`."""
         self.ending = then
-        self._end_next(then)
+        self._stop_next(then)
 
-    def longest_end(self) -> float:
-        """Seconds."""
+    def longest_shutdown(self) -> float:
+        """The longest time in seconds that `stop_all` may take."""
         return sum((entry.spec["stop_timeout"] + KILL_SECONDS for entry in self.entries.values()), 5.0)
 
-    def _end_next(self, then: Callable[[], None]) -> None:
+    def _stop_next(self, then: Callable[[], None]) -> None:
         if not self.entries:
             then()
             return

@@ -1,4 +1,4 @@
-"""How the supervisor is talked to.
+"""The protocol of the supervisor.
 
 One JSON object and a line feed each way, one request a connection, on a Unix socket that only its owner can reach. A
 request that takes time is answered first by `{"wait": seconds}`, the longest it may take from now on; then by
@@ -56,7 +56,7 @@ class Connection:
         return request
 
     def wait(self, seconds: float) -> None:
-        """Say how long the answer may take."""
+        """Announce how long the answer may take."""
         self._send({"wait": seconds})
 
     def answer(self, value: Any) -> None:
@@ -68,7 +68,7 @@ class Connection:
         self.sock.close()
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        """Nobody may be there any more: that is no concern of the work."""
+        """Send it. A client that has gone does not matter to the work."""
         with contextlib.suppress(OSError):
             self.sock.settimeout(_SEND_SECONDS)
             self.sock.sendall(json.dumps(message).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""The supervisor at work: answers clients, keeps its own folder in order, ends, and hands over to another version."""
+"""The running daemon: requests of clients, housekeeping, shutdown, and the handover to another version."""
 
 # ruff: noqa: PTH101, PTH108, PTH110, PTH118, PTH120 - see `folder`
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 _HOUSEKEEPING_SECONDS = 2.0
-_MISSING_LIMIT = 3  # looks after the house in a row
-_LATER = object()
+_MISSING_LIMIT = 3  # consecutive rounds of housekeeping
+_DEFERRED = object()
 _IN_EVERY_PROTOCOL = ("hello", "handover")
 _WHILE_ENDING = ("hello", "handover", "programs", "shutdown")
 
@@ -41,10 +41,10 @@ class Daemon:
         self._folder = folder
         self._lock = lock
         self._missing = 0
-        self._quitters: list[Connection] = []
+        self._shutdown_clients: list[Connection] = []
         self._operations: dict[str, Callable[[Connection, dict[str, Any]], Any]] = {
             "hello": self._hello,
-            "handover": self._hand_over,
+            "handover": self._handover,
             "programs": self._programs,
             "shutdown": self._shutdown,
             "start": self._start_or_replace,
@@ -53,15 +53,15 @@ class Daemon:
             "keep_alive": self._keep_alive,
         }
 
-    # ---- life
+    # ---- lifecycle
 
     def open(self, server: socket.socket | None) -> None:
         """Listen for requests and signals."""
-        self.loop.watch_signals(self._signalled)
+        self.loop.watch_signals(self._on_signals)
         self._serve(server or self._bind())
 
     def run(self) -> None:
-        self.loop.after(_HOUSEKEEPING_SECONDS, self._keep_house)
+        self.loop.call_later(_HOUSEKEEPING_SECONDS, self._housekeeping)
         self.loop.run()
 
     def _bind(self) -> socket.socket:
@@ -83,29 +83,29 @@ class Daemon:
         self.server = server
         self.loop.watch(server, functools.partial(self._accept, server))
 
-    def _signalled(self, numbers: bytes) -> None:
+    def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers:
-            self.loop.done = True  # the programs go on; the next supervisor adopts them
-        self.programs.look()
+            self.loop.done = True  # the programs go on; the next supervisor recovers them
+        self.programs.reap()
 
-    def _keep_house(self) -> None:
-        self.loop.after(_HOUSEKEEPING_SECONDS, self._keep_house)
+    def _housekeeping(self) -> None:
+        self.loop.call_later(_HOUSEKEEPING_SECONDS, self._housekeeping)
         for entry in self.programs.entries.values():
             rotate(entry.spec["log"], entry.spec["log_limit"])
         if os.fstat(self._lock).st_nlink == 0:
-            self._folder_is_gone()
-        elif not os.path.exists(socket_path(self._folder)):  # swept away with the temporary files
+            self._on_missing_folder()
+        elif not os.path.exists(socket_path(self._folder)):  # a cleaner of temporary files has removed it
             self._serve(self._bind())
 
-    def _folder_is_gone(self) -> None:
-        """Somebody removed our folder: no client can ever ask for these programs again, so they are not left behind."""
+    def _on_missing_folder(self) -> None:
+        """The folder was removed: no client can reach these programs again, so stop them."""
         self._missing += 1
         if self._missing >= _MISSING_LIMIT and self.programs.ending is None:
             self.programs.abandoned = True
-            self.programs.end(self._finish)
+            self.programs.stop_all(self._finish)
 
     def _finish(self) -> None:
-        """No program is left: end."""
+        """No program is left: exit."""
         if self.loop.done:
             return
         self.loop.done = True
@@ -114,7 +114,7 @@ class Daemon:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
         os.close(self._lock)
-        for connection in self._quitters:
+        for connection in self._shutdown_clients:
             connection.answer(None)
 
     # ---- requests
@@ -140,7 +140,7 @@ class Daemon:
             self._dispatch(connection, request)
 
     def _dispatch(self, connection: Connection, request: dict[str, Any]) -> None:
-        """Do what is asked, and answer now or when it is done."""
+        """Handle the request, and answer now or later."""
         try:
             answer = self._operation(request)(connection, request)
         except Refused as error:
@@ -149,11 +149,11 @@ class Daemon:
             connection.refuse("defect", f"the supervisor failed: {error!r}")
             raise
         else:
-            if answer is not _LATER:
+            if answer is not _DEFERRED:
                 connection.answer(answer)
 
     def _operation(self, request: dict[str, Any]) -> Callable[[Connection, dict[str, Any]], Any]:
-        """What does it: returns the answer, or _LATER when it is given by somebody else. Raises Refused."""
+        """The handler of the request. It returns the answer, or _DEFERRED if the answer follows later. Raises Refused."""
         name = request.get("op")
         if name not in _IN_EVERY_PROTOCOL and request.get("protocol") != PROTOCOL:
             raise Refused("protocol", f"this supervisor speaks protocol {PROTOCOL}")
@@ -167,28 +167,28 @@ class Daemon:
         return {"protocol": PROTOCOL, "pid": os.getpid()}
 
     def _programs(self, _connection: Connection, _request: dict[str, Any]) -> list[dict[str, Any]]:
-        self.programs.look()  # sees an end even when its signal is still on the way
+        self.programs.reap()  # sees an exit even before its signal arrives
         return [status_of(entry.record()) for entry in self.programs.entries.values()]
 
     def _shutdown(self, connection: Connection, _request: dict[str, Any]) -> object:
-        connection.wait(self.programs.longest_end())
-        self._quitters.append(connection)
-        self.programs.end(self._finish)
-        return _LATER
+        connection.wait(self.programs.longest_shutdown())
+        self._shutdown_clients.append(connection)
+        self.programs.stop_all(self._finish)
+        return _DEFERRED
 
     def _start_or_replace(self, connection: Connection, request: dict[str, Any]) -> Any:
         spec = request["program"]
         entry = self.programs.entries.get(spec["name"])
         if entry is not None and entry.busy:
-            entry.parked.append(functools.partial(self._dispatch, connection, request))
+            entry.pending.append(functools.partial(self._dispatch, connection, request))
             connection.wait(60.0 + entry.spec["stop_timeout"])
-            return _LATER
-        self.programs.look()
+            return _DEFERRED
+        self.programs.reap()
         if entry is None or entry.process is None:
             self.programs.start(spec, entry)
         elif request["op"] == "replace":
             self.programs.replace(connection, entry, spec, request["ready"])
-            return _LATER
+            return _DEFERRED
         return status_of(self.programs.entries[spec["name"]].record())
 
     def _stop(self, connection: Connection, request: dict[str, Any]) -> object:
@@ -197,9 +197,9 @@ class Daemon:
             return None
         timeout = request["timeout"] if request["timeout"] is not None else entry.spec["stop_timeout"]
         connection.wait(timeout + KILL_SECONDS)
-        entry.stoppers.append(connection)
+        entry.stop_clients.append(connection)
         self.programs.stop(entry, timeout)
-        return _LATER
+        return _DEFERRED
 
     def _keep_alive(self, _connection: Connection, request: dict[str, Any]) -> None:
         entry = self.programs.entries.get(request["name"])
@@ -209,10 +209,10 @@ class Daemon:
 
     # ---- handover
 
-    def _hand_over(self, _connection: Connection, request: dict[str, Any]) -> None:
-        """Become the program `request["program"]` (a folder as this one), in this very process: children stay children.
+    def _handover(self, _connection: Connection, request: dict[str, Any]) -> None:
+        """Execute the daemon in `request["program"]` (a folder like this one) in this process, so children stay children.
 
-        Raises Refused when it can't be executed; then everything is as before.
+        Raises Refused if it can't be executed; nothing has changed then.
         """
         self.programs.save()
         entries = self.programs.entries

@@ -1,4 +1,4 @@
-"""The state file: what is known of each program, readable with or without a running supervisor."""
+"""The state file: all known programs, readable with or without a running supervisor."""
 
 # ruff: noqa: PTH105, PTH118, PTH123 - see `folder`
 
@@ -39,7 +39,7 @@ def write_state(folder: str, records: list[dict[str, Any]]) -> None:
 
 
 def status_of(record: dict[str, Any]) -> dict[str, Any]:
-    """What a client hears of a program, from its record."""
+    """The status of a program that a client receives, from its record."""
     spec, process = record["spec"], record["process"]
     return {
         "name": spec["name"],

@@ -375,10 +375,10 @@ def test_an_engine_that_does_not_run_is_said_to_be_so(tmp_path):
 
 def test_who_slept_between_reading_and_writing_has_lost(target, engine):
     lock = target._lock
-    lock.take("anna", "first", token=1, lease=60)
+    lock.acquire("anna", "first", token=1, lease=60)
     generation, last = lock._read()
-    lock.take("anna", "second", token=1, lease=60)
-    lock.take("anna", "third", token=1, lease=60)  # `second` was removed, its name is free again
+    lock.acquire("anna", "second", token=1, lease=60)
+    lock.acquire("anna", "third", token=1, lease=60)  # `second` was removed, its name is free again
     assert not lock._write(generation + 1, last)
     assert lock.holder().reason == "third"
     assert len(lock._states()) == 1
@@ -386,12 +386,12 @@ def test_who_slept_between_reading_and_writing_has_lost(target, engine):
 
 def test_a_lock_that_is_given_back_keeps_its_token(target):
     lock = target._lock
-    assert lock.take("anna", "release r1", token=2, lease=60) is None
-    lock.give_back("anna", token=2)
+    assert lock.acquire("anna", "release r1", token=2, lease=60) is None
+    lock.release("anna", token=2)
     assert lock.holder() is None
-    assert lock.take("robin", "with a token from before", token=1, lease=60).token == 2
-    lock.give_back("anna", token=2)  # again: nothing happens
-    assert lock.take("robin", "release r2", token=3, lease=60) is None
+    assert lock.acquire("robin", "with a token from before", token=1, lease=60).token == 2
+    lock.release("anna", token=2)  # again: nothing happens
+    assert lock.acquire("robin", "release r2", token=3, lease=60) is None
     assert lock.holder().owner == "robin"
     assert len(lock._states()) == 1
 
@@ -400,29 +400,29 @@ def test_what_was_taken_over_is_not_given_back(target):
     """Its lease was over before it was given back, and somebody else has it."""
     lock = target._lock
     for when in ("before it is read", "after it was read"):
-        assert lock.take("anna", when, token=1, lease=-1) is None
+        assert lock.acquire("anna", when, token=1, lease=-1) is None
         states = lock._states
         if when == "after it was read":
             seen = states()
-            assert lock.take("robin", when, token=1, lease=60) is None
+            assert lock.acquire("robin", when, token=1, lease=60) is None
             answers = iter([seen])
             lock._states = lambda states=states, answers=answers: next(answers, None) or states()
         else:
-            assert lock.take("robin", when, token=1, lease=60) is None
-        lock.give_back("anna", token=1)
+            assert lock.acquire("robin", when, token=1, lease=60) is None
+        lock.release("anna", token=1)
         lock._states = states
         assert (lock.holder().owner, lock.holder().reason) == ("robin", when)
-        lock.give_back("robin", token=1)
+        lock.release("robin", token=1)
 
 
 def test_of_one_who_gives_back_and_one_who_takes_one_is_first(target):
     """Both have read the same state, whose lease is over: the same name is wanted by both."""
     lock = target._lock
-    lock.take("anna", "release r1", token=1, lease=-1)
+    lock.acquire("anna", "release r1", token=1, lease=-1)
     generation, last = lock._read()
-    lock.give_back("anna", token=1)
+    lock.release("anna", token=1)
     assert not lock._write(generation + 1, last)
-    assert lock.take("robin", "release r2", token=2, lease=60) is None
+    assert lock.acquire("robin", "release r2", token=2, lease=60) is None
     assert not lock._write(generation, last)  # one who slept longer yet
     assert lock.holder().owner == "robin"
 

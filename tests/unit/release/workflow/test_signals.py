@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from deploykit.ledger.database import open_database
+from deploykit.ledger.connect import open_database
 from deploykit.process import run
 from deploykit.process.cancellation import Cancellation
 from deploykit.release.workflow.signals import listening

@@ -1,4 +1,4 @@
-"""One outcome of several gates."""
+"""One verdict on several gates."""
 
 from __future__ import annotations
 
@@ -9,31 +9,33 @@ from deploykit.model import Evidence, Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SECURITY_GATES", "join"]
+__all__ = ["SECURITY_GATES", "combine"]
 
 SECURITY_GATES = ("sast", "audit", "secrets")
 
 
-def join(name: str, verdicts: Sequence[Verdict], *, wanted: Sequence[str] = SECURITY_GATES, tree: str = "") -> Verdict:
-    """The verdict `name` over the gates `wanted`: a missing one, or one about another tree, is inconclusive.
+def combine(
+    name: str, verdicts: Sequence[Verdict], *, wanted: Sequence[str] = SECURITY_GATES, tree: str = ""
+) -> Verdict:
+    """The verdict `name` on the gates `wanted`. A missing verdict, or one about another tree, makes it inconclusive.
 
-    The evidence of each is kept as a line; the findings are all of theirs.
+    The evidence has a line for each gate; the findings are those of all gates.
     """
     by_gate = {verdict.gate: verdict for verdict in verdicts}
     missing = [gate for gate in wanted if gate not in by_gate]
-    strange = [gate for gate in wanted if gate in by_gate and by_gate[gate].tree != tree]
+    foreign = [gate for gate in wanted if gate in by_gate and by_gate[gate].tree != tree]
     present = [by_gate[gate] for gate in wanted if gate in by_gate]
     outcomes = [verdict.outcome for verdict in present]
-    if missing or strange:
+    if missing or foreign:
         outcomes.append(Outcome.INCONCLUSIVE)
     outcome = Outcome.worst(outcomes)
     reasons = [
         f"{verdict.gate} {verdict.outcome.value}" for verdict in present if verdict.outcome is not Outcome.PASSED
     ]
     reasons += [f"{gate} was not run" for gate in missing]
-    reasons += [f"{gate} judged another tree" for gate in strange]
-    again = [*missing, *strange]
-    open_ones = [verdict for verdict in present if verdict.outcome is outcome and verdict.next_step]
+    reasons += [f"{gate} judged another tree" for gate in foreign]
+    to_run = [*missing, *foreign]
+    unresolved = [verdict for verdict in present if verdict.outcome is outcome and verdict.next_step]
     return Verdict(
         gate=name,
         outcome=outcome,
@@ -47,7 +49,7 @@ def join(name: str, verdicts: Sequence[Verdict], *, wanted: Sequence[str] = SECU
         ),
         findings=tuple(finding for verdict in present for finding in verdict.findings),
         reason="; ".join(reasons),
-        next_step=open_ones[0].next_step if open_ones else f"nox -s {again[0]}" if again else "",
+        next_step=unresolved[0].next_step if unresolved else f"nox -s {to_run[0]}" if to_run else "",
         tree=tree,
     )
 

@@ -1,6 +1,6 @@
-"""Evidence as one file that travels: passes of one tree, written here and taken in where the same tree is released.
+"""An evidence bundle: the passes of one tree in one file, exported where the gates ran and imported before a release.
 
-The digest finds what was damaged on the way. It is no signature: take evidence only from where you trust its writer.
+The digest detects damage. It is not a signature: import evidence only from writers that you trust.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 __all__ = ["export_evidence", "import_evidence"]
 
-_FORM = "deploykit evidence 1"
-_AGAIN = "export it again where the gates ran: invoke evidence.export FILE"
+_FORMAT = "deploykit evidence 1"
+_EXPORT_AGAIN = "export it again where the gates ran: invoke evidence.export FILE"
 _LIMIT = 64 * 1024 * 1024
 
 
 def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
-    """Write every pass on exactly this tree to `file`; returns them.
+    """Write every pass on exactly this tree to `file`, and return them.
 
-    Raises InconclusiveError when there is none, UsageError outside git or when the file can't be written.
+    Raises InconclusiveError if there is none, and UsageError outside git or if the file can't be written.
     """
     _check_tree(root, tree)
     recorded = [read_recorded(root, path.stem) for path in sorted((root / WORK_FOLDER / "verdicts").glob("*.json"))]
@@ -37,9 +37,9 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
         if verdict.tree == tree and verdict.outcome is Outcome.PASSED
     ]
     if not passes:
-        raise InconclusiveError(f"no gate has passed on this very tree ({tree[:12]})", next_step="invoke ci")
+        raise InconclusiveError(f"no gate has passed on exactly this tree ({tree[:12]})", next_step="invoke ci")
     content = {
-        "form": _FORM,
+        "format": _FORMAT,
         "tree": tree,
         "exported_at": time.time(),
         "verdicts": [verdict.as_json() | {"recorded_at": recorded_at} for verdict, recorded_at in passes],
@@ -52,10 +52,10 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
 
 
 def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
-    """Record the passes in `file` as this tree's; returns them. All are taken in, or none.
+    """Record the passes in `file` for this tree, and return them. It imports all or none.
 
-    Raises UsageError for a file that is missing or about another tree, InconclusiveError for a damaged one and where a
-    gate did not pass on this tree here.
+    Raises UsageError for a missing file and for one about another tree. Raises InconclusiveError for a damaged file, and
+    if one of the gates did not pass on this tree here.
     """
     _check_tree(root, tree)
     content = _read(file)
@@ -69,9 +69,9 @@ def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
         passes = [(Verdict.from_json(item), float(item["recorded_at"])) for item in content["verdicts"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(file, f"a verdict in it can't be read: {error}") from error
-    strange = [one.gate for one, _ in passes if one.tree != tree or one.outcome is not Outcome.PASSED]
-    if strange or not passes or any(not _is_name(one.gate) for one, _ in passes):
-        raise _damaged(file, "it holds something else than passes of its own tree")
+    foreign = [one.gate for one, _ in passes if one.tree != tree or one.outcome is not Outcome.PASSED]
+    if foreign or not passes or any(not _is_name(one.gate) for one, _ in passes):
+        raise _damaged(file, "it contains something other than passes of its own tree")
     here = {verdict.gate: read_recorded(root, verdict.gate) for verdict, _ in passes}
     failed = [
         gate
@@ -80,7 +80,7 @@ def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
     ]
     if failed:
         raise InconclusiveError(
-            f"{', '.join(failed)} did not pass on this very tree here, which {file.name} can't undo",
+            f"{', '.join(failed)} did not pass on exactly this tree here, and {file.name} can't override that",
             next_step=f"invoke gate {failed[0]}",
         )
     for verdict, recorded_at in passes:
@@ -94,14 +94,14 @@ def _read(file: Path) -> dict[str, Any]:
             raise _damaged(file, f"it is larger than {_LIMIT} bytes")
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{file} can't be read: {error.strerror}", next_step=_AGAIN) from error
+        raise UsageError(f"{file} can't be read: {error.strerror}", next_step=_EXPORT_AGAIN) from error
     except (ValueError, RecursionError) as error:
-        raise _damaged(file, "it is no JSON") from error
-    if not isinstance(content, dict) or content.get("form") != _FORM:
-        raise _damaged(file, f"it does not begin as {_FORM!r} does")
+        raise _damaged(file, "it is not JSON") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise _damaged(file, f"its format is not {_FORMAT!r}")
     digest = content.pop("digest", "")
     if digest != _digest(content) or not isinstance(content.get("tree"), str):
-        raise _damaged(file, "its digest does not fit its content")
+        raise _damaged(file, "its digest does not match its content")
     return content
 
 
@@ -114,7 +114,7 @@ def _check_tree(root: Path, tree: str) -> None:
 
 
 def _is_name(gate: str) -> bool:
-    """The name becomes that of a file."""
+    """Whether a gate may have this name, which becomes the name of a file."""
     return bool(gate) and gate.replace("-", "").replace("_", "").isalnum()
 
 
@@ -123,4 +123,4 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def _damaged(file: Path, why: str) -> InconclusiveError:
-    return InconclusiveError(f"{file.name} is damaged, or no evidence", details=[why], next_step=_AGAIN)
+    return InconclusiveError(f"{file.name} is damaged, or not evidence", details=[why], next_step=_EXPORT_AGAIN)

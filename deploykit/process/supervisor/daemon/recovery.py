@@ -1,4 +1,4 @@
-"""Taking over what an earlier supervisor of the folder has left: by its state file, and by sockets that are handed over."""
+"""Recovery of the programs of an earlier supervisor: from its state file, and from sockets that it handed over."""
 
 # ruff: noqa: PTH105, PTH118 - see `folder`
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .programs import Programs
 
 
-def adopt(programs: Programs, folder: str, listeners: Mapping[str, int]) -> None:
-    """Fill `programs` from the state file; `listeners` are descriptors by program. What should run and doesn't is started."""
+def recover(programs: Programs, folder: str, listeners: Mapping[str, int]) -> None:
+    """Fill `programs` from the state file, and start those that should run. `listeners` are descriptors by program."""
     for record in _records(folder):
         entry = _entry(record)
         programs.entries[entry.name] = entry
@@ -34,7 +34,7 @@ def adopt(programs: Programs, folder: str, listeners: Mapping[str, int]) -> None
             entry.listener = fetch_listener(entry.process.pidfd, entry.spec["listen"])
         for process in entry.processes():
             programs.watch(process)
-    programs.look()
+    programs.reap()
     for entry in list(programs.entries.values()):
         if entry.stopping is not None:
             programs.stop(entry, entry.stopping)
@@ -58,15 +58,15 @@ def _entry(record: dict[str, Any]) -> Entry:
     entry.restarts = record["restarts"]
     entry.started_at = record["started_at"]
     entry.stopping = record["stopping"]
-    entry.process = Process.adopt(record["process"]) if record["process"] else None
-    entry.retired = [Process.adopt(process) for process in record["retired"]]
+    entry.process = Process.recover(record["process"]) if record["process"] else None
+    entry.retired = [Process.recover(process) for process in record["retired"]]
     if record["candidate"]:
-        _adopt_candidate(entry, Process.adopt(record["candidate"]), record["candidate_spec"])
+        _recover_candidate(entry, Process.recover(record["candidate"]), record["candidate_spec"])
     return entry
 
 
-def _adopt_candidate(entry: Entry, candidate: Process, spec: dict[str, Any]) -> None:
-    """A replacement was under way: the new process is the program's if it lives."""
+def _recover_candidate(entry: Entry, candidate: Process, spec: dict[str, Any]) -> None:
+    """Finish an interrupted replacement: the new process becomes the program's if it is alive."""
     if candidate.alive():
         if entry.process is not None:
             entry.retired.append(entry.process)

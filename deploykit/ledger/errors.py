@@ -1,4 +1,4 @@
-"""What the database said, as an error that a person can act on."""
+"""Errors of the database, translated into errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sqlite3
 
 from deploykit.model import DeploykitError
 
-__all__ = ["folder_fault", "is_missing_table", "translate"]
+__all__ = ["folder_error", "is_missing_table", "translate"]
 
 _RETRY = "see who is at it, then try the same command again"
 _CHECK = "see what disagrees: `invoke history --check` with the same --env"
@@ -62,7 +62,7 @@ def is_missing_table(error: Exception) -> bool:
     return getattr(error, "sqlstate", None) == "42P01" or "no such table" in str(error)
 
 
-def folder_fault(error: OSError, where: str) -> DeploykitError:
+def folder_error(error: OSError, where: str) -> DeploykitError:
     """The error to show when the ledger's file can't even be made."""
     return DeploykitError(
         f"The ledger {where} can't be opened: {error.strerror or error}.",

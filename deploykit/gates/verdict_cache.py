@@ -1,7 +1,7 @@
-"""Passes that still stand: a verdict on the same inputs is shown again with its age, and its gate is not run.
+"""Cached verdicts: a pass on the same inputs is shown again with its age, and its gate does not run.
 
-Beside each verdict lies a note of the inputs it was given for. The note is sealed with a key that only this user's
-cache has, so a verdict that was edited, damaged, or came with somebody else's files is never taken for one of ours.
+A file for each verdict records the inputs that it was given for. The file is signed with a key from this user's cache.
+So the cache never accepts a verdict that was edited, damaged, or copied from another user.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["GOOD_UNTIL", "age", "forget", "note_inputs", "standing"]
+__all__ = ["GOOD_UNTIL", "age", "cached_verdict", "forget", "record_inputs"]
 
 GOOD_UNTIL = "good_until"
-"""Evidence setting: seconds since the epoch until which the answer holds. The audit's is nothing without it."""
+"""Evidence setting: seconds since the epoch until which the verdict is valid. An audit without it is never cached."""
 _KEY = "evidence.key"
 _KEY_BYTES = 32
 
 
-def note_inputs(root: Path, verdict: Verdict, inputs: str, *, environment: Mapping[str, str], now: float) -> None:
-    """Note what the recorded `verdict` was given for. Where that can't be written, the gate is run again next time."""
+def record_inputs(root: Path, verdict: Verdict, inputs: str, *, environment: Mapping[str, str], now: float) -> None:
+    """Record the inputs of a pass. If the file can't be written, the gate runs again next time."""
     forget(root, verdict.gate)
     if not inputs or verdict.outcome is not Outcome.PASSED:
         return
     with suppress(OSError, ValueError):
-        note = {"inputs": inputs, "verdict": _digest(verdict), "given_at": now}
-        content = note | {"seal": _seal(note, _key(environment))}
+        content = {"inputs": inputs, "verdict": _digest(verdict), "given_at": now}
+        content = content | {"signature": _signature(content, _key(environment))}
         write_atomically(_path(root, verdict.gate), json.dumps(content))
 
 
@@ -51,31 +51,31 @@ def forget(root: Path, gate: str) -> None:
         _path(root, gate).unlink(missing_ok=True)
 
 
-def standing(
+def cached_verdict(
     root: Path, gate: str, inputs: str, *, environment: Mapping[str, str], now: float
 ) -> tuple[Verdict, float] | None:
-    """The pass of `gate` on these inputs, and its age in seconds; None when there is none, or any doubt about it."""
+    """The pass of `gate` on these inputs and its age in seconds; None if there is none, or any doubt about it."""
     verdict = read_verdict(root, gate) if inputs else None
     if verdict is None or verdict.outcome is not Outcome.PASSED or verdict.gate != gate:
         return None
     try:
         content = json.loads(_path(root, gate).read_text(encoding="utf-8"))
-        seal = content.pop("seal")
+        signature = content.pop("signature")
         given_at = float(content["given_at"])
-        sound = (
-            hmac.compare_digest(seal, _seal(content, _key(environment)))
+        valid = (
+            hmac.compare_digest(signature, _signature(content, _key(environment)))
             and content["inputs"] == inputs
             and content["verdict"] == _digest(verdict)
         )
         good_until = verdict.evidence.settings.get(GOOD_UNTIL, 0 if gate == "audit" else now + 1)
-        sound = sound and given_at <= now < float(good_until)
-        # Coverage is judged from the data of the tests: without them the tests have to run again.
+        valid = valid and given_at <= now < float(good_until)
+        # Coverage is judged from the data of the tests: without the data, the tests run again.
         data = verdict.evidence.settings.get("coverage_data")
         if data is not None:
-            sound = sound and bool(data) and data == data_fingerprint(root / WORK_FOLDER / "coverage" / gate)
+            valid = valid and bool(data) and data == data_fingerprint(root / WORK_FOLDER / "coverage" / gate)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (verdict, now - given_at) if sound else None
+    return (verdict, now - given_at) if valid else None
 
 
 def age(seconds: float) -> str:
@@ -94,12 +94,12 @@ def _digest(verdict: Verdict) -> str:
     return hashlib.sha256(json.dumps(verdict.as_json(), sort_keys=True).encode()).hexdigest()
 
 
-def _seal(note: Mapping[str, Any], key: bytes) -> str:
-    return hmac.new(key, json.dumps(note, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+def _signature(content: Mapping[str, Any], key: bytes) -> str:
+    return hmac.new(key, json.dumps(content, sort_keys=True).encode(), hashlib.sha256).hexdigest()
 
 
 def _key(environment: Mapping[str, str]) -> bytes:
-    """The user's key, made at the first need; whoever comes second takes the first one's."""
+    """The user's key, created on first use. If two processes create it at once, both use the first one."""
     path = cache_home(environment) / _KEY
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,5 +111,5 @@ def _key(environment: Mapping[str, str]) -> bytes:
         Path(name).unlink()
     key = path.read_bytes()
     if len(key) != _KEY_BYTES:
-        raise ValueError(f"{path} is no key")
+        raise ValueError(f"{path} is not a key")
     return key

@@ -1,4 +1,4 @@
-"""A pass stands while its inputs are the same; any change, doubt or damage has the gate run again."""
+"""A pass stays cached while its inputs are the same; after any change, doubt or damage the gate runs again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.run import run_gate
-from deploykit.gates.standing import age, standing
 from deploykit.gates.test import data_fingerprint
+from deploykit.gates.verdict_cache import age, cached_verdict
 from deploykit.gates.verdict_files import record_verdict, verdict_path
 from deploykit.model import Evidence, Outcome, Verdict
 
@@ -66,7 +66,7 @@ def lint(tree, toolbox, tmp_path):
     return Runs(tree, toolbox, tmp_path / "cache")
 
 
-def test_a_pass_stands_with_its_evidence_and_age_and_nothing_is_made(lint):
+def test_a_cached_pass_has_its_evidence_and_age_and_nothing_is_made(lint):
     first = lint()
     again = lint()
     assert lint.made == 1
@@ -76,7 +76,7 @@ def test_a_pass_stands_with_its_evidence_and_age_and_nothing_is_made(lint):
     assert again.evidence.notes[0].startswith("not run again: nothing changed since it passed")
 
 
-def test_it_keeps_standing(lint):
+def test_it_stays_cached(lint):
     for _ in range(3):
         lint()
     assert lint.made == 1
@@ -110,16 +110,16 @@ def _edited_verdict(lint):
     path.write_text(json.dumps(content))
 
 
-def _unreadable_note(lint):
+def _unreadable_inputs(lint):
     (lint.tree / ".deploykit/inputs/lint.json").write_text("{")
 
 
-def _edited_note(lint):
+def _edited_inputs(lint):
     path = lint.tree / ".deploykit/inputs/lint.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"given_at": 1.0}))
 
 
-def _another_users_seal(lint):
+def _another_users_signature(lint):
     lint.environment["XDG_CACHE_HOME"] += "-other"
 
 
@@ -145,9 +145,9 @@ def _forced_by_variable(lint):
         _variable,
         _unseen_by_git,
         _edited_verdict,
-        _unreadable_note,
-        _edited_note,
-        _another_users_seal,
+        _unreadable_inputs,
+        _edited_inputs,
+        _another_users_signature,
         _broken_key,
         _no_verdict,
         _forced_by_variable,
@@ -166,7 +166,7 @@ def test_force_runs_it(lint):
     assert lint.made == 2
 
 
-def test_findings_and_doubt_never_stand(lint):
+def test_findings_and_doubt_are_never_cached(lint):
     for says in ({**CLEAN, "-v": (json.dumps(FINDING), 1, "Checked 1 file in: 1ms")}, {"*": ("", 97)}):
         lint.toolbox.says = says
         made = lint.made
@@ -175,7 +175,7 @@ def test_findings_and_doubt_never_stand(lint):
         assert lint.made == made + 2
 
 
-def test_a_failure_after_a_pass_leaves_nothing_standing(lint):
+def test_a_failure_after_a_pass_leaves_nothing_cached(lint):
     lint()
     lint.toolbox.says = {"*": ("", 97)}
     assert lint(force=True).outcome is Outcome.INCONCLUSIVE
@@ -184,14 +184,14 @@ def test_a_failure_after_a_pass_leaves_nothing_standing(lint):
     assert lint.made == 3
 
 
-def test_a_narrowed_run_neither_stands_nor_is_answered_from_what_stands(lint):
+def test_a_narrowed_run_is_neither_cached_nor_answered_from_the_cache(lint):
     lint(arguments=["app.py"])
     lint()
     lint(arguments=["app.py"])
     assert lint.made == 3
 
 
-def test_an_edit_while_the_gate_looks_leaves_nothing_standing(lint):
+def test_an_edit_while_the_gate_looks_leaves_nothing_cached(lint):
     make = lint._make
 
     def make_and_edit(*words):
@@ -211,7 +211,7 @@ def test_an_edit_while_the_gate_looks_leaves_nothing_standing(lint):
     assert lint.made == 2
 
 
-def test_outside_git_nothing_stands(toolbox, tmp_path):
+def test_outside_git_nothing_is_cached(toolbox, tmp_path):
     folder = tmp_path / "plain"
     folder.mkdir()
     (folder / "app.py").write_text("VALUE = 1\n")
@@ -223,8 +223,8 @@ def test_outside_git_nothing_stands(toolbox, tmp_path):
 
 @pytest.fixture
 def noted(tree, tmp_path):
-    """Records a pass with a note of its inputs, and asks whether it stands."""
-    from deploykit.gates.standing import note_inputs
+    """Records a pass with a note of its inputs, and asks whether it is cached."""
+    from deploykit.gates.verdict_cache import record_inputs
 
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
 
@@ -232,25 +232,25 @@ def noted(tree, tmp_path):
         evidence = Evidence(looked_at=1, unit="packages", tool="t", tool_version="1", settings=settings)
         verdict = Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence, tree="a" * 40)
         record_verdict(tree, verdict)
-        note_inputs(tree, verdict, "inputs", environment=environment, now=now)
-        return standing(tree, gate, "inputs", environment=environment, now=asked_at) is not None
+        record_inputs(tree, verdict, "inputs", environment=environment, now=now)
+        return cached_verdict(tree, gate, "inputs", environment=environment, now=asked_at) is not None
 
     return note
 
 
-def test_an_audit_stands_only_until_its_advisories_are_too_old(noted):
+def test_an_audit_is_cached_only_until_its_advisories_are_too_old(noted):
     assert noted("audit", {"good_until": 2000}, asked_at=1999.0)
     assert not noted("audit", {"good_until": 2000}, asked_at=2000.0)
     assert not noted("audit", {"good_until": "soon"})
     assert not noted("audit", {})  # asked online
 
 
-def test_a_verdict_from_the_future_does_not_stand(noted):
+def test_a_verdict_from_the_future_is_not_cached(noted):
     assert noted("lint", {})
     assert not noted("lint", {}, now=time.time(), asked_at=1000.0)
 
 
-def test_tests_stand_only_with_the_data_that_coverage_is_judged_from(noted, tree):
+def test_tests_are_cached_only_with_the_data_that_coverage_is_judged_from(noted, tree):
     data = tree / ".deploykit" / "coverage" / "test"
     data.mkdir(parents=True)
     (data / "data.1").write_bytes(b"measured")
@@ -262,5 +262,5 @@ def test_tests_stand_only_with_the_data_that_coverage_is_judged_from(noted, tree
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h"), (86_400, "24 h"), (200_000, "2 days")]
 )
-def test_ages_are_told_shortly(seconds, said):
+def test_ages_are_short(seconds, said):
     assert age(seconds) == said

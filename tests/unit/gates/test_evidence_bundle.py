@@ -1,4 +1,4 @@
-"""Evidence travels with its tree, and with nothing else."""
+"""A bundle carries the evidence of its own tree, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from deploykit.gates.travel import export_evidence, import_evidence
+from deploykit.gates.evidence_bundle import export_evidence, import_evidence
 from deploykit.gates.verdict_files import read_recorded, read_verdict, record_verdict
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, UsageError, Verdict
 
@@ -45,7 +45,7 @@ def file(there, tmp_path):
     return tmp_path / "evidence.json"
 
 
-def test_passes_of_this_tree_travel_with_the_time_they_were_given(there, here, file):
+def test_a_bundle_keeps_the_passes_of_this_tree_with_their_times(there, here, file):
     taken = import_evidence(here, file, tree=TREE)
     assert [verdict.gate for verdict in taken] == ["security", "test"]
     assert read_verdict(here, "test") == read_verdict(there, "test")
@@ -60,10 +60,10 @@ def test_another_trees_evidence_is_refused(here, file):
     assert read_verdict(here, "test") is None
 
 
-def _changed(file, change, *, sealed=False):
+def _changed(file, change, *, with_digest=False):
     content = json.loads(file.read_text())
     change(content)
-    if sealed:
+    if with_digest:
         content.pop("digest")
         content["digest"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     file.write_text(json.dumps(content))
@@ -78,18 +78,18 @@ def _changed(file, change, *, sealed=False):
         lambda file: file.write_text("[" * 100_000),
         lambda file: _changed(file, lambda it: it["verdicts"][0]["evidence"].update(looked_at=9)),
         lambda file: _changed(file, lambda it: it.pop("digest")),
-        lambda file: _changed(file, lambda it: it.update(form="deploykit evidence 2"), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"].clear(), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"][0].update(tree=OTHER), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"][0].update(gate="../../outside"), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"][0].update(outcome="inconclusive"), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"][1].pop("evidence"), sealed=True),
-        lambda file: _changed(file, lambda it: it["verdicts"][1].pop("recorded_at"), sealed=True),
+        lambda file: _changed(file, lambda it: it.update(format="deploykit evidence 2"), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"].clear(), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"][0].update(tree=OTHER), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"][0].update(gate="../../outside"), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"][0].update(outcome="inconclusive"), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"][1].pop("evidence"), with_digest=True),
+        lambda file: _changed(file, lambda it: it["verdicts"][1].pop("recorded_at"), with_digest=True),
     ],
 )
 def test_a_damaged_file_is_refused_whole(here, file, damage):
     damage(file)
-    with pytest.raises(InconclusiveError, match="is damaged, or no evidence") as caught:
+    with pytest.raises(InconclusiveError, match="is damaged, or not evidence") as caught:
         import_evidence(here, file, tree=TREE)
     assert "invoke evidence.export" in caught.value.next_step
     assert not (here / ".deploykit").exists()
@@ -97,7 +97,7 @@ def test_a_damaged_file_is_refused_whole(here, file, damage):
 
 def test_it_undoes_no_failure_on_the_same_tree(here, file):
     record_verdict(here, failed("test"))
-    with pytest.raises(InconclusiveError, match="test did not pass on this very tree here"):
+    with pytest.raises(InconclusiveError, match="test did not pass on exactly this tree here"):
         import_evidence(here, file, tree=TREE)
     assert read_verdict(here, "test").outcome is Outcome.FINDINGS
     assert read_verdict(here, "security") is None
@@ -110,7 +110,7 @@ def test_a_failure_on_another_tree_is_replaced(here, file):
 
 
 def test_nothing_passed_or_no_git_is_said(there, here, tmp_path):
-    with pytest.raises(InconclusiveError, match="no gate has passed on this very tree"):
+    with pytest.raises(InconclusiveError, match="no gate has passed on exactly this tree"):
         export_evidence(there, tmp_path / "e", tree="c" * 40)
     with pytest.raises(UsageError, match="no tree that evidence could be bound to"):
         export_evidence(there, tmp_path / "e", tree="")

@@ -1,9 +1,9 @@
-"""HAProxy processes that were replaced and still finish what they have.
+"""Draining HAProxy processes: they were replaced, and still finish their connections.
 
-A replaced process can't be told new weights any more ("Proxy is disabled"). It answers each of its connections once
-more and closes it, so until it has ended a request may still reach a server that had weight when it was replaced.
-Its process id is written down before it is replaced, so that a kit killed in between leaves no proxy behind that goes
-on taking connections with old weights: the next command signals it.
+A replaced process accepts no new weights ("Proxy is disabled"). It answers each of its connections once more and closes
+it. So until it ends, a request may still reach a server that had weight at the replacement. The kit records its process
+id before it replaces it. If the kit is killed in between, the next command signals the old process, which would
+otherwise accept connections with old weights.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Leaving", "LeavingList"]
+__all__ = ["DrainingProcess", "DrainingProcesses"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaving:
-    """A process, named by its id and its identity, and the servers that had weight in it."""
+class DrainingProcess:
+    """A process, identified by process id and identity, and the servers that had weight in it."""
 
     pid: int
     identity: str
@@ -35,32 +35,33 @@ class Leaving:
     signalled: bool = False
 
 
-class LeavingList:
+class DrainingProcesses:
     """The replaced processes of one edge, kept in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def alive(self) -> Sequence[Leaving]:
+    def alive(self) -> Sequence[DrainingProcess]:
         try:
             entries = [
-                Leaving(**{**item, "servers": tuple(item["servers"])}) for item in json.loads(self._path.read_text())
+                DrainingProcess(**{**item, "servers": tuple(item["servers"])})
+                for item in json.loads(self._path.read_text())
             ]
         except (FileNotFoundError, ValueError, TypeError, KeyError):
             return ()
         return tuple(entry for entry in entries if is_same_process(entry.pid, entry.identity))
 
     def add(self, pid: int, servers: Sequence[str]) -> None:
-        """Note that this process is about to be replaced."""
-        entry = Leaving(pid=pid, identity=process_identity(pid) or "", servers=tuple(servers))
+        """Record that this process is about to be replaced."""
+        entry = DrainingProcess(pid=pid, identity=process_identity(pid) or "", servers=tuple(servers))
         self._write([*(other for other in self.alive() if other.pid != pid), entry])
 
     def forget(self, pid: int) -> None:
-        """The process was not replaced after all."""
+        """Remove a process that was not replaced after all."""
         self._write([entry for entry in self.alive() if entry.pid != pid])
 
-    def dismiss(self, current: int | None) -> None:
-        """Ask every replaced process that was not asked yet to finish and end; `current` is the one that stays."""
+    def soft_stop(self, current: int | None) -> None:
+        """Tell every replaced process but `current` to finish its connections and exit, if that has not been done."""
         entries = self.alive()
         if all(entry.signalled for entry in entries):
             return
@@ -70,6 +71,6 @@ class LeavingList:
                     os.kill(entry.pid, signal.SIGUSR1)
         self._write([replace(entry, signalled=True) for entry in entries if entry.pid != current])
 
-    def _write(self, entries: Sequence[Leaving]) -> None:
+    def _write(self, entries: Sequence[DrainingProcess]) -> None:
         content = json.dumps([asdict(entry) for entry in entries])
         write_atomically(self._path, content, mode=0o600, durable=True)

@@ -231,12 +231,14 @@ class Machine:
         return ran
 
     @contextlib.contextmanager
-    def world(self, folder: Path, *, app: str = "", target: str = "process") -> Iterator[World]:
+    def world(self, folder: Path, *, app: str = "", target: str = "process") -> Iterator[ReleasedService]:
         """A world with an app of its own in that folder, taken down afterwards."""
         with self._lock:
             self._worlds += 1
             app = app or (f"tiny-{self._worlds}" if target == "process" else f"tiny{os.getpid()}-{self._worlds}")
-        made = World(repo=foreign_repo.make_tiny(folder), machine=self, app=app, port=free_port(), target=target)
+        made = ReleasedService(
+            repo=foreign_repo.make_tiny(folder), machine=self, app=app, port=free_port(), target=target
+        )
         made.settings()
         try:
             yield made
@@ -252,7 +254,7 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class ReleasedService:
     """One app in one environment of one machine: a repository with the smallest service, and how its commands are run."""
 
     repo: Path

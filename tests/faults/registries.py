@@ -12,7 +12,7 @@ from harness import KEPT_WARM, Load, docker_engine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from harness import World
+    from harness import ReleasedService
 
 
 class _Server(ThreadingHTTPServer):
@@ -65,7 +65,7 @@ def registry() -> Iterator[_Server]:
     ],
 )
 def test_a_registry_that_can_not_fails_the_release_before_anything_is_started(
-    tiny: World, registry: _Server, how: str, says: str
+    tiny: ReleasedService, registry: _Server, how: str, says: str
 ) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import KEPT_WARM, Load, Ran, World, eventually
+from harness import KEPT_WARM, Load, Ran, ReleasedService, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +60,7 @@ DIFFER = frozenset({"build", "start", "switch, attach", "switch, raise"})
 class Scene:
     """A world with two releases, the second of which is live, and clients that use it."""
 
-    def __init__(self, world: World, how: str, *, sample: bool = False) -> None:
+    def __init__(self, world: ReleasedService, how: str, *, sample: bool = False) -> None:
         """`sample`: only the stages in which the targets differ; all others are the same code on each of them."""
         self.world = world
         self.sample = sample
@@ -103,7 +103,7 @@ class Scene:
 
 
 @pytest.fixture(params=list(HOWS))
-def scene(tiny: World, request: pytest.FixtureRequest) -> Scene:
+def scene(tiny: ReleasedService, request: pytest.FixtureRequest) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)
     made = Scene(tiny, request.param)
     made.release()
@@ -164,7 +164,7 @@ def test_what_is_past_its_verdict_is_finished_whatever_comes(scene: Scene, count
     assert not scene.wrong, "\n\n".join(scene.wrong)
 
 
-def test_a_migration_or_a_slow_start_is_really_interrupted(tiny: World) -> None:
+def test_a_migration_or_a_slow_start_is_really_interrupted(tiny: ReleasedService) -> None:
     """Nothing of the test's own holds this open: the new version takes 20 s to be healthy."""
     tiny.release("one")
     tiny.behave("two", SLOW_HEALTH=20.0)
@@ -181,7 +181,7 @@ def test_a_migration_or_a_slow_start_is_really_interrupted(tiny: World) -> None:
     assert tiny.serves(tiny.url) == "three"
 
 
-def test_the_third_signal_ends_it_at_once_and_leaves_it_for_the_rollback(tiny: World) -> None:
+def test_the_third_signal_ends_it_at_once_and_leaves_it_for_the_rollback(tiny: ReleasedService) -> None:
     tiny.release("one")
     tiny.behave("two")
     with Load(tiny.url) as load:
@@ -201,7 +201,7 @@ def test_the_third_signal_ends_it_at_once_and_leaves_it_for_the_rollback(tiny: W
     assert tiny.problems() == []
 
 
-def test_a_second_signal_ends_what_does_not_notice_the_first(tiny: World) -> None:
+def test_a_second_signal_ends_what_does_not_notice_the_first(tiny: ReleasedService) -> None:
     tiny.release("one")
     tiny.behave("two")
     with Load(tiny.url) as load:
@@ -222,7 +222,7 @@ def test_a_second_signal_ends_what_does_not_notice_the_first(tiny: World) -> Non
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("command", ["release", "rollback"])
 def test_a_signal_at_any_moment_leaves_one_version_with_the_traffic(
-    tiny: World, counted: Callable[[str], None], command: str, how: str
+    tiny: ReleasedService, counted: Callable[[str], None], command: str, how: str
 ) -> None:
     """At moments evenly spread over its time, wherever those fall: also between its stages, and while it locks."""
     moments, wrong, cut = 20, [], 0
@@ -259,7 +259,7 @@ def test_a_signal_at_any_moment_leaves_one_version_with_the_traffic(
     assert cut
 
 
-def test_without_a_terminal_or_anybody_who_reads_it_is_cancelled_all_the_same(tiny: World) -> None:
+def test_without_a_terminal_or_anybody_who_reads_it_is_cancelled_all_the_same(tiny: ReleasedService) -> None:
     """The terminal's window is closed while the new version starts: nothing can be printed any more."""
     tiny.release("one")
     tiny.behave("two", SLOW_HEALTH=20.0)
@@ -271,7 +271,7 @@ def test_without_a_terminal_or_anybody_who_reads_it_is_cancelled_all_the_same(ti
 
 
 @pytest.mark.parametrize("good", [True, False])
-def test_a_release_whose_output_nobody_reads_ends_as_any_other(tiny: World, good: bool) -> None:
+def test_a_release_whose_output_nobody_reads_ends_as_any_other(tiny: ReleasedService, good: bool) -> None:
     """As after `invoke release 2>&1 | head -1`: its first line finds no reader any more."""
     tiny.release("one")
     tiny.behave("two", CRASH=not good)

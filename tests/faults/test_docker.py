@@ -20,7 +20,7 @@ from harness import (
     KEPT_WARM,
     Load,
     Machine,
-    World,
+    ReleasedService,
     docker_engine,
     eventually,
     free_port,
@@ -65,7 +65,7 @@ def target() -> str:
 # One way to cancel, the stages in which the targets differ and one pair of clones by default: all of them are met on the
 # machine's own processes.
 @pytest.fixture(params=["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.every_case)])
-def scene(tiny: World, request: pytest.FixtureRequest, every_case: bool) -> Scene:
+def scene(tiny: ReleasedService, request: pytest.FixtureRequest, every_case: bool) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)
     made = Scene(tiny, request.param, sample=not every_case)
     made.release()
@@ -74,18 +74,18 @@ def scene(tiny: World, request: pytest.FixtureRequest, every_case: bool) -> Scen
 
 
 @pytest.fixture(params=["another clone", pytest.param("the same clone", marks=pytest.mark.every_case)])
-def other(tiny: World, request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def other(tiny: ReleasedService, request: pytest.FixtureRequest, tmp_path: Path) -> ReleasedService:
     return somebody(tiny, tmp_path, request.param)
 
 
-def kill_proxy(world: World) -> None:
+def kill_proxy(world: ReleasedService) -> None:
     labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
     (running,) = [each["Id"] for each in docker_engine().containers(labels) if each["State"] == "running"]
     kill_container(running)
 
 
 @pytest.mark.parametrize("pauses", ["at the switch", "while it is judged"])
-def test_a_proxy_that_is_killed_during_a_release_loses_no_version(tiny: World, pauses: str) -> None:
+def test_a_proxy_that_is_killed_during_a_release_loses_no_version(tiny: ReleasedService, pauses: str) -> None:
     """Who is connected is cut by a kill, who comes waits: nobody is told no, and the release ends well."""
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
@@ -124,7 +124,7 @@ def newer_edge() -> Iterator[str]:
 
 
 def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
-    tiny: World, newer_edge: str, counted: Callable[[str], None]
+    tiny: ReleasedService, newer_edge: str, counted: Callable[[str], None]
 ) -> None:
     """Its image is another one: releases there and back, and a rollback, with clients that never retry."""
     tiny.settings(warm_for=KEPT_WARM)
@@ -150,7 +150,7 @@ def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
     counted(f"{gets.sent + slow.sent} requests over 3 changes of the edge's image, 0 lost")
 
 
-def edge_images(world: World) -> set[str]:
+def edge_images(world: ReleasedService) -> set[str]:
     """Of the newest proxy that runs: the one before may still be finishing."""
     labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
     running = [each for each in docker_engine().containers(labels) if each["State"] == "running"]
@@ -162,7 +162,7 @@ def kill_container(container: str) -> None:
     os.kill(docker_engine().find_container(container)["State"]["Pid"], signal.SIGKILL)
 
 
-def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_it_was_on(tiny: World) -> None:
+def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_it_was_on(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     for text in ("one", "two", "three"):
         tiny.release(text)
@@ -178,7 +178,7 @@ def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_i
         assert tiny.problems() == []
 
 
-def test_a_container_that_is_killed_comes_back_by_itself(tiny: World) -> None:
+def test_a_container_that_is_killed_comes_back_by_itself(tiny: ReleasedService) -> None:
     tiny.release("one")
     (instance,) = tiny.instances()
     kill_container(f"{tiny.app}.local.{instance['name']}")
@@ -227,7 +227,7 @@ OTHER_LEDGER = "was released with another ledger than this one"
 
 
 def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_told(
-    tiny: World, tmp_path: Path, over_ssh: dict[str, str]
+    tiny: ReleasedService, tmp_path: Path, over_ssh: dict[str, str]
 ) -> None:
     """Two people with a record of their own each: only the engine, which both reach by ssh, knows of both."""
     tiny.release("one", env=over_ssh)

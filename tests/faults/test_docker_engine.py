@@ -23,7 +23,7 @@ from deploykit.process.docker import Engine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from harness import World
+    from harness import ReleasedService
 
 pytestmark = pytest.mark.xdist_group("one engine")
 CLONE_NEWNET = 0x4000_0000
@@ -126,13 +126,13 @@ def machine(daemon: Daemon) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def world(machine: Machine, tmp_path: Path) -> Iterator[World]:
+def world(machine: Machine, tmp_path: Path) -> Iterator[ReleasedService]:
     with machine.world(tmp_path / "tiny", target="docker") as made:
         everywhere(made)
         yield made
 
 
-def everywhere(world: World) -> None:
+def everywhere(world: ReleasedService) -> None:
     """Published on every address of the machine."""
     world.settings(warm_for=KEPT_WARM)
     file = world.repo / "pyproject.toml"
@@ -140,7 +140,7 @@ def everywhere(world: World) -> None:
     world.behave("settings")
 
 
-def running(world: World) -> dict[str, int]:
+def running(world: ReleasedService) -> dict[str, int]:
     """The pid of each container that runs."""
     engine = docker_engine()
     listed = engine.containers({"deploykit.app": world.app})
@@ -159,7 +159,7 @@ def running(world: World) -> dict[str, int]:
     ids=["while it builds", "while it starts", "in the switch", "afterwards"],
 )
 def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
-    world: World, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str
+    world: ReleasedService, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str
 ) -> None:
     """What runs goes on. The release goes back, or is finished or undone by whatever is typed when the engine is there again."""
     for text in ("zero", "one"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from docker_images import images  # noqa: F401 - for each test
-from harness import World, docker_engine, get
+from harness import ReleasedService, docker_engine, get
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def target() -> str:
     return "docker"
 
 
-def answer(world: World) -> str:
+def answer(world: ReleasedService) -> str:
     """What a user gets within SECONDS: the service's text, "refused" or "waits"."""
     try:
         return get(world.url, timeout=SECONDS)
@@ -47,7 +47,7 @@ def answer(world: World) -> str:
     ids=["rollback", "down", "resume", "release"],
 )
 def test_a_first_release_killed_while_its_edge_starts_leaves_nobody_waiting(
-    tiny: World, where: str, way: Sequence[str], expected: str
+    tiny: ReleasedService, where: str, way: Sequence[str], expected: str
 ) -> None:
     tiny.behave("alpha")
     killed = tiny("release", pauses=[{"where": where, "seconds": 60}], signal={"how": "SIGKILL"})

@@ -14,14 +14,14 @@ from deploykit.edge.process import PROGRAM
 from deploykit.process.supervisor.client import Supervisor
 
 if TYPE_CHECKING:
-    from harness import World
+    from harness import ReleasedService
 
 
-def supervisor(world: World) -> Supervisor:
+def supervisor(world: ReleasedService) -> Supervisor:
     return Supervisor(world.paths.supervisor)
 
 
-def kill(world: World, program: str) -> int:
+def kill(world: ReleasedService, program: str) -> int:
     """Kill -9 a program's process; its pid."""
     status = supervisor(world).status(program)
     assert status is not None
@@ -30,14 +30,14 @@ def kill(world: World, program: str) -> int:
     return status.pid
 
 
-def back_since(world: World, program: str, pid: int) -> bool:
+def back_since(world: ReleasedService, program: str, pid: int) -> bool:
     status = supervisor(world).status(program)
     return status is not None and status.pid is not None and status.pid != pid
 
 
 @pytest.mark.parametrize("command", ["release", "rollback"])
 def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_it_was_on(
-    tiny: World, command: str
+    tiny: ReleasedService, command: str
 ) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
@@ -60,7 +60,7 @@ def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_i
         assert tiny.problems() == []
 
 
-def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny: World) -> None:
+def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny: ReleasedService) -> None:
     """Between the raise and the lower both versions have weight: whichever users get, both run, and the release ends well."""
     tiny.settings(warm_for=KEPT_WARM)
     for number in range(3):
@@ -74,7 +74,7 @@ def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny:
         assert tiny.problems() == []
 
 
-def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(tiny: World) -> None:
+def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
 
@@ -104,7 +104,7 @@ def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(t
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_an_app_that_is_killed_comes_back_by_itself_as_the_version_it_was(tiny: World, replicas: int) -> None:
+def test_an_app_that_is_killed_comes_back_by_itself_as_the_version_it_was(tiny: ReleasedService, replicas: int) -> None:
     tiny.settings(warm_for=KEPT_WARM, replicas=replicas)
     tiny.release("one")
     tiny.release("two")
@@ -121,7 +121,9 @@ def test_an_app_that_is_killed_comes_back_by_itself_as_the_version_it_was(tiny: 
     assert tiny.problems() == []
 
 
-def test_a_supervisor_that_is_killed_takes_nothing_with_it_and_the_next_command_adopts_what_runs(tiny: World) -> None:
+def test_a_supervisor_that_is_killed_takes_nothing_with_it_and_the_next_command_adopts_what_runs(
+    tiny: ReleasedService,
+) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
     tiny.release("two")
@@ -147,7 +149,7 @@ def test_a_supervisor_that_is_killed_takes_nothing_with_it_and_the_next_command_
     assert tiny.problems() == []
 
 
-def test_supervisor_and_app_and_proxy_killed_at_once_are_back_with_the_next_command(tiny: World) -> None:
+def test_supervisor_and_app_and_proxy_killed_at_once_are_back_with_the_next_command(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
     tiny.release("two")

@@ -8,10 +8,10 @@ import foreign_repo
 from harness import Load, get
 
 if TYPE_CHECKING:
-    from harness import World
+    from harness import ReleasedService
 
 
-def test_a_version_that_fails_its_smoke_check_is_seen_by_nobody(tiny: World):
+def test_a_version_that_fails_its_smoke_check_is_seen_by_nobody(tiny: ReleasedService):
     tiny.release("one")
     settings = tiny.repo / "pyproject.toml"
     settings.write_text(
@@ -27,7 +27,7 @@ def test_a_version_that_fails_its_smoke_check_is_seen_by_nobody(tiny: World):
     assert tiny.problems() == []
 
 
-def test_a_version_that_fails_verification_gives_the_traffic_back_by_itself(tiny: World):
+def test_a_version_that_fails_verification_gives_the_traffic_back_by_itself(tiny: ReleasedService):
     tiny.release("one")
     url = tiny.url
     tiny.settings(thresholds={"p95_ms": 0.001})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from driver import POINTS, writing_methods
-from harness import KEPT_WARM, Load, Machine, Ran, World
+from harness import KEPT_WARM, Load, Machine, Ran, ReleasedService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,7 +75,7 @@ class Case:
 class Trial:
     """One worker's world, the behaviours in it, and what went wrong."""
 
-    world: World
+    world: ReleasedService
     wrong: list[str] = field(default_factory=list)
     cases: int = 0
     during: int = 0

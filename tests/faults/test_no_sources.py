@@ -16,10 +16,10 @@ from deploykit.process.supervisor.client import Supervisor
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from harness import World
+    from harness import ReleasedService
 
 
-def kill_app(world: World, name: str) -> None:
+def kill_app(world: ReleasedService, name: str) -> None:
     client = Supervisor(world.paths.supervisor)
     status = client.status(name)
     assert status is not None
@@ -35,7 +35,7 @@ def kill_app(world: World, name: str) -> None:
 
 
 @pytest.fixture
-def gone(tiny: World) -> World:
+def gone(tiny: ReleasedService) -> ReleasedService:
     """Two releases, the second live; then the sources were overwritten, and then deleted."""
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("old behaviour")
@@ -50,13 +50,13 @@ def gone(tiny: World) -> World:
     return tiny
 
 
-def test_an_app_that_is_killed_comes_back_with_its_behaviour(gone: World) -> None:
+def test_an_app_that_is_killed_comes_back_with_its_behaviour(gone: ReleasedService) -> None:
     kill_app(gone, "r2-web-0")
     eventually(lambda: gone.serves(gone.url) == "new behaviour")
     assert gone.problems() == []
 
 
-def test_a_rollback_in_the_emptied_folder_brings_the_old_behaviour_back(gone: World) -> None:
+def test_a_rollback_in_the_emptied_folder_brings_the_old_behaviour_back(gone: ReleasedService) -> None:
     with Load(gone.url) as load:
         ran = gone.ok("rollback")
         load.next_answers()
@@ -68,7 +68,7 @@ def test_a_rollback_in_the_emptied_folder_brings_the_old_behaviour_back(gone: Wo
     assert gone.problems() == []
 
 
-def test_a_rollback_from_elsewhere_brings_the_old_behaviour_back(gone: World, tmp_path: Path) -> None:
+def test_a_rollback_from_elsewhere_brings_the_old_behaviour_back(gone: ReleasedService, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     shutil.rmtree(gone.repo)
@@ -81,7 +81,7 @@ def test_a_rollback_from_elsewhere_brings_the_old_behaviour_back(gone: World, tm
     assert gone.serves(gone.url) == "old behaviour"
 
 
-def test_a_version_whose_instances_are_gone_is_started_again_from_its_artefact(gone: World) -> None:
+def test_a_version_whose_instances_are_gone_is_started_again_from_its_artefact(gone: ReleasedService) -> None:
     assert gone("down").returncode == 0
     assert gone.serves(gone.url) == "ConnectionRefusedError"
     ran = gone.ok("rollback")
@@ -90,7 +90,7 @@ def test_a_version_whose_instances_are_gone_is_started_again_from_its_artefact(g
     assert gone.problems() == []
 
 
-def test_a_release_without_sources_says_what_can_be_done_and_changes_nothing(gone: World) -> None:
+def test_a_release_without_sources_says_what_can_be_done_and_changes_nothing(gone: ReleasedService) -> None:
     refused = gone("release")
     assert refused.returncode == 3
     assert "there is no repository in" in refused.output

@@ -11,7 +11,7 @@ from harness import KEPT_WARM, Load, get
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness import World
+    from harness import ReleasedService
 
 TEN: list[tuple[str, dict[str, object]]] = [
     ("one", {}),
@@ -29,7 +29,9 @@ BAD = {"crash", "five hundred"}
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_ten_releases_in_a_row_lose_no_request(tiny: World, counted: Callable[[str], None], replicas: int) -> None:
+def test_ten_releases_in_a_row_lose_no_request(
+    tiny: ReleasedService, counted: Callable[[str], None], replicas: int
+) -> None:
     tiny.settings(replicas=replicas, warm_for=KEPT_WARM)
     tiny.release("zero")
     live, took = "zero", []
@@ -66,7 +68,7 @@ def test_ten_releases_in_a_row_lose_no_request(tiny: World, counted: Callable[[s
     )
 
 
-def test_a_crash_at_start_is_given_up_and_says_why(tiny: World) -> None:
+def test_a_crash_at_start_is_given_up_and_says_why(tiny: ReleasedService) -> None:
     tiny.release("one")
     tiny.behave("two", CRASH=True)
     ran = tiny("release", "--json")
@@ -81,7 +83,7 @@ def test_a_crash_at_start_is_given_up_and_says_why(tiny: World) -> None:
     assert len(tiny.instances()) == 1
 
 
-def test_a_health_path_that_answers_500_is_given_up_and_says_why(tiny: World) -> None:
+def test_a_health_path_that_answers_500_is_given_up_and_says_why(tiny: ReleasedService) -> None:
     tiny.release("one")
     tiny.behave("two", HEALTH_STATUS=500)
     ran = tiny("release", "--json")
@@ -94,7 +96,7 @@ def test_a_health_path_that_answers_500_is_given_up_and_says_why(tiny: World) ->
     assert len(tiny.instances()) == 1
 
 
-def test_failed_releases_never_evict_what_can_be_rolled_back_to(tiny: World) -> None:
+def test_failed_releases_never_evict_what_can_be_rolled_back_to(tiny: ReleasedService) -> None:
     """Three failures in a row, each in another stage; the version before the live one is as warm as it was."""
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
@@ -115,7 +117,7 @@ def test_failed_releases_never_evict_what_can_be_rolled_back_to(tiny: World) -> 
     assert tiny.problems() == []
 
 
-def test_a_long_request_that_is_in_flight_during_the_switch_is_answered(tiny: World) -> None:
+def test_a_long_request_that_is_in_flight_during_the_switch_is_answered(tiny: ReleasedService) -> None:
     tiny.release("one")
     with ThreadPoolExecutor(1) as pool:
         # Longer than a release takes, so that it is in flight at the switch and drained afterwards.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import foreign_repo
 import pytest
-from harness import Load, Machine, Ran, World, eventually
+from harness import Load, Machine, Ran, ReleasedService, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +19,12 @@ SLOW_LOWER = "deploykit.release.execution.actions:RolloutActions._lower"
 
 
 @pytest.fixture(params=["the same clone", "another clone"])
-def other(tiny: World, request: pytest.FixtureRequest, tmp_path: Path) -> World:
+def other(tiny: ReleasedService, request: pytest.FixtureRequest, tmp_path: Path) -> ReleasedService:
     """Somebody else who releases the same app on the same machine."""
     return somebody(tiny, tmp_path, request.param)
 
 
-def somebody(world: World, folder: Path, where: str) -> World:
+def somebody(world: ReleasedService, folder: Path, where: str) -> ReleasedService:
     repo = world.repo
     if where == "another clone":
         repo = folder / "clone"
@@ -39,7 +39,9 @@ def held_by(ran: Ran) -> bool:
     return f"locked by {getpass.getuser()}@" in text and " pid " in text and "(release)" in text
 
 
-def test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it(tiny: World, other: World) -> None:
+def test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it(
+    tiny: ReleasedService, other: ReleasedService
+) -> None:
     tiny.release("one")
     with Load(tiny.url) as load, ThreadPoolExecutor(1) as pool:
         tiny.behave("two")
@@ -66,7 +68,9 @@ def test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it(tiny: World
     assert tiny.problems() == []
 
 
-def test_two_releases_at_the_very_same_moment_leave_one_version_with_the_traffic(tiny: World, other: World) -> None:
+def test_two_releases_at_the_very_same_moment_leave_one_version_with_the_traffic(
+    tiny: ReleasedService, other: ReleasedService
+) -> None:
     tiny.release("one")
     with Load(tiny.url) as load, ThreadPoolExecutor(2) as pool:
         for number in range(4):
@@ -85,7 +89,9 @@ def test_two_releases_at_the_very_same_moment_leave_one_version_with_the_traffic
     load.assert_nothing_lost()
 
 
-def test_a_lock_that_a_killed_process_left_behind_is_taken_over_and_that_is_said(tiny: World, other: World) -> None:
+def test_a_lock_that_a_killed_process_left_behind_is_taken_over_and_that_is_said(
+    tiny: ReleasedService, other: ReleasedService
+) -> None:
     tiny.release("one")
     tiny.behave("two")
     killed = tiny("release", kill={"step": 4, "point": "after-intent"})
@@ -98,7 +104,9 @@ def test_a_lock_that_a_killed_process_left_behind_is_taken_over_and_that_is_said
     assert tiny.problems() == []
 
 
-def test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away(tiny: World, other: World) -> None:
+def test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away(
+    tiny: ReleasedService, other: ReleasedService
+) -> None:
     tiny.release("one")
     tiny.ok("lock", "--reason", "the fair is on until Sunday")
     assert "the fair is on until Sunday" in tiny.status()["lock"]
@@ -119,7 +127,9 @@ def test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away(tiny: World, 
 
 
 @pytest.mark.parametrize("then", ["release", "rollback"])
-def test_unlock_spares_who_is_at_work_unless_it_is_forced(tiny: World, other: World, then: str) -> None:
+def test_unlock_spares_who_is_at_work_unless_it_is_forced(
+    tiny: ReleasedService, other: ReleasedService, then: str
+) -> None:
     """Forced in the middle of the switch: the one who lost the lock stops acting, and the next command settles it."""
     tiny.release("one")
     with Load(tiny.url) as load, ThreadPoolExecutor(1) as pool:
@@ -142,7 +152,7 @@ def test_unlock_spares_who_is_at_work_unless_it_is_forced(tiny: World, other: Wo
     assert tiny.problems() == []
 
 
-def test_two_apps_do_not_wait_for_each_other(tiny: World, machine: Machine, tmp_path: Path) -> None:
+def test_two_apps_do_not_wait_for_each_other(tiny: ReleasedService, machine: Machine, tmp_path: Path) -> None:
     tiny.release("one")
     with machine.world(tmp_path / "neighbour") as neighbour, ThreadPoolExecutor(1) as pool:
         tiny.behave("two")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from harness import get
 
 if TYPE_CHECKING:
-    from harness import World
+    from harness import ReleasedService
 
 
-def test_two_ledgers_cannot_both_have_the_target(tiny: World):
+def test_two_ledgers_cannot_both_have_the_target(tiny: ReleasedService):
     """Somebody whose record is elsewhere holds the target: the release is refused and says who."""
     from deploykit.release.environment.owner import Owner
     from deploykit.targets.environment_lock import EnvironmentLock

@@ -9,17 +9,17 @@ import pytest
 from harness import Load, eventually
 
 if TYPE_CHECKING:
-    from harness import World
+    from harness import ReleasedService
 
 WINDOW = 1.0
 
 
-def running(world: World) -> list[str]:
+def running(world: ReleasedService) -> list[str]:
     return sorted(item["name"] for item in world.instances() if item["state"] == "running")
 
 
 @pytest.fixture
-def over(tiny: World) -> World:
+def over(tiny: ReleasedService) -> ReleasedService:
     """Two releases; the warm window of the first has just run out, and nobody has done anything about it."""
     tiny.settings(warm_for=WINDOW)
     tiny.release("one")
@@ -31,7 +31,7 @@ def over(tiny: World) -> World:
     return tiny
 
 
-def test_reap_ends_a_version_whose_window_is_over(over: World) -> None:
+def test_reap_ends_a_version_whose_window_is_over(over: ReleasedService) -> None:
     with Load(over.url) as load:
         ran = over.ok("reap")
         load.next_answers()
@@ -43,7 +43,7 @@ def test_reap_ends_a_version_whose_window_is_over(over: World) -> None:
     assert over.problems() == []
 
 
-def test_reap_spares_a_version_whose_window_is_not_over(tiny: World) -> None:
+def test_reap_spares_a_version_whose_window_is_not_over(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=600)
     tiny.release("one")
     tiny.release("two")
@@ -51,14 +51,14 @@ def test_reap_spares_a_version_whose_window_is_not_over(tiny: World) -> None:
     assert running(tiny) == ["r1-web-0", "r2-web-0"]
 
 
-def test_the_next_release_ends_it_first_even_when_it_fails(over: World) -> None:
+def test_the_next_release_ends_it_first_even_when_it_fails(over: ReleasedService) -> None:
     over.behave("three", CRASH=True)
     assert over("release").returncode == 1
     assert running(over) == ["r2-web-0"]
     assert over.problems() == []
 
 
-def test_the_next_rollback_ends_it_first_and_starts_it_again_from_its_artefact(over: World) -> None:
+def test_the_next_rollback_ends_it_first_and_starts_it_again_from_its_artefact(over: ReleasedService) -> None:
     with Load(over.url) as load:
         over.ok("rollback")
         load.next_answers()
@@ -68,7 +68,7 @@ def test_the_next_rollback_ends_it_first_and_starts_it_again_from_its_artefact(o
     assert over.problems() == []
 
 
-def test_a_version_that_got_the_traffic_back_is_not_ended_by_its_old_window(tiny: World) -> None:
+def test_a_version_that_got_the_traffic_back_is_not_ended_by_its_old_window(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=WINDOW)
     tiny.release("one")
     tiny.release("two")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import KEPT_WARM, Load, Ran, World
+from harness import KEPT_WARM, Load, Ran, ReleasedService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ KNOWN = ("known 1", "known 2", "known 3", "known 4")
 class Batch:
     """A world with a live version and one before it, and what comes of the commands that get signals."""
 
-    world: World
+    world: ReleasedService
     chance: random.Random
     live: str = ""
     before: str = ""
@@ -107,7 +107,7 @@ class Batch:
 
 @pytest.mark.timeout(1800)
 def test_signals_at_random_moments_hang_nothing_and_lose_nothing(
-    tiny: World, counted: Callable[[str], None], seed: int, count: int
+    tiny: ReleasedService, counted: Callable[[str], None], seed: int, count: int
 ) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     batch = Batch(world=tiny, chance=random.Random(seed))

@@ -42,7 +42,7 @@ def _shop_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("shop") / "shop-repo"
 
 
-class Shop:
+class GatedRepository:
     """A small repository. Its folder is the same for all tests, so that its environment is made once."""
 
     def __init__(self, root: Path, environment: dict[str, str]) -> None:
@@ -75,7 +75,7 @@ def shop(_shop_folder, gate_environment):
     if _shop_folder.exists():
         shutil.rmtree(_shop_folder)
     _shop_folder.mkdir()
-    shop = Shop(_shop_folder, gate_environment)
+    shop = GatedRepository(_shop_folder, gate_environment)
     shop.write(
         {
             "pyproject.toml": PYPROJECT,

@@ -81,7 +81,7 @@ def free_port() -> int:
 
 
 @dataclass
-class Shop:
+class DockerService:
     """A repository that is released to `staging` on Docker, and the machine that its commands are typed on."""
 
     kit: Any
@@ -126,15 +126,15 @@ class Shop:
 
 
 @pytest.fixture
-def shop(typed: Any, state: Path, tiny: Path, foreign_repo: Any, engine: Engine) -> Iterator[Shop]:
+def shop(typed: Any, state: Path, tiny: Path, foreign_repo: Any, engine: Engine) -> Iterator[DockerService]:
     app = f"shop{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    made = Shop(typed, state, tiny, foreign_repo, engine, app, free_port())
+    made = DockerService(typed, state, tiny, foreign_repo, engine, app, free_port())
     made.settings()
     yield made
     sweep(app)
 
 
-def test_a_release_a_rollback_and_what_is_said_of_them(shop: Shop) -> None:
+def test_a_release_a_rollback_and_what_is_said_of_them(shop: DockerService) -> None:
     first = shop.release("one")
     assert first["outcome"] == "done"
     assert first["url"] == f"http://127.0.0.1:{shop.port}"
@@ -160,7 +160,7 @@ def test_a_release_a_rollback_and_what_is_said_of_them(shop: Shop) -> None:
     assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
 
 
-def test_no_secret_is_in_what_the_engine_shows(shop: Shop) -> None:
+def test_no_secret_is_in_what_the_engine_shows(shop: DockerService) -> None:
     word = "correct horse battery".replace(" ", "-")
     (shop.repo / ".env.staging").write_text(f"API_TOKEN={word}\n")
     (shop.repo / ".env.example").write_text("API_TOKEN=\n")
@@ -184,7 +184,7 @@ def test_no_secret_is_in_what_the_engine_shows(shop: Shop) -> None:
     assert word not in said.both
 
 
-def test_old_images_go_and_those_that_can_be_wanted_stay(shop: Shop) -> None:
+def test_old_images_go_and_those_that_can_be_wanted_stay(shop: DockerService) -> None:
     digests = [shop.release(text)["digest"] for text in ("one", "two", "three", "four")]
     # With `keep = 2` the next command that takes the lock removes what is neither new nor runs.
     shop("reap").ok()
@@ -199,7 +199,7 @@ def test_old_images_go_and_those_that_can_be_wanted_stay(shop: Shop) -> None:
 
 
 def test_two_machines_have_one_record_in_postgresql(
-    shop: Shop, tmp_path: Path, postgres: str, foreign_repo: Any
+    shop: DockerService, tmp_path: Path, postgres: str, foreign_repo: Any
 ) -> None:
     shop.settings('ledger = "env:SHOP_LEDGER"')
     elsewhere = tmp_path / "elsewhere"
@@ -230,7 +230,7 @@ def test_two_machines_have_one_record_in_postgresql(
     ids=["CI without a record that lasts", "an embedded database", "no engine", "no engine there"],
 )
 def test_what_stands_in_the_way_is_said_before_anything_is_done(
-    shop: Shop, environment: tuple[str, ...], env: dict[str, str], says: str, next_step: str
+    shop: DockerService, environment: tuple[str, ...], env: dict[str, str], says: str, next_step: str
 ) -> None:
     shop.settings(*environment)
     before = shop.images()
@@ -245,7 +245,7 @@ def test_what_stands_in_the_way_is_said_before_anything_is_done(
     assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
 
 
-def test_a_service_that_listens_on_its_own_loopback_is_told_where_to_listen(shop: Shop) -> None:
+def test_a_service_that_listens_on_its_own_loopback_is_told_where_to_listen(shop: DockerService) -> None:
     service = 'command = "python server.py --port {port}"\nhealth = "/health"\nstart_timeout = 2\n'
     shop.settings(service=service)
     ran = shop("release")
@@ -253,7 +253,7 @@ def test_a_service_that_listens_on_its_own_loopback_is_told_where_to_listen(shop
     assert "it has to listen on 0.0.0.0" in " ".join(ran.both.split())
 
 
-def test_a_port_that_is_taken_is_said(shop: Shop) -> None:
+def test_a_port_that_is_taken_is_said(shop: DockerService) -> None:
     with socket.create_server(("127.0.0.1", shop.port)):
         ran = shop("release")
     assert ran.code == 3
@@ -281,7 +281,7 @@ def for_another_processor(name: str) -> None:
         subprocess.run([docker, "load", "-i", f"{folder}/was.tar"], check=True, capture_output=True, timeout=120)
 
 
-def test_a_base_for_another_processor_is_said(shop: Shop) -> None:
+def test_a_base_for_another_processor_is_said(shop: DockerService) -> None:
     name = f"{shop.app}-base:s390x"
     for_another_processor(name)
     try:
@@ -301,13 +301,13 @@ def test_a_base_for_another_processor_is_said(shop: Shop) -> None:
 # The record is lost ---------------------------------------------------------------------------------------------------
 
 
-def lose_the_record(shop: Shop) -> None:
+def lose_the_record(shop: DockerService) -> None:
     for path in shop.state.rglob("ledger.sqlite3*"):
         path.unlink()
 
 
 @contextlib.contextmanager
-def asked_all_along(shop: Shop) -> Iterator[list[str]]:
+def asked_all_along(shop: DockerService) -> Iterator[list[str]]:
     """What a client got that asks again and again and never repeats a request; an error's name where one failed."""
     answers: list[str] = []
     over = threading.Event()
@@ -328,7 +328,7 @@ def asked_all_along(shop: Shop) -> Iterator[list[str]]:
         client.join(30)
 
 
-def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(shop: Shop) -> None:
+def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(shop: DockerService) -> None:
     first, second = shop.release("one"), shop.release("two")
     shop("rollback").ok()
     third = shop.release("three")  # r4: ids go on where the lost record was, not where an empty one would begin
@@ -361,7 +361,7 @@ def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(s
     shop("history", "--check").ok()
 
 
-def test_a_lost_record_is_made_anew_on_another_machine(shop: Shop, tmp_path: Path, foreign_repo: Any) -> None:
+def test_a_lost_record_is_made_anew_on_another_machine(shop: DockerService, tmp_path: Path, foreign_repo: Any) -> None:
     shop.release("one")
     second = shop.release("two")
     elsewhere = tmp_path / "elsewhere"
@@ -381,14 +381,14 @@ def test_a_lost_record_is_made_anew_on_another_machine(shop: Shop, tmp_path: Pat
     assert shop("release", "--json", **there).ok().json["outcome"] == "done"
 
 
-def test_without_anything_that_runs_there_is_nothing_to_adopt(shop: Shop) -> None:
+def test_without_anything_that_runs_there_is_nothing_to_adopt(shop: DockerService) -> None:
     refused = shop("ledger.adopt")
     assert refused.code == 3
     assert "nothing of" in refused.both
     assert "next: invoke release --env staging" in " ".join(refused.both.split())
 
 
-def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Shop) -> None:
+def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: DockerService) -> None:
     """Containers of a version of the kit that kept no note: the label is left out of the copy that takes their place."""
     shop.release("one")
     (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
@@ -444,7 +444,7 @@ def refusing() -> Iterator[str]:
         thread.join(10)
 
 
-def refused(shop: Shop, *, code: int, says: str, next_step: str, run: Any = None) -> None:
+def refused(shop: DockerService, *, code: int, says: str, next_step: str, run: Any = None) -> None:
     """One sentence and what to do next; users stay where they are, nothing is left behind, and the next release works."""
     ran = (run or shop)("release")
     text = " ".join(ran.both.split())
@@ -463,27 +463,27 @@ def refused(shop: Shop, *, code: int, says: str, next_step: str, run: Any = None
     assert shop.serves() == "after"
 
 
-def test_a_registry_that_refuses_is_told(shop: Shop) -> None:
+def test_a_registry_that_refuses_is_told(shop: DockerService) -> None:
     shop.release("before")
     with refusing() as address:
         shop.settings(image=f'repository = "{address}/team/app"\ninsecure = true')
         refused(shop, code=1, says="does not let", next_step="docker login")
 
 
-def test_a_repository_name_that_no_registry_allows_is_told(shop: Shop) -> None:
+def test_a_repository_name_that_no_registry_allows_is_told(shop: DockerService) -> None:
     shop.release("before")
-    shop.settings(image='repository = "registry.example.org/Team/The Shop"')
-    refused(shop, code=3, says="The Shop", next_step="image.repository")
+    shop.settings(image='repository = "registry.example.org/Team/The DockerService"')
+    refused(shop, code=3, says="The DockerService", next_step="image.repository")
 
 
-def test_a_disk_that_is_full_while_the_image_is_built_is_told(shop: Shop) -> None:
+def test_a_disk_that_is_full_while_the_image_is_built_is_told(shop: DockerService) -> None:
     shop.release("before")
     (shop.repo / "Dockerfile").write_text(f"FROM {BASE}\nRUN dd if=/dev/zero of=/dev/full count=1\n")
     shop.settings()
     refused(shop, code=1, says="the disk was full", next_step="docker system df")
 
 
-def test_a_docker_command_without_buildkit_is_told(shop: Shop, tmp_path: Path) -> None:
+def test_a_docker_command_without_buildkit_is_told(shop: DockerService, tmp_path: Path) -> None:
     """The only clients on the machine are newer than 23.0 and have no plug-in: they lie where the machine's lay."""
     shop.release("before")
     real, weak = tmp_path / "real", tmp_path / "weak"
@@ -509,7 +509,9 @@ def test_a_docker_command_without_buildkit_is_told(shop: Shop, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("program", "question"), [("git", "status"), ("docker", "version")])
-def test_ctrl_c_while_a_program_is_asked_ends_that_too(shop: Shop, tmp_path: Path, program: str, question: str) -> None:
+def test_ctrl_c_while_a_program_is_asked_ends_that_too(
+    shop: DockerService, tmp_path: Path, program: str, question: str
+) -> None:
     """The program itself sends the signal, and then does not answer."""
     shop.release("before")
     real, asked = shutil.which(program), tmp_path / "asked"
@@ -618,7 +620,7 @@ def test_a_foreign_repository_is_released_migrated_and_rolled_back(
 ) -> None:
     repo = foreign_repo.make_foreign(tmp_path / "parcels")
     app = f"parcels{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    shop = Shop(typed, state, repo, foreign_repo, engine, app, free_port())
+    shop = DockerService(typed, state, repo, foreign_repo, engine, app, free_port())
     shop.env["DATABASE_URL"] = postgres_for_containers
     text = (repo / "pyproject.toml").read_text().replace('app = "parcels"', f'app = "{app}"')
     if dockerfile:
@@ -661,7 +663,7 @@ def processes(status: dict[str, Any]) -> dict[str, str]:
     return {item["name"]: item["version"] for item in running}
 
 
-def test_workers_come_and_go_with_the_version_that_they_are_of(shop: Shop) -> None:
+def test_workers_come_and_go_with_the_version_that_they_are_of(shop: DockerService) -> None:
     (shop.repo / "worker.py").write_text(WORKER)
     shop.settings(more=WITH_A_WORKER)
     first = shop.release("one")
@@ -687,7 +689,7 @@ def test_workers_come_and_go_with_the_version_that_they_are_of(shop: Shop) -> No
     shop("history", "--check").ok()
 
 
-def test_a_worker_that_ends_at_once_fails_the_release_with_its_cause(shop: Shop) -> None:
+def test_a_worker_that_ends_at_once_fails_the_release_with_its_cause(shop: DockerService) -> None:
     (shop.repo / "worker.py").write_text(WORKER)
     shop.settings(more=WITH_A_WORKER)
     shop.release("one")
@@ -749,11 +751,11 @@ def postgres_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def parcels(
     typed: Any, state: Path, foreign_repo: Any, engine: Engine, tmp_path: Path, postgres_image: str
-) -> Iterator[Shop]:
+) -> Iterator[DockerService]:
     """A foreign repository with migrations, whose database is an accessory."""
     repo = foreign_repo.make_foreign(tmp_path / "parcels")
     app = f"parcels{os.getpid()}-{time.monotonic_ns() % 10**6}"
-    shop = Shop(typed, state, repo, foreign_repo, engine, app, free_port())
+    shop = DockerService(typed, state, repo, foreign_repo, engine, app, free_port())
     text = (repo / "pyproject.toml").read_text().replace('app = "parcels"', f'app = "{app}"')
     text += f"""
 [tool.deploykit.image]
@@ -783,14 +785,14 @@ database = "env:DATABASE_URL"
     sweep(app)
 
 
-def the_accessory(shop: Shop) -> dict[str, Any]:
+def the_accessory(shop: DockerService) -> dict[str, Any]:
     (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "accessory"})
     shown = shop.engine.find_container(found["Id"])
     assert shown is not None
     return shown
 
 
-def test_a_database_beside_the_app_is_started_once_and_left_alone(parcels: Shop, foreign_repo: Any) -> None:
+def test_a_database_beside_the_app_is_started_once_and_left_alone(parcels: DockerService, foreign_repo: Any) -> None:
     first = parcels("release", "--json").ok()
     stages = {stage["name"]: stage["note"] for stage in first.json["stages"]}
     assert stages["accessories"] == "db ready"
@@ -819,7 +821,9 @@ def test_a_database_beside_the_app_is_started_once_and_left_alone(parcels: Shop,
     assert "nothing pending" in next(stage["note"] for stage in again["stages"] if stage["name"] == "migrate")
 
 
-def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(parcels: Shop, foreign_repo: Any) -> None:
+def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(
+    parcels: DockerService, foreign_repo: Any
+) -> None:
     parcels("release").ok()
     before = the_accessory(parcels)["Id"]
     file = parcels.repo / "pyproject.toml"
@@ -848,7 +852,7 @@ def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(parcel
     ids=["no image", "no secret", "no folder", "a name that is taken", "a crash", "never ready"],
 )
 def test_what_is_wrong_with_an_accessory_is_said(
-    parcels: Shop, foreign_repo: Any, old: str, new: str, code: int, says: str
+    parcels: DockerService, foreign_repo: Any, old: str, new: str, code: int, says: str
 ) -> None:
     file = parcels.repo / "pyproject.toml"
     assert old in file.read_text()
@@ -863,7 +867,7 @@ def test_what_is_wrong_with_an_accessory_is_said(
     assert parcels.engine.containers({"deploykit.app": parcels.app, "deploykit.kind": "instance"}) == []
 
 
-def test_what_an_accessory_prints_of_its_secrets_is_masked(parcels: Shop, foreign_repo: Any) -> None:
+def test_what_an_accessory_prints_of_its_secrets_is_masked(parcels: DockerService, foreign_repo: Any) -> None:
     file = parcels.repo / "pyproject.toml"
     text = file.read_text().replace(f'image = "{POSTGRES}"', f'image = "{BASE}"')
     command = "sh -c 'echo it is $POSTGRES_PASSWORD; exit 5'"

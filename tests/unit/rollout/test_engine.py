@@ -1,4 +1,4 @@
-"""The engine with a journal and a world in memory: killed, cancelled and failing at every step."""
+"""The engine with a journal and a traffic in memory: killed, cancelled and failing at every step."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Memory:
 
 
 @dataclass
-class World:
+class Traffic:
     """What runs and what users get. Each action looks first, so it can be done twice."""
 
     running: set[str]
@@ -70,7 +70,7 @@ class World:
     """Users had a version, and at some moment nobody got the traffic."""
 
     @classmethod
-    def of(cls, plan: Plan, **faults: object) -> World:
+    def of(cls, plan: Plan, **faults: object) -> Traffic:
         running = {*plan.stable, *plan.older, *plan.kept}
         weights = dict.fromkeys(plan.stable, 100) | dict.fromkeys((*plan.older, *plan.kept), 0)
         return cls(running, weights, **faults)
@@ -118,13 +118,13 @@ class World:
         return {name for name, weight in self.weights.items() if weight}
 
 
-def run(plan: Plan, journal: Memory, world: World, **options: object) -> Engine:
-    return Engine(plan, journal, world, **options)
+def run(plan: Plan, journal: Memory, traffic: Traffic, **options: object) -> Engine:
+    return Engine(plan, journal, traffic, **options)
 
 
 def names_of(plan: Plan) -> list[str]:
     journal = Memory()
-    run(plan, journal, World.of(plan)).drive()
+    run(plan, journal, Traffic.of(plan)).drive()
     return journal.names
 
 
@@ -141,27 +141,27 @@ def plan_is_decided_by(plan: Plan, name: str) -> bool:
     return names[names.index(name) + 1] in BOOK_KEEPING
 
 
-def is_new(plan: Plan, world: World) -> bool:
-    return world.serving == set(plan.candidate) and set(plan.candidate) <= world.running
+def is_new(plan: Plan, traffic: Traffic) -> bool:
+    return traffic.serving == set(plan.candidate) and set(plan.candidate) <= traffic.running
 
 
-def is_old(plan: Plan, world: World) -> bool:
+def is_old(plan: Plan, traffic: Traffic) -> bool:
     """As if nothing had been tried: the old serve, what was warm still runs, and nothing else of the new."""
-    left = world.running & set(plan.candidate)
-    return world.serving == set(plan.stable) and left == set(plan.kept) and set(plan.stable) <= world.running
+    left = traffic.running & set(plan.candidate)
+    return traffic.serving == set(plan.stable) and left == set(plan.kept) and set(plan.stable) <= traffic.running
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 def test_a_rollout_in_which_all_goes_well_is_done_and_every_step_has_its_result(plan):
-    journal, world, told = Memory(), World.of(plan), []
-    engine = run(plan, journal, world, notice=lambda action, seen: told.append((action.name, seen.result)))
+    journal, traffic, told = Memory(), Traffic.of(plan), []
+    engine = run(plan, journal, traffic, notice=lambda action, seen: told.append((action.name, seen.result)))
     state = engine.drive()
     assert state.phase is Phase.DONE
-    assert is_new(plan, world)
+    assert is_new(plan, traffic)
     assert engine.failure is None
     assert [step.result for step in journal.steps()] == [Result.DONE] * len(journal.rows)
     assert told == [(name, Result.DONE) for name in journal.names]
-    assert not world.running & set(plan.older)
+    assert not traffic.running & set(plan.older)
 
 
 def test_what_was_judged_when_it_was_released_is_not_judged_again():
@@ -177,49 +177,49 @@ def test_killed_at_any_write_of_the_journal_it_finds_its_way(plan, way):
     writes = 2 * len(names_of(plan))
     seen_live = 0
     for cut in range(writes):
-        journal, world = Memory(die_at=cut), World.of(plan)
+        journal, traffic = Memory(die_at=cut), Traffic.of(plan)
         with pytest.raises(Killed):
-            run(plan, journal, world).drive()
+            run(plan, journal, traffic).drive()
         journal.die_at = -1
-        engine = run(plan, journal, world)
+        engine = run(plan, journal, traffic)
         state = engine.drive() if way == "drive" else engine.undo("its process was killed")
-        assert state == run(plan, journal, world).state(), "a fold of the journal is the engine's state"
-        assert not world.dark
+        assert state == run(plan, journal, traffic).state(), "a fold of the journal is the engine's state"
+        assert not traffic.dark
         if way == "drive" or state.phase is Phase.DONE:
             assert state.phase is Phase.DONE
-            assert is_new(plan, world)
+            assert is_new(plan, traffic)
             seen_live += 1
         else:
             assert state.phase is Phase.FAILED
             assert state.cancelled
-            assert is_old(plan, world)
+            assert is_old(plan, traffic)
     assert seen_live == writes if way == "drive" else 0 < seen_live < writes
 
 
 @pytest.mark.parametrize(("plan", "name"), cases())
 @pytest.mark.parametrize("halfway", [False, True], ids=["before", "after"])
 def test_killed_in_any_action_that_action_is_done_again(plan, name, halfway):
-    journal, world = Memory(), World.of(plan, die=name, halfway=halfway)
+    journal, traffic = Memory(), Traffic.of(plan, die=name, halfway=halfway)
     with pytest.raises(Killed):
-        run(plan, journal, world).drive()
+        run(plan, journal, traffic).drive()
     assert journal.steps()[-1].result is None
-    world.die = ""
-    assert run(plan, journal, world).drive().phase is Phase.DONE
-    assert world.performed.count(name) == 2
-    assert is_new(plan, world)
-    assert not world.dark
+    traffic.die = ""
+    assert run(plan, journal, traffic).drive().phase is Phase.DONE
+    assert traffic.performed.count(name) == 2
+    assert is_new(plan, traffic)
+    assert not traffic.dark
 
 
 @pytest.mark.parametrize(("plan", "name"), cases())
 def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_when_it_was_judged(plan, name):
-    journal, world = Memory(), World.of(plan, fail=frozenset({name}))
-    engine = run(plan, journal, world)
+    journal, traffic = Memory(), Traffic.of(plan, fail=frozenset({name}))
+    engine = run(plan, journal, traffic)
     state = engine.drive()
-    assert not world.dark
+    assert not traffic.dark
     if name in BOOK_KEEPING:
         assert state.phase is Phase.DONE
         assert state.reason == f"{name} does not work"
-        assert world.serving == set(plan.candidate)
+        assert traffic.serving == set(plan.candidate)
         assert engine.failure is None
     else:
         assert state.phase is Phase.FAILED
@@ -227,7 +227,7 @@ def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_wh
         assert state.reason == f"{name} does not work"
         assert engine.failure is not None
         assert engine.failure.next_step == "mend it"
-        assert is_old(plan, world)
+        assert is_old(plan, traffic)
     failed = [seen for _, seen in journal.rows if seen.result is Result.FAILED]
     assert [seen.data["next_step"] for seen in failed] == ["mend it"]
 
@@ -235,64 +235,64 @@ def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_wh
 @pytest.mark.parametrize(("plan", "name"), cases())
 def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_late(plan, name):
     shields = []
-    journal, world = Memory(), World.of(plan, cancel=frozenset({name}))
-    engine = run(plan, journal, world, mask=lambda: shields.append(len(journal.rows)))
+    journal, traffic = Memory(), Traffic.of(plan, cancel=frozenset({name}))
+    engine = run(plan, journal, traffic, mask=lambda: shields.append(len(journal.rows)))
     state = engine.drive()
     assert shields, "what makes the traffic safe must not be interrupted"
-    assert not world.dark
-    assert state == run(plan, journal, world).state()
+    assert not traffic.dark
+    assert state == run(plan, journal, traffic).state()
     if name in BOOK_KEEPING:
         assert state.phase is Phase.DONE
-        assert is_new(plan, world)
+        assert is_new(plan, traffic)
     else:
         assert state.phase is Phase.FAILED
         assert state.cancelled
         assert state.reason == "cancelled by Ctrl-C"
-        assert is_old(plan, world)
+        assert is_old(plan, traffic)
 
 
 @pytest.mark.parametrize(("plan", "name"), cases())
 def test_a_cancellation_between_two_actions_is_noticed_before_the_next_one(plan, name):
-    journal, world, cancellation = Memory(), World.of(plan), Cancellation()
+    journal, traffic, cancellation = Memory(), Traffic.of(plan), Cancellation()
 
     def notice(action: Action, _seen: Observation) -> None:
         if action.name == name:
             cancellation.cancel("cancelled by SIGTERM")
 
-    engine = run(plan, journal, world, notice=notice, check=cancellation.check, mask=cancellation.mask)
+    engine = run(plan, journal, traffic, notice=notice, check=cancellation.check, mask=cancellation.mask)
     state = engine.drive()
     assert cancellation.masked
-    assert not world.dark
-    assert state == run(plan, journal, world).state()
+    assert not traffic.dark
+    assert state == run(plan, journal, traffic).state()
     if name in BOOK_KEEPING or plan_is_decided_by(plan, name):
         assert state.phase is Phase.DONE
-        assert is_new(plan, world)
+        assert is_new(plan, traffic)
     else:
         assert state.cancelled
         assert state.reason == "cancelled by SIGTERM"
-        assert is_old(plan, world)
+        assert is_old(plan, traffic)
 
 
 @pytest.mark.parametrize(("name", "closed"), [("smoke", False), ("trust", False), ("edge", True), ("attach", True)])
 def test_where_nothing_else_has_the_traffic_a_proxy_that_was_begun_is_ended(name, closed):
     """Half started it would take connections, and let them wait for ever."""
     plan = next(plan for plan in PLANS.values() if not plan.stable)
-    world = World.of(plan, fail=frozenset({name}))
-    run(plan, Memory(), world).drive()
-    assert ("close" in world.performed) is closed
-    assert world.performed[-1] == "stop-new"
+    traffic = Traffic.of(plan, fail=frozenset({name}))
+    run(plan, Memory(), traffic).drive()
+    assert ("close" in traffic.performed) is closed
+    assert traffic.performed[-1] == "stop-new"
 
 
 def test_a_cancelled_rollout_that_is_killed_while_it_undoes_itself_goes_on_undoing():
     plan = PLANS["over another"]
-    journal, world = Memory(), World.of(plan, cancel=frozenset({"verify"}), die="withdraw", halfway=True)
+    journal, traffic = Memory(), Traffic.of(plan, cancel=frozenset({"verify"}), die="withdraw", halfway=True)
     with pytest.raises(Killed):
-        run(plan, journal, world).drive()
-    world.die = ""
-    state = run(plan, journal, world).drive()
+        run(plan, journal, traffic).drive()
+    traffic.die = ""
+    state = run(plan, journal, traffic).drive()
     assert state.phase is Phase.FAILED
     assert state.cancelled
-    assert is_old(plan, world)
+    assert is_old(plan, traffic)
 
 
 def test_a_cancellation_between_a_result_and_its_hearing_does_not_undo_what_was_judged():
@@ -303,66 +303,66 @@ def test_a_cancellation_between_a_result_and_its_hearing_does_not_undo_what_was_
         if action.name == "verify":
             raise Cancelled("cancelled by SIGTERM")
 
-    world = World.of(plan)
-    state = run(plan, journal, world, notice=notice).drive()
+    traffic = Traffic.of(plan)
+    state = run(plan, journal, traffic, notice=notice).drive()
     assert state.phase is Phase.DONE
-    assert is_new(plan, world)
+    assert is_new(plan, traffic)
 
 
 def test_a_failure_while_undoing_does_not_hide_the_first_one():
     plan = PLANS["over another"]
-    journal, world = Memory(), World.of(plan, fail=frozenset({"verify", "drain-new"}))
-    engine = run(plan, journal, world)
+    journal, traffic = Memory(), Traffic.of(plan, fail=frozenset({"verify", "drain-new"}))
+    engine = run(plan, journal, traffic)
     state = engine.drive()
     assert state.reason == "verify does not work"
     assert engine.failure is not None
     assert engine.failure.message == "verify does not work"
     assert engine.undo_failure is not None
     assert engine.undo_failure.message == "drain-new does not work"
-    assert is_old(plan, world)
+    assert is_old(plan, traffic)
 
 
 def test_a_step_of_undoing_a_killed_rollout_that_fails_is_known_and_the_others_are_done():
     """A proxy that could not be ended takes connections that nobody answers: who undoes must hear of it."""
     plan = PLANS["the first"]
-    journal, world = Memory(), World.of(plan, die="edge")
+    journal, traffic = Memory(), Traffic.of(plan, die="edge")
     with pytest.raises(Killed):
-        run(plan, journal, world).drive()
-    world.die, world.fail = "", frozenset({"close"})
-    engine = run(plan, journal, world)
+        run(plan, journal, traffic).drive()
+    traffic.die, traffic.fail = "", frozenset({"close"})
+    engine = run(plan, journal, traffic)
     assert engine.undo("its process was killed").phase is Phase.FAILED
     assert engine.undo_failure is not None
     assert engine.undo_failure.message == "close does not work"
-    assert not world.running
+    assert not traffic.running
 
 
 def test_what_has_ended_is_neither_driven_nor_undone_again():
     plan, journal = PLANS["the first"], Memory()
-    world = World.of(plan)
-    run(plan, journal, world).drive()
+    traffic = Traffic.of(plan)
+    run(plan, journal, traffic).drive()
     written = len(journal.rows)
-    assert run(plan, journal, world).undo("too late").phase is Phase.DONE
-    assert run(plan, journal, world).drive().phase is Phase.DONE
+    assert run(plan, journal, traffic).undo("too late").phase is Phase.DONE
+    assert run(plan, journal, traffic).drive().phase is Phase.DONE
     assert len(journal.rows) == written
 
 
 @pytest.mark.parametrize("name", ["start", "attach", "raise", "lower", "verify"])
 def test_an_error_that_nobody_foresaw_is_undone_like_any_other_and_shows_its_whole_trace(name):
     plan, journal = PLANS["over another"], Memory()
-    world = World.of(plan)
-    real = world.perform
+    traffic = Traffic.of(plan)
+    real = traffic.perform
 
     def perform(action: Action) -> dict[str, object]:
         if action.name == name:
             raise OSError(28, "No space left on device")
         return real(action)
 
-    world.perform = perform
-    engine = run(plan, journal, world)
+    traffic.perform = perform
+    engine = run(plan, journal, traffic)
     state = engine.drive()
     assert state.phase is Phase.FAILED
     assert engine.failure is not None
     assert engine.failure.message == f"{name} failed: OSError: [Errno 28] No space left on device"
     assert any("in perform" in line for line in engine.failure.details)
-    assert is_old(plan, world)
-    assert not world.dark
+    assert is_old(plan, traffic)
+    assert not traffic.dark

@@ -11,7 +11,7 @@ from deploykit.verify.http import Answer, NoAnswerError
 URL = "http://127.0.0.1:8123/health"
 
 
-class World:
+class StartingInstance:
     """A clock that only sleeping and slow answers move, and a server that follows a script."""
 
     def __init__(self, *script) -> None:
@@ -50,83 +50,83 @@ REFUSED = NoAnswerError("the connection is refused: nobody listens on the port",
 
 
 def test_a_healthy_answer_is_taken_at_once():
-    world = World(answer())
-    healthy = world.wait()
+    starting = StartingInstance(answer())
+    healthy = starting.wait()
     assert (healthy.seconds, healthy.questions, healthy.version) == (0.0, 1, "")
 
 
 def test_it_asks_every_5_to_100_ms():
-    world = World(*[REFUSED] * 30, answer())
-    world.wait()
-    pauses = [after - before for before, after in zip(world.asked_at, world.asked_at[1:], strict=False)]
+    starting = StartingInstance(*[REFUSED] * 30, answer())
+    starting.wait()
+    pauses = [after - before for before, after in zip(starting.asked_at, starting.asked_at[1:], strict=False)]
     assert pauses[0] == pytest.approx(0.005)
     assert max(pauses) == pytest.approx(0.1)
 
 
 def test_the_version_in_the_answer_is_told():
-    world = World(answer(body=json.dumps({"status": "healthy", "version": "1.2.3"}).encode()))
-    assert world.wait(version="1.2.3").version == "1.2.3"
+    starting = StartingInstance(answer(body=json.dumps({"status": "healthy", "version": "1.2.3"}).encode()))
+    assert starting.wait(version="1.2.3").version == "1.2.3"
 
 
 @pytest.mark.parametrize("body", [b"ok", b"[1]", b'{"version": 3}', b'{"status": "healthy"}', b"\xff\xfe"])
 def test_an_answer_that_names_no_version_is_healthy_for_every_version(body):
-    assert World(answer(body=body)).wait(version="1.2.3").version == ""
+    assert StartingInstance(answer(body=body)).wait(version="1.2.3").version == ""
 
 
 def test_another_version_on_the_port_is_not_healthy():
-    world = World(answer(body=b'{"version": "1.0.0"}'))
+    starting = StartingInstance(answer(body=b'{"version": "1.0.0"}'))
     with pytest.raises(UnhealthyError, match=r"version 1\.0\.0, and 1\.2\.3 was started"):
-        world.wait(version="1.2.3")
-    assert world.seconds < 5
+        starting.wait(version="1.2.3")
+    assert starting.seconds < 5
 
 
 @pytest.mark.parametrize("status", [500, 404, 401, 502, 301])
 def test_a_status_that_will_not_mend_is_given_up_within_5_seconds(status):
-    world = World(answer(status=status, body=b"no such table: users"))
+    starting = StartingInstance(answer(status=status, body=b"no such table: users"))
     with pytest.raises(UnhealthyError, match=f"answers {status}") as caught:
-        world.wait()
-    assert 3 <= world.seconds < 5
+        starting.wait()
+    assert 3 <= starting.seconds < 5
     assert caught.value.status == status
     assert "body: no such table: users" in caught.value.details
     assert "asked: GET /health on port 8123 of 127.0.0.1" in caught.value.details
 
 
 def test_a_status_that_mends_within_the_grace_is_healthy():
-    assert World(*[answer(status=500)] * 10, answer()).wait().questions == 11
+    assert StartingInstance(*[answer(status=500)] * 10, answer()).wait().questions == 11
 
 
 def test_503_means_not_yet_and_gets_all_its_time():
-    world = World(answer(status=503, body=b"starting"))
+    starting = StartingInstance(answer(status=503, body=b"starting"))
     with pytest.raises(UnhealthyError, match=r"within 30 s: it answers 503") as caught:
-        world.wait()
-    assert 29 < world.seconds <= 30
+        starting.wait()
+    assert 29 < starting.seconds <= 30
     assert "body: starting" in caught.value.details
 
 
 def test_a_refused_connection_gets_all_its_time():
-    world = World(REFUSED)
+    starting = StartingInstance(REFUSED)
     with pytest.raises(UnhealthyError, match="nobody listens") as caught:
-        world.wait(timeout=4)
-    assert 3.8 < world.seconds <= 4
+        starting.wait(timeout=4)
+    assert 3.8 < starting.seconds <= 4
     assert caught.value.status is None
 
 
 def test_a_redirect_is_reported_and_not_followed():
-    world = World(answer(status=301, location="https://shop.example/health"))
+    starting = StartingInstance(answer(status=301, location="https://shop.example/health"))
     with pytest.raises(UnhealthyError) as caught:
-        world.wait()
+        starting.wait()
     assert "redirect to: https://shop.example/health" in caught.value.details
-    assert len(set(world.asked_at)) == len(world.asked_at)
+    assert len(set(starting.asked_at)) == len(starting.asked_at)
 
 
 def test_a_process_that_ended_is_given_up_at_once_with_its_exit_code_and_last_lines():
     ends = iter([None, None, ExitInfo(code=3)])
-    world = World(REFUSED)
+    starting = StartingInstance(REFUSED)
     with pytest.raises(UnhealthyError, match=r"ended before it was healthy \(exit code 3\)") as caught:
-        world.wait(
+        starting.wait(
             ended=lambda: next(ends), logs=lambda: [f"line {n}\n" for n in range(30)], next_step="invoke logs --env x"
         )
-    assert world.seconds < 0.1
+    assert starting.seconds < 0.1
     assert caught.value.ended == ExitInfo(code=3)
     assert "process: exit code 3" in caught.value.details
     assert caught.value.details[-20:] == tuple(f"  line {n}" for n in range(10, 30))
@@ -135,7 +135,7 @@ def test_a_process_that_ended_is_given_up_at_once_with_its_exit_code_and_last_li
 
 def test_somebody_elses_healthy_answer_does_not_cover_for_a_process_that_ended():
     with pytest.raises(UnhealthyError, match="ended"):
-        World(answer()).wait(ended=lambda: ExitInfo(code=1))
+        StartingInstance(answer()).wait(ended=lambda: ExitInfo(code=1))
 
 
 @pytest.mark.parametrize(("code", "words"), [(-9, "killed by signal 9"), (0, "exit code 0"), (None, "it ended")])
@@ -145,15 +145,15 @@ def test_how_a_process_ended_is_said_in_words(code, words):
 
 def test_silence_in_the_log_is_said():
     with pytest.raises(UnhealthyError) as caught:
-        World(REFUSED).wait(timeout=1)
+        StartingInstance(REFUSED).wait(timeout=1)
     assert caught.value.details[-1] == "it logged nothing"
     assert caught.value.details[1].startswith("answer: none")
 
 
 def test_secrets_are_masked_wherever_they_could_show():
-    world = World(answer(status=302, body=b"x" * 195 + b"hunter2", location="/?password=hunter2"))
+    starting = StartingInstance(answer(status=302, body=b"x" * 195 + b"hunter2", location="/?password=hunter2"))
     with pytest.raises(UnhealthyError) as caught:
-        world.wait(redact=lambda text: text.replace("hunter2", "***"), logs=lambda: ["password is hunter2"])
+        starting.wait(redact=lambda text: text.replace("hunter2", "***"), logs=lambda: ["password is hunter2"])
     said = "\n".join([caught.value.message, *caught.value.details])
     assert "hunter2" not in said
     assert "hunte" not in said
@@ -162,13 +162,13 @@ def test_secrets_are_masked_wherever_they_could_show():
 
 def test_a_long_body_is_cut():
     with pytest.raises(UnhealthyError) as caught:
-        World(answer(status=500, body=b"a\n" * 1000)).wait()
+        StartingInstance(answer(status=500, body=b"a\n" * 1000)).wait()
     (line,) = [line for line in caught.value.details if line.startswith("body: ")]
     assert len(line) < 220
 
 
 def test_the_error_travels_between_processes():
     with pytest.raises(UnhealthyError) as caught:
-        World(REFUSED).wait(timeout=1)
+        StartingInstance(REFUSED).wait(timeout=1)
     again = pickle.loads(pickle.dumps(caught.value))
     assert (again.message, again.details, again.status) == (caught.value.message, caught.value.details, None)

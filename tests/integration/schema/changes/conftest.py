@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # schema_world, schema_cases
+sys.path.insert(0, str(Path(__file__).parent))  # changed_database, schema_cases
 
 
 @pytest.fixture(params=[15, 18])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
-from schema_world import Case, Shape
+from changed_database import Case, Shape
 
 from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS as DECLARE
 

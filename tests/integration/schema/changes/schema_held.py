@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Self
 sys.path.insert(0, str(Path(__file__).parent))
 
 import psycopg
+from changed_database import WRITER, Case, ChangedDatabase, changed_database, insert
 from schema_cases import CASES
-from schema_world import WRITER, Case, World, insert, world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ class Steps:
 
     times: list[tuple[float, float, str]] = field(default_factory=list)
 
-    def watch(self, found: World) -> None:
+    def watch(self, found: ChangedDatabase) -> None:
         original = found.runner._step
 
         def step(known, program, number, item, finish) -> None:
@@ -209,7 +209,7 @@ def of_probe(sampler: Sampler) -> list[tuple[str, float]]:
 
 
 @contextlib.contextmanager
-def no_long_lock(found: World) -> Iterator[None]:
+def no_long_lock(found: ChangedDatabase) -> Iterator[None]:
     """Whatever goes on in the block, no lock that keeps readers or writers out is held for long."""
     steps = Steps()
     with psycopg.connect(found.url, autocommit=True) as connection:
@@ -224,7 +224,7 @@ def no_long_lock(found: World) -> Iterator[None]:
     assert sampler.mean < PROBE, (sampler.mean, sampler.gap)
 
 
-def life(found: World, change: Change) -> None:
+def life(found: ChangedDatabase, change: Change) -> None:
     """Through every program, with writers of the old version, of both, and of the new one."""
     found.start_old()
     _filled(found, change)
@@ -252,7 +252,7 @@ def life(found: World, change: Change) -> None:
     found.stop_new()
 
 
-def _filled(found: World, change: Change) -> None:
+def _filled(found: ChangedDatabase, change: Change) -> None:
     found.runner.expand(change)
     found.start_new()
     found.runner.fill(change.key)
@@ -267,7 +267,7 @@ def many(url: str, case: Case, rows: int) -> None:
 
 def measured(url: str, case: Case, rows: int) -> tuple[Sampler, Steps]:
     steps = Steps()
-    with world(url, case) as found:
+    with changed_database(url, case) as found:
         many(url, case, rows)
         steps.watch(found)
         with Sampler(url) as sampler:

@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import psycopg
+from changed_database import Case, changed_database
 from schema_cases import CASES
-from schema_world import Case, world
 
 from deploykit.schema.in_app.changes.declaration_source import declaration_source
 from deploykit.schema.in_app.changes.model import PROGRAMS, Backfill, Block, Comparison, Step
@@ -72,14 +72,14 @@ def page(url_of) -> str:
 
 def _section(case: Case, url_of) -> str:
     change = case.declare()
-    with url_of() as url, world(url, case, seed=20) as found:
+    with url_of() as url, changed_database(url, case, seed=20) as found:
         lines: dict[str, list[str]] = {}
         order = ["expand", "fill", "contract", *(["reopen"] if case.reopens else [])]
         found.runner.expand(change)
         known = found.runner.known(change.key)
         for program in PROGRAMS:
             lines[program] = [line for step in known.steps.program(program) for line in _sql(step)]
-        with url_of() as other, world(other, case, seed=20) as measured:
+        with url_of() as other, changed_database(other, case, seed=20) as measured:
             locks = _measured(measured, change, order)
     purpose = (DECLARATIONS[change.kind].__doc__ or "").strip().splitlines()[0]
     text = [f"## {case.name.replace('_', ' ')}", "", purpose, "", *_code(declaration_source(change)), ""]

@@ -8,9 +8,9 @@ from functools import partial
 
 import psycopg
 import pytest
+from changed_database import Case, Shape, changed_database
 from psycopg import sql
 from schema_cases import CASES
-from schema_world import Case, Shape, world
 
 from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS as DECLARE
 
@@ -111,7 +111,7 @@ def comments(url: str, table: str) -> dict[str, str | None]:
 def test_privileges_and_comments_go_along_and_come_back(database, roles, name: str):
     case = BY_NAME[name]
     clerk, reader, chief = roles
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         granted(database, case, roles)
         before = found.definition()
         said = {table: comments(database, table) for table in case.tables}
@@ -156,7 +156,7 @@ def test_privileges_and_comments_go_along_to_another_table(database, roles, name
     case = BY_NAME[name]
     clerk, reader, chief = roles
     assert case.new is not None
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         granted(database, case, roles)
         before = found.definition()
 
@@ -187,7 +187,7 @@ def test_privileges_and_comments_go_along_to_another_table(database, roles, name
 
 def test_a_dropped_column_comes_back_with_its_privileges(database, roles):
     case = BY_NAME["drop_column"]
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         granted(database, case, roles)
         before = found.definition()
         change = case.declare()
@@ -203,7 +203,7 @@ def test_a_dropped_column_comes_back_with_its_privileges(database, roles):
 def test_who_has_no_rights_on_the_other_table_writes_on(database, roles):
     """The sync writes there with the rights of whoever made it."""
     case = BY_NAME["move_column"]
-    with world(database, case, seed=20) as found, psycopg.connect(database, autocommit=True) as connection:
+    with changed_database(database, case, seed=20) as found, psycopg.connect(database, autocommit=True) as connection:
         old, new = map(sql.Identifier, roles[:2])
         for text in (
             "GRANT SELECT, INSERT, UPDATE, DELETE ON t TO {old}",
@@ -232,7 +232,7 @@ def test_who_has_no_rights_on_the_other_table_writes_on(database, roles):
 @pytest.mark.parametrize("database", [18], indirect=True)
 def test_privileges_on_a_partition_go_along(database, roles):
     case = BY_NAME["change_type_partitioned"]
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         with psycopg.connect(database, autocommit=True) as connection:
             role = sql.Identifier(roles[1])
             connection.execute(sql.SQL("GRANT SELECT (price) ON t_1 TO {}").format(role))
@@ -251,7 +251,7 @@ def test_privileges_on_a_partition_go_along(database, roles):
 @pytest.mark.parametrize("database", [18], indirect=True)
 def test_a_merged_column_is_for_whoever_may_use_a_part_and_that_is_said(database, roles):
     case = BY_NAME["merge_columns"]
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         with psycopg.connect(database, autocommit=True) as connection:
             role = sql.Identifier(roles[1])
             connection.execute(sql.SQL("GRANT SELECT (first), UPDATE (last) ON t TO {}").format(role))
@@ -279,7 +279,7 @@ def statistics(url: str) -> dict[str, tuple[str, bool]]:
 
 @contextlib.contextmanager
 def counted(url: str, case: Case, *made: str):
-    with world(url, case, seed=50) as found:
+    with changed_database(url, case, seed=50) as found:
         with psycopg.connect(url, autocommit=True) as connection:
             for statement in made:
                 connection.execute(statement)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from changed_database import SEED, Case, ChangedDatabase, changed_database
 from schema_cases import CASES
-from schema_world import SEED, Case, World, world
 from sqlalchemy import create_engine, pool
 
 from deploykit.schema.in_app.live.ddl import Limits
@@ -139,7 +139,7 @@ def _is_past(phase: str, program: str, programs: list[str]) -> bool:
 def prepared(server: Postgres, case: Case):
     """The name of a database with the rows, of which each try gets a copy; and what must be true of it."""
     with server.database() as url:
-        with world(url, case, seed=ROWS) as found:
+        with changed_database(url, case, seed=ROWS) as found:
             model, before = dict(found.model), found.definition()
         yield name_of(url), model, before
 
@@ -179,7 +179,7 @@ def test_a_kill_at_any_statement_is_taken_up(server_18, every_case: bool, case: 
 
 
 def _right(url: str, case: Case, life: str, model, before, number: int) -> None:
-    found = World(url, case, None, [], model=model)  # type: ignore[arg-type]
+    found = ChangedDatabase(url, case, None, [], model=model)  # type: ignore[arg-type]
     try:
         if life == "there":
             found.check(case.new or case.old)
@@ -231,7 +231,7 @@ def test_a_killed_backfill_can_never_be_contracted(server_18):
             assert code == -signal.SIGKILL
             code, _ = in_child(again, case, ["contract"])
             assert code == 1
-            found = World(again, case, None, [], model=model)  # type: ignore[arg-type]
+            found = ChangedDatabase(again, case, None, [], model=model)  # type: ignore[arg-type]
             found.check(case.old)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from changed_database import Case, changed_database
 from schema_cases import CASES
 from schema_held import no_long_lock
-from schema_world import Case, world
 
 pytestmark = pytest.mark.timeout(120)
 EVERYWHERE = {
@@ -36,7 +36,7 @@ def served(way: int):
 
 @served(0)
 def test_back_before_anything_is_filled(database, case: Case):
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         before = found.definition()
         change = case.declare()
         if not case.quiet:
@@ -56,7 +56,7 @@ def test_back_before_anything_is_filled(database, case: Case):
 
 @served(1)
 def test_back_after_the_rows_are_there(database, case: Case):
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         before = found.definition()
         change = case.declare()
         if not case.quiet:
@@ -80,7 +80,7 @@ def test_back_after_the_rows_are_there(database, case: Case):
 
 @served(0)
 def test_to_the_end_and_back_twice_without_a_lock_for_long(database, case: Case):
-    with world(database, case) as found, no_long_lock(found):
+    with changed_database(database, case) as found, no_long_lock(found):
         before = found.definition()
         change = case.declare()
         if not case.quiet:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from changed_database import changed_database
 from schema_cases import CASES
 from schema_held import LONGEST, Sampler, hold, life, of_probe, too_long
-from schema_world import world
 
 from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
 from deploykit.schema.in_app.live.ddl import Blocked, Limits
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(120)
 def test_locks_of_a_change_are_seen(database):
     """Otherwise none that is too long would be."""
     case = next(case for case in CASES if case.name == "change_type")
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         with Sampler(database) as sampler:
             life(found, case.declare())
         seen = [item for item in sampler.held if (item.relation, item.mode) == ("t", "AccessExclusiveLock")]
@@ -69,7 +69,7 @@ def test_weak_locks_are_none(database):
 def test_a_lock_is_given_back_soon_when_the_next_is_not_to_be_had(database):
     """A foreign key locks two tables: the first is not kept for the whole time that the second may be waited for."""
     case = next(case for case in CASES if case.name == "add_foreign_key")
-    with world(database, case, seed=20) as found, psycopg.connect(database) as other:
+    with changed_database(database, case, seed=20) as found, psycopg.connect(database) as other:
         change = case.declare()
         found.runner.expand(change)
         found.runner.fill(change.key)
@@ -88,7 +88,7 @@ def test_a_lock_is_given_back_soon_when_the_next_is_not_to_be_had(database):
 def test_partitions_are_not_locked_before_their_parent(database, name: str, program: str):
     """DROP TRIGGER would: then a writer that has the parent waits for the partition, and the change for the parent."""
     case = next(case for case in CASES if case.name == "change_type_partitioned")
-    with world(database, case, seed=20) as found, psycopg.connect(database) as other:
+    with changed_database(database, case, seed=20) as found, psycopg.connect(database) as other:
         if name == "set_not_null_partitioned":
             other.execute("ALTER TABLE t ALTER price DROP NOT NULL")
             other.commit()
@@ -108,7 +108,7 @@ def test_partitions_are_not_locked_before_their_parent(database, name: str, prog
 def test_a_backfill_that_waits_for_a_row_does_not_keep_the_new_writers_waiting(database):
     """Who has the row may be waiting for the backfill's own lock."""
     case = next(case for case in CASES if case.name == "split_table")
-    with world(database, case, seed=20) as found, psycopg.connect(database) as other:
+    with changed_database(database, case, seed=20) as found, psycopg.connect(database) as other:
         change = case.declare()
         found.runner.expand(change)
         found.runner.limits = Limits(lock=0.4, total=0.3)

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from changed_database import changed_database
 from schema_cases import CASES
-from schema_world import world
 
 from deploykit.schema.in_app.changes.model import Block, Refused, Table
 from deploykit.schema.in_app.live.ddl import Blocked, Limits, perform
@@ -34,7 +34,7 @@ def holding(url: str, *statements: str):
 
 def test_a_blocker_is_named_waited_for_and_holds_up_nobody_else(database, every_case):
     seconds = 30.0 if every_case else 3.0  # the third try in vain is told
-    with world(database, BY_NAME["change_type"]) as found:
+    with changed_database(database, BY_NAME["change_type"]) as found:
         found.start_old()
         found.settle()
         blocker = threading.Event()
@@ -57,7 +57,7 @@ def test_a_blocker_is_named_waited_for_and_holds_up_nobody_else(database, every_
 
 
 def test_who_waits_in_vain_gives_up_and_nothing_is_half_done(database):
-    with world(database, BY_NAME["change_type"]) as found:
+    with changed_database(database, BY_NAME["change_type"]) as found:
         before = found.definition()
         found.runner.limits = Limits(lock=0.1, total=1.0)
         with holding(database, "SELECT * FROM t LIMIT 1"), pytest.raises(Blocked) as blocked:
@@ -68,7 +68,7 @@ def test_who_waits_in_vain_gives_up_and_nothing_is_half_done(database):
 
 
 def test_nobody_is_ended_unless_asked(database):
-    with world(database, BY_NAME["change_type"]) as found:
+    with changed_database(database, BY_NAME["change_type"]) as found:
         found.runner.limits = Limits(lock=0.1, total=30.0, cancel=1.0)
         with holding(database, "SELECT * FROM t LIMIT 1") as idle:
             time.sleep(1.1)
@@ -81,7 +81,7 @@ def test_nobody_is_ended_unless_asked(database):
 def test_in_a_deadlock_the_change_gives_way(database):
     """A transaction has what the change wants second, and wants what the change has: its statement must not be the one to die."""
     case = BY_NAME["add_foreign_key"]
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         change = case.declare()
         found.runner.expand(change)
         found.runner.fill(change.key)
@@ -116,7 +116,7 @@ def test_in_a_deadlock_the_change_gives_way(database):
 def test_tables_that_the_application_takes_in_its_own_order_are_had(database):
     """A foreign key locks the referring table first, the application's transactions the other: at every moment some of them have it."""
     case = BY_NAME["change_key_serial"]
-    with world(database, case, seed=20) as found:
+    with changed_database(database, case, seed=20) as found:
         change = case.declare()
         found.runner.limits = Limits(lock=0.4, total=15.0)
         found.runner.expand(change)
@@ -153,7 +153,7 @@ def test_tables_that_the_application_takes_in_its_own_order_are_had(database):
 def test_numbers_drawn_while_the_key_is_handed_back_are_not_given_twice(database):
     """The way back waits for a transaction that draws on meanwhile: the old column's numbers begin behind all of them."""
     case = BY_NAME["change_key_identity"]
-    with world(database, case, seed=20) as found, psycopg.connect(database) as other:
+    with changed_database(database, case, seed=20) as found, psycopg.connect(database) as other:
         change = case.declare()
         found.runner.expand(change)
         found.runner.fill(change.key)
@@ -193,7 +193,7 @@ def test_numbers_drawn_while_the_key_is_handed_back_are_not_given_twice(database
 def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
     """In pgroll it aborts the whole migration. Here the rest of the rows is done meanwhile, and the row when it is free."""
     case = BY_NAME["change_type"]
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, 60000) g")
         change = case.declare()
@@ -226,7 +226,7 @@ def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
 
 def test_an_invalid_index_of_a_killed_build_is_built_anew(database):
     case = BY_NAME["create_index"]
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         write = "UPDATE t SET note = 'z' WHERE id = (SELECT min(id) FROM t)"
         with holding(database, write), psycopg.connect(database, autocommit=True) as connection:
             # What a cancelled build leaves.
@@ -250,7 +250,7 @@ def test_an_invalid_index_of_a_killed_build_is_built_anew(database):
 
 def test_a_cut_connection_is_told_as_one_and_goes_on_from_where_it_was(database):
     case = BY_NAME["change_type"]
-    with world(database, case) as found:
+    with changed_database(database, case) as found:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, 40000) g")
         change = case.declare()
@@ -269,12 +269,12 @@ def test_a_cut_connection_is_told_as_one_and_goes_on_from_where_it_was(database)
         with pytest.raises(Exception) as raised:
             found.runner.fill(change.key)
         assert state_of(raised.value).startswith(("08", "57P"))
-    with world_again(database, case) as runner:
+    with second_runner(database, case) as runner:
         assert runner.fill(change.key).phase == "filled"
 
 
 @contextlib.contextmanager
-def world_again(url, case):
+def second_runner(url, case):
     from sqlalchemy import create_engine, pool
 
     from deploykit.schema.in_app.live.runner import Runner
@@ -289,7 +289,7 @@ def world_again(url, case):
 
 def test_two_at_once_are_told_apart(database):
     case = BY_NAME["change_type"]
-    with world(database, case) as found, world_again(database, case) as other:
+    with changed_database(database, case) as found, second_runner(database, case) as other:
         with only_one(found.runner.session, 1.0, lambda _line: None):
             said: list[str] = []
             with pytest.raises(Refused, match="another process works"), only_one(other.session, 0.3, said.append):
@@ -336,7 +336,7 @@ def send_autovacuum(connection: psycopg.Connection) -> set[tuple[int, ...]]:
 def test_an_autovacuum_makes_way(database, eager_autovacuum):
     """A worker gives way to who waits for it, and to nobody with a short limit."""
     case = BY_NAME["change_type"]
-    with world(database, case) as found, psycopg.connect(database, autocommit=True) as connection:
+    with changed_database(database, case) as found, psycopg.connect(database, autocommit=True) as connection:
         workers = send_autovacuum(connection)
         change = case.declare()
         found.start_old()
@@ -358,7 +358,7 @@ def test_an_autovacuum_is_not_waited_for_with_another_lock_held(database, eager_
     block = Block(("ALTER TABLE p ADD COLUMN one integer", "ALTER TABLE t ADD COLUMN two integer"))
     limits = Limits(total=30.0)
     with (
-        world(database, BY_NAME["add_foreign_key"]) as found,
+        changed_database(database, BY_NAME["add_foreign_key"]) as found,
         psycopg.connect(database, autocommit=True) as connection,
         psycopg.connect(database) as writer,
         ThreadPoolExecutor(1) as pool,

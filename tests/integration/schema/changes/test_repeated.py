@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from changed_database import changed_database
 from schema_cases import CASES
-from schema_world import world
 
 TIMES = int(os.environ.get("DK_REPEAT", "5"))
 NAMES = ("change_type", "rename_column", "set_not_null_filled", "split_column", "rename_table", "split_table")
@@ -19,7 +19,7 @@ NAMES = ("change_type", "rename_column", "set_not_null_filled", "split_column", 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in NAMES], ids=lambda case: case.name)
 def test_no_write_fails_while_expand_and_contract_run(server_18, case, fresh_18):
     for _ in range(TIMES):
-        with fresh_18() as url, world(url, case, seed=300) as found:
+        with fresh_18() as url, changed_database(url, case, seed=300) as found:
             change = case.declare()
             found.start_old()
             found.settle()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import psycopg
 import pytest
+from changed_database import changed_database
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schema_cases import CASES
-from schema_world import world
 
 CENTS = st.one_of(st.none(), st.integers(0, 9_999_999))
 WRITES = st.lists(st.tuples(st.sampled_from(["old", "new", "other", "both"]), st.integers(0, 3), CENTS), max_size=12)
@@ -19,7 +19,7 @@ def synced(fresh_18):
     from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS
 
     case = next(case for case in CASES if case.name == "set_not_null")  # its table has a price that may be NULL
-    with fresh_18() as url, world(url, case, seed=1) as found:
+    with fresh_18() as url, changed_database(url, case, seed=1) as found:
         change = DECLARATIONS["change_type"](
             "t", "price", "numeric(12,2)", up="price / 100.0", down="(price_2 * 100)::int", change="c"
         )

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from changed_database import changed_database
 from schema_cases import CASES
-from schema_world import world
 from sqlalchemy import create_engine, pool
 
 from deploykit.schema.in_app.live.session import Session
@@ -30,8 +30,8 @@ ROWS = 60_000
 
 @contextlib.contextmanager
 def filling(url: str, pace: Pace, **more):
-    """A backfill of 60,000 rows, begun in a thread of its own: (the world, how many rows are filled, its end)."""
-    with world(url, CASE) as found, psycopg.connect(url, autocommit=True) as looking:
+    """A backfill of 60,000 rows, begun in a thread of its own: (the database, how many rows are filled, its end)."""
+    with changed_database(url, CASE) as found, psycopg.connect(url, autocommit=True) as looking:
         looking.execute(f"INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, {ROWS}) g")
         change = CASE.declare()
         found.runner.pace = pace

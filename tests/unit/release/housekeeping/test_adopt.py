@@ -45,7 +45,7 @@ def instance(release, *, replica=0, state=InstanceState.RUNNING, notes=None):
 
 
 @dataclass
-class World:
+class RunningInstances:
     """A target and an edge that only tell what a test says; the ledger is real."""
 
     ledger: object
@@ -82,32 +82,32 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path):
+def running(tmp_path):
     ledger = open_ledger(tmp_path / "ledger.sqlite3", app="shop", environment="staging")
-    yield World(ledger)
+    yield RunningInstances(ledger)
     ledger.close()
 
 
-def test_who_has_the_traffic_is_live_and_the_others_are_warm(world):
-    world.running = [instance("r9"), instance("r7", replica=0), instance("r7", replica=1), instance("r4")]
-    world.weights = {"r9-web-0": 0, "r7-web-0": 100, "r7-web-1": 100, "r4-web-0": 0}
-    assert ledger_is_lost(world.environment)
-    adopted = world.adopt()
+def test_who_has_the_traffic_is_live_and_the_others_are_warm(running):
+    running.running = [instance("r9"), instance("r7", replica=0), instance("r7", replica=1), instance("r4")]
+    running.weights = {"r9-web-0": 0, "r7-web-0": 100, "r7-web-1": 100, "r4-web-0": 0}
+    assert ledger_is_lost(running.environment)
+    adopted = running.adopt()
     assert (adopted.live, adopted.version, adopted.others, adopted.assumed) == ("r7", "1.7", ("r4", "r9"), ())
-    assert not ledger_is_lost(world.environment)
-    live = world.ledger.live()
+    assert not ledger_is_lost(running.environment)
+    live = running.ledger.live()
     assert (live.id, live.previous, live.outcome) == ("r7", "r9", ReleaseOutcome.DONE)
     assert "who released it is not known" in live.reason
-    assert sorted(timer.release for timer in world.ledger.timers()) == ["r4", "r9"]
-    assert [step.name for step in world.ledger.steps("r7")] == ["adopt", "plan"]
-    assert world.ledger.check(["ab" * 32]) == []
+    assert sorted(timer.release for timer in running.ledger.timers()) == ["r4", "r9"]
+    assert [step.name for step in running.ledger.steps("r7")] == ["adopt", "plan"]
+    assert running.ledger.check(["ab" * 32]) == []
     assert "also running: r4, r9" in adopt_lines(adopted, "staging")[0]
 
 
-def test_what_runs_alone_is_live_though_the_edge_is_gone(world):
-    world.running, world.edge_runs = [instance("r3"), instance("r2", state=InstanceState.EXITED)], False
-    assert world.adopt().live == "r3"
-    assert [record.id for record in world.ledger.releases()] == ["r3"]
+def test_what_runs_alone_is_live_though_the_edge_is_gone(running):
+    running.running, running.edge_runs = [instance("r3"), instance("r2", state=InstanceState.EXITED)], False
+    assert running.adopt().live == "r3"
+    assert [record.id for record in running.ledger.releases()] == ["r3"]
 
 
 @pytest.mark.parametrize(
@@ -118,31 +118,31 @@ def test_what_runs_alone_is_live_though_the_edge_is_gone(world):
         ({}, "the edge sends users to none of them"),
     ],
 )
-def test_where_it_can_not_be_told_nothing_is_written(world, weights, says):
-    world.running, world.weights = [instance("r1"), instance("r2")], weights
+def test_where_it_can_not_be_told_nothing_is_written(running, weights, says):
+    running.running, running.weights = [instance("r1"), instance("r2")], weights
     with pytest.raises(DeploykitError, match=says) as caught:
-        world.adopt()
+        running.adopt()
     assert len(caught.value.details) == 2
-    assert list(world.ledger.releases()) == []
+    assert list(running.ledger.releases()) == []
 
 
 @pytest.mark.parametrize("notes", [{}, {SPEC_NOTE: "{"}, {SPEC_NOTE: '{"app": "shop"}'}, {SPEC_NOTE: "[]"}])
-def test_without_a_note_and_without_settings_nobody_knows_how_it_is_run(world, notes):
-    world.running = [instance("r1", notes=notes)]
-    assert running_releases(world.environment)[0].spec is None
+def test_without_a_note_and_without_settings_nobody_knows_how_it_is_run(running, notes):
+    running.running = [instance("r1", notes=notes)]
+    assert running_releases(running.environment)[0].spec is None
     with pytest.raises(DeploykitError, match="does not say how it is run"):
-        world.adopt()
-    assert list(world.ledger.releases()) == []
+        running.adopt()
+    assert list(running.ledger.releases()) == []
 
 
-def test_a_record_that_has_releases_is_not_lost(world):
-    world.running = [instance("r1")]
-    world.adopt()
+def test_a_record_that_has_releases_is_not_lost(running):
+    running.running = [instance("r1")]
+    running.adopt()
     with pytest.raises(UsageError, match="is not lost"):
-        world.adopt()
+        running.adopt()
 
 
-def test_nothing_that_runs_is_nothing_to_adopt(world):
-    assert not ledger_is_lost(world.environment)
+def test_nothing_that_runs_is_nothing_to_adopt(running):
+    assert not ledger_is_lost(running.environment)
     with pytest.raises(UsageError, match="nothing of shop runs"):
-        world.adopt()
+        running.adopt()

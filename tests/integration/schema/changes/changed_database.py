@@ -123,7 +123,7 @@ class Writer(threading.Thread):
 
 
 @dataclass
-class World:
+class ChangedDatabase:
     url: str
     case: Case
     runner: Runner
@@ -268,7 +268,7 @@ def insert(connection: psycopg.Connection, case: Case, rows: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def world(url: str, case: Case, *, seed: int = SEED):
+def changed_database(url: str, case: Case, *, seed: int = SEED):
     """The tables with their first rows, and a runner; writers that still run at the end are ended."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(case.setup)
@@ -279,7 +279,9 @@ def world(url: str, case: Case, *, seed: int = SEED):
     said: list[str] = []
     with engine.connect() as connection:
         runner = Runner(Session(connection), said.append, Limits(lock=0.4, total=60.0))
-        found = World(url, case, runner, said, seed=ids, model={key: number + 1 for number, key in enumerate(ids)})
+        found = ChangedDatabase(
+            url, case, runner, said, seed=ids, model={key: number + 1 for number, key in enumerate(ids)}
+        )
         try:
             yield found
         finally:

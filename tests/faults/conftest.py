@@ -59,12 +59,12 @@ def machine() -> Iterator[Any]:
 
 @pytest.fixture
 def target() -> str:
-    """What a world releases to; test_docker.py says another."""
+    """What a released service releases to; test_docker.py says another."""
     return "process"
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, machine: Any, target: str) -> Iterator[Any]:
-    """A world with the smallest service, of which nothing was released yet."""
-    with machine.world(tmp_path / "tiny", target=target) as made:
+    """A released service with the smallest service, of which nothing was released yet."""
+    with machine.service(tmp_path / "tiny", target=target) as made:
         yield made

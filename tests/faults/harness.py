@@ -231,8 +231,8 @@ class Machine:
         return ran
 
     @contextlib.contextmanager
-    def world(self, folder: Path, *, app: str = "", target: str = "process") -> Iterator[ReleasedService]:
-        """A world with an app of its own in that folder, taken down afterwards."""
+    def service(self, folder: Path, *, app: str = "", target: str = "process") -> Iterator[ReleasedService]:
+        """A released service with an app of its own in that folder, taken down afterwards."""
         with self._lock:
             self._worlds += 1
             app = app or (f"tiny-{self._worlds}" if target == "process" else f"tiny{os.getpid()}-{self._worlds}")
@@ -368,7 +368,7 @@ class ReleasedService:
 
 
 def free_port() -> int:
-    """For the edge: two worlds must not find the same one."""
+    """For the edge: two services must not find the same one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -58,11 +58,11 @@ DIFFER = frozenset({"build", "start", "switch, attach", "switch, raise"})
 
 
 class Scene:
-    """A world with two releases, the second of which is live, and clients that use it."""
+    """A released service with two releases, the second of which is live, and clients that use it."""
 
-    def __init__(self, world: ReleasedService, how: str, *, sample: bool = False) -> None:
+    def __init__(self, released: ReleasedService, how: str, *, sample: bool = False) -> None:
         """`sample`: only the stages in which the targets differ; all others are the same code on each of them."""
-        self.world = world
+        self.released = released
         self.sample = sample
         self.how = how
         self.turn = 0
@@ -76,22 +76,22 @@ class Scene:
     def release(self) -> str:
         self.turn += 1
         self.before, self.live = self.live, f"text {self.turn}"
-        self.world.release(self.live)
+        self.released.release(self.live)
         return self.live
 
     def cancelled(self, command: str, where: str, seconds: float = LONG) -> Ran:
         self.turn += 1
-        self.world.behave(f"text {self.turn}")
-        where = ON_DOCKER.get(where, where) if self.world.target == "docker" else where
-        return self.world(command, pauses=[{"where": where, "seconds": seconds}], **HOWS[self.how])
+        self.released.behave(f"text {self.turn}")
+        where = ON_DOCKER.get(where, where) if self.released.target == "docker" else where
+        return self.released(command, pauses=[{"where": where, "seconds": seconds}], **HOWS[self.how])
 
     def look(self, stage: str, ran: Ran, *, code: int, text: str) -> None:
         """What holds after every cancellation: what users get, the locks, the record, and what runs."""
-        found = self.world.problems()
+        found = self.released.problems()
         # A second SIGTERM may come when all is done and the first one's error is being printed.
         if ran.returncode != code and not (self.how == "SIGTERM twice" and ran.returncode == -signal.SIGTERM):
             found.append(f"exit code {ran.returncode} instead of {code}")
-        if (got := self.world.serves(self.world.url)) != text:
+        if (got := self.released.serves(self.released.url)) != text:
             found.append(f"users get {got!r} instead of {text!r}")
         if "Traceback" in ran.output:
             found.append("it prints a traceback")
@@ -99,7 +99,7 @@ class Scene:
         self.wrong += [f"{self.how} in {stage}: {problem}\n    {tail}" for problem in found]
 
     def running(self) -> set[str]:
-        return {item["name"] for item in self.world.instances() if item["state"] != "exited"}
+        return {item["name"] for item in self.released.instances() if item["state"] != "exited"}
 
 
 @pytest.fixture(params=list(HOWS))
@@ -114,7 +114,7 @@ def scene(tiny: ReleasedService, request: pytest.FixtureRequest) -> Scene:
 def test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_works(
     scene: Scene, counted: Callable[[str], None]
 ) -> None:
-    with Load(scene.world.url) as load:
+    with Load(scene.released.url) as load:
         for stage, where in scene.stages(RELEASE).items():
             before = scene.running()
             ran = scene.cancelled("release", where)
@@ -131,14 +131,14 @@ def test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_w
 def test_a_cancelled_rollback_leaves_everything_as_it_was_and_the_next_one_just_works(
     scene: Scene, counted: Callable[[str], None]
 ) -> None:
-    with Load(scene.world.url) as load:
+    with Load(scene.released.url) as load:
         for stage, where in scene.stages(ROLLBACK).items():
             before = scene.running()
             ran = scene.cancelled("rollback", where)
             scene.look(stage, ran, code=1, text=scene.live)
             if (left := scene.running()) != before:
                 scene.wrong.append(f"{scene.how} in {stage}: {before} ran before, and now {left}")
-            scene.world.ok("rollback")
+            scene.released.ok("rollback")
             scene.look(stage, ran, code=1, text=scene.before)
             scene.live = scene.before
             scene.release()
@@ -149,7 +149,7 @@ def test_a_cancelled_rollback_leaves_everything_as_it_was_and_the_next_one_just_
 
 
 def test_what_is_past_its_verdict_is_finished_whatever_comes(scene: Scene, counted: Callable[[str], None]) -> None:
-    with Load(scene.world.url) as load:
+    with Load(scene.released.url) as load:
         for stage, where in RECORD.items():
             ran = scene.cancelled("release", where, seconds=0.6)
             scene.look(stage, ran, code=0, text=f"text {scene.turn}")

@@ -78,8 +78,8 @@ def other(tiny: ReleasedService, request: pytest.FixtureRequest, tmp_path: Path)
     return somebody(tiny, tmp_path, request.param)
 
 
-def kill_proxy(world: ReleasedService) -> None:
-    labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
+def kill_proxy(released: ReleasedService) -> None:
+    labels = {"deploykit.app": released.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
     (running,) = [each["Id"] for each in docker_engine().containers(labels) if each["State"] == "running"]
     kill_container(running)
 
@@ -150,9 +150,9 @@ def test_an_edge_that_is_upgraded_by_a_release_under_load_loses_no_request(
     counted(f"{gets.sent + slow.sent} requests over 3 changes of the edge's image, 0 lost")
 
 
-def edge_images(world: ReleasedService) -> set[str]:
+def edge_images(released: ReleasedService) -> set[str]:
     """Of the newest proxy that runs: the one before may still be finishing."""
-    labels = {"deploykit.app": world.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
+    labels = {"deploykit.app": released.app, "deploykit.kind": "edge", "deploykit.edge": "proxy"}
     running = [each for each in docker_engine().containers(labels) if each["State"] == "running"]
     return {max(running, key=lambda each: int(each["Labels"]["deploykit.generation"]))["ImageID"]}
 

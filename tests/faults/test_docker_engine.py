@@ -126,24 +126,26 @@ def machine(daemon: Daemon) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def world(machine: Machine, tmp_path: Path) -> Iterator[ReleasedService]:
-    with machine.world(tmp_path / "tiny", target="docker") as made:
+def released(machine: Machine, tmp_path: Path) -> Iterator[ReleasedService]:
+    with machine.service(tmp_path / "tiny", target="docker") as made:
         everywhere(made)
         yield made
 
 
-def everywhere(world: ReleasedService) -> None:
+def everywhere(released: ReleasedService) -> None:
     """Published on every address of the machine."""
-    world.settings(warm_for=KEPT_WARM)
-    file = world.repo / "pyproject.toml"
-    file.write_text(file.read_text().replace(f"port = {world.port}\n", f'port = {world.port}\nbind = "0.0.0.0"\n'))
-    world.behave("settings")
+    released.settings(warm_for=KEPT_WARM)
+    file = released.repo / "pyproject.toml"
+    file.write_text(
+        file.read_text().replace(f"port = {released.port}\n", f'port = {released.port}\nbind = "0.0.0.0"\n')
+    )
+    released.behave("settings")
 
 
-def running(world: ReleasedService) -> dict[str, int]:
+def running(released: ReleasedService) -> dict[str, int]:
     """The pid of each container that runs."""
     engine = docker_engine()
-    listed = engine.containers({"deploykit.app": world.app})
+    listed = engine.containers({"deploykit.app": released.app})
     found = [engine.find_container(each["Id"]) for each in listed]
     return {each["Name"]: each["State"]["Pid"] for each in found if each is not None and each["State"]["Running"]}
 
@@ -159,17 +161,17 @@ def running(world: ReleasedService) -> dict[str, int]:
     ids=["while it builds", "while it starts", "in the switch", "afterwards"],
 )
 def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
-    world: ReleasedService, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str
+    released: ReleasedService, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str
 ) -> None:
     """What runs goes on. The release goes back, or is finished or undone by whatever is typed when the engine is there again."""
     for text in ("zero", "one"):
-        world.release(text)
-    world.behave("two")
-    before = running(world)
-    url, ready = f"http://{ADDRESS}:{world.port}", tmp_path / "ready"
+        released.release(text)
+    released.behave("two")
+    before = running(released)
+    url, ready = f"http://{ADDRESS}:{released.port}", tmp_path / "ready"
     with Load(url, clients=3) as load, ThreadPoolExecutor(1) as pool:
         load.next_answers()
-        ran = pool.submit(world, "release", pauses=[{"where": where, "seconds": 3.0, "ready": str(ready)}])
+        ran = pool.submit(released, "release", pauses=[{"where": where, "seconds": 3.0, "ready": str(ready)}])
         eventually(ready.exists, within=40, why="the release never came there")
         daemon.stop()
         sent = load.sent
@@ -179,8 +181,8 @@ def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
         assert get(url) in {"one", "two"}, "somebody answers while there is no engine"
         daemon.start()
         load.next_answers(100)
-        assert before.items() <= running(world).items(), "nothing ended with the engine"
-        again = world(*way.split())
+        assert before.items() <= running(released).items(), "nothing ended with the engine"
+        again = released(*way.split())
         load.next_answers()
     assert broken.returncode == 1, broken.output
     assert "Traceback" not in broken.output
@@ -194,6 +196,6 @@ def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
     if again.returncode == 3:
         # It has ended in the record, and without an engine its container could not be stopped: the next release does that.
         assert "there is nothing to resume" in again.text
-        world.release("three")
-    assert world.problems() == []
+        released.release("three")
+    assert released.problems() == []
     counted(f"{served} requests were served while there was no engine, {load.sent} in all, 0 lost")

@@ -26,10 +26,10 @@ def target() -> str:
     return "docker"
 
 
-def answer(world: ReleasedService) -> str:
+def answer(released: ReleasedService) -> str:
     """What a user gets within SECONDS: the service's text, "refused" or "waits"."""
     try:
-        return get(world.url, timeout=SECONDS)
+        return get(released.url, timeout=SECONDS)
     except ConnectionRefusedError:
         return "refused"
     except TimeoutError:

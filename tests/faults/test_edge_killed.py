@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from harness import ReleasedService
 
 
-def supervisor(world: ReleasedService) -> Supervisor:
-    return Supervisor(world.paths.supervisor)
+def supervisor(released: ReleasedService) -> Supervisor:
+    return Supervisor(released.paths.supervisor)
 
 
-def kill(world: ReleasedService, program: str) -> int:
+def kill(released: ReleasedService, program: str) -> int:
     """Kill -9 a program's process; its pid."""
-    status = supervisor(world).status(program)
+    status = supervisor(released).status(program)
     assert status is not None
     assert status.pid is not None
     os.kill(status.pid, signal.SIGKILL)
     return status.pid
 
 
-def back_since(world: ReleasedService, program: str, pid: int) -> bool:
-    status = supervisor(world).status(program)
+def back_since(released: ReleasedService, program: str, pid: int) -> bool:
+    status = supervisor(released).status(program)
     return status is not None and status.pid is not None and status.pid != pid
 
 

@@ -73,9 +73,9 @@ class Case:
 
 @dataclass
 class Trial:
-    """One worker's world, the behaviours in it, and what went wrong."""
+    """One worker's released, the behaviours in it, and what went wrong."""
 
-    world: ReleasedService
+    released: ReleasedService
     wrong: list[str] = field(default_factory=list)
     cases: int = 0
     during: int = 0
@@ -101,11 +101,11 @@ class Trial:
 
     def release(self) -> str:
         self.live = self.next_text()
-        self.world.release(self.live)
+        self.released.release(self.live)
         return self.live
 
     def killed(self, case: Case, *argv: str) -> bool:
-        ran = self.world(*argv, kill=case.plan)
+        ran = self.released(*argv, kill=case.plan)
         self.cases += 1
         if ran.struck == (case.name, "during"):
             self.during += 1
@@ -120,13 +120,13 @@ class Trial:
 
     def goes_on(self, case: Case, expected: str, *, code: int = 0, url: str) -> Ran:
         """Type what the case says; `expected` is then what users get, "" for nothing."""
-        ran = self.world(*case.way)
+        ran = self.released(*case.way)
         if ran.returncode != code:
             self.fail(case, f"exit code {ran.returncode} instead of {code}", ran)
-        if (got := self.world.serves(url)) not in {expected, *(NOBODY if expected == "" else ())}:
+        if (got := self.released.serves(url)) not in {expected, *(NOBODY if expected == "" else ())}:
             self.fail(case, f"users get {got!r} instead of {expected!r}", ran)
         self.live = expected
-        for problem in self.world.problems():
+        for problem in self.released.problems():
             self.fail(case, problem, ran)
         return ran
 
@@ -178,7 +178,7 @@ def trials(
     share: Callable[[list[Case]], list[Case]],
     every_case: bool,
 ) -> Any:
-    """Run `work(trial, part)`, with many cases in two worlds at once; `part` picks each one's share of the cases.
+    """Run `work(trial, part)`, with many cases in two services at once; `part` picks each one's share of the cases.
 
     `part(cases, of)`: by default only those of these steps.
     """
@@ -193,7 +193,7 @@ def trials(
 
         def worker(number: int) -> None:
             try:
-                with machine.world(tmp_path / f"tiny-{number}", target=target) as own:
+                with machine.service(tmp_path / f"tiny-{number}", target=target) as own:
                     trial = Trial(own)
                     made.append(trial)
                     work(trial, lambda *wanted: picked(*wanted)[number::workers])
@@ -227,10 +227,10 @@ def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: 
 
     `begin` makes the releases that go before, in an environment without a past. At first they are there already.
     """
-    url = trial.world.url
+    url = trial.released.url
     for first in range(0, len(cases), BATCH):
         if first:
-            trial.world.afresh()
+            trial.released.afresh()
             begin()
         with Load(url) as load:
             for case in cases[first : first + BATCH]:
@@ -247,7 +247,7 @@ def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: 
 @pytest.mark.timeout(1800)
 def test_a_first_release_that_was_killed_goes_on_or_leaves_nothing(trials: Any) -> None:
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         steps = own.release(trial.next_text()).steps
         names = [name for name, _ in steps]
         assert names == STEPS["first"], "new steps: look at them, then change STEPS"
@@ -288,7 +288,7 @@ def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, servi
     """
 
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         own.settings(**service)
         for _ in range(2):
             trial.release()
@@ -316,7 +316,7 @@ def test_a_release_that_was_killed_goes_on_or_back(trials: Any, kind: str, servi
 @pytest.mark.timeout(1800)
 def test_a_release_that_was_killed_while_it_undid_itself_is_undone(trials: Any) -> None:
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         trial.release()
         trial.release()
         strict = {"p95_ms": 0.001}
@@ -359,7 +359,7 @@ def test_a_rollback_that_was_killed_is_finished(trials: Any, where: str, service
     """To a version that is still warm, and to one that has to be started again from its artefact."""
 
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         own.settings(**service)
         trial.release()
         stack = [trial.live, trial.release()]
@@ -412,7 +412,7 @@ def test_a_release_that_was_killed_beside_its_journal_goes_on_or_back(trials: An
     """Before and after each write that is no step: the lock, the release's begin and end, what is live, timers."""
 
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         own.settings(**WARM)
         for _ in range(3):
             trial.release()
@@ -466,7 +466,7 @@ def test_what_is_killed_beside_a_release_harms_no_user(trials: Any, victim: str)
     """The supervisor at every step; the new version's own process at every step until it has the traffic."""
 
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
-        own = trial.world
+        own = trial.released
         own.settings(**WARM)
         for _ in range(3):
             trial.release()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from harness import ReleasedService
 
 
-def kill_app(world: ReleasedService, name: str) -> None:
-    client = Supervisor(world.paths.supervisor)
+def kill_app(released: ReleasedService, name: str) -> None:
+    client = Supervisor(released.paths.supervisor)
     status = client.status(name)
     assert status is not None
     assert status.pid is not None

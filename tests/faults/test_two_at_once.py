@@ -24,12 +24,12 @@ def other(tiny: ReleasedService, request: pytest.FixtureRequest, tmp_path: Path)
     return somebody(tiny, tmp_path, request.param)
 
 
-def somebody(world: ReleasedService, folder: Path, where: str) -> ReleasedService:
-    repo = world.repo
+def somebody(released: ReleasedService, folder: Path, where: str) -> ReleasedService:
+    repo = released.repo
     if where == "another clone":
         repo = folder / "clone"
-        foreign_repo.git(folder, "clone", "--quiet", str(world.repo), str(repo))
-    made = replace(world, repo=repo, commits={})
+        foreign_repo.git(folder, "clone", "--quiet", str(released.repo), str(repo))
+    made = replace(released, repo=repo, commits={})
     made.settings()
     return made
 
@@ -154,7 +154,7 @@ def test_unlock_spares_who_is_at_work_unless_it_is_forced(
 
 def test_two_apps_do_not_wait_for_each_other(tiny: ReleasedService, machine: Machine, tmp_path: Path) -> None:
     tiny.release("one")
-    with machine.world(tmp_path / "neighbour") as neighbour, ThreadPoolExecutor(1) as pool:
+    with machine.service(tmp_path / "neighbour") as neighbour, ThreadPoolExecutor(1) as pool:
         tiny.behave("two")
         first = pool.submit(
             tiny, "release", pauses=[{"where": SLOW_HEALTH, "seconds": 20.0}], signal={"how": "SIGTERM", "after": 4.0}

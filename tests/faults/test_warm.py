@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 WINDOW = 1.0
 
 
-def running(world: ReleasedService) -> list[str]:
-    return sorted(item["name"] for item in world.instances() if item["state"] == "running")
+def running(released: ReleasedService) -> list[str]:
+    return sorted(item["name"] for item in released.instances() if item["state"] == "running")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`--signals N`: how many commands get a signal, in batches of 50, each with a world of its own."""
+"""`--signals N`: how many commands get a signal, in batches of 50, each with a released service of its own."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ KNOWN = ("known 1", "known 2", "known 3", "known 4")
 
 @dataclass
 class Batch:
-    """A world with a live version and one before it, and what comes of the commands that get signals."""
+    """A released service with a live version and one before it, and what comes of the commands that get signals."""
 
-    world: ReleasedService
+    released: ReleasedService
     chance: random.Random
     live: str = ""
     before: str = ""
@@ -55,7 +55,7 @@ class Batch:
         """Something is live that can be rolled back."""
         while not self.before:
             text = self.text()
-            self.world.release(text)
+            self.released.release(text)
             self.before, self.live = self.live, text
 
     def signal(self, command: str) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Batch:
         """How long each command listens here when nothing interrupts it."""
         self.prepare()
         for command in ("rollback", "release"):
-            self.took[command] = self.world.ok(command, signal={"how": "SIGTERM", "listening": LONG}).listened
+            self.took[command] = self.released.ok(command, signal={"how": "SIGTERM", "listening": LONG}).listened
         self.before = ""  # they left the same version live
 
     def interrupt(self) -> None:
@@ -78,11 +78,11 @@ class Batch:
         command = self.chance.choice(["release", "rollback"])
         new = self.text() if command == "release" else self.before
         if command == "release":
-            self.world.behave(new)
+            self.released.behave(new)
         sent = self.signal(command)
-        ran = self.world(command, signal=sent, terminal=self.chance.random() < ON_TERMINAL)
-        got = self.world.serves(self.world.url)
-        problems = [*self.unlike(ran, sent, got, new), *self.world.problems()]
+        ran = self.released(command, signal=sent, terminal=self.chance.random() < ON_TERMINAL)
+        got = self.released.serves(self.released.url)
+        problems = [*self.unlike(ran, sent, got, new), *self.released.problems()]
         tail = "\n    ".join(ran.output.splitlines()[-40:])
         self.wrong += [f"{command}, {sent}: {problem}\n    {tail}" for problem in problems]
         done = got == new
@@ -110,7 +110,7 @@ def test_signals_at_random_moments_hang_nothing_and_lose_nothing(
     tiny: ReleasedService, counted: Callable[[str], None], seed: int, count: int
 ) -> None:
     tiny.settings(warm_for=KEPT_WARM)
-    batch = Batch(world=tiny, chance=random.Random(seed))
+    batch = Batch(released=tiny, chance=random.Random(seed))
     batch.measure()
     with Load(tiny.url) as load:
         for _ in range(count):

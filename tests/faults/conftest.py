@@ -59,12 +59,12 @@ def machine() -> Iterator[Any]:
 
 @pytest.fixture
 def target() -> str:
-    """What a released service releases to; test_docker.py says another."""
+    """The target of `tiny`; test_docker.py has another."""
     return "process"
 
 
 @pytest.fixture
 def tiny(tmp_path: Path, machine: Any, target: str) -> Iterator[Any]:
-    """A released service with the smallest service, of which nothing was released yet."""
+    """The smallest service. Nothing of it is released yet."""
     with machine.service(tmp_path / "tiny", target=target) as made:
         yield made

@@ -232,7 +232,7 @@ class Machine:
 
     @contextlib.contextmanager
     def service(self, folder: Path, *, app: str = "", target: str = "process") -> Iterator[ReleasedService]:
-        """A released service with an app of its own in that folder, taken down afterwards."""
+        """A service with an app of its own in that folder, taken down afterwards."""
         with self._lock:
             self._worlds += 1
             app = app or (f"tiny-{self._worlds}" if target == "process" else f"tiny{os.getpid()}-{self._worlds}")

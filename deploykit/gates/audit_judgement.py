@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.audit_severity import severity_of
-from deploykit.gates.reports.words import FAILS_FROM
+from deploykit.gates.reports.common import FAILS_FROM
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from deploykit.gates.file_gates import require_files, verdict_on_files
 from deploykit.gates.files import list_files
-from deploykit.gates.subjects import answer, subject
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
@@ -30,7 +30,7 @@ class ImageGate:
 
     def run(self, context: GateContext) -> Verdict:
         listed = list_files(context.root)
-        files = subject(dockerfiles(context.arguments or listed.files), gate=self.name, what="Dockerfile")
+        files = require_files(dockerfiles(context.arguments or listed.files), gate=self.name, what="Dockerfile")
         if empty := [name for name in files if not (context.root / name).read_bytes().strip()]:
             raise InconclusiveError(
                 f"{empty[0]} is empty, and hadolint finds nothing wrong with that", next_step="write it"
@@ -68,7 +68,7 @@ class ImageGate:
         if strange := {finding.path for finding in findings} - set(files):
             raise crashed(completed, f"hadolint speaks of a file that it was not asked about: {min(strange)}")
         own = next((name for name in _CONFIGURATIONS if (context.root / name).exists()), "none")
-        return answer(
+        return verdict_on_files(
             self.name,
             files=files,
             findings=findings,

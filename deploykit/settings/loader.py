@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import KeyPath, key_lines, nearest_line
 from deploykit.settings.mistakes import Mistake, SettingsError, from_validation, nearest, settings_error
+from deploykit.settings.toml_lines import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

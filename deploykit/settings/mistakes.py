@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import KeyPath, key_lines, nearest_line
+from deploykit.settings.toml_lines import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -33,7 +33,7 @@ from deploykit.process.run import Completed, run
 from deploykit.process.supervisor.daemon.folder import make_private, short_folder
 from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program, ProgramStatus
-from deploykit.targets import postgres_parts
+from deploykit.targets import postgres_programs
 from deploykit.targets.logs import tail
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class EmbeddedPostgres:
     def preflight(self) -> Sequence[Problem]:
         """What is missing; nothing is changed."""
         problems = []
-        if postgres_parts.wheel() is None and postgres_parts.find(self._paths.parts) is None:
-            problems.append(Problem("the embedded PostgreSQL is not installed", postgres_parts.INSTALL))
+        if postgres_programs.wheel() is None and postgres_programs.find(self._paths.parts) is None:
+            problems.append(Problem("the embedded PostgreSQL is not installed", postgres_programs.INSTALL))
         try:
             self._check_access(_server_user())
         except UsageError as error:
@@ -106,7 +106,7 @@ class EmbeddedPostgres:
             return
         user = _server_user()
         self._check_access(user)
-        programs = postgres_parts.install(self._paths.parts)
+        programs = postgres_programs.install(self._paths.parts)
         with self._exclusive(user):
             self._make_socket_folder(user)
             self._make_data(programs, user)
@@ -158,9 +158,9 @@ class EmbeddedPostgres:
         )
 
     def _tool(self, tool: str, *arguments: str, stdin: str = "", check: bool = True) -> Completed:
-        programs = postgres_parts.find(self._paths.parts)
+        programs = postgres_programs.find(self._paths.parts)
         if programs is None:
-            raise UsageError("the embedded PostgreSQL is not installed", next_step=postgres_parts.INSTALL)
+            raise UsageError("the embedded PostgreSQL is not installed", next_step=postgres_programs.INSTALL)
         return run(
             [programs / tool, "-h", self.socket_folder, "-U", _USER, *arguments],
             env=_environment(self._paths.database),
@@ -214,9 +214,9 @@ class EmbeddedPostgres:
         version = self.data / "PG_VERSION"
         if version.exists():
             major = version.read_text("ascii").strip()
-            if major != str(postgres_parts.MAJOR):
+            if major != str(postgres_programs.MAJOR):
                 raise DeploykitError(
-                    f"the data in {self.data} are of PostgreSQL {major}, and the server here is {postgres_parts.MAJOR}",
+                    f"the data in {self.data} are of PostgreSQL {major}, and the server here is {postgres_programs.MAJOR}",
                     next_step=f"move {self.data} away, or dump it with PostgreSQL {major} and restore",
                 )
             return

@@ -30,14 +30,14 @@ def collection(*own: Task[Any] | Collection, include: Sequence[str] = (), exclud
     Raises ValueError for a name that the kit does not have.
     """
     with bytecode.written():
-        from deploykit.tasks import audit, database, evidence, gates, images, operations, record, releases, secrets
+        from deploykit.tasks import audit, database, evidence, gates, images, ledger, operations, releases, secrets
 
     kit: dict[str, Task[Any] | Collection] = {
         task.name: task for module in (releases, operations, gates, images) for task in module.TASKS
     }
     kit |= {str(group.name): group for group in images.GROUPS}
     kit |= {
-        module.NAME: Collection(module.NAME, *module.TASKS) for module in (audit, database, evidence, record, secrets)
+        module.NAME: Collection(module.NAME, *module.TASKS) for module in (audit, database, evidence, ledger, secrets)
     }
     if unknown := sorted({*include, *exclude} - kit.keys()):
         raise ValueError(f"the kit has no task {', '.join(unknown)}; it has {', '.join(sorted(kit))}")

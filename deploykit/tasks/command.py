@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "open_from_here", "repository"]
 
 _HELP = ("--help", "-h")
-_GARBAGE = 50_000
+_GC_THRESHOLD = 50_000
 """Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
 
 
@@ -47,7 +47,7 @@ def command(
         def run(*args: Any, **kwargs: Any) -> None:
             from deploykit.model import DeploykitError
 
-            _leave_garbage()
+            _relax_garbage_collection()
             bound = inspect.signature(body).bind(*args, **kwargs)
             for name in options.get("positional", ()):
                 if bound.arguments.get(name) in _HELP:
@@ -103,12 +103,12 @@ def _show_help(word: str) -> None:
         os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606 - this very program
 
 
-def _leave_garbage() -> None:
+def _relax_garbage_collection() -> None:
     """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into that.
 
     A command imports much, lives for a second, and its memory goes back to the system anyway.
     """
-    gc.set_threshold(_GARBAGE)
+    gc.set_threshold(_GC_THRESHOLD)
     atexit.register(gc.freeze)
 
 

@@ -251,11 +251,13 @@ def _labels(tree: GitTree, recipe: Recipe, key: str, source: str) -> dict[str, s
 
 
 def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, python: Interpreter) -> str:
-    inside = Path(__file__).with_name("inside.py").read_text(encoding="utf-8") if dockerfile.generated else ""
+    build_script = (
+        Path(__file__).with_name("build_script.py").read_text(encoding="utf-8") if dockerfile.generated else ""
+    )
     return sha256(
         canonical(
             [
-                [_FORMAT, tree.tree, version_of(tree), tree.commit, recipe.app, dockerfile.text, inside, base],
+                [_FORMAT, tree.tree, version_of(tree), tree.commit, recipe.app, dockerfile.text, build_script, base],
                 [recipe.build_base, recipe.requirements, recipe.platform, dict(recipe.arguments), python.version],
             ]
         )

@@ -53,8 +53,8 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     )
     if project:
         (given / "project").touch()
-    inside = resources.files("deploykit.artifacts.image").joinpath("inside.py").read_text(encoding="utf-8")
-    (folder / "inside.py").write_text(inside, encoding="utf-8")
+    build_script = resources.files("deploykit.artifacts.image").joinpath("build_script.py").read_text(encoding="utf-8")
+    (folder / "build_script.py").write_text(build_script, encoding="utf-8")
     ignore = tree / ".dockerignore"
     if ignore.is_file():
         with ignore.open("a", encoding="utf-8") as stream:

@@ -75,7 +75,7 @@ class Registry:
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
         self._timeout = timeout
-        self._trusts = not insecure
+        self._verify_tls = not insecure
         self._client = self._connect()
         self._authorization = ""
 
@@ -92,7 +92,7 @@ class Registry:
         import httpx2
 
         # Without an authority in it, a context verifies nothing as true; to read the system's takes a tenth of a second.
-        verify = True if self._trusts else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        verify = True if self._verify_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx2.Client(timeout=self._timeout, verify=verify, follow_redirects=True)
 
     def _call(self, method: str, url: str, **what: Any) -> httpx2.Response:
@@ -102,10 +102,10 @@ class Registry:
         try:
             return self._client.request(method, url, **what)
         except httpx2.ConnectError:
-            if self._trusts:
+            if self._verify_tls:
                 raise
         self._client.close()
-        self._trusts = True
+        self._verify_tls = True
         self._client = self._connect()
         return self._client.request(method, url, **what)
 

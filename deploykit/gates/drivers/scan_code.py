@@ -25,7 +25,7 @@ import tokenize
 from pathlib import Path
 from typing import Any
 
-from choose_code import (  # type: ignore[import-not-found,unused-ignore]  # beside this script
+from select_files import (  # type: ignore[import-not-found,unused-ignore]  # beside this script
     NOSEC,
     chosen,
     has_bidi,

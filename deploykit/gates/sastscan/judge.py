@@ -13,7 +13,7 @@ from deploykit.model import Evidence, Finding, Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["TEST_GLOBS", "Looked", "Rules", "concluded", "in_tests", "merge", "verdict_on"]
+__all__ = ["TEST_GLOBS", "Rules", "ScannedFiles", "concluded", "in_tests", "merge", "verdict_on"]
 
 
 TEST_GLOBS = (
@@ -42,7 +42,7 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class ScannedFiles:
     """What was looked at: files `judged`, those the configuration left out, and those of which nothing can be said."""
 
     judged: frozenset[str]
@@ -92,7 +92,7 @@ def _same(found: Found, other: Found) -> bool:
 
 def verdict_on(
     found: Sequence[Found],
-    looked: Looked,
+    looked: ScannedFiles,
     *,
     version: str,
     settings: Mapping[str, Any],

@@ -170,7 +170,7 @@ class DockerTarget:
             "restart_policy": {"Name": "no"},
         }
         if self._publishes:
-            host["port_bindings"] = {self._port: (self._engine.published_on(), None)}
+            host["port_bindings"] = {self._port: (self._engine.publish_address(), None)}
         return self._container(
             self._names.container(spec.name),
             spec,

@@ -1,7 +1,7 @@
 """Runs inside a build, with the Python of the base image (3.9 or newer) and nothing else: see `dockerfile.TEMPLATE`.
 
-    python3 inside.py dependencies    fills /opt/venv from the lock, and moves it to /installed/opt/venv
-    python3 inside.py application     builds the project in /made/app into /made/opt/site, and compiles both
+    python3 build_script.py dependencies    fills /opt/venv from the lock, and moves it to /installed/opt/venv
+    python3 build_script.py application     builds the project in /made/app into /made/opt/site, and compiles both
 
 Everything is compiled once, with hashes that are not checked at run time, and gets one fixed time, so that two builds of the
 same content make the same layers.

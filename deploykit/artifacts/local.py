@@ -39,7 +39,9 @@ _NEVER_IMPORTED = ("tests", "test", "docs", "node_modules", "benchmarks")
 
 @dataclass(frozen=True, kw_only=True)
 class BuildStep:
-    """A part of a build that has ended: `name` (`sources`, `environment`, `wheel`, `store`), what to say of it, seconds."""
+    """A part of a build that has ended: `name` (`sources`, `environment`, `wheel`, `store`), what to say of it,
+    seconds.
+    """
 
     name: str
     note: str
@@ -59,9 +61,9 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
 ) -> Artifact:
     """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
 
-    `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to run
-    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for; `wait`
-    sleeps for so many seconds, and may raise Cancelled.
+    `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to
+    run on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for;
+    `wait` sleeps for so many seconds, and may raise Cancelled.
 
     Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.
     """
@@ -262,7 +264,9 @@ def _compile(folder: Path, python: Path) -> None:
 
 
 def _share_compiled(site: Path, tree: Path) -> None:
-    """Give the tree what was compiled of its very files in the wheel; compiled files count by the time of their source."""
+    """Give the tree what was compiled of its very files in the wheel; compiled files count by the time
+    of their source.
+    """
     for compiled in site.glob("*/**/__pycache__/*.pyc"):
         source = Path(importlib.util.source_from_cache(str(compiled)))
         twin = tree / source.relative_to(site)

@@ -128,7 +128,9 @@ class _Reader:
         return f"--find-links {TREE}/{self._inside(match[1].strip(), path).relative_to(self.tree).as_posix()}"
 
     def _inside(self, name: str, named_in: Path) -> Path:
-        """The file or folder that `name` means: from the top of the tree, as for pip, or from the file that names it."""
+        """The file or folder that `name` means: from the top of the tree, as for pip, or from the file
+        that names it.
+        """
         for start in (self.tree, named_in.parent):
             found = (start / name).resolve()
             if found.exists() and found.is_relative_to(self.tree):

@@ -27,8 +27,8 @@ _URL_PASSWORD = re.compile(r"""(://[^\s:/@"<>]*:)([^\s/"<>]+)(?=@)""")
 class Redactor:
     """Masks secrets: `Redactor(values.to_redact)(line)`. Made once, then called for many lines.
 
-    Looked for are the values of 4 characters and more, as they are, URL-encoded, JSON- and repr-escaped, in base64 (also
-    within a longer encoded text, such as a basic authorization), and single lines of values that have several.
+    Looked for are the values of 4 characters and more, as they are, URL-encoded, JSON- and repr-escaped, in base64
+    (also within a longer encoded text, such as a basic authorization), and single lines of values that have several.
     Where secrets overlap, all that any of them covers is masked.
     """
 
@@ -51,8 +51,8 @@ class Redactor:
         return text
 
     def _hidden(self, text: str) -> str:
-        # Repeated, since a mask and its neighbours may spell a secret that holds asterisks. Each turn takes at least one
-        # character away that is no asterisk, so this ends.
+        # Repeated, since a mask and its neighbours may spell a secret that holds asterisks. Each turn takes at least
+        # one character away that is no asterisk, so this ends.
         while self._any is not None and self._any.search(text):
             text = self._mask(text)
         return text

@@ -149,8 +149,8 @@ def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
         "  balance roundrobin",
         "  option httpchk",
         "  http-check send meth GET uri '" + state.health + "' ver HTTP/1.1 hdr Host localhost",
-        # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx.
-        # A check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
+        # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx. A
+        # check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
         "  http-check expect rstatus ^[1-4]",
         "  option redispatch 1",
         "  retries 3",

@@ -1,4 +1,6 @@
-"""Which lines changed since the base: `git diff` of the working tree against where the branch left it, new files included."""
+"""Which lines changed since the base: `git diff` of the working tree against where the branch left it, new files
+included.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The image gate: hadolint over every Dockerfile of the tree. It lints what is written; images themselves it does not scan."""
+"""The image gate: hadolint over every Dockerfile of the tree.
+
+It lints what is written; images themselves it does not scan.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,9 @@ class ImageGate:
 
 
 def dockerfiles(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of the files that are written for an image builder: `Dockerfile`, `NAME.Dockerfile`, `Dockerfile.NAME`, `Containerfile`."""
+    """Those of the files that are written for an image builder: `Dockerfile`, `NAME.Dockerfile`, `Dockerfile.NAME`,
+    `Containerfile`.
+    """
 
     def is_one(name: str) -> bool:
         base = PurePosixPath(name).name

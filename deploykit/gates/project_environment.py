@@ -31,7 +31,10 @@ json.dump(sorted({dist.metadata["Name"] for dist in importlib.metadata.distribut
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectNeeds:
-    """`locks` are requirement files in the tree; `groups` and `extras` are pyproject.toml's. Missing files are an error."""
+    """`locks` are requirement files in the tree; `groups` and `extras` are pyproject.toml's.
+
+    Missing files are an error.
+    """
 
     locks: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()

@@ -1,4 +1,5 @@
-"""The sast gate: ruff's `S` rules over every Python file, and bandit's own rules where they can say more (docs/sast.md).
+"""The sast gate: ruff's `S` rules over every Python file, and bandit's own rules where they can say more
+(docs/sast.md).
 
 Findings of medium severity and above fail the gate; low ones are listed in the verdict and fail nothing. Each file is
 named to the tools and accounted for, so that none can be missed unnoticed.

@@ -85,7 +85,8 @@ class _Walk:
 
     def _replay(self, entry: Entry) -> None:
         if entry.kind == "step.intended" and entry.payload["name"] == ADOPT:
-            # This release is older than the ledger, so its anchor belongs to a chain that is lost. The entry contains it.
+            # This release is older than the ledger, so its anchor belongs to a chain that is lost. The entry contains
+            # it.
             self._hashes.add(entry.payload["action"].get("anchor"))
         for change in derive(entry):
             table = self._derived[change.table.name]

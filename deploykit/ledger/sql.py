@@ -274,11 +274,12 @@ class SqlLedger(SqlLock):
             return [rows.entry(row) for row in connection.rows(query)]
 
     def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
-        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
+        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is
+        known.
 
         `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
-        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
-        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
+        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that
+        the chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
         """
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
 

@@ -1,7 +1,7 @@
 """Cooperative cancellation: somebody notes that the work has to stop; waits, and the points between actions, look.
 
-Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import, of
-logging or of the display is held, which nobody gives back then.
+Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import,
+of logging or of the display is held, which nobody gives back then.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Cancellation:
             self.check()
 
     def call(self, function: Callable[[], _Answer]) -> _Answer:
-        """The answer of `function`, a call that nothing can interrupt: made in a thread, which a cancellation leaves behind.
+        """The answer of `function`, a call that nothing can interrupt: made in a thread, which a cancellation leaves
+        behind.
 
         What such a thread still does must harm nobody. Raises what `function` raises, and Cancelled.
         """
@@ -94,7 +95,9 @@ class Cancellation:
         self._noticed.clear()
 
     def noticed(self, seconds: float) -> bool:
-        """Wait until the work has noticed the cancellation, or is masked from it; False when the time was over first."""
+        """Wait until the work has noticed the cancellation, or is masked from it; False when the time
+        was over first.
+        """
         return self._noticed.wait(seconds)
 
 

@@ -81,8 +81,8 @@ class _Current:
 def ending_programs(cancellation: Cancellation) -> Iterator[None]:
     """Within the block a cancellation ends every program that `run` runs, in any thread; `run` raises Cancelled then.
 
-    Not an argument of `run`: a signal comes to the process as a whole, and so does this. Each of some 30 callers, down to
-    the git command that reads a tag, would do no more than hand it on.
+    Not an argument of `run`: a signal comes to the process as a whole, and so does this. Each of some 30 callers, down
+    to the git command that reads a tag, would do no more than hand it on.
     """
     before, _Current.cancellation = _Current.cancellation, cancellation
     try:
@@ -106,9 +106,9 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     """Run `argv` to its end and return what it printed.
 
     `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C, a
-    cancellation), the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
-    `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on. `umask` is the
-    program's (-1: inherited).
+    cancellation), the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as
+    lines arrive, `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on.
+    `umask` is the program's (-1: inherited).
 
     Raises CommandNotFound, CommandTimedOut, CommandFailed when `check` and the exit code is not 0, and within
     `ending_programs` Cancelled.

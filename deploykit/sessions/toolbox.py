@@ -34,7 +34,10 @@ def session_toolbox(
     *,
     in_project: bool,
 ) -> Toolbox:
-    """The toolbox of a session. Without a virtual environment (`nox --no-venv`) the tools come from the user's cache."""
+    """The toolbox of a session.
+
+    Without a virtual environment (`nox --no-venv`) the tools come from the user's cache.
+    """
     managed = managed_toolbox(root, settings, environment)
     if session.virtualenv.bin_paths is None:
         return managed

@@ -94,7 +94,9 @@ class Coverage(Model):
     sessions: dict[Annotated[str, Field(pattern=r"\S")], Annotated[float, Field(ge=0, le=100)]] = Field(
         default_factory=dict
     )
-    """Minimums by the test sessions that ran, such as `{ test = 60, "test integration" = 90 }`; instead of `minimum`."""
+    """Minimums by the test sessions that ran, such as `{ test = 60, "test integration" = 90 }`;
+    instead of `minimum`.
+    """
     changed_minimum: Annotated[float, Field(ge=0, le=100)] = 0
     """Percent of the statements changed since `base`; 0: judged only when a base is given, against `minimum`."""
     base: str = ""

@@ -100,7 +100,8 @@ class EmbeddedPostgres:
     def ensure(self) -> None:
         """Have the server running and ready; the first time, make its data. Done at once when it is ready.
 
-        Raises UsageError when it is not installed, DeploykitError with the server's last log lines when it does not come up.
+        Raises UsageError when it is not installed, DeploykitError with the server's last log lines when it does not
+        come up.
         """
         if self.running():
             return
@@ -119,7 +120,10 @@ class EmbeddedPostgres:
         return status is not None and self._is_ready(status)
 
     def url(self, database: str, driver: str = "") -> str:
-        """The address of a database for SQLAlchemy (`driver`: `postgresql+psycopg`) or libpq (none). It holds no password."""
+        """The address of a database for SQLAlchemy (`driver`: `postgresql+psycopg`) or libpq (none).
+
+        It holds no password.
+        """
         return f"{driver or 'postgresql'}://{_USER}@/{quote(database, safe='')}?host={quote(str(self.socket_folder))}"
 
     def ensure_database(self, name: str) -> None:

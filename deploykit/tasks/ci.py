@@ -50,8 +50,8 @@ _TERMINATE_SECONDS = 10.0
 def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int:
     """Run or show every gate, print what came of it, and return the worst outcome's exit code.
 
-    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the reason.
-    Raises InconclusiveError for a base that is not there.
+    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the
+    reason. Raises InconclusiveError for a base that is not there.
     """
     began = time.monotonic()
     stream = sys.stderr if as_json else sys.stdout

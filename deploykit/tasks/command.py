@@ -1,4 +1,6 @@
-"""What every task shares: foreseen errors become a sentence and an exit code, and `--json` keeps standard output clean."""
+"""What every task shares: foreseen errors become a sentence and an exit code, and `--json` keeps
+standard output clean.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,8 @@ def _show_help(word: str) -> None:
 
 
 def _relax_garbage_collection() -> None:
-    """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into that.
+    """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into
+    that.
 
     A command imports much, lives for a second, and its memory goes back to the system anyway.
     """

@@ -152,8 +152,8 @@ class TerminalReporter:
             print_lines(lines, self.stream)
 
     def _write(self, text: str) -> None:
-        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end all
-        the same.
+        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end
+        all the same.
         """
         try:
             self.stream.write(text)

@@ -31,8 +31,9 @@ _INSIDE = "/deploykit/dependencies"
 def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Path) -> tuple[str, ...]:
     """Write `.deploykit/` into the exported `tree`, which is the kit's own copy; returns notes, sentences for people.
 
-    `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is where
-    resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where resolving fails.
+    `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is
+    where resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where
+    resolving fails.
     """
     folder = tree / _FOLDER
     if folder.exists():
@@ -80,7 +81,8 @@ def _take_along(tree: Path, given: Path, text: str) -> None:
 
 
 def pylock_lines(data: Mapping[str, object], source: str) -> Iterator[str]:
-    """A `pylock.toml` (PEP 751) as lines of a requirements file, since pip reads the former only in its newest versions.
+    """A `pylock.toml` (PEP 751) as lines of a requirements file, since pip reads the former only in its newest
+    versions.
 
     Raises UsageError for packages that do not come from an index.
     """

@@ -80,7 +80,8 @@ class Dockerfile:
 
 
 def find_own(tree: Path, named: str = "") -> Dockerfile | None:
-    """The tree's own Dockerfile: the one that `named` names, else `docker/Dockerfile` or `Dockerfile`; None: there is none.
+    """The tree's own Dockerfile: the one that `named` names, else `docker/Dockerfile` or `Dockerfile`; None: there is
+    none.
 
     Raises UsageError when `named` is not in the tree.
     """

@@ -39,8 +39,9 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
 ) -> DeploykitError:
     """The error for what `docker build` printed (plain progress, standard output and error together).
 
-    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for. `platform` is what
-    is built for, and `present` what the engine's own copy of the base is for (`linux/arm64`); empty: not known, or none.
+    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for.
+    `platform` is what is built for, and `present` what the engine's own copy of the base is for (`linux/arm64`); empty:
+    not known, or none.
     """
     lines = cause_lines(said)
     where = dockerfile or "the Dockerfile that the kit writes"

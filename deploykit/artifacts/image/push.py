@@ -1,7 +1,8 @@
 """Push an image to a registry, give it its tags, and read its digest back.
 
-The engine sends the layers, with Docker's own credentials and helpers. The other tags are then given to the very manifest that is
-there, one request each, so that all of them have the same digest. What is transient is tried again with growing pauses; a refusal is not.
+The engine sends the layers, with Docker's own credentials and helpers. The other tags are then given to the very
+manifest that is there, one request each, so that all of them have the same digest. What is transient is tried again
+with growing pauses; a refusal is not.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ class TagTaken(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each time.
+    """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each
+    time.
 
-    `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than `patience`
-    seconds so far is not tried again: an engine itself retries a layer five times, which takes it almost a minute.
+    `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than
+    `patience` seconds so far is not tried again: an engine itself retries a layer five times, which takes it almost a
+    minute.
     """
 
     attempts: int = 5
@@ -68,7 +71,10 @@ class Backoff:
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """`digest` is the registry's, read back after the push; `reference` is what is deployed. `attempts`: 1 when nothing went wrong."""
+    """`digest` is the registry's, read back after the push; `reference` is what is deployed.
+
+    `attempts`: 1 when nothing went wrong.
+    """
 
     repository: Repository
     digest: str
@@ -95,13 +101,14 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     sleep: Callable[[float], None] = time.sleep,
     note: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
-    """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
+    """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry
+    has for all of them.
 
-    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the engine an
-    attempt has failed.
+    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the
+    engine an attempt has failed.
 
-    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError,
-    and Cancelled, after which the engine gives up what nobody awaits any more.
+    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last
+    attempt), RegistryError, and Cancelled, after which the engine gives up what nobody awaits any more.
     """
     if not tags:
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
@@ -138,7 +145,10 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
 
 
 def open_registry(repository: Repository, environ: Mapping[str, str], *, insecure: bool = False) -> Registry:
-    """The registry, with what `docker login` left for it. Raises UsageError and DeploykitError of `find_credentials`."""
+    """The registry, with what `docker login` left for it.
+
+    Raises UsageError and DeploykitError of `find_credentials`.
+    """
     return Registry(repository, find_credentials(repository.registry, environ), insecure=insecure)
 
 

@@ -1,15 +1,16 @@
 # ruff: noqa: SLF001 - bandit has no other way in
-"""Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff doesn't.
+"""Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff
+doesn't.
 
 bandit asks each of its rules about each node of each file; nearly all of its time goes there. Here a look at the text
 chooses the files (`LOOKS`), and a look at a node's name chooses the nodes; what is left is judged by bandit's own code,
-with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes that
-the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged by
-the whole of bandit.
+with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes
+that the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged
+by the whole of bandit.
 
-Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes": 2}`.
-Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and
-`{"plain": […]}` for one with options of single rules, which only the whole of bandit honours.
+Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes":
+2}`. Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and `{"plain":
+[…]}` for one with options of single rules, which only the whole of bandit honours.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     """Lines with `# nosec`: what reaches over one of them is looked at by every rule."""
 
     def process(self, data: bytes) -> None:
-        """Judge one file. The rule about whole files (B613) is asked only where there is a character that it looks for."""
+        """Judge one file. The rule about whole files (B613) is asked only where there is a character
+        that it looks for.
+        """
         self.generic_visit(ast.parse(data))
         if has_bidi(data):
             self.context = {
@@ -100,8 +103,8 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
             self.tester.run_tests(self.context, "File")
 
     def generic_visit(self, node: ast.AST) -> None:
-        # A node's line of parents is one chain of pairs, and is written on the nodes, as bandit wants it, only for those
-        # that are looked at: trees without circles are gone when they are dropped.
+        # A node's line of parents is one chain of pairs, and is written on the nodes, as bandit wants it, only for
+        # those that are looked at: trees without circles are gone when they are dropped.
         stack: list[tuple[Any, Any]] = [(node, None)]
         named: list[Any] = []
         while stack:

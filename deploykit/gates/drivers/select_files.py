@@ -1,7 +1,8 @@
 """Chooses the files in which bandit could say something that ruff doesn't, by a look at their text.
 
-Part of `scan_code.py`, and apart from it since it needs no bandit: where it chooses no file, bandit is not even imported,
-which is most of what a hook waits for. Only the standard library is here: it is run by the Python that has bandit.
+Part of `scan_code.py`, and apart from it since it needs no bandit: where it chooses no file, bandit is not even
+imported, which is most of what a hook waits for. Only the standard library is here: it is run by the Python that has
+bandit.
 """
 
 from __future__ import annotations

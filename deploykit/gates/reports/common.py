@@ -43,7 +43,9 @@ def place(finding: Finding) -> tuple[str, int]:
 
 
 def fingerprints(gate: str, findings: Sequence[Finding]) -> list[str]:
-    """One name for each finding that outlives a shift of its line: of gate, rule, path, message, and which of the like."""
+    """One name for each finding that outlives a shift of its line: of gate, rule, path, message, and
+    which of the like.
+    """
     seen: Counter[tuple[str, str, str]] = Counter()
     names = []
     for finding in findings:

@@ -1,4 +1,6 @@
-"""Write the reports of a verdict: all of them under `.deploykit/reports`, and single ones to where they are asked for."""
+"""Write the reports of a verdict: all of them under `.deploykit/reports`, and single ones to where they
+are asked for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The repo's own bandit configuration. bandit itself ignores all but `.bandit` unless it is told; here none is ignored."""
+"""The repo's own bandit configuration. bandit itself ignores all but `.bandit` unless it is told; here
+none is ignored.
+"""
 
 from __future__ import annotations
 

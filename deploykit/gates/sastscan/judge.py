@@ -98,7 +98,9 @@ def verdict_on(
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict: medium severity and above fail; a file that could not be looked at makes a clean result inconclusive."""
+    """The verdict: medium severity and above fail; a file that could not be looked at makes a clean result
+    inconclusive.
+    """
     findings = sorted(
         (_finding(item) for item in found),
         key=lambda finding: (finding.severity not in FAILING, finding.path, finding.line, finding.rule),

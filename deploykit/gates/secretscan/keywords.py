@@ -73,7 +73,9 @@ _FORMS = {
 
 
 def keyword_places(folded: str) -> Iterator[int]:
-    """Where one of the words stands in a text that is folded to lower case (it may stand there as part of a longer word)."""
+    """Where one of the words stands in a text that is folded to lower case (it may stand there as part of a longer
+    word).
+    """
     for regex in _PLACES:
         for match in regex.finditer(folded):
             yield match.start()

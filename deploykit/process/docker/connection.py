@@ -1,7 +1,8 @@
 """Where an engine is, and the SDK's client of it.
 
-An engine behind ssh is reached through a tunnel (`tunnel.py`), not by the SDK's own ssh transport: that one needs paramiko
-even where it runs the ssh command, has no time limits, and can't forward the port on which an instance answers.
+An engine behind ssh is reached through a tunnel (`tunnel.py`), not by the SDK's own ssh transport: that one needs
+paramiko even where it runs the ssh command, has no time limits, and can't forward the port on which an instance
+answers.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _SECONDS = 60.0
 class Connection:
     """The way to one engine. `host` as in `DOCKER_HOST`; empty: by that variable, else by Docker's current context.
 
-    `environ` is where `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` are read. `ssh` is the
-    argv that starts ssh; `timeout` seconds are what an answer may take. Threads may share it, processes may not.
+    `environ` is where `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` are read. `ssh` is
+    the argv that starts ssh; `timeout` seconds are what an answer may take. Threads may share it, processes may not.
     """
 
     def __init__(

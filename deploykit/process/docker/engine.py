@@ -1,7 +1,7 @@
 """The client of one Docker Engine: what the kit asks of it, by name.
 
-It is asked through Docker's SDK. Answers are as the engine's API describes them; every error is an `EngineError` with the
-engine's own words. https://docs.docker.com/reference/api/engine/
+It is asked through Docker's SDK. Answers are as the engine's API describes them; every error is an `EngineError` with
+the engine's own words. https://docs.docker.com/reference/api/engine/
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ class Engine(Connection):
         return False
 
     def remove_container(self, container: str) -> None:
-        """It is gone when this returns, running or not, with its anonymous volumes, also if another process removes it."""
+        """It is gone when this returns, running or not, with its anonymous volumes, also if another
+        process removes it.
+        """
         deadline = time.monotonic() + _REMOVAL_SECONDS
         while True:
             try:
@@ -185,7 +187,9 @@ class Engine(Connection):
     def open_exec(
         self, container: str, argv: Sequence[str], *, user: str = "", workdir: str | None = None, timeout: float
     ) -> Stream:
-        """A command in a container that runs, with its input and its output, which may be silent for `timeout` seconds."""
+        """A command in a container that runs, with its input and its output, which may be silent for
+        `timeout` seconds.
+        """
         with self._api_call() as api:
             made = api.exec_create(container, list(argv), stdin=True, user=user, workdir=workdir)["Id"]
             return start_command(api, made, timeout=timeout)

@@ -77,7 +77,10 @@ _SAMPLE = re.compile(r"[.\-_](?:example|sample|dist|template|tpl|tmpl)(?:\.|$)")
 
 @lru_cache(maxsize=2)
 def sounding_lines(text: str) -> tuple[tuple[int, str], ...]:
-    """The lines, numbered from 1, with a part of a word that could name a secret. Several rules ask for the same text."""
+    """The lines, numbered from 1, with a part of a word that could name a secret.
+
+    Several rules ask for the same text.
+    """
     return _lines_with(_SOUNDS, text)
 
 

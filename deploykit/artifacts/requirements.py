@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TREE", "Requirements", "all_hashed", "logical", "read"]
 
 TREE = "{tree}"
-"""Stands for the folder of the tree where a text has to be the same wherever the tree lies."""
+"""Placeholder for the folder of the tree, in texts that must not depend on where the tree is."""
 
 _OPTION = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)(?:\s+|=|(?<=-[rce]))(.+)$")
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s+|=)(.+)$")
@@ -30,7 +30,7 @@ _EXTRAS = re.compile(r"^(?P<path>[^\[;]+)(?P<rest>.*)$")
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """`lines` are requirements, `options` what stands before them (`--index-url …`); `local` the content of folders.
+    """`lines` are requirements, `options` what comes before them (`--index-url …`); `local` the content of folders.
 
     `project` says that the project itself was among them.
     """

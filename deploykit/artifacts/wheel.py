@@ -25,7 +25,7 @@ __all__ = ["build_wheel", "install_wheel", "version_variables"]
 
 
 def version_variables(project: str, version: str, commit_time: int) -> dict[str, str]:
-    """What tells build backends the version where there is no `.git` to ask.
+    """Variables that give build backends the version, since there is no `.git` to ask.
 
     setuptools-scm and hatch-vcs read SETUPTOOLS_SCM_PRETEND_VERSION (hatch-vcs passes no project name on, so the
     general form is needed), pdm-backend PDM_BUILD_SCM_VERSION, the Poetry and uv plug-ins their `…_BYPASS`.

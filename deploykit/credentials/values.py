@@ -1,4 +1,4 @@
-"""The values for the application's environment, gathered from where they may stand.
+"""The values for the application's environment, gathered from all their sources.
 
 For each name the first of these counts:
 
@@ -7,7 +7,7 @@ For each name the first of these counts:
 3. the variables in the settings.
 
 From the process environment only names are taken that are declared somewhere: in the settings, in `.env.<environment>`,
-in `.env.example`, or by the kit (the database's variable). What does not stand in the settings is a Secret.
+in `.env.example`, or by the kit (the database's variable). A value from elsewhere than the settings is a Secret.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ APP = "app"
 PROBE = "probe"
 """The backend of the kit's probes: the same servers, each reached by its name alone."""
 PROBE_HEADER = "X-Deploykit-Probe"
-"""`TOKEN:SERVER`. Removed before the application sees it, whoever sent it."""
+"""`TOKEN:SERVER`. Removed before the application sees it, no matter who sent it."""
 DATABASE_ERROR_HEADER = "X-Deploykit-Database-Error"
 """An application sets it on answers that failed for its database; counted, and removed before the user sees it."""
 SOCKET = "admin.sock"
@@ -63,7 +63,7 @@ class ConfigOptions:
 
 
 def check_server(server: Server) -> None:
-    """Raises ValueError when a name or an address could not stand in a configuration as it is."""
+    """Raises ValueError when a name or an address is not valid in a configuration."""
     if not _NAME.fullmatch(server.name) or not _NAME.fullmatch(server.release):
         raise ValueError(
             f"a server's name and release are letters, digits, '.', '_' and '-': {server.name!r}, {server.release!r}"

@@ -3,7 +3,7 @@ over a `uv.lock`.
 
 pip-audit takes an answer of 404 for "nothing known" and skips the package: here every skipped package, and every one
 that was not asked about, makes the verdict inconclusive. With an offline copy of the advisories, a loopback server
-answers the scanners, counts their questions, and the copy's age stands in every verdict.
+answers the scanners, counts their questions, and every verdict contains the copy's age.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class AuditGate:
         evidence = verdict.evidence
         if licences:
             evidence = replace(evidence, notes=(*evidence.notes, *licences.notes))
-        if copy is not None:  # what is known online may change at any moment: such an answer never stands
+        if copy is not None:  # what is known online may change at any moment: such a verdict is never cached
             settings = {**evidence.settings, GOOD_UNTIL: _good_until(copy, context.clock(), self.max_age_days)}
             evidence = replace(evidence, settings=settings)
         return replace(verdict, evidence=evidence)

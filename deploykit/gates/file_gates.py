@@ -14,9 +14,7 @@ __all__ = ["require_files", "verdict_on_files"]
 
 
 def require_files(files: Sequence[str], *, gate: str, what: str) -> Sequence[str]:
-    """The files. Raises UsageError when there are none: nothing to judge is no pass, and no doubt that
-    could be mended.
-    """
+    """The files. Raises UsageError when there are none: nothing to judge is neither a pass nor a doubt."""
     if not files:
         raise UsageError(
             f"there is no {what} in this tree, so the gate {gate} has nothing to judge",

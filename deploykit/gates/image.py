@@ -79,7 +79,7 @@ class ImageGate:
             version=version.stdout.split()[-1] if version.stdout.split() else "",
             settings={"configuration": own},
             notes=listed.notes,
-            next_step="mend the lines above; one that is right as it is: `# hadolint ignore=RULE` above it",
+            next_step="fix the lines above; for one that is right: `# hadolint ignore=RULE` above it",
         )
 
 

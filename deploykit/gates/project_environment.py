@@ -115,7 +115,7 @@ def _read_project(root: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InconclusiveError(
-            "pyproject.toml can't be read", details=[str(error)], next_step="mend the line that it names"
+            "pyproject.toml can't be read", details=[str(error)], next_step="fix the line that it names"
         ) from error
 
 

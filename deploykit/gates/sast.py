@@ -87,7 +87,7 @@ class SastGate:
 
 
 class _Fast:
-    """One run of ruff and of bandit's rules beside each other, and one more of bandit for what ruff could not read."""
+    """One run of ruff and of bandit's rules in parallel, and one more of bandit for files that ruff could not read."""
 
     def __init__(self, context: GateContext, files: Sequence[str], configuration: Configuration) -> None:
         self._context = context
@@ -190,7 +190,7 @@ class _Fast:
             where = self._configuration.file or self._configuration.ini or "none"
             raise UsageError(
                 f"bandit refuses its configuration ({where}): {answer['refused']}",
-                next_step=f"mend {where}",
+                next_step=f"fix {where}",
             )
         if "plain" not in answer:
             answer["files"] = {name.removeprefix("./"): fate for name, fate in answer["files"].items()}

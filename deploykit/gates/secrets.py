@@ -35,7 +35,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class SecretsGate:
-    """`exclude`: files, folders or shell patterns that are not looked at; how many they were stands in the verdict."""
+    """`exclude`: files, folders or shell patterns that are not looked at; the verdict contains their number."""
 
     baseline: str = ".secrets.baseline"
     exclude: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class SecretsGate:
         if files > len(wanted):
             notes.append(f"files left out by security.secrets.exclude: {files - len(wanted)}")
         unreadable = (*report.unreadable, *((path, "git does not have it") for path in missing))
-        # A commit that only takes files away, or brings links, holds no content in which a secret could stand.
+        # A commit that only takes files away, or brings links, has no content that could hold a secret.
         return ScannedFiles(
             report=replace(report, unreadable=unreadable),
             asked=len(wanted),
@@ -123,7 +123,7 @@ class SecretsGate:
                 path=past.path,
                 line=past.secret.line,
                 severity=Severity.HIGH,
-                fix="change the secret: whoever has the history has it",
+                fix="change the secret: anyone who has the history has it",
             )
             for past in report.found
             if (past.secret.type, past.secret.hashed) not in accepted

@@ -107,7 +107,7 @@ def crashed(completed: Completed, why: str = "") -> InconclusiveError:
     return InconclusiveError(
         why or f"{name} {how} and gave no answer",
         details=last_lines(completed),
-        next_step=f"look at what {name} said, mend it, and run the gate again",
+        next_step=f"look at what {name} said, fix it, and run the gate again",
     )
 
 

@@ -57,7 +57,7 @@ class WorkflowsGate:
             raise InconclusiveError(
                 "zizmor could not look at all the workflows",
                 details=said.splitlines()[-10:] or last_lines(completed),
-                next_step="mend the file that it names: GitHub could not run it either",
+                next_step="fix the file that it names: GitHub could not run it either",
             )
         problems = parse_json(completed)
         looked = set(_COMPLETED.findall(completed.stderr))
@@ -74,7 +74,7 @@ class WorkflowsGate:
             version=version.stdout.split()[-1] if version.stdout.split() else "",
             settings={"configuration": own, "network": "not asked"},
             notes=(*listed.notes, *((f"findings hidden by comments or configuration: {hidden}",) if hidden else ())),
-            next_step="mend the lines above; one that is right as it is: `# zizmor: ignore[RULE]` on it",
+            next_step="fix the lines above; for one that is right: `# zizmor: ignore[RULE]` on it",
         )
 
 

@@ -35,7 +35,7 @@ def clean(text: str) -> str:
 def plain(value: Any) -> Any:
     """A copy of `value` made of dict, list, str, int, float, bool and None alone.
 
-    Raises TypeError for everything else; a Secret is told apart, since it must never come near the ledger.
+    Raises TypeError for everything else; a Secret is detected, since it must never be written into the ledger.
     """
     if isinstance(value, Secret):
         raise TypeError("a Secret is never written to the ledger")

@@ -125,7 +125,7 @@ class _Walk:
             if table is LOCKS and row["seal"] != _seal_of(row):
                 self.found(source, f"{table.name}: the lease was changed by hand")
         for key in derived.keys() - seen:
-            self.found(self._source[table.name, key], f"{table.name} lacks the row {key}that the entries tell of")
+            self.found(self._source[table.name, key], f"{table.name} lacks the row {key}that the entries describe")
 
     def _columns(self, table: Table, key: str, row: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
         for name, expected in derived.items():

@@ -86,7 +86,7 @@ class Security(Model):
     secrets: Secrets = Secrets()
     sast_exclude: tuple[str, ...] = ("tests",)
     sast_accept: tuple[SastAccept, ...] = ()
-    """Acknowledged findings; how many there are stands in the evidence, with the reason."""
+    """Acknowledged findings. The evidence contains their number and the reasons."""
 
 
 class Coverage(Model):

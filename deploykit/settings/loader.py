@@ -186,7 +186,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _without(data: dict[str, Any], path: KeyPath, kind: str) -> dict[str, Any]:
-    """The data less what stands at `path`; a value that lacks something (`missing`) goes as a whole."""
+    """The data without what is at `path`; a value that lacks something (`missing`) goes as a whole."""
     head, *rest = path[:-1] if kind == "missing" else path
     if head not in data:
         return data

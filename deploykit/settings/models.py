@@ -126,7 +126,7 @@ class EnvironmentSettings(Model):
     database: Annotated[str, Field(pattern=r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     """In place of `database.url`, for this environment; empty: the same as everywhere."""
     ledger: Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
-    """`env:NAME`: the record is kept in the PostgreSQL whose URL that variable holds.
+    """`env:NAME`: the ledger is kept in the PostgreSQL whose URL that variable holds.
 
     Empty: in a file of this machine.
     """

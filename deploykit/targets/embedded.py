@@ -2,7 +2,7 @@
 
 Who may do what:
 
-- It listens on a Unix socket only, never on TCP, and trusts whoever reaches that socket. So the socket lies in a
+- It listens on a Unix socket only, never on TCP, and trusts every client of that socket. So the socket lies in a
   folder of mode 0700 that belongs to the OS user who runs the server: only that user, and root, can reach it.
 - Run by an ordinary user, everything belongs to that user.
 - Run by root, the server is the OS user `postgres`, or `nobody` where there is none, since PostgreSQL refuses to be

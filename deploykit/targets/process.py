@@ -31,7 +31,7 @@ __all__ = ["OneOffTimedOut", "ProcessTarget"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER")
-_KIND = "deploykit"  # the label that tells the target's programs from the edge's and the database's
+_KIND = "deploykit"  # the label that distinguishes the target's programs from those of edge and database
 _INSTANCE = "instance"
 _ONE_OFF = "one-off"
 _STEP_SECONDS = 0.02

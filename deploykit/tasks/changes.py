@@ -163,7 +163,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
 
 
 def _check_pace(speed: float, batch: float, workers: int) -> None:
-    """0 stands for what the settings say."""
+    """0 means the value of the settings."""
     from deploykit.model import UsageError
 
     wrong = [
@@ -211,7 +211,7 @@ def verify(
 @command(
     help={
         "env": _ENV,
-        "override": "why it may be done although something is against it, for the record",
+        "override": "why it may be done although something is against it, for the ledger",
         "sql": _SQL,
         "json": _JSON,
     }
@@ -248,7 +248,7 @@ def contract(
     help={
         "env": _ENV,
         "change": "which change; may be given several times",
-        "reason": "why, for the record",
+        "reason": "why, for the ledger",
         "override": "why its new shape may go although a version that reads it runs",
         "json": _JSON,
     },

@@ -178,7 +178,7 @@ def _run_all(
 
 def _start(name: str, root: Path, environment: Mapping[str, str]) -> _Child:
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when the gate has ended
-    # -P: the tree's own modules must not stand in for the kit's.
+    # -P: the tree's own modules must not replace the kit's.
     argv = [sys.executable, "-P", "-m", "deploykit.tasks.one_gate", name, str(root)]
     process = subprocess.Popen(
         argv,

@@ -39,7 +39,7 @@ def command(
 ) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make a task of a function that returns an exit code (None: 0). Other keyword arguments are invoke's own.
 
-    `blank` are further keys of the object that `--json` prints for an error. Docstrings are printed as they stand, so
+    `blank` are further keys of the object that `--json` prints for an error. Docstrings are printed verbatim, so
     their lines have at most 78 columns.
     """
 

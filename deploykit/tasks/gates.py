@@ -45,7 +45,7 @@ def gate(
     force: bool = False,
     json: bool = False,
 ) -> int | None:
-    """Run one gate on a tree; a pass still stands while nothing changed.
+    """Run one gate on a tree; a pass stays valid while nothing changes.
 
     Exit codes: 0 passed, 1 findings, 2 inconclusive, 3 usage.
     """
@@ -80,7 +80,7 @@ def security(_context: Context, json: bool = False) -> int | None:
     }
 )
 def ci(_context: Context, affected: str = "", force: bool = False, json: bool = False) -> int | None:
-    """Every gate, side by side; what did not change is not run again.
+    """Every gate, in parallel; what did not change is not run again.
 
     The worst outcome is the answer: 0 passed, 1 findings, 2 inconclusive,
     3 usage.

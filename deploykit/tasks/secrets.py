@@ -107,7 +107,7 @@ def _scan(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
 
 
 def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, int]]) -> int | None:
-    """Ask about one entry after another; every answer is saved at once, so that leaving loses nothing."""
+    """Ask about one entry after another; every answer is saved at once, so an interruption loses nothing."""
     for index, (key, line) in enumerate(waiting, 1):
         name, kind, _ = key
         print(f"\n{index} of {len(waiting)}: {kind}\n{name}:{line}")
@@ -133,7 +133,7 @@ def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, in
 
 
 def _context_lines(path: Path, line: int) -> list[str]:
-    """The line and its neighbours. The secret is shown: whoever labels it has the file anyway."""
+    """The line and its neighbours. The secret is shown: the person who labels it has the file anyway."""
     from deploykit.gates.secretscan.reading import decoded, read_file
 
     text = decoded(read_file(path).content)

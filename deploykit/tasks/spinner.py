@@ -21,7 +21,7 @@ _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 
 
 class Spinner:
-    """Turns from `start` to `stop`; what is said in between stands above it. `write` prints, and never raises."""
+    """Turns from `start` to `stop`; output in between goes above it. `write` prints, and never raises."""
 
     def __init__(self, write: Callable[[str], None], *, encoding: str = "utf-8", coloured: bool = True) -> None:
         self._write = write

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
 
 _MIN_NOTE_WIDTH = 24
-"""A note needs so many columns to stand beside its stage; with less it goes below."""
+"""A note needs so many columns to appear beside its stage; with fewer it goes below."""
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 

@@ -83,7 +83,7 @@ def wait_healthy(  # noqa: PLR0913 - an address, limits, and what is passed in f
     another version is not it.
 
     Gives up as soon as `ended()` says how the process ended; after `timeout` seconds; and after `grace` seconds of
-    answers that will not mend by waiting (500, 404, a redirect, another version; 503 means "not yet"). Raises
+    answers that waiting will not fix (500, 404, a redirect, another version; 503 means "not yet"). Raises
     UnhealthyError with the status, the body's start, the redirect's target, the exit code and the last 20 `logs()`.
     """
     began = clock()

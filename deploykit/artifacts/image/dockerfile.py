@@ -111,7 +111,7 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
 ) -> Dockerfile:
     """The Dockerfile of a repository without one. `argv` has `{port}` for the port, `health` is a path.
 
-    `version_variables` are those by which the build backend is told the version; `src`: the sources lie in `src/`.
+    `version_variables` are those that give the build backend the version; `src`: the sources lie in `src/`.
     """
     variables = " ".join(["DEPLOYKIT_BUILD=1", *(f"{name}=${{VERSION}}" for name in version_variables)])
     blanks = {

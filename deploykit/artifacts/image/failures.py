@@ -88,7 +88,7 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         )
     if failed_step:
         return BuildFailed(
-            f"a step of {where} failed", details=lines, next_step="mend the cause above, then run the same again"
+            f"a step of {where} failed", details=lines, next_step="fix the cause above, then run the same command again"
         )
     if match := _DOCKERFILE.search(said):
         return UsageError(f"{where} can't be built: {match[1].strip()}", details=lines, next_step=f"edit {where}")

@@ -2,8 +2,8 @@
 credentials.
 
 Basic authentication and token servers (github.com/distribution/distribution, docs/spec/auth/token.md). Plain HTTP is
-used with registries on the loopback interface only where HTTPS does not answer, as docker itself does, or where it was
-told to.
+used with registries on the loopback interface only where HTTPS does not answer, as docker itself does, or where
+`insecure` is set.
 """
 
 from __future__ import annotations

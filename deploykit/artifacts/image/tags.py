@@ -97,7 +97,7 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     own = version_tag(version)
     if isinstance(own, str):
         # Of a tagged version there is one image for ever; a version with a local part names a commit, as `sha-` does.
-        why = f"the version {version} ('+' stands as '_')" if parsed.local else f"the version {version}; never moved"
+        why = f"the version {version} ('+' becomes '_')" if parsed.local else f"the version {version}; never moved"
         tags.append(Tag(name=own, why=why, moves=parsed.local is not None))
     else:
         left_out.append(own)

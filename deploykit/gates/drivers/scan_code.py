@@ -81,9 +81,9 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     lasts: frozenset[str] = frozenset()
     """The last names of `quals`, and `_NAMES`."""
     by_prefix = True
-    """Whether a module stands in the file all of whose functions are wanted."""
+    """Whether the file names a module all of whose functions are wanted."""
     sql = True
-    """Whether words of SQL stand in the file: only then are strings that are formed of parts looked at."""
+    """Whether the file contains words of SQL. Only then are composed strings examined."""
     comments: frozenset[int] = frozenset()
     """Lines with `# nosec`: what reaches over one of them is looked at by every rule."""
 
@@ -157,7 +157,7 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     def _wants_call(self, node: Any) -> bool:
         if any(keyword.arg in _KEYWORDS for keyword in node.keywords):
             return True
-        # Most calls are told by their last name alone, which an alias can only change when it is all of the name.
+        # Most calls are identified by their last name alone, which an alias can only change when it is all of the name.
         called = node.func
         last = getattr(called, "attr", None)
         if last is not None and not self.by_prefix and last not in self.lasts and not _odd(last):

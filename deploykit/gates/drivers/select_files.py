@@ -103,7 +103,7 @@ def _has_formed_sql(content: bytes) -> bool:
 
 
 def sql_words(small: bytes) -> list[int]:
-    """Where a word of SQL stands that its second word follows, in text of small letters."""
+    """Where a word of SQL is that its second word follows, in text of small letters."""
     hits = []
     for word, rest in _SQL:
         at = small.find(word)

@@ -1,4 +1,4 @@
-"""What all the formats share: which findings fail the gate, where a finding stands, and a name for it that lasts."""
+"""What all the formats share: which findings fail the gate, where a finding is, and a name for it that lasts."""
 
 from __future__ import annotations
 

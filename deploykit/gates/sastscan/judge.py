@@ -134,10 +134,10 @@ def concluded(
     low = len(findings) - len(failing)
     if failing:
         outcome, reason = Outcome.FINDINGS, f"{len(failing)} findings of medium severity or above"
-        next_step = "mend them, or mark a line that is right with `# nosec RULE` and the reason"
+        next_step = "fix them, or mark a line that is right with `# nosec RULE` and the reason"
     elif unreadable:
         outcome, reason = Outcome.INCONCLUSIVE, f"{unreadable} files could not be read or parsed"
-        next_step = "mend these files, or name them in security.sast_exclude"
+        next_step = "fix these files, or name them in security.sast_exclude"
     elif missed:
         outcome, (reason, next_step) = Outcome.INCONCLUSIVE, missed
     elif not evidence.looked_at:

@@ -140,5 +140,5 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
     return InconclusiveError(
         f"the baseline {name} can't be read",
         details=[why],
-        next_step="mend it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
+        next_step="fix it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
     )

@@ -148,7 +148,7 @@ def nextline_regex(start: str) -> re.Pattern[str]:
 
 
 def allowlisted(line: str, previous: str, *, yaml: bool) -> bool:
-    """Whether `# pragma: allowlist secret` stands in the line, or its `nextline` form is the line before.
+    """Whether the line contains `# pragma: allowlist secret`, or its `nextline` form is the line before.
 
     `yaml`: the file's extension is `.yaml`, where only `#` begins a comment.
     """

@@ -123,7 +123,7 @@ def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[s
 
 
 def _parents(root: Path, reached: frozenset[str]) -> set[str]:
-    """Commits that are another one's parent; the others are the tips, which stand for all."""
+    """Commits that are another one's parent; the others are the tips, which represent all."""
     from deploykit.process.run import run
 
     completed = run(["git", "rev-list", "--all", "--parents"], cwd=root, timeout=600)

@@ -95,7 +95,7 @@ def scan_files(
 
 
 def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules) -> ScanReport:
-    """Scan contents that stand in no file (what is staged, what was once committed), by path."""
+    """Scan contents that are in no file (what is staged, what was once committed), by path."""
     answers: dict[str, Found] = {}
     filtered: list[str] = []
     for name, content in contents:

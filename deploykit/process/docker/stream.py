@@ -69,7 +69,7 @@ class Stream:
     def close(self) -> None:
         """End it and let go of the connection; for the thread that reads."""
         self.end()
-        with contextlib.suppress(Exception):  # its layers trip over one another when one of them is closed
+        with contextlib.suppress(Exception):  # its layers raise errors when one of them is closed
             self._response.close()
         if self._socket.fileno() != -1:  # urllib3 forgets it when it was ended by another thread
             os.close(self._socket.detach())

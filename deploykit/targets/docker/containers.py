@@ -89,7 +89,9 @@ def working_dir(cwd: Path) -> str | None:
 
 
 def split_variables(variables: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str]]:
-    """(plain, secret). What is plain stands in the container's configuration, for everybody who may inspect it."""
+    """(plain, secret). Plain values are in the container's configuration, which anyone with access to the engine can
+    inspect.
+    """
     plain = {name: value for name, value in variables.items() if not isinstance(value, Secret)}
     secret = {name: value.reveal() for name, value in variables.items() if isinstance(value, Secret)}
     return plain, secret

@@ -383,7 +383,7 @@ class DockerTarget:
     def down(self) -> None:
         """Ends instances, one-off commands and accessories, and the network unless the edge still uses it.
 
-        Volumes stay, and so does the lock, which may be held by whoever calls this.
+        Volumes stay, and so does the lock, which the caller may hold.
         """
         for kind in (Kind.INSTANCE, Kind.ONE_OFF, Kind.ACCESSORY):
             found = self._engine.containers(self._names.labels(kind))

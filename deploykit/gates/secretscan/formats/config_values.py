@@ -215,7 +215,7 @@ def _connections(_path: str, text: str) -> Iterator[Place]:
 
 
 def _looks_chosen(value: str) -> bool:
-    """As people choose passwords who were told to: eight characters or more, with letters and digits."""
+    """As people choose passwords under a policy: eight characters or more, with letters and digits."""
     return (
         len(value) >= 8
         and not _ID_OR_PATH.match(value)

@@ -22,7 +22,8 @@ _IDENTITY = ("format", "version", "tree", "site", "lock", "python", "platform")
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """What a release runs. `digest` is `sha256:` and 64 hex digits over version, tree hash, wheel content, lock, Python.
+    """What a release runs. `digest` is `sha256:` and 64 hex digits over version, tree hash, wheel content, lock,
+    Python.
 
     `folder` holds `tree` (the exported sources: where migrations and files that the app reads at run time are), `site`
     (the project's wheel, installed; None when it is no package), the lock and the manifest. `environment` is a virtual

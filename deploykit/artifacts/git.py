@@ -1,8 +1,8 @@
 """What git knows of a tree: its commit, tags and hash; for a dirty tree the hash of a snapshot.
 
-Nothing here writes to the user's repository: a snapshot has its own index and its own object directory, git is told
-not to refresh the index, and hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are left out.
-One call of git costs about 3 ms, so those that don't need each other run side by side.
+Nothing here writes to the user's repository: a snapshot has its own index and its own object directory, git does
+not refresh the index, and hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are left out.
+One call of git costs about 3 ms, so independent calls run in parallel.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_tree(root: Path) -> GitTree:
         raise UsageError(f"there is no folder {root}")
     with ThreadPoolExecutor(4) as pool:
         place = pool.submit(_git, root, "rev-parse", "--show-toplevel", "--show-prefix", "--is-shallow-repository")
-        told = pool.submit(
+        status_output = pool.submit(
             _git,
             root,
             *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames"),
@@ -74,7 +74,7 @@ def read_tree(root: Path) -> GitTree:
         top, prefix, shallow = _place(root, place.result())
         commit, commit_time = _head(root, head.result())
         files = pool.submit(_git, root, "ls-files", "--stage", "-z", "--", ".")
-        status = _status(told.result(), prefix)
+        status = _status(status_output.result(), prefix)
         at_head, all_tags = _tags(tags.result(), commit)
         last_tag = version.newest(at_head) or version.newest(all_tags)
         count = None

@@ -1,4 +1,6 @@
-"""The Python that artefacts run on: the base interpreter behind a virtual environment, so that no checkout is needed."""
+"""The Python that artefacts run on: the base interpreter behind a virtual environment, so that no
+checkout is needed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _FACTS = Path(python_facts.__file__)
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """`version` is complete (`3.11.7`), `platform` names system, processor and C library (`linux-x86_64-glibc-2.36`)."""
+    """`version` is complete (`3.11.7`), `platform` names system, processor and C library
+    (`linux-x86_64-glibc-2.36`).
+    """
 
     executable: str
     version: str

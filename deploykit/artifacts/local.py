@@ -39,7 +39,9 @@ _NEVER_IMPORTED = ("tests", "test", "docs", "node_modules", "benchmarks")
 
 @dataclass(frozen=True, kw_only=True)
 class BuildStep:
-    """A part of a build that has ended: `name` (`sources`, `environment`, `wheel`, `store`), what to say of it, seconds."""
+    """A part of a build that has ended: `name` (`sources`, `environment`, `wheel`, `store`), what to say of it,
+    seconds.
+    """
 
     name: str
     note: str
@@ -59,27 +61,29 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
 ) -> Artifact:
     """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
 
-    `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to run
-    on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for; `wait`
-    sleeps for so many seconds, and may raise Cancelled.
+    `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to
+    run on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for;
+    `wait` sleeps for so many seconds, and may raise Cancelled.
 
     Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.
     """
-    shelf = Store(store.absolute())
+    artifact_store = Store(store.absolute())
     interpreter = inspect(python)
-    key = sha256(canonical([FORMAT, tree.tree, version_of(tree), requirements, interpreter.as_json(), str(shelf.root)]))
+    key = sha256(
+        canonical([FORMAT, tree.tree, version_of(tree), requirements, interpreter.as_json(), str(artifact_store.root)])
+    )
     started = time.monotonic()
 
     def waiting() -> None:
         on_wait("another build of the same tree is under way, waiting for it")
 
-    with shelf.building(wait), flocked(shelf.locks / f"build-{key[:20]}", on_wait=waiting, wait=wait):
-        if (found := shelf.built(key)) is not None:
+    with artifact_store.building(wait), flocked(artifact_store.locks / f"build-{key[:20]}", on_wait=waiting, wait=wait):
+        if (found := artifact_store.built(key)) is not None:
             on_step(BuildStep(name="store", note=f"built before: {_short(found)}", seconds=time.monotonic() - started))
             return found
-        with shelf.temporary() as folder:
+        with artifact_store.temporary() as folder:
             build = _Build(
-                shelf=shelf,
+                store=artifact_store,
                 root=root,
                 tree=tree,
                 interpreter=interpreter,
@@ -90,13 +94,13 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
                 wait=wait,
             )
             artifact = build.run()
-        shelf.remember(key, artifact.digest)
+        artifact_store.remember(key, artifact.digest)
     return artifact
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Build:
-    shelf: Store
+    store: Store
     root: Path
     tree: GitTree
     interpreter: Interpreter
@@ -119,9 +123,9 @@ class _Build:
     def environments(self) -> Environments:
         return Environments(
             interpreter=self.interpreter,
-            folder=self.shelf.environments,
-            builders=self.shelf.builders,
-            locks=self.shelf.locks,
+            folder=self.store.environments,
+            builders=self.store.builders,
+            locks=self.store.locks,
             on_wait=self.on_wait,
             wait=self.wait,
         )
@@ -136,7 +140,7 @@ class _Build:
                 self.sources,
                 requirements=self.requirements,
                 interpreter=self.interpreter,
-                kept=self.shelf.resolutions,
+                kept=self.store.resolutions,
             )
             environment, reused = self.environments.of_lock(lock, self.sources)
             note.append(f"{'re-used' if reused else 'made'}, {lock.message}")
@@ -189,8 +193,8 @@ class _Build:
         (self.result / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         freeze(self.result)
         self.result.chmod(0o755)  # a folder is renamed only by those who may write to it
-        folder = self.shelf.put(self.result, digest)
-        return Artifact.from_manifest(manifest | {"environment": environment.name}, folder, self.shelf.environments)
+        folder = self.store.put(self.result, digest)
+        return Artifact.from_manifest(manifest | {"environment": environment.name}, folder, self.store.environments)
 
     @contextlib.contextmanager
     def _step(self, name: str) -> Iterator[list[str]]:
@@ -260,7 +264,9 @@ def _compile(folder: Path, python: Path) -> None:
 
 
 def _share_compiled(site: Path, tree: Path) -> None:
-    """Give the tree what was compiled of its very files in the wheel; compiled files count by the time of their source."""
+    """Give the tree what was compiled of its very files in the wheel; compiled files count by the time
+    of their source.
+    """
     for compiled in site.glob("*/**/__pycache__/*.pyc"):
         source = Path(importlib.util.source_from_cache(str(compiled)))
         twin = tree / source.relative_to(site)

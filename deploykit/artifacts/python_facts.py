@@ -1,4 +1,7 @@
-"""What there is to know of the Python that runs this. As a script it prints that; so it needs nothing but the standard library."""
+"""What there is to know of the Python that runs this.
+
+As a script it prints that; so it needs nothing but the standard library.
+"""
 
 from __future__ import annotations
 

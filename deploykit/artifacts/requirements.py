@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["TREE", "Requirements", "all_hashed", "logical", "read"]
 
 TREE = "{tree}"
-"""Stands for the folder of the tree where a text has to be the same wherever the tree lies."""
+"""Placeholder for the folder of the tree, in texts that must not depend on where the tree is."""
 
 _OPTION = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)(?:\s+|=|(?<=-[rce]))(.+)$")
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s+|=)(.+)$")
@@ -30,7 +30,7 @@ _EXTRAS = re.compile(r"^(?P<path>[^\[;]+)(?P<rest>.*)$")
 
 @dataclass(frozen=True, kw_only=True)
 class Requirements:
-    """`lines` are requirements, `options` what stands before them (`--index-url …`); `local` the content of folders.
+    """`lines` are requirements, `options` what comes before them (`--index-url …`); `local` the content of folders.
 
     `project` says that the project itself was among them.
     """
@@ -128,7 +128,9 @@ class _Reader:
         return f"--find-links {TREE}/{self._inside(match[1].strip(), path).relative_to(self.tree).as_posix()}"
 
     def _inside(self, name: str, named_in: Path) -> Path:
-        """The file or folder that `name` means: from the top of the tree, as for pip, or from the file that names it."""
+        """The file or folder that `name` means: from the top of the tree, as for pip, or from the file
+        that names it.
+        """
         for start in (self.tree, named_in.parent):
             found = (start / name).resolve()
             if found.exists() and found.is_relative_to(self.tree):

@@ -162,7 +162,9 @@ class Store:
 
     @contextlib.contextmanager
     def building(self, wait: Callable[[float], None] = time.sleep) -> Iterator[None]:
-        """Held while an artefact is built, so that nothing it needs is pruned meanwhile; `wait` sleeps until it can be."""
+        """Held while an artefact is built, so that nothing it needs is pruned meanwhile; `wait` sleeps
+        until it can be.
+        """
         with flocked(self.locks / "store", shared=True, wait=wait):
             yield
 

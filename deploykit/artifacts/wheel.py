@@ -1,8 +1,8 @@
 """The project's own wheel, built from an exported tree and installed into a folder of its own.
 
 The build system is installed once per set of requirements and kept, since resolving and installing it takes most of the
-time of a build (measured on this project: 0.9 s with a fresh one, 0.35 s with a kept one). Where a build fails that way,
-say because the backend asks for more at run time, it is repeated in uv's own isolation, and that answer counts.
+time of a build (measured on this project: 0.9 s with a fresh one, 0.35 s with a kept one). Where a build fails that
+way, say because the backend asks for more at run time, it is repeated in uv's own isolation, and that answer counts.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ __all__ = ["build_wheel", "install_wheel", "version_variables"]
 
 
 def version_variables(project: str, version: str, commit_time: int) -> dict[str, str]:
-    """What tells build backends the version where there is no `.git` to ask.
+    """Variables that give build backends the version, since there is no `.git` to ask.
 
-    setuptools-scm and hatch-vcs read SETUPTOOLS_SCM_PRETEND_VERSION (hatch-vcs passes no project name on, so the general
-    form is needed), pdm-backend PDM_BUILD_SCM_VERSION, the Poetry and uv plug-ins their `…_BYPASS`.
+    setuptools-scm and hatch-vcs read SETUPTOOLS_SCM_PRETEND_VERSION (hatch-vcs passes no project name on, so the
+    general form is needed), pdm-backend PDM_BUILD_SCM_VERSION, the Poetry and uv plug-ins their `…_BYPASS`.
     SOURCE_DATE_EPOCH (the commit's time) makes the same sources the same wheel.
     """
     name = re.sub(r"[-_.]+", "_", project).upper()
@@ -47,7 +47,8 @@ def build_wheel(
 ) -> Path:
     """Build the wheel of `tree` into the new folder `out`. Works on a copy: backends write into their sources.
 
-    `variables` tell the backend what it would ask git for (see `version_variables`). Raises UvError with the backend's last lines.
+    `variables` tell the backend what it would ask git for (see `version_variables`). Raises UvError with the backend's
+    last lines.
     """
     source = out / "source"
     shutil.copytree(tree, source, symlinks=True)

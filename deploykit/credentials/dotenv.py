@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One name of a file; `value` is None when the name stands there alone."""
+    """One name of a file; `value` is None for a name without a value."""
 
     value: str | None
     line: int
@@ -36,7 +36,7 @@ class Entry:
 def read(path: Path) -> Mapping[str, Entry]:
     """The names of the file and their values, the last one where a name comes twice; empty when there is no file.
 
-    Raises UsageError that names every line that can't be read. What stands there is not shown: it may be a secret.
+    Raises UsageError that names every line that can't be read. Their content is not shown: it may be a secret.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -67,6 +67,6 @@ def read(path: Path) -> Mapping[str, Entry]:
             entries[binding.key] = Entry(value=binding.value, line=line)
     if mistakes:
         raise UsageError(
-            f"{path.name} can't be read", details=mistakes, next_step=f"mend these lines of {path.name}, then try again"
+            f"{path.name} can't be read", details=mistakes, next_step=f"fix these lines of {path.name}, then try again"
         )
     return entries

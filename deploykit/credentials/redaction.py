@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Redactor"]
 
 _SHORTEST = 4
-"""Shorter values are not looked for: they stand in every other word."""
+"""Shorter values are not looked for: they are part of too many words."""
 _SHORTEST_LINE = 8
 _SHORTEST_BASE64 = 6
 # `://user:password@`: up to the last @ before a slash, a quote or a blank, since a password may hold an @ itself.
@@ -27,8 +27,8 @@ _URL_PASSWORD = re.compile(r"""(://[^\s:/@"<>]*:)([^\s/"<>]+)(?=@)""")
 class Redactor:
     """Masks secrets: `Redactor(values.to_redact)(line)`. Made once, then called for many lines.
 
-    Looked for are the values of 4 characters and more, as they are, URL-encoded, JSON- and repr-escaped, in base64 (also
-    within a longer encoded text, such as a basic authorization), and single lines of values that have several.
+    Looked for are the values of 4 characters and more, as they are, URL-encoded, JSON- and repr-escaped, in base64
+    (also within a longer encoded text, such as a basic authorization), and single lines of values that have several.
     Where secrets overlap, all that any of them covers is masked.
     """
 
@@ -37,7 +37,7 @@ class Redactor:
     def __init__(self, values: Iterable[str | Secret]) -> None:
         texts = {value.reveal() if isinstance(value, Secret) else value for value in values}
         forms = {form for text in texts for form in _forms(text)}
-        # A value of nothing but mask characters can't be told from a mask.
+        # A value of nothing but mask characters can't be distinguished from a mask.
         self._forms = sorted((form for form in forms if form.strip(MASK[0])), key=lambda form: (-len(form), form))
         self._any = re.compile("|".join(map(re.escape, self._forms))) if self._forms else None
 
@@ -51,8 +51,8 @@ class Redactor:
         return text
 
     def _hidden(self, text: str) -> str:
-        # Repeated, since a mask and its neighbours may spell a secret that holds asterisks. Each turn takes at least one
-        # character away that is no asterisk, so this ends.
+        # Repeated, since a mask and its neighbours may spell a secret that holds asterisks. Each turn takes at least
+        # one character away that is no asterisk, so this ends.
         while self._any is not None and self._any.search(text):
             text = self._mask(text)
         return text
@@ -95,13 +95,13 @@ def _forms(value: str) -> Iterator[str]:
 
 
 def _base64_forms(raw: bytes) -> Iterator[str]:
-    """The value in base64: alone, and what is the same of it wherever it stands in a longer encoded text."""
+    """The value in base64: alone, and what is the same of it wherever it occurs in a longer encoded text."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         alone = encode(raw).decode()
         yield alone
         yield alone.rstrip("=")
         for before in range(3):
-            # 3 bytes make 4 characters: those that also hold bits of what stands before or after are left out.
+            # 3 bytes make 4 characters: those that also hold bits of what comes before or after are left out.
             coded = encode(b"\0" * before + raw).decode().rstrip("=")
             first = -(-before * 8 // 6)
             last = (before + len(raw)) * 8 // 6

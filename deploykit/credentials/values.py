@@ -1,4 +1,4 @@
-"""The values for the application's environment, gathered from where they may stand.
+"""The values for the application's environment, gathered from all their sources.
 
 For each name the first of these counts:
 
@@ -7,7 +7,7 @@ For each name the first of these counts:
 3. the variables in the settings.
 
 From the process environment only names are taken that are declared somewhere: in the settings, in `.env.<environment>`,
-in `.env.example`, or by the kit (the database's variable). What does not stand in the settings is a Secret.
+in `.env.example`, or by the kit (the database's variable). A value from elsewhere than the settings is a Secret.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ _SECRET_NAME = re.compile(
     r"|SIGNATURE|TOKEN|WEBHOOK)S?(_|$)|(KEY|PASSWORD|SECRET|TOKEN)$",
     re.IGNORECASE,
 )
-# Words, small numbers, dotted numbers, and URLs without user, query or fragment: masking them would only blind the logs.
+# Words, small numbers, dotted numbers, and URLs without user, query or fragment: masking them would only blind the
+# logs.
 _HARMLESS_VALUE = re.compile(
     r"[a-z]{0,12}|[A-Z]{0,12}|True|False|\d{1,6}|[\d.]{1,15}|https?://[^@?#\s]*|localhost(:\d+)?"
 )
@@ -72,9 +73,9 @@ def gather(
 ) -> Values:
     """Gather the values, and check them against `.env.example`.
 
-    `settings` are the variables there, `env_file` is `.env.<environment>` and `example` is `.env.example`; both may be missing. `declared` are names that may
-    come from the process environment though no file names them; `supplied` are names that the kit sets itself
-    (the URL of an embedded database), which therefore are not missing.
+    `settings` are the variables there, `env_file` is `.env.<environment>` and `example` is `.env.example`; both may be
+    missing. `declared` are names that may come from the process environment though no file names them; `supplied` are
+    names that the kit sets itself (the URL of an embedded database), which therefore are not missing.
 
     Raises UsageError for unreadable files, and one that lists all names that `.env.example` gives no default for and
     that have no value, or an empty one.

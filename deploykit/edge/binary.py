@@ -42,7 +42,8 @@ def install_line(system: str = sys.platform, machine: str = platform.machine()) 
 
 
 def find_haproxy(setting: str, parts: Path, *, path: str | None = None) -> Binary:
-    """The haproxy to use: the setting, then `path` (None: PATH and the system's folders), the wheel, an earlier copy of it.
+    """The haproxy to use: the setting, then `path` (None: PATH and the system's folders), the wheel, an earlier copy of
+    it.
 
     Raises UsageError when the setting names no usable program, or when there is none at all.
     """

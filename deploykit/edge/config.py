@@ -32,7 +32,7 @@ APP = "app"
 PROBE = "probe"
 """The backend of the kit's probes: the same servers, each reached by its name alone."""
 PROBE_HEADER = "X-Deploykit-Probe"
-"""`TOKEN:SERVER`. Removed before the application sees it, whoever sent it."""
+"""`TOKEN:SERVER`. Removed before the application sees it, no matter who sent it."""
 DATABASE_ERROR_HEADER = "X-Deploykit-Database-Error"
 """An application sets it on answers that failed for its database; counted, and removed before the user sees it."""
 SOCKET = "admin.sock"
@@ -63,7 +63,7 @@ class ConfigOptions:
 
 
 def check_server(server: Server) -> None:
-    """Raises ValueError when a name or an address could not stand in a configuration as it is."""
+    """Raises ValueError when a name or an address is not valid in a configuration."""
     if not _NAME.fullmatch(server.name) or not _NAME.fullmatch(server.release):
         raise ValueError(
             f"a server's name and release are letters, digits, '.', '_' and '-': {server.name!r}, {server.release!r}"
@@ -149,8 +149,8 @@ def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
         "  balance roundrobin",
         "  option httpchk",
         "  http-check send meth GET uri '" + state.health + "' ver HTTP/1.1 hdr Host localhost",
-        # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx.
-        # A check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
+        # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx. A
+        # check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
         "  http-check expect rstatus ^[1-4]",
         "  option redispatch 1",
         "  retries 3",

@@ -194,7 +194,9 @@ class HAProxyEdge(WeightedProxy):
 
 
 def _maxconn(hard_limit: int) -> int:
-    """Connections that the limit of open files allows: two descriptors each (user and application), and some to spare."""
+    """Connections that the limit of open files allows: two descriptors each (user and application), and
+    some to spare.
+    """
     if hard_limit == resource.RLIM_INFINITY:
         return 10_000
     return max(50, min(10_000, (hard_limit - 200) // 2))

@@ -68,7 +68,9 @@ def _bind_error(bind: str, port: int) -> OSError | None:
 
 
 def holder(port: int, proc: Path = Path("/proc")) -> str:
-    """`name (pid 123)` of the program that listens on the port; empty where it can't be told (other users', macOS)."""
+    """`name (pid 123)` of the program that listens on the port; empty where it can't be determined (other users',
+    macOS).
+    """
     inodes = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _listeners(proc / "net" / table, port)}
     if not inodes:
         return ""

@@ -1,4 +1,6 @@
-"""The user that HAProxy runs as when the kit runs as root: a program that parses untrusted input needs no privileges."""
+"""The user that HAProxy runs as when the kit runs as root: a program that parses untrusted input needs
+no privileges.
+"""
 
 from __future__ import annotations
 

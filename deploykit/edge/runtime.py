@@ -41,7 +41,10 @@ class RuntimeServer:
 
 
 class RuntimeAPI:
-    """A client of one HAProxy; opens a connection per call. Every method raises RuntimeUnreachable when nobody answers."""
+    """A client of one HAProxy; opens a connection per call.
+
+    Every method raises RuntimeUnreachable when nobody answers.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -11,8 +11,8 @@ then written to the file; only then does the call return. Killed in between, at 
 So the file is at most one step *behind*, towards a version that is alive, and its total weight is never 0. It is never
 ahead: a weight that the proxy refused is not written. `attach` writes first (a server of weight 0 in the file does no
 harm, one in the proxy that the file does not know could be given weight and be forgotten), `detach` too (a server of
-weight 0 that is left in the proxy is taken out by the next call). A replacement first writes what runs into the file, so a
-step that was cut short is not undone by it.
+weight 0 that is left in the proxy is taken out by the next call). A replacement first writes what runs into the file,
+so a step that was cut short is not undone by it.
 
 If a proxy dies during a call, its supervisor (or the engine) restarts it with the weights in the file. The call waits
 for that and starts from the beginning, since the proxy may have lost half of the changes.
@@ -52,10 +52,10 @@ _MAX_WEIGHT = 256
 class WeightedProxy(ABC):
     """Servers and weights of one HAProxy, in the running proxy and in its file. Subclasses say where both are.
 
-    `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one in
-    the file, `/health` at first. `bind`: the address to listen on. `hard_stop_after`: seconds that a
-    replaced process may take for its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the file's name in
-    messages.
+    `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one
+    in the file, `/health` at first. `bind`: the address to listen on. `hard_stop_after`: seconds that a replaced
+    process may take for its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the
+    file's name in messages.
     """
 
     _file_name: str

@@ -1,7 +1,7 @@
 """Which gates a change can reach, so that the others need not be asked: `invoke ci --affected BASE`.
 
-Conservative: a file of a kind that is not known here reaches every gate, and so does everything when git can't be trusted to
-tell what changed. Files that git ignores are not seen.
+Conservative: a file of a kind that is not known here reaches every gate, and so does everything when git can't be
+trusted to tell what changed. Files that git ignores are not seen.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _SEARCHES = ("rglob(", ".glob(", "iterdir(", "os.walk(", "listdir(", "scandir(",
 
 @dataclass(frozen=True, kw_only=True)
 class Affected:
-    """The gates to ask, in the order given, and for each of the others why not. `changed` are paths, deleted ones too."""
+    """The gates to ask, in the order given, and for each of the others why not.
+
+    `changed` are paths, deleted ones too.
+    """
 
     base: str
     commit: str
@@ -52,7 +55,7 @@ class Affected:
 def affected_gates(root: Path, base: str, gates: Sequence[str], *, test_paths: Sequence[str] = ("tests",)) -> Affected:
     """What the changes since the branch left `base` can reach, uncommitted ones and new files included.
 
-    Raises InconclusiveError, with the command that mends it, for a base that is not there or out of a shallow clone's
+    Raises InconclusiveError, with the command that fixes it, for a base that is not there or out of a shallow clone's
     reach, outside git, and when nothing changed at all: then nothing would be looked at.
     """
     name, commit = branch_point(root, base)

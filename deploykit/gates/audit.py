@@ -1,9 +1,9 @@
-"""The audit gate: pip-audit over the application's locks, or over its environment where there is no lock; `uv audit` over a
-`uv.lock`.
+"""The audit gate: pip-audit over the application's locks, or over its environment where there is no lock; `uv audit`
+over a `uv.lock`.
 
 pip-audit takes an answer of 404 for "nothing known" and skips the package: here every skipped package, and every one
 that was not asked about, makes the verdict inconclusive. With an offline copy of the advisories, a loopback server
-answers the scanners, counts their questions, and the copy's age stands in every verdict.
+answers the scanners, counts their questions, and every verdict contains the copy's age.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ _WORDS = (
 class AuditGate:
     """`locks` are paths of locks in the tree; none: `uv.lock`, else what the project's environment has installed.
 
-    `advisories` is the path of an offline copy; the variable DEPLOYKIT_ADVISORIES goes before it. `service` is the address of an
-    OSV service of one's own, for those who have no copy. `threshold` is the lowest severity that fails the gate.
+    `advisories` is the path of an offline copy; the variable DEPLOYKIT_ADVISORIES goes before it. `service` is the
+    address of an OSV service of one's own, for those who have no copy. `threshold` is the lowest severity that fails
+    the gate.
     """
 
     locks: tuple[str, ...] = ()
@@ -95,14 +96,17 @@ class AuditGate:
         evidence = verdict.evidence
         if licences:
             evidence = replace(evidence, notes=(*evidence.notes, *licences.notes))
-        if copy is not None:  # what is known online may change at any moment: such an answer never stands
+        if copy is not None:  # what is known online may change at any moment: such a verdict is never cached
             settings = {**evidence.settings, GOOD_UNTIL: _good_until(copy, context.clock(), self.max_age_days)}
             evidence = replace(evidence, settings=settings)
         return replace(verdict, evidence=evidence)
 
 
 class _Scanners:
-    """Asks the scanner that a subject wants; `versions` are those that were asked. `url` is an OSV service, empty: their own."""
+    """Asks the scanner that a subject wants; `versions` are those that were asked.
+
+    `url` is an OSV service, empty: their own.
+    """
 
     def __init__(self, context: GateContext, url: str, *, offline: bool) -> None:
         self._context = context

@@ -1,4 +1,6 @@
-"""The verdict on the scanners' answers: what is a finding, what is accepted, what is below the threshold, what nobody knows."""
+"""The verdict on the scanners' answers: what is a finding, what is accepted, what is below the threshold, what nobody
+knows.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.audit_severity import severity_of
-from deploykit.gates.reports.words import FAILS_FROM
+from deploykit.gates.reports.common import FAILS_FROM
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -51,8 +53,9 @@ def interpret(  # noqa: PLR0913 - all that the verdict rests on, by keyword
 ) -> Verdict:
     """The verdict on the scanners' answers. A package that was skipped or left out makes it inconclusive.
 
-    What reaches the `threshold` fails the gate, and so does what nobody knows the severity of; the rest is listed. `more` are
-    findings of another kind on the same packages (licences), `doubts` sentences about what could not be judged there.
+    What reaches the `threshold` fails the gate, and so does what nobody knows the severity of; the rest is listed.
+    `more` are findings of another kind on the same packages (licences), `doubts` sentences about what could not be
+    judged there.
     """
     seen = _see(answers, accepted, today, look_up)
     missing = [*sorted(unasked), *(name for name in seen.missing if name not in unasked)]

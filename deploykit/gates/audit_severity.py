@@ -1,7 +1,7 @@
 """How bad an advisory is: what its own database says, else the rating of its CVSS vectors, else what its aliases say.
 
-The scanners' answers name advisories and not their severity, so the records are looked up: in the offline copy, or one by one
-at the OSV service (https://google.github.io/osv.dev/get-v1-vulns/).
+The scanners' answers name advisories and not their severity, so the records are looked up: in the offline copy, or one
+by one at the OSV service (https://google.github.io/osv.dev/get-v1-vulns/).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _SCALE = ((9.0, Severity.CRITICAL), (7.0, Severity.HIGH), (4.0, Severity.MODERAT
 
 
 def severity_of(names: Iterable[str], look_up: Callable[[str], Mapping[str, Any] | None]) -> Severity:
-    """The worst that any of the records says which go by one of the `names` (an id and its aliases); UNKNOWN if none says it.
+    """The worst that any of the records says which go by one of the `names` (an id and its aliases); UNKNOWN if none
+    says it.
 
     `look_up` gives the OSV record of a name, None where there is none or it could not be had.
     """
@@ -84,7 +85,10 @@ def is_safe_address(address: str) -> bool:
 
 
 def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
-    """Look records up at an OSV service. Once it can't be reached it is not asked again. `service` must be a safe address."""
+    """Look records up at an OSV service.
+
+    Once it can't be reached it is not asked again. `service` must be a safe address.
+    """
     known: dict[str, Mapping[str, Any] | None] = {}
     reachable = True
 

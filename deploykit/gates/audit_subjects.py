@@ -38,7 +38,10 @@ json.dump(found, sys.stdout)
 
 
 def find_subjects(locks: Sequence[str], context: GateContext, folder: Path) -> list[Subject]:
-    """The lists to audit; `folder` is for those that have to be written. Raises InconclusiveError when none can be had."""
+    """The lists to audit; `folder` is for those that have to be written.
+
+    Raises InconclusiveError when none can be had.
+    """
     if locks:
         return [_from_lock(name, context, folder) for name in dict.fromkeys(locks)]
     if (context.root / "uv.lock").is_file():
@@ -110,7 +113,9 @@ def _from_uv_lock(name: str, context: GateContext, folder: Path) -> Subject:
 
 
 def _exported(name: str, context: GateContext, folder: Path) -> Subject:
-    """The lock as a list for pip-audit, where uv can't audit itself: what it would install here, with its default groups."""
+    """The lock as a list for pip-audit, where uv can't audit itself: what it would install here, with its default
+    groups.
+    """
     path = folder / "uv-lock.txt"
     argv = [find_uv(), "export", "--frozen", "--no-emit-project", "--no-header", "-q", "-o", str(path)]
     run_tool(

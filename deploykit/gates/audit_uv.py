@@ -1,4 +1,6 @@
-"""`uv audit` over a `uv.lock`: all of the lock, every group, extra and platform, without installing or exporting anything."""
+"""`uv audit` over a `uv.lock`: all of the lock, every group, extra and platform, without installing or exporting
+anything.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ def uv_version(context: GateContext) -> str:
 
 
 def ask_uv(subject: Subject, context: GateContext, service: str) -> Mapping[str, Any]:
-    """What `uv audit` answers, in the form of pip-audit's answers. `service` is an OSV service's address, empty for uv's own.
+    """What `uv audit` answers, in the form of pip-audit's answers. `service` is an OSV service's address, empty for
+    uv's own.
 
     Raises InconclusiveError when uv got no answer, or looked at fewer packages than the lock pins.
     """

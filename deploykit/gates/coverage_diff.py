@@ -1,4 +1,6 @@
-"""Which lines changed since the base: `git diff` of the working tree against where the branch left it, new files included."""
+"""Which lines changed since the base: `git diff` of the working tree against where the branch left it, new files
+included.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ class Changes:
 def changes_since(root: Path, base: str = "") -> Changes:
     """What changed since `base`, or since the main branch where none is named.
 
-    Raises InconclusiveError, with the command that mends it, outside git, for a base that is not there, and for a
+    Raises InconclusiveError, with the command that fixes it, outside git, for a base that is not there, and for a
     shallow clone that does not reach back to where the branch left it.
     """
     name, commit = branch_point(root, base)

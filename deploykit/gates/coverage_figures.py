@@ -1,4 +1,6 @@
-"""What is computed from `coverage json`: shares of the whole, of packages and of changed lines, and a page for a pull request."""
+"""What is computed from `coverage json`: shares of the whole, of packages and of changed lines, and a page for a pull
+request.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ class CoverageSettings:
 
 
 def read_coverage_settings(root: Path) -> CoverageSettings:
-    """Read the first file that configures coverage, in coverage's own order; unreadable ones are coverage's to report."""
+    """Read the first file that configures coverage, in coverage's own order; unreadable ones are
+    coverage's to report.
+    """
     for name, prefix in _INI[:2]:
         if (found := _from_ini(root / name, prefix)) is not None:
             return found

@@ -54,8 +54,8 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
 def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
     """Record the passes in `file` for this tree, and return them. It imports all or none.
 
-    Raises UsageError for a missing file and for one about another tree. Raises InconclusiveError for a damaged file, and
-    if one of the gates did not pass on this tree here.
+    Raises UsageError for a missing file and for one about another tree. Raises InconclusiveError for a damaged file,
+    and if one of the gates did not pass on this tree here.
     """
     _check_tree(root, tree)
     content = _read(file)

@@ -1,4 +1,7 @@
-"""The format gate: ruff's format alone. The lint gate asks the same and more; this one is for who wants only the format."""
+"""The format gate: ruff's format alone.
+
+The lint gate asks the same and more; this one is for who wants only the format.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The image gate: hadolint over every Dockerfile of the tree. It lints what is written; images themselves it does not scan."""
+"""The image gate: hadolint over every Dockerfile of the tree.
+
+It lints what is written; images themselves it does not scan.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from deploykit.gates.file_gates import require_files, verdict_on_files
 from deploykit.gates.files import list_files
-from deploykit.gates.subjects import answer, subject
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
@@ -30,7 +33,7 @@ class ImageGate:
 
     def run(self, context: GateContext) -> Verdict:
         listed = list_files(context.root)
-        files = subject(dockerfiles(context.arguments or listed.files), gate=self.name, what="Dockerfile")
+        files = require_files(dockerfiles(context.arguments or listed.files), gate=self.name, what="Dockerfile")
         if empty := [name for name in files if not (context.root / name).read_bytes().strip()]:
             raise InconclusiveError(
                 f"{empty[0]} is empty, and hadolint finds nothing wrong with that", next_step="write it"
@@ -68,7 +71,7 @@ class ImageGate:
         if strange := {finding.path for finding in findings} - set(files):
             raise crashed(completed, f"hadolint speaks of a file that it was not asked about: {min(strange)}")
         own = next((name for name in _CONFIGURATIONS if (context.root / name).exists()), "none")
-        return answer(
+        return verdict_on_files(
             self.name,
             files=files,
             findings=findings,
@@ -76,12 +79,14 @@ class ImageGate:
             version=version.stdout.split()[-1] if version.stdout.split() else "",
             settings={"configuration": own},
             notes=listed.notes,
-            next_step="mend the lines above; one that is right as it is: `# hadolint ignore=RULE` above it",
+            next_step="fix the lines above; for one that is right: `# hadolint ignore=RULE` above it",
         )
 
 
 def dockerfiles(names: Iterable[str]) -> tuple[str, ...]:
-    """Those of the files that are written for an image builder: `Dockerfile`, `NAME.Dockerfile`, `Dockerfile.NAME`, `Containerfile`."""
+    """Those of the files that are written for an image builder: `Dockerfile`, `NAME.Dockerfile`, `Dockerfile.NAME`,
+    `Containerfile`.
+    """
 
     def is_one(name: str) -> bool:
         base = PurePosixPath(name).name

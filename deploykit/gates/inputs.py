@@ -101,7 +101,7 @@ def _kit() -> bytes:
 
 
 def git_sees_everything(root: Path) -> bool:
-    """Whether git's hash tells every file: none is marked as unchanged, in conflict, or another repository's."""
+    """Whether git's hash covers every file: none is marked as unchanged, in conflict, or another repository's."""
     try:
         listed = run(["git", "ls-files", "-v", "--stage", "-z"], cwd=root, timeout=60, check=False)
     except (DeploykitError, OSError):

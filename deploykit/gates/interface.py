@@ -1,4 +1,7 @@
-"""What a gate is, and what it is given. A gate's own settings are its fields; what it shares with others is the context."""
+"""What a gate is, and what it is given.
+
+A gate's own settings are its fields; what it shares with others is the context.
+"""
 
 from __future__ import annotations
 
@@ -71,4 +74,6 @@ class Gate(Protocol):
     def name(self) -> str: ...
 
     def run(self, context: GateContext) -> Verdict:
-        """Look, and say what was found; raises DeploykitError for what can't be judged (`run_gate` makes a verdict of it)."""
+        """Look, and say what was found; raises DeploykitError for what can't be judged (`run_gate` makes a verdict of
+        it).
+        """

@@ -19,8 +19,8 @@ __all__ = ["Counts", "read_counts"]
 class Counts:
     """What became of the tests. `ran` are those whose body was executed: passed, failed, or failed as expected.
 
-    `skipped` are names with their reasons; `failures` are findings, one for each failure or error. `repeated` are the names that
-    the report has more than once (a test that was tried again, or one with subtests); each counts once.
+    `skipped` are names with their reasons; `failures` are findings, one for each failure or error. `repeated` are the
+    names that the report has more than once (a test that was tried again, or one with subtests); each counts once.
     """
 
     ran: int

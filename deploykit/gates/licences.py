@@ -35,8 +35,9 @@ json.dump(found, sys.stdout)
 
 @dataclass(frozen=True, kw_only=True)
 class Licences:
-    """SPDX identifiers, a trailing `*` for a family (`GPL-*`). A package whose licence can't be met by what `allow` has (empty: by
-    anything) and `deny` has not is a finding. `accepted` are packages (normalised names) whose licence a person has looked at, with the reason.
+    """SPDX identifiers, a trailing `*` for a family (`GPL-*`). A package whose licence can't be met by what `allow` has
+    (empty: by anything) and `deny` has not is a finding. `accepted` are packages (normalised names) whose licence a
+    person has looked at, with the reason.
     """
 
     allow: tuple[str, ...] = ()
@@ -54,8 +55,8 @@ class Found:
 
 
 def judge_licences(wanted: Licences, names: Iterable[str], context: GateContext) -> Found:
-    """Judge every package of the application's environment but local projects. `names` are those that a lock pins: one that is
-    not installed can't be judged, and is a doubt.
+    """Judge every package of the application's environment but local projects. `names` are those that a lock pins: one
+    that is not installed can't be judged, and is a doubt.
     """
     installed = {canonicalize_name(item["name"]): item for item in ask_application(context, _LIST) if item["name"]}
     findings, unknown, notes = [], [], []
@@ -104,7 +105,8 @@ def _is_refused(expression: str, wanted: Licences) -> bool:
 
 
 def licence_of(item: Mapping[str, Any]) -> tuple[str, str]:
-    """(SPDX expression, which field said so) by a package's metadata: its expression, else its classifiers, else its free text.
+    """(SPDX expression, which field said so) by a package's metadata: its expression, else its classifiers, else its
+    free text.
 
     Empty when no field says one that SPDX knows. Several classifiers may mean a choice or all of them: all are taken.
     """

@@ -1,4 +1,5 @@
-"""The migrations gate: every revision rendered without a database, judged by the kit's rules, and by squawk where asked.
+"""The migrations gate: every revision rendered without a database, judged by the kit's rules, and by squawk where
+asked.
 
 The rules are a program of their own, `python -m deploykit.schema.lint`, which is asked as any other tool is. Its
 arguments narrow it: `--revs A:B` (a range that is applied together), `--sql FILE` (plain SQL, no revisions).
@@ -35,8 +36,8 @@ class Allowed:
 
 @dataclass(frozen=True, kw_only=True)
 class MigrationsGate:
-    """`server_version` 0 is not said; `ask`: the database in `variable` is asked. `driver` is SQLAlchemy's, empty: not said;
-    on another database than PostgreSQL the rules that hold on any are asked, and that is said.
+    """`server_version` 0 is not said; `ask`: the database in `variable` is asked. `driver` is SQLAlchemy's, empty: not
+    said; on another database than PostgreSQL the rules that hold on any are asked, and that is said.
 
     `since` are revisions that are applied everywhere: they and those before them are not judged.
     """

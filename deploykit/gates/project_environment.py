@@ -31,7 +31,10 @@ json.dump(sorted({dist.metadata["Name"] for dist in importlib.metadata.distribut
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectNeeds:
-    """`locks` are requirement files in the tree; `groups` and `extras` are pyproject.toml's. Missing files are an error."""
+    """`locks` are requirement files in the tree; `groups` and `extras` are pyproject.toml's.
+
+    Missing files are an error.
+    """
 
     locks: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -112,7 +115,7 @@ def _read_project(root: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise InconclusiveError(
-            "pyproject.toml can't be read", details=[str(error)], next_step="mend the line that it names"
+            "pyproject.toml can't be read", details=[str(error)], next_step="fix the line that it names"
         ) from error
 
 

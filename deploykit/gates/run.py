@@ -64,14 +64,14 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
 
     `tree` is, or gives, the tree's hash, uncommitted changes included, and is empty outside git; a function is called
     when the environments are made, since making one may add files to the tree. `record` receives the verdict of a whole
-    run; by default the verdict is written under `.deploykit/verdicts`. `arguments` narrow the run; a narrowed run is not
-    evidence, so it is not recorded. `base` is the revision that changes are counted from. Reports for machines are
-    written under `.deploykit/reports` first; annotations go to `annotate`. `build` makes a gate of another name from the
-    settings, such as a second test gate.
+    run; by default the verdict is written under `.deploykit/verdicts`. `arguments` narrow the run; a narrowed run is
+    not evidence, so it is not recorded. `base` is the revision that changes are counted from. Reports for machines are
+    written under `.deploykit/reports` first; annotations go to `annotate`. `build` makes a gate of another name from
+    the settings, such as a second test gate.
 
-    A pass on the same inputs (`inputs_of`) comes from the cache, with its evidence and a note of its age. Nothing is made
-    or run then, unless `force` or the variable DEPLOYKIT_FORCE is set.
-    Raises UsageError for an unknown name, and for a path that is not a folder.
+    A pass on the same inputs (`inputs_of`) comes from the cache, with its evidence and a note of its age. Nothing is
+    made or run then, unless `force` or the variable DEPLOYKIT_FORCE is set. Raises UsageError for an unknown name, and
+    for a path that is not a folder.
     """
     root = root.absolute()
     if build is None:

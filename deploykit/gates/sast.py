@@ -1,4 +1,5 @@
-"""The sast gate: ruff's `S` rules over every Python file, and bandit's own rules where they can say more (docs/sast.md).
+"""The sast gate: ruff's `S` rules over every Python file, and bandit's own rules where they can say more
+(docs/sast.md).
 
 Findings of medium severity and above fail the gate; low ones are listed in the verdict and fail nothing. Each file is
 named to the tools and accounted for, so that none can be missed unnoticed.
@@ -16,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files, python_files
 from deploykit.gates.sastscan.configuration import Configuration, read_configuration
-from deploykit.gates.sastscan.judge import TEST_GLOBS, Looked, Rules, in_tests, merge, verdict_on
+from deploykit.gates.sastscan.full_scan import run_full_scan
+from deploykit.gates.sastscan.judge import TEST_GLOBS, Rules, ScannedFiles, in_tests, merge, verdict_on
 from deploykit.gates.sastscan.noqa import hidden_by_noqa
-from deploykit.gates.sastscan.plain import run_plain
 from deploykit.gates.sastscan.rules import SEVERITIES, Found, from_ruff
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Severity, UsageError, Verdict
@@ -71,7 +72,7 @@ class SastGate:
         if len(every) > len(files):
             notes.append(f"files left out by security.sast_exclude: {len(every) - len(files)}")
         if not files:
-            return verdict_on((), Looked(judged=frozenset()), version="", settings=settings, notes=notes)
+            return verdict_on((), ScannedFiles(judged=frozenset()), version="", settings=settings, notes=notes)
         if not configuration.only_bandit:
             fast = _Fast(context, files, configuration)
             if not fast.only_bandit:
@@ -82,11 +83,11 @@ class SastGate:
         if self.accept:
             notes.append("security.sast_accept does not hold where bandit judges alone")
         notes.append(f"the whole of bandit judged alone, since it is configured with {', '.join(configured)}")
-        return run_plain(context, files, configuration, settings=settings, notes=notes)
+        return run_full_scan(context, files, configuration, settings=settings, notes=notes)
 
 
 class _Fast:
-    """One run of ruff and of bandit's rules beside each other, and one more of bandit for what ruff could not read."""
+    """One run of ruff and of bandit's rules in parallel, and one more of bandit for files that ruff could not read."""
 
     def __init__(self, context: GateContext, files: Sequence[str], configuration: Configuration) -> None:
         self._context = context
@@ -121,7 +122,7 @@ class _Fast:
             skips=frozenset(self._bandit["skips"]),
             assert_skips=tuple(self._bandit["assert_skips"]),
         )
-        looked = _looked(self._files, answers)
+        looked = _scanned_files(self._files, answers)
         by_bandit = self._from_bandit("results")
         seen = list(self._without_noqa(by_bandit))
         by_ruff = [
@@ -189,7 +190,7 @@ class _Fast:
             where = self._configuration.file or self._configuration.ini or "none"
             raise UsageError(
                 f"bandit refuses its configuration ({where}): {answer['refused']}",
-                next_step=f"mend {where}",
+                next_step=f"fix {where}",
             )
         if "plain" not in answer:
             answer["files"] = {name.removeprefix("./"): fate for name, fate in answer["files"].items()}
@@ -236,12 +237,12 @@ class _Fast:
             yield from (found for found in every if found.path == path and not (lines and hidden_by_noqa(found, lines)))
 
 
-def _looked(files: Sequence[str], answers: Mapping[str, Mapping[str, Any]]) -> Looked:
+def _scanned_files(files: Sequence[str], answers: Mapping[str, Mapping[str, Any]]) -> ScannedFiles:
     by_fate: dict[str, list[str]] = {}
     for name in files:
         by_fate.setdefault(answers[name]["fate"], []).append(name)
     judged = frozenset((*by_fate.pop("judged", ()), *by_fate.pop("left", ())))
-    return Looked(
+    return ScannedFiles(
         judged=judged,
         left_out=frozenset(by_fate.pop("excluded", ())),
         errors={name: answers[name].get("reason", "") for name in by_fate.pop("error", ())},

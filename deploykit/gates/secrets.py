@@ -1,10 +1,10 @@
 """The secrets gate: detect-secrets' rules and the kit's own over every file of the tree, against `.secrets.baseline`.
 
-A secret that is not in the baseline is a finding, and so is one that somebody labelled as real. One that nobody labelled is
-a finding in CI, and elsewhere a note; a baseline of which nothing was labelled is no evidence anywhere.
+A secret that is not in the baseline is a finding, and so is one that somebody labelled as real. One that nobody
+labelled is a finding in CI, and elsewhere a note; a baseline of which nothing was labelled is no evidence anywhere.
 
-Its arguments narrow it: names of files, `--staged` (what the next commit brings: the hook), `--history` (every version of
-every file that git has).
+Its arguments narrow it: names of files, `--staged` (what the next commit brings: the hook), `--history` (every version
+of every file that git has).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class SecretsGate:
-    """`exclude`: files, folders or shell patterns that are not looked at; how many they were stands in the verdict."""
+    """`exclude`: files, folders or shell patterns that are not looked at; the verdict contains their number."""
 
     baseline: str = ".secrets.baseline"
     exclude: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class SecretsGate:
     def _settings(self, baseline: Baseline | None) -> dict[str, Any]:
         return {"baseline": self.baseline if baseline is not None else "none", "exclude": " ".join(self.exclude)}
 
-    def _tree(self, context: GateContext, rules: Rules) -> Looked:
+    def _tree(self, context: GateContext, rules: Rules) -> ScannedFiles:
         return scan_tree(
             context.root,
             rules,
@@ -77,7 +77,7 @@ class SecretsGate:
             environment=context.environment,
         )
 
-    def _staged(self, context: GateContext, rules: Rules) -> Looked:
+    def _staged(self, context: GateContext, rules: Rules) -> ScannedFiles:
         from deploykit.gates.secretscan.git import contents, staged_changes
         from deploykit.gates.secretscan.scan import scan_contents
 
@@ -98,8 +98,8 @@ class SecretsGate:
         if files > len(wanted):
             notes.append(f"files left out by security.secrets.exclude: {files - len(wanted)}")
         unreadable = (*report.unreadable, *((path, "git does not have it") for path in missing))
-        # A commit that only takes files away, or brings links, holds no content in which a secret could stand.
-        return Looked(
+        # A commit that only takes files away, or brings links, has no content that could hold a secret.
+        return ScannedFiles(
             report=replace(report, unreadable=unreadable),
             asked=len(wanted),
             notes=tuple(notes),
@@ -123,7 +123,7 @@ class SecretsGate:
                 path=past.path,
                 line=past.secret.line,
                 severity=Severity.HIGH,
-                fix="change the secret: whoever has the history has it",
+                fix="change the secret: anyone who has the history has it",
             )
             for past in report.found
             if (past.secret.type, past.secret.hashed) not in accepted
@@ -164,7 +164,7 @@ _KINDS = {"deleted": "deletions", "link": "symbolic links, not followed", "submo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class ScannedFiles:
     """What a scan was asked for and what became of it. `without_content`: changes that hold nothing to look into."""
 
     report: ScanReport
@@ -192,7 +192,7 @@ def scan_tree(
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
     environment: Mapping[str, str],
-) -> Looked:
+) -> ScannedFiles:
     """Scan the tree's files, or `only` those among them, on all cores, with the cache in the user's cache folder."""
     from deploykit.gates.secretscan.cache import ScanCache
     from deploykit.gates.secretscan.scan import scan_files
@@ -215,7 +215,7 @@ def scan_tree(
     )
     # A file that was named and is not there was not looked at.
     gone = tuple((name, "it is no file of this tree") for name in absent)
-    return Looked(
+    return ScannedFiles(
         report=replace(report, unreadable=(*report.unreadable, *gone)),
         asked=len(files) + len(absent),
         notes=tuple(notes),
@@ -223,7 +223,7 @@ def scan_tree(
 
 
 def interpret(
-    looked: Looked, *, baseline: Baseline | None, settings: Mapping[str, Any], ci: bool, narrowed: bool = False
+    looked: ScannedFiles, *, baseline: Baseline | None, settings: Mapping[str, Any], ci: bool, narrowed: bool = False
 ) -> Verdict:
     """The verdict on what a scan saw."""
     report = looked.report

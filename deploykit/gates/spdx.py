@@ -1,4 +1,6 @@
-"""Licence expressions (https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/): whether a list of wanted ones covers one."""
+"""Licence expressions (https://spdx.github.io/spdx-spec/v2.3/SPDX-license-expressions/): whether a list of wanted ones
+covers one.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,9 @@ CLASSIFIERS = {
     "Zope Public License": "ZPL-2.1",
     "zlib/libpng License": "Zlib",
 }
-"""PyPI's classifiers (their last part) as SPDX identifiers. "BSD License" does not say which: the usual one is taken, and the verdict
-names the classifier."""
+"""PyPI's classifiers (their last part) as SPDX identifiers. "BSD License" does not say which: the usual one is taken,
+and the verdict names the classifier.
+"""
 
 
 def canonical(text: str) -> str | None:
@@ -64,13 +67,16 @@ def names_of(expression: str) -> list[str]:
 
 
 def _matches(licence: str, pattern: str) -> bool:
-    """Whether one identifier is what a setting names: the same, or of the family that a trailing `*` leaves open (`GPL-*`)."""
+    """Whether one identifier is what a setting names: the same, or of the family that a trailing `*` leaves open
+    (`GPL-*`).
+    """
     licence, pattern = licence.lower(), pattern.lower()
     return licence.startswith(pattern[:-1]) if pattern.endswith("*") else licence == pattern
 
 
 def covers(expression: str, wanted: Sequence[str]) -> bool:
-    """Whether the expression can be met by licences of the list alone: of `OR` one side is enough, of `AND` both are needed.
+    """Whether the expression can be met by licences of the list alone: of `OR` one side is enough, of `AND` both are
+    needed.
 
     `A WITH exception` is met by `A` as by itself. The expression must be canonical.
     """

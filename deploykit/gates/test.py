@@ -68,7 +68,7 @@ class TestGate:
             [*self._measured(context, python, data), "-m", "pytest", *self._words(context, python, report)],
             root=context.root,
             environment=environment,
-            answers=range(-64, 256),  # each is told apart below
+            answers=range(-64, 256),  # each is handled below
             timeout=_TEST_SECONDS,
             on_line=context.on_line,
         )

@@ -33,7 +33,8 @@ _MISLEADING = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "V
 
 
 def tool_environment(environment: Mapping[str, str], *, project: Path | None = None) -> dict[str, str]:
-    """The environment of a tool: no colours, UTF-8, loopback without a proxy, and nothing that points to another Python.
+    """The environment of a tool: no colours, UTF-8, loopback without a proxy, and nothing that points to another
+    Python.
 
     `project`, the kit's work folder, is for tools that import the project's code: PYTHONPATH and PYTHONWARNINGS are
     the user's then, and byte code goes into that folder, so that looking at a tree does not change it.
@@ -106,7 +107,7 @@ def crashed(completed: Completed, why: str = "") -> InconclusiveError:
     return InconclusiveError(
         why or f"{name} {how} and gave no answer",
         details=last_lines(completed),
-        next_step=f"look at what {name} said, mend it, and run the gate again",
+        next_step=f"look at what {name} said, fix it, and run the gate again",
     )
 
 

@@ -147,7 +147,7 @@ def managed_tool(family: str, *, environment: Mapping[str, str]) -> Path:
 
 
 def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """Make a folder by `fill`, once, whoever asks at the same time; a half-made one is made afresh."""
+    """Create a folder by `fill`, once, also with concurrent callers. An incomplete one is created again."""
     if _is_complete(folder):
         return folder
     try:

@@ -75,7 +75,7 @@ def interpret(completed: Completed, *, version: str, paths: Sequence[str]) -> Ve
             evidence=evidence,
             findings=findings,
             reason=f"{len(findings)} errors" + (", and they kept mypy from looking further" if stopped else ""),
-            next_step="mend the lines above, then run the gate again",
+            next_step="fix the lines above, then run the gate again",
         )
     if completed.returncode != 0:
         raise crashed(completed, "mypy could not look at the code")

@@ -1,4 +1,4 @@
-"""Verdicts as files in the tree's work folder: how sessions that run in parallel hand them to one another."""
+"""Verdicts as files in the tree's work folder: how sessions that run in parallel exchange them."""
 
 from __future__ import annotations
 

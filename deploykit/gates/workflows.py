@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.file_gates import require_files, verdict_on_files
 from deploykit.gates.files import list_files
-from deploykit.gates.subjects import answer, subject
 from deploykit.gates.tooling import crashed, last_lines, parse_json, run_tool, tool_environment
 from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
@@ -41,7 +41,7 @@ class WorkflowsGate:
 
     def run(self, context: GateContext) -> Verdict:
         listed = list_files(context.root)
-        files = subject(
+        files = require_files(
             workflows(context.arguments or listed.files), gate=self.name, what="workflow (.github/workflows/*.yml)"
         )
         environment = {
@@ -57,7 +57,7 @@ class WorkflowsGate:
             raise InconclusiveError(
                 "zizmor could not look at all the workflows",
                 details=said.splitlines()[-10:] or last_lines(completed),
-                next_step="mend the file that it names: GitHub could not run it either",
+                next_step="fix the file that it names: GitHub could not run it either",
             )
         problems = parse_json(completed)
         looked = set(_COMPLETED.findall(completed.stderr))
@@ -66,7 +66,7 @@ class WorkflowsGate:
         findings = [finding_of(item) for item in problems if not item.get("ignored")]
         hidden = sum(bool(item.get("ignored")) for item in problems)
         own = next((name for name in _CONFIGURATIONS if (context.root / name).exists()), "none")
-        return answer(
+        return verdict_on_files(
             self.name,
             files=files,
             findings=findings,
@@ -74,7 +74,7 @@ class WorkflowsGate:
             version=version.stdout.split()[-1] if version.stdout.split() else "",
             settings={"configuration": own, "network": "not asked"},
             notes=(*listed.notes, *((f"findings hidden by comments or configuration: {hidden}",) if hidden else ())),
-            next_step="mend the lines above; one that is right as it is: `# zizmor: ignore[RULE]` on it",
+            next_step="fix the lines above; for one that is right: `# zizmor: ignore[RULE]` on it",
         )
 
 

@@ -1,1 +1,1 @@
-"""The record: journal, releases, evidence, timers, lock, in one hash chain."""
+"""The ledger: journal, releases, evidence, timers, lock, in one hash chain."""

@@ -85,7 +85,8 @@ class _Walk:
 
     def _replay(self, entry: Entry) -> None:
         if entry.kind == "step.intended" and entry.payload["name"] == ADOPT:
-            # This release is older than the ledger, so its anchor belongs to a chain that is lost. The entry contains it.
+            # This release is older than the ledger, so its anchor belongs to a chain that is lost. The entry contains
+            # it.
             self._hashes.add(entry.payload["action"].get("anchor"))
         for change in derive(entry):
             table = self._derived[change.table.name]
@@ -124,7 +125,7 @@ class _Walk:
             if table is LOCKS and row["seal"] != _seal_of(row):
                 self.found(source, f"{table.name}: the lease was changed by hand")
         for key in derived.keys() - seen:
-            self.found(self._source[table.name, key], f"{table.name} lacks the row {key}that the entries tell of")
+            self.found(self._source[table.name, key], f"{table.name} lacks the row {key}that the entries describe")
 
     def _columns(self, table: Table, key: str, row: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
         for name, expected in derived.items():

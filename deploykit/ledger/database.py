@@ -19,7 +19,10 @@ __all__ = ["Connection", "Database"]
 
 
 class Connection:
-    """One connection of a driver (DB-API 2.0), within a transaction. `placeholder` stands for a bound value in its SQL."""
+    """One connection of a driver (DB-API 2.0), within a transaction.
+
+    `placeholder` stands for a bound value in its SQL.
+    """
 
     def __init__(self, driver: Any, *, placeholder: str) -> None:
         self.driver = driver
@@ -39,7 +42,9 @@ class Connection:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def first(self, query: Query) -> dict[str, Any] | None:
-        """The first row. What is not fetched of a query keeps SQLite from forgetting what it saw, so its cursor is closed."""
+        """The first row. What is not fetched of a query keeps SQLite from forgetting what it saw, so its cursor is
+        closed.
+        """
         with contextlib.closing(self.run(query)) as cursor:
             names = [column[0] for column in cursor.description]
             row = cursor.fetchone()
@@ -52,7 +57,10 @@ class Connection:
         return None if row is None else row[0]
 
     def locking(self, query: Query) -> Query:
-        """The rows of a query, kept from other writers until the transaction ends. SQLite's write lock does that already."""
+        """The rows of a query, kept from other writers until the transaction ends.
+
+        SQLite's write lock does that already.
+        """
         return query
 
     def stream(self, query: Query) -> Iterator[Mapping[str, Any]]:
@@ -90,8 +98,8 @@ class Database(ABC):
     def write(self, *, flush: bool = True) -> Iterator[Connection]:
         """A transaction that is durable once the block is left without an error, and undone otherwise.
 
-        Without `flush` a power cut may forget it until the next one with `flush` is committed, which makes all before it
-        durable, too: the log has one order. It is there for everybody at once, and no killed process forgets it.
+        Without `flush` a power cut may forget it until the next one with `flush` is committed, which makes all before
+        it durable, too: the log has one order. It is there for everybody at once, and no killed process forgets it.
         """
         with (
             self.translated_errors(),

@@ -1,4 +1,4 @@
-"""The record that releases write. SQLite on one machine, PostgreSQL for a team; one contract suite for both."""
+"""The ledger that releases write. SQLite on one machine, PostgreSQL for a team; one contract suite for both."""
 
 from __future__ import annotations
 

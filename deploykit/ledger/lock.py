@@ -23,8 +23,9 @@ __all__ = ["SqlLock"]
 
 
 class SqlLock:
-    """One app in one environment, in a database that may hold many: its lock, and queries and transactions that never look
-    further. The token is the sequence of the entry that took the lock, so it can't repeat. `clock` as in `sql.open_ledger`.
+    """One app in one environment, in a database that may hold many: its lock, and queries and transactions that never
+    look further. The token is the sequence of the entry that took the lock, so it can't repeat. `clock` as in
+    `sql.open_ledger`.
     """
 
     def __init__(
@@ -117,7 +118,10 @@ class SqlLock:
         return None if row is None else rows.held(row)
 
     def _require(self, connection: Connection, token: int, owner: str | None = None) -> Held:
-        """The lock, if `token` (and `owner`) is still its own. A lease that ran out is no harm while nobody took over."""
+        """The lock, if `token` (and `owner`) is still its own.
+
+        A lease that ran out is no harm while nobody took over.
+        """
         known = self._lock(connection)
         if known is not None and token == known.token and (owner is None or clean(owner) == known.owner):
             return known

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["PostgresqlDatabase"]
 
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):.*@")
-"""To the last `@`: a password that was not written as a URL wants it may hold any character, and is hidden all the same."""
+"""To the last `@`: a password that was not written as a URL wants it may hold any character, and is hidden all the
+same.
+"""
 _QUERY_PASSWORD = re.compile(r"([?&](?:ssl)?password=)[^&#]*")
 _NO_PORT = re.compile(r"[^0-9,]")
 _AT_ONCE = 500

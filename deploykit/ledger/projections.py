@@ -70,7 +70,7 @@ def derive(entry: Entry) -> Sequence[Change]:
 
 
 def seal(token: int, heartbeat_at: float, expires_at: float) -> str:
-    """A hash over the columns of the lock that no entry tells of, so that an edit of them shows as well."""
+    """A hash over the columns of the lock that no entry contains, so that an edit of them is detected, too."""
     return digest([token, float(heartbeat_at), float(expires_at)])
 
 

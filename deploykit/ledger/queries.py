@@ -1,7 +1,7 @@
 """The few kinds of statement that the ledger needs, the same for SQLite and PostgreSQL.
 
-Names of tables and columns come from `tables` alone and are quoted; every value is bound. Written out here rather than by
-SQLAlchemy, whose import is a third of what a command such as `invoke status` takes: see docs/decisions/0007.
+Names of tables and columns come from `tables` alone and are quoted; every value is bound. Written out here rather than
+by SQLAlchemy, whose import is a third of what a command such as `invoke status` takes: see docs/decisions/0007.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def select(
     order: Sequence[str] = (),
     limit: int | None = None,
 ) -> Query:
-    """The rows in which each column of `where` has its value, and `present` any value; all columns where none are named.
+    """The rows in which each column of `where` has its value, and `present` any value; all columns where none are
+    named.
 
     `order` names columns; one with a `-` before it goes from the greatest to the least.
     """

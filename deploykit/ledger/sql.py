@@ -102,7 +102,7 @@ class SqlLedger(SqlLock):
             known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
             if release and (release in known or not _ID.fullmatch(release)):
                 raise DeploykitError(
-                    f"{clean(release)} can't be taken into the record: it is no id of a release, or there is one of that id.",
+                    f"{clean(release)} can't be adopted: that is not a release id, or the ledger has it already.",
                     next_step=f"invoke history --env {self.environment}",
                 )
             highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
@@ -214,7 +214,7 @@ class SqlLedger(SqlLock):
             if row["state"] != StepState.INTENDED.value:
                 raise DeploykitError(
                     f"Step {sequence} ({row['name']}) of {row['release']} ended already: it is {row['state']}.",
-                    details=(f"recorded: {row['result']}", f"now told: {dumps(content)}"),
+                    details=(f"recorded: {row['result']}", f"given now: {dumps(content)}"),
                 )
             payload = {"step": sequence, "state": state.value, "result": content}
             journal.append("step.result", payload, release=row["release"])
@@ -274,11 +274,12 @@ class SqlLedger(SqlLock):
             return [rows.entry(row) for row in connection.rows(query)]
 
     def check(self, anchors: Mapping[str, str] | Sequence[str] = ()) -> Sequence[ChainProblem]:
-        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is known.
+        """Walk the whole chain; empty when every hash holds, the tables agree with the entries, and every anchor is
+        known.
 
         `anchors` are hashes kept outside of the ledger (`Labels.anchor` of what runs): only they can show that the
-        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that the
-        chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
+        newest entries were cut off, or all rewritten. A mapping names each: `{where it was seen: hash}`. An anchor that
+        the chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
         """
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
 

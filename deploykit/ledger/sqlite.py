@@ -83,7 +83,8 @@ def _make_private(path: Path) -> None:
     """The file 0600, and its folder 0700 where it is made here; SQLite gives `-wal` and `-shm` the file's mode.
 
     An existing folder is left as it is: others may have business in it. The file is never opened and closed when it is
-    there already, for that would drop the locks that this process holds on it (https://www.sqlite.org/howtocorrupt.html).
+    there already, for that would drop the locks that this process holds on it
+    (https://www.sqlite.org/howtocorrupt.html).
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

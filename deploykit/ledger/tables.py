@@ -1,6 +1,7 @@
-"""The tables, as the queries see them. `migrations/` creates them, with their types, keys and indexes; a test compares the names.
+"""The tables, as the queries see them. `migrations/` creates them, with their types, keys and indexes; a test compares
+the names.
 
-`entries` is the record and only ever grows. `chains` knows where each chain ends. All others are projections: what the
+`entries` is the chain itself and only grows. `chains` knows where each chain ends. All others are projections: what the
 entries add up to, kept so that a question takes one query. Every table carries the app and the environment, so that a
 team's database holds many ledgers.
 """

@@ -1,6 +1,7 @@
 """Bring a ledger's tables to what this kit knows, when it is opened.
 
-A ledger that is up to date costs one query; Alembic and SQLAlchemy (a third of a second) are loaded only to change something.
+A ledger that is up to date costs one query; Alembic and SQLAlchemy (a third of a second) are loaded only to change
+something.
 """
 
 from __future__ import annotations

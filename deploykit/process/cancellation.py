@@ -1,7 +1,7 @@
 """Cooperative cancellation: somebody notes that the work has to stop; waits, and the points between actions, look.
 
-Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import, of
-logging or of the display is held, which nobody gives back then.
+Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import,
+of logging or of the display is held, which nobody gives back then.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEVER", "Cancellation"]
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _Answer = TypeVar("_Answer")
 
 
@@ -25,40 +25,41 @@ class Cancellation:
     """Of one command. Any thread may cancel it, and any thread may look."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._requested = threading.Event()
         self._noticed = threading.Event()
-        self._why = ""
+        self._first_reason = ""
         self._masked = False
         self.reason = ""
         """Why the work was cancelled, once `check` has raised: a cleanup on the way may make another error of it."""
 
     def cancel(self, reason: str) -> None:
         """Ask for the end of the work; the first reason counts."""
-        if not self._asked.is_set():
-            self._why = reason
-            self._asked.set()
+        if not self._requested.is_set():
+            self._first_reason = reason
+            self._requested.set()
 
     def check(self) -> None:
         """Raise Cancelled if that was asked for and may be acted on now."""
-        if self._asked.is_set() and not self._masked:
-            self.reason = self._why
+        if self._requested.is_set() and not self._masked:
+            self.reason = self._first_reason
             self._noticed.set()
-            raise Cancelled(self._why)
+            raise Cancelled(self._first_reason)
 
     def wait(self, seconds: float) -> None:
         """Sleep. Raises Cancelled as soon as `check` would."""
         if self._masked:
             time.sleep(seconds)
-        elif self._asked.wait(seconds):
+        elif self._requested.wait(seconds):
             self.check()
 
-    def call(self, act: Callable[[], _Answer]) -> _Answer:
-        """The answer of `act`, a call that nothing can interrupt: made in a thread, which a cancellation leaves behind.
+    def call(self, function: Callable[[], _Answer]) -> _Answer:
+        """The answer of `function`, a call that nothing can interrupt: made in a thread, which a cancellation leaves
+        behind.
 
-        What such a thread still does must harm nobody. Raises what `act` raises, and Cancelled.
+        What such a thread still does must harm nobody. Raises what `function` raises, and Cancelled.
         """
         if self._masked:
-            return act()
+            return function()
         self.check()
         done = threading.Event()
         answers: list[_Answer] = []
@@ -66,13 +67,13 @@ class Cancellation:
 
         def work() -> None:
             try:
-                answers.append(act())
+                answers.append(function())
             except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
                 errors.append(error)
             done.set()
 
         threading.Thread(target=work, name="call", daemon=True).start()
-        while not done.wait(_LOOK_SECONDS):
+        while not done.wait(_POLL_SECONDS):
             self.check()
         if errors:
             raise errors[0]
@@ -94,7 +95,9 @@ class Cancellation:
         self._noticed.clear()
 
     def noticed(self, seconds: float) -> bool:
-        """Wait until the work has noticed the cancellation, or is masked from it; False when the time was over first."""
+        """Wait until the work has noticed the cancellation, or is masked from it; False when the time
+        was over first.
+        """
         return self._noticed.wait(seconds)
 
 

@@ -25,11 +25,12 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644, dur
 
 @contextlib.contextmanager
 def replaced(path: Path, *, mode: int = 0o644, durable: bool = False) -> Iterator[Path]:
-    """An empty file in the same folder, to be filled, that replaces `path` in the end; an error leaves `path` as it was.
+    """An empty file in the same folder, to be filled, that replaces `path` in the end; an error leaves `path` as it
+    was.
 
-    It is made with `mode`, less the umask, so it is never open to more users, not for a moment. The folder is made if it is
-    missing. Its name is its own, so of several writers at once the last one wins, whole.
-    `durable`: file and folder survive a power cut once this returns.
+    It is made with `mode`, less the umask, so it is never open to more users, not for a moment. The folder is made if
+    it is missing. Its name is its own, so of several writers at once the last one wins, whole. `durable`: file and
+    folder survive a power cut once this returns.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.urandom(8).hex()}")

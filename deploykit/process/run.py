@@ -25,7 +25,7 @@ __all__ = ["CommandFailed", "CommandNotFound", "CommandTimedOut", "Completed", "
 
 _TAIL = 20
 _GRACE_SECONDS = 5.0
-_LINGER_SECONDS = 1.0
+_OPEN_PIPE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class CommandNotFound(UsageError):
         self.program = program
 
 
-class _Running:
+class _Current:
     """What ends the programs of this process."""
 
     cancellation = NEVER
@@ -81,14 +81,14 @@ class _Running:
 def ending_programs(cancellation: Cancellation) -> Iterator[None]:
     """Within the block a cancellation ends every program that `run` runs, in any thread; `run` raises Cancelled then.
 
-    Not an argument of `run`: a signal comes to the process as a whole, and so does this. Each of some 30 callers, down to
-    the git command that reads a tag, would do no more than hand it on.
+    Not an argument of `run`: a signal comes to the process as a whole, and so does this. Each of some 30 callers, down
+    to the git command that reads a tag, would do no more than hand it on.
     """
-    before, _Running.cancellation = _Running.cancellation, cancellation
+    before, _Current.cancellation = _Current.cancellation, cancellation
     try:
         yield
     finally:
-        _Running.cancellation = before
+        _Current.cancellation = before
 
 
 def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
@@ -106,9 +106,9 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     """Run `argv` to its end and return what it printed.
 
     `env` replaces the environment (None: inherited). `timeout` is in seconds; past it, and on any exception (Ctrl-C, a
-    cancellation), the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as lines arrive,
-    `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on. `umask` is the
-    program's (-1: inherited).
+    cancellation), the whole process group gets SIGTERM and, 5 s later, SIGKILL. `on_line(stream, line)` is called as
+    lines arrive, `stream` being "stdout" or "stderr". `redact` is applied to everything that is kept or handed on.
+    `umask` is the program's (-1: inherited).
 
     Raises CommandNotFound, CommandTimedOut, CommandFailed when `check` and the exit code is not 0, and within
     `ending_programs` Cancelled.
@@ -120,7 +120,7 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
     started = time.monotonic()
     process: subprocess.Popen[bytes] | None = None
     try:
-        with _signals_later():
+        with _signals_deferred():
             process = subprocess.Popen(
                 words,
                 cwd=cwd,
@@ -155,12 +155,12 @@ def run(  # noqa: PLR0913 - the knobs of a child process, all by keyword
 
 
 @contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
+def _signals_deferred() -> Iterator[None]:
     """Keep signals back whose handlers may raise: between a child's fork and knowing it, that would lose the child.
 
     Where a cancellation is listened to, no handler raises, and a signal that is sent again would count twice.
     """
-    if threading.current_thread() is not threading.main_thread() or _Running.cancellation is not NEVER:
+    if threading.current_thread() is not threading.main_thread() or _Current.cancellation is not NEVER:
         yield
         return
     came: list[int] = []
@@ -202,7 +202,7 @@ class _Pump:
             if self._read(selector, deadline):
                 return True
         for name in ("stdout", "stderr"):
-            self._hand_on(name, b"", last=True)
+            self._emit_lines(name, b"", last=True)
         while self._process.poll() is None:
             if self._is_over(deadline):
                 return True
@@ -212,7 +212,7 @@ class _Pump:
 
     def _is_over(self, deadline: float | None) -> bool:
         """Whether the time ran out. Raises Cancelled."""
-        _Running.cancellation.check()
+        _Current.cancellation.check()
         return deadline is not None and time.monotonic() >= deadline
 
     def _register(self, selector: selectors.BaseSelector) -> None:
@@ -233,14 +233,14 @@ class _Pump:
             # A grandchild may hold the pipes open after the program ended: its output is not waited for.
             if self._process.poll() is not None:
                 ended_at = ended_at or time.monotonic()
-                if time.monotonic() - ended_at > _LINGER_SECONDS:
+                if time.monotonic() - ended_at > _OPEN_PIPE_SECONDS:
                     return False
             for key, _ in selector.select(0.1):
                 if key.data == "stdin":
                     self._feed(selector)
                 else:
                     data = os.read(key.fd, 65536)
-                    self._hand_on(key.data, data, last=not data)
+                    self._emit_lines(key.data, data, last=not data)
                     if not data:
                         selector.unregister(key.fileobj)
         return False
@@ -257,7 +257,7 @@ class _Pump:
             selector.unregister(pipe)
             pipe.close()
 
-    def _hand_on(self, name: str, data: bytes, *, last: bool) -> None:
+    def _emit_lines(self, name: str, data: bytes, *, last: bool) -> None:
         *lines, tail = (self._rest[name] + data).split(b"\n")
         self._rest[name] = b"" if last else tail
         for raw in [*(line + b"\n" for line in lines), *([tail] if last and tail else [])]:

@@ -60,8 +60,8 @@ def register(
 
     `override` gives a session of the kit another body, a function of the nox session; its name, what it requires and
     its environment stay. `coverage_of` are the sessions of tests that `coverage` requires and judges together; those
-    beside `test` come from `register_tests`. What they must cover together stands in the settings,
-    `coverage.sessions`. Ends nox with exit code 3 when a name is none of the kit's.
+    beside `test` come from `register_tests`. The setting `coverage.sessions` says what they must cover together.
+    Ends nox with exit code 3 when a name is none of the kit's.
     """
     import nox
 

@@ -136,6 +136,6 @@ class NoxInstaller:
         except CommandFailed as error:
             raise InconclusiveError(
                 "the session's environment could not be made",
-                details=["what the installer said stands above"],
+                details=["see the output of the installer above"],
                 next_step="check the network and the package index, then run the session again",
             ) from error

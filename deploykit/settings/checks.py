@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from deploykit.settings.locate import KeyPath
     from deploykit.settings.models import Settings
+    from deploykit.settings.toml_lines import KeyPath
 
 __all__ = ["check"]
 

@@ -12,7 +12,9 @@ __all__ = ["Accessory", "Docker", "Image"]
 
 
 class Image(Model):
-    """The container image. `repository` is where it is pushed to (`registry.example.org/team/app`); empty: it stays in the engine."""
+    """The container image. `repository` is where it is pushed to (`registry.example.org/team/app`); empty: it stays in
+    the engine.
+    """
 
     repository: str = ""
     insecure: bool = False
@@ -36,7 +38,9 @@ class Image(Model):
 
 
 class Accessory(Model):
-    """What the app needs beside it on the target docker, such as PostgreSQL: started once, and left alone by releases."""
+    """What the app needs beside it on the target docker, such as PostgreSQL: started once, and left
+    alone by releases.
+    """
 
     image: Annotated[str, Field(min_length=1)]
     command: str = ""
@@ -56,7 +60,9 @@ class Accessory(Model):
 
 
 class Docker(Model):
-    """The target docker. `edge_image` runs HAProxy; empty: the official one, `haproxy:lts`. Limits are of each container."""
+    """The target docker. `edge_image` runs HAProxy; empty: the official one, `haproxy:lts`. Limits are of each
+    container.
+    """
 
     edge_image: str = ""
     memory_mb: Annotated[int, Field(ge=0)] = 0

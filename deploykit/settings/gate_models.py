@@ -86,7 +86,7 @@ class Security(Model):
     secrets: Secrets = Secrets()
     sast_exclude: tuple[str, ...] = ("tests",)
     sast_accept: tuple[SastAccept, ...] = ()
-    """Acknowledged findings; how many there are stands in the evidence, with the reason."""
+    """Acknowledged findings. The evidence contains their number and the reasons."""
 
 
 class Coverage(Model):
@@ -94,7 +94,9 @@ class Coverage(Model):
     sessions: dict[Annotated[str, Field(pattern=r"\S")], Annotated[float, Field(ge=0, le=100)]] = Field(
         default_factory=dict
     )
-    """Minimums by the test sessions that ran, such as `{ test = 60, "test integration" = 90 }`; instead of `minimum`."""
+    """Minimums by the test sessions that ran, such as `{ test = 60, "test integration" = 90 }`;
+    instead of `minimum`.
+    """
     changed_minimum: Annotated[float, Field(ge=0, le=100)] = 0
     """Percent of the statements changed since `base`; 0: judged only when a base is given, against `minimum`."""
     base: str = ""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import KeyPath, key_lines, nearest_line
 from deploykit.settings.mistakes import Mistake, SettingsError, from_validation, nearest, settings_error
+from deploykit.settings.toml_lines import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -186,7 +186,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _without(data: dict[str, Any], path: KeyPath, kind: str) -> dict[str, Any]:
-    """The data less what stands at `path`; a value that lacks something (`missing`) goes as a whole."""
+    """The data without what is at `path`; a value that lacks something (`missing`) goes as a whole."""
     head, *rest = path[:-1] if kind == "missing" else path
     if head not in data:
         return data

@@ -20,7 +20,10 @@ class MigrationAllow(Model):
 
 
 class Backfill(Model):
-    """How hard `invoke db.backfill`, and a release, may push the database. Options of the command count before these."""
+    """How hard `invoke db.backfill`, and a release, may push the database.
+
+    Options of the command count before these.
+    """
 
     when: Literal["release", "separately"] = "release"
     """`release`: a release fills the rows of its changes before its version starts; `separately`: it is refused until
@@ -55,7 +58,10 @@ class Contract(Model):
 
 
 class Migrations(Model):
-    """How the migrations are judged, and how declared changes are carried out. Where they are is said under `database`."""
+    """How the migrations are judged, and how declared changes are carried out.
+
+    Where they are is said under `database`.
+    """
 
     backfill: Backfill = Backfill()
     contract: Contract = Contract()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
-from deploykit.settings.locate import KeyPath, key_lines, nearest_line
+from deploykit.settings.toml_lines import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ class SettingsError(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """`path` is relative to `[tool.deploykit]`. `what` is wrong with it, `allowed` is what may stand there."""
+    """`path` is relative to `[tool.deploykit]`. `what` is wrong with it, `allowed` is what may be there."""
 
     path: KeyPath
     what: str
@@ -138,7 +138,7 @@ def _resolve(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str,
 
 
 def _node(schema: Mapping[str, Any], path: KeyPath) -> Mapping[str, Any]:
-    """The part of the JSON Schema that describes what may stand at `path`; empty when none does."""
+    """The part of the JSON Schema that describes what may be at `path`; empty when none does."""
     node: Mapping[str, Any] = schema
     for part in path:
         node = _resolve(node, schema)

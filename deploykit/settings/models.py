@@ -65,7 +65,9 @@ class Service(Model):
 
 
 class Process(Model):
-    """Another process of the same app that takes no requests, such as a worker of a queue: started and rolled back with it."""
+    """Another process of the same app that takes no requests, such as a worker of a queue: started and rolled back with
+    it.
+    """
 
     command: Annotated[str, Field(min_length=1)]
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
@@ -76,10 +78,11 @@ class Process(Model):
 
 
 class Database(Model):
-    """The application's database. `url` is `embedded` (a PostgreSQL from a wheel) or `env:NAME`, the variable that holds it.
+    """The application's database. `url` is `embedded` (a PostgreSQL from a wheel) or `env:NAME`, the variable that
+    holds it.
 
-    The application and its migrations read the URL from the variable `variable`.
-    `driver` is the SQLAlchemy driver that an embedded URL names (`postgresql+psycopg`), empty for a bare `postgresql://`.
+    The application and its migrations read the URL from the variable `variable`. `driver` is the SQLAlchemy driver that
+    an embedded URL names (`postgresql+psycopg`), empty for a bare `postgresql://`.
     """
 
     url: Annotated[str, Field(pattern=r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)$")] = "none"
@@ -115,13 +118,18 @@ class EnvironmentSettings(Model):
     variables: dict[str, str] = Field(default_factory=dict)
     replicas: Annotated[int, Field(ge=1, le=64)] | None = None
     host: str = ""
-    """For the target docker: the engine's address (`ssh://deploy@host`); empty: DOCKER_HOST, or Docker's current context."""
+    """For the target docker: the engine's address (`ssh://deploy@host`); empty: DOCKER_HOST, or Docker's current
+    context.
+    """
     bind: str = "127.0.0.1"
     """For the target docker: the address of the engine's machine on which `port` is published; `0.0.0.0`: on all."""
     database: Annotated[str, Field(pattern=r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     """In place of `database.url`, for this environment; empty: the same as everywhere."""
     ledger: Annotated[str, Field(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
-    """`env:NAME`: the record is kept in the PostgreSQL whose URL that variable holds. Empty: in a file of this machine."""
+    """`env:NAME`: the ledger is kept in the PostgreSQL whose URL that variable holds.
+
+    Empty: in a file of this machine.
+    """
     generate: tuple[str, ...] = ()
     """Secret variables of which nobody needs to know the value: made at random once for this environment, and kept."""
 

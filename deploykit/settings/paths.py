@@ -12,7 +12,8 @@ STATE_VARIABLE = "DEPLOYKIT_STATE_DIR"
 
 
 def state_home() -> Path:
-    """The root of the kit's state: `$DEPLOYKIT_STATE_DIR`, else `/var/lib/deploykit` for root, else the XDG state folder.
+    """The root of the kit's state: `$DEPLOYKIT_STATE_DIR`, else `/var/lib/deploykit` for root, else the XDG state
+    folder.
 
     Root's home is closed to other users, and PostgreSQL refuses to run as root, so root's state lives outside of it.
     """

@@ -95,7 +95,10 @@ class Repo:
 
     @functools.cached_property
     def dependencies(self) -> Mapping[str, str]:
-        """Normalised names of what the application needs, each with the file that says so. Extras as `name[extra]` too."""
+        """Normalised names of what the application needs, each with the file that says so.
+
+        Extras as `name[extra]` too.
+        """
         found: dict[str, str] = {}
 
         def add(requirements: Any, by: str) -> None:

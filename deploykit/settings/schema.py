@@ -10,7 +10,9 @@ __all__ = ["json_schema"]
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the table `[tool.deploykit]`; nothing in it is required, since defaults are found."""
+    """JSON Schema (draft 2020-12) of the table `[tool.deploykit]`; nothing in it is required, since
+    defaults are found.
+    """
     from deploykit.settings import docker_models, gate_models, migration_models, models
 
     schema = models.Settings.model_json_schema()

@@ -45,7 +45,7 @@ _ROUTE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class WebApp:
-    """`target` is what servers are told (`package.module:name`); `interface` is `wsgi` or `asgi`."""
+    """`target` is what servers are given (`package.module:name`); `interface` is `wsgi` or `asgi`."""
 
     target: str
     interface: str
@@ -137,7 +137,7 @@ def _assignments(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr]]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
             yield node.target.id, node.value
         elif isinstance(node, ast.If):
-            # What stands under `__name__ == "__main__"` does not exist for a server that imports the module.
+            # Code under `__name__ == "__main__"` does not exist for a server that imports the module.
             if "__name__" not in ast.dump(node.test):
                 yield from _assignments([*node.body, *node.orelse])
         elif isinstance(node, ast.Try):

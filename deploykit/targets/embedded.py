@@ -2,7 +2,7 @@
 
 Who may do what:
 
-- It listens on a Unix socket only, never on TCP, and trusts whoever reaches that socket. So the socket lies in a
+- It listens on a Unix socket only, never on TCP, and trusts every client of that socket. So the socket lies in a
   folder of mode 0700 that belongs to the OS user who runs the server: only that user, and root, can reach it.
 - Run by an ordinary user, everything belongs to that user.
 - Run by root, the server is the OS user `postgres`, or `nobody` where there is none, since PostgreSQL refuses to be
@@ -33,7 +33,7 @@ from deploykit.process.run import Completed, run
 from deploykit.process.supervisor.daemon.folder import make_private, short_folder
 from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program, ProgramStatus
-from deploykit.targets import postgres_parts
+from deploykit.targets import postgres_programs
 from deploykit.targets.logs import tail
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class EmbeddedPostgres:
     def preflight(self) -> Sequence[Problem]:
         """What is missing; nothing is changed."""
         problems = []
-        if postgres_parts.wheel() is None and postgres_parts.find(self._paths.parts) is None:
-            problems.append(Problem("the embedded PostgreSQL is not installed", postgres_parts.INSTALL))
+        if postgres_programs.wheel() is None and postgres_programs.find(self._paths.parts) is None:
+            problems.append(Problem("the embedded PostgreSQL is not installed", postgres_programs.INSTALL))
         try:
             self._check_access(_server_user())
         except UsageError as error:
@@ -100,13 +100,14 @@ class EmbeddedPostgres:
     def ensure(self) -> None:
         """Have the server running and ready; the first time, make its data. Done at once when it is ready.
 
-        Raises UsageError when it is not installed, DeploykitError with the server's last log lines when it does not come up.
+        Raises UsageError when it is not installed, DeploykitError with the server's last log lines when it does not
+        come up.
         """
         if self.running():
             return
         user = _server_user()
         self._check_access(user)
-        programs = postgres_parts.install(self._paths.parts)
+        programs = postgres_programs.install(self._paths.parts)
         with self._exclusive(user):
             self._make_socket_folder(user)
             self._make_data(programs, user)
@@ -119,7 +120,10 @@ class EmbeddedPostgres:
         return status is not None and self._is_ready(status)
 
     def url(self, database: str, driver: str = "") -> str:
-        """The address of a database for SQLAlchemy (`driver`: `postgresql+psycopg`) or libpq (none). It holds no password."""
+        """The address of a database for SQLAlchemy (`driver`: `postgresql+psycopg`) or libpq (none).
+
+        It holds no password.
+        """
         return f"{driver or 'postgresql'}://{_USER}@/{quote(database, safe='')}?host={quote(str(self.socket_folder))}"
 
     def ensure_database(self, name: str) -> None:
@@ -158,9 +162,9 @@ class EmbeddedPostgres:
         )
 
     def _tool(self, tool: str, *arguments: str, stdin: str = "", check: bool = True) -> Completed:
-        programs = postgres_parts.find(self._paths.parts)
+        programs = postgres_programs.find(self._paths.parts)
         if programs is None:
-            raise UsageError("the embedded PostgreSQL is not installed", next_step=postgres_parts.INSTALL)
+            raise UsageError("the embedded PostgreSQL is not installed", next_step=postgres_programs.INSTALL)
         return run(
             [programs / tool, "-h", self.socket_folder, "-U", _USER, *arguments],
             env=_environment(self._paths.database),
@@ -214,9 +218,9 @@ class EmbeddedPostgres:
         version = self.data / "PG_VERSION"
         if version.exists():
             major = version.read_text("ascii").strip()
-            if major != str(postgres_parts.MAJOR):
+            if major != str(postgres_programs.MAJOR):
                 raise DeploykitError(
-                    f"the data in {self.data} are of PostgreSQL {major}, and the server here is {postgres_parts.MAJOR}",
+                    f"the data in {self.data} are of PostgreSQL {major}, and the server here is {postgres_programs.MAJOR}",
                     next_step=f"move {self.data} away, or dump it with PostgreSQL {major} and restore",
                 )
             return

@@ -69,7 +69,10 @@ class EnvironmentLock:
             ) from None
 
     def _read(self) -> LockHolder | None:
-        """The last holder, None before there was one. Raises DeploykitError when the file is damaged: it may be held."""
+        """The last holder, None before there was one.
+
+        Raises DeploykitError when the file is damaged: it may be held.
+        """
         try:
             found = json.loads(self._file.read_text("utf-8"))
             return LockHolder(

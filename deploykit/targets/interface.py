@@ -126,7 +126,10 @@ class Target(Protocol):
         """
 
     def stop(self, name: str, *, timeout: float) -> None:
-        """SIGTERM, then SIGKILL after `timeout` seconds. Nothing happens if it is not there. Returns when it is gone."""
+        """SIGTERM, then SIGKILL after `timeout` seconds.
+
+        Nothing happens if it is not there. Returns when it is gone.
+        """
 
     def instances(self) -> Sequence[Instance]:
         """All instances of this app in this environment, read back from the target, ended ones included."""

@@ -78,7 +78,7 @@ class Follower:
 
 
 def _read(log: Path, position: int) -> tuple[bytes, int]:
-    """What stands after `position`, and the position after it."""
+    """The lines after `position`, and the position after it."""
     try:
         with log.open("rb") as file:
             file.seek(position)

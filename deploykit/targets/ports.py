@@ -20,7 +20,8 @@ RANGE = range(20_000, 32_000)
 
 
 def free_port(avoid: Collection[int] = (), *, port_range: range = RANGE, rng: random.Random | None = None) -> int:
-    """A port of 127.0.0.1 that nobody listens on, and that isn't one of `avoid`. Raises DeploykitError if there is none.
+    """A port of 127.0.0.1 that nobody listens on, and that isn't one of `avoid`. Raises DeploykitError if there is
+    none.
 
     Two deployments that choose in the same moment start at different places, so they hardly ever meet.
     """

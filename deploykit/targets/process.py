@@ -31,7 +31,7 @@ __all__ = ["OneOffTimedOut", "ProcessTarget"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER")
-_KIND = "deploykit"  # the label that tells the target's programs from the edge's and the database's
+_KIND = "deploykit"  # the label that distinguishes the target's programs from those of edge and database
 _INSTANCE = "instance"
 _ONE_OFF = "one-off"
 _STEP_SECONDS = 0.02
@@ -159,7 +159,8 @@ class ProcessTarget:
         """Run it under the supervisor, so that a caller that was killed finds it again: the same command of the same
         release is never run twice at a time, the second call waits for the first run's end.
 
-        Whatever interrupts the caller otherwise (a cancellation, Ctrl-C, an error in `on_line`) ends the command with its children.
+        Whatever interrupts the caller otherwise (a cancellation, Ctrl-C, an error in `on_line`) ends the command with
+        its children.
         """
         digest = hashlib.sha256("\0".join(one_off.argv).encode()).hexdigest()[:8]
         name = f"{one_off.labels.release}-run-{digest}"

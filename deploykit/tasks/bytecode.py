@@ -1,7 +1,7 @@
 """Bytecode of the kit's own modules.
 
-invoke forbids its whole process to write any, so that none is left beside a tasks.py. pip compiles what it installs, but
-not an editable install: there each command would compile the kit again, a fifth of a second of a release.
+invoke forbids its whole process to write any, so that none is left beside a tasks.py. pip compiles what it installs,
+but not an editable install: there each command would compile the kit again, a fifth of a second of a release.
 """
 
 from __future__ import annotations

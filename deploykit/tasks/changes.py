@@ -21,7 +21,7 @@ _CHANGE = "only this change; may be given several times (default: all)"
 _SQL = "print the SQL, and change nothing"
 
 
-def _teller(*, json: bool) -> Callable[[str], None]:
+def _line_printer(*, json: bool) -> Callable[[str], None]:
     stream = sys.stderr if json else sys.stdout
 
     def tell(line: str) -> None:
@@ -49,14 +49,14 @@ def _act(
         **{key: value for key, value in options.items() if key != "pace"},
     }
     return change(
-        environment, action, merged, sources=sources, locked=locked, tell=_teller(json=json)
+        environment, action, merged, sources=sources, locked=locked, tell=_line_printer(json=json)
     ), environment.name
 
 
 @command(help={"env": _ENV, "json": _JSON})
 def status(_context: Context, env: str | None = None, json: bool = False) -> int | None:
     """How far each change is, and what keeps it from its contract."""
-    from deploykit.tasks.changes_shown import status_lines
+    from deploykit.tasks.change_lines import status_lines
 
     answer, name = _act("status", env, {}, json=json)
     if json:
@@ -75,7 +75,7 @@ def plan(
 
     With --sql the programs expand, fill and contract as SQL, for reading.
     """
-    from deploykit.tasks.changes_shown import plan_lines, plan_sql
+    from deploykit.tasks.change_lines import plan_lines, plan_sql
 
     answer, name = _act("plan", env, {"keys": change or []}, json=json or sql, sources=True)
     if json:
@@ -90,7 +90,7 @@ def plan(
 def expand(_context: Context, env: str | None = None, sql: bool = False, json: bool = False) -> int | None:
     """Apply what is pending, except contracts, and release nothing."""
     from deploykit.release.database.expand import expand_now
-    from deploykit.tasks.changes_shown import plan_sql
+    from deploykit.tasks.change_lines import plan_sql
 
     if sql:
         answer, _ = _act("plan", env, {}, json=True, sources=True)
@@ -98,7 +98,7 @@ def expand(_context: Context, env: str | None = None, sql: bool = False, json: b
             print(line)
         return None
     environment = open_from_here(env, sources=True)
-    done = expand_now(environment, _teller(json=json))
+    done = expand_now(environment, _line_printer(json=json))
     if json:
         print_json(done)
         return None
@@ -136,7 +136,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
 
     It can be ended at any moment, and typed again: it goes on where it was.
     """
-    from deploykit.tasks.changes_shown import plan_sql
+    from deploykit.tasks.change_lines import plan_sql
 
     _check_pace(speed, batch, workers)
     if sql:
@@ -163,7 +163,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
 
 
 def _check_pace(speed: float, batch: float, workers: int) -> None:
-    """0 stands for what the settings say."""
+    """0 means the value of the settings."""
     from deploykit.model import UsageError
 
     wrong = [
@@ -211,7 +211,7 @@ def verify(
 @command(
     help={
         "env": _ENV,
-        "override": "why it may be done although something is against it, for the record",
+        "override": "why it may be done although something is against it, for the ledger",
         "sql": _SQL,
         "json": _JSON,
     }
@@ -222,7 +222,7 @@ def contract(
     """End old shapes. Refused while anything may still need them."""
     from deploykit.release.database.changes import take_restore_point
     from deploykit.release.database.facts import facts
-    from deploykit.tasks.changes_shown import plan_sql
+    from deploykit.tasks.change_lines import plan_sql
 
     if sql:
         answer, _ = _act("plan", env, {}, json=True, sources=True)
@@ -248,7 +248,7 @@ def contract(
     help={
         "env": _ENV,
         "change": "which change; may be given several times",
-        "reason": "why, for the record",
+        "reason": "why, for the ledger",
         "override": "why its new shape may go although a version that reads it runs",
         "json": _JSON,
     },

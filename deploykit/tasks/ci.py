@@ -37,21 +37,21 @@ if TYPE_CHECKING:
 __all__ = ["GATES", "gates_of", "run_ci"]
 
 GATES = ("lint", "typing", "test", "coverage", "sast", "audit", "secrets")
-WHERE_THERE_IS_ONE = ("migrations", "image", "workflows")
+OPTIONAL_GATES = ("migrations", "image", "workflows")
 """Gates that are asked only in a tree that has what they judge."""
 _AFTER = {"coverage": ("test",)}
 # What takes longest begins first.
 _ORDER = ("test", "typing", "lint", "migrations", "sast", "audit", "secrets", "coverage", "image", "workflows")
-_AT_ONCE = 4
-_LOOK_SECONDS = 0.05
-_LEAVE_SECONDS = 10.0
+_MAX_PARALLEL = 4
+_POLL_SECONDS = 0.05
+_TERMINATE_SECONDS = 10.0
 
 
 def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int:
     """Run or show every gate, print what came of it, and return the worst outcome's exit code.
 
-    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the reason.
-    Raises InconclusiveError for a base that is not there.
+    `affected` is a base: only gates that the changes since then can reach are asked, and the others named with the
+    reason. Raises InconclusiveError for a base that is not there.
     """
     began = time.monotonic()
     stream = sys.stderr if as_json else sys.stdout
@@ -66,7 +66,7 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
     missing = [name for name in _ORDER if name in gates and name not in cached]
     if missing:
         environment = {**os.environ, **({FORCE_VARIABLE: "1"} if force else {})}
-        with _stoppable(), board(gates, progress, stream=stream) as redraw:
+        with _signals_as_exit(), board(gates, progress, stream=stream) as redraw:
             _run_all(missing, root, progress, environment=environment, redraw=redraw)
     verdicts = [progress.verdicts[name] for name in gates]
     outcome = Outcome.worst([verdict.outcome for verdict in verdicts])
@@ -112,7 +112,7 @@ def gates_of(root: Path) -> tuple[str, ...]:
     except DeploykitError:
         migrations = ""  # each gate says what is wrong with the settings
     subjects = {"migrations": migrations, "image": dockerfiles(files), "workflows": workflows(files)}
-    return (*GATES, *(name for name in WHERE_THERE_IS_ONE if subjects[name]))
+    return (*GATES, *(name for name in OPTIONAL_GATES if subjects[name]))
 
 
 def _test_paths(root: Path) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def _test_paths(root: Path) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
+def _signals_as_exit() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the gates as Ctrl-C does; else they would go on alone."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -159,7 +159,7 @@ def _run_all(
 ) -> None:
     """Run each gate once those before it have ended, as many at once as there are cores, 4 at most."""
     waiting, running = list(names), dict[str, _Child]()
-    places = max(1, min(_AT_ONCE, os.cpu_count() or 1))
+    places = max(1, min(_MAX_PARALLEL, os.cpu_count() or 1))
     try:
         while waiting or running:
             for name in [name for name in waiting if all(one in progress.verdicts for one in _AFTER.get(name, ()))]:
@@ -169,16 +169,16 @@ def _run_all(
                 progress.started[name] = time.monotonic()
                 running[name] = _start(name, root, environment)
             for name in [name for name, child in running.items() if child.process.poll() is not None]:
-                progress.verdicts[name] = _answer(name, running.pop(name), sys.stderr)
+                progress.verdicts[name] = _verdict_of(name, running.pop(name), sys.stderr)
             redraw()
-            time.sleep(_LOOK_SECONDS if running else 0)
+            time.sleep(_POLL_SECONDS if running else 0)
     finally:
-        _leave(list(running.values()))
+        _terminate(list(running.values()))
 
 
 def _start(name: str, root: Path, environment: Mapping[str, str]) -> _Child:
     out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when the gate has ended
-    # -P: the tree's own modules must not stand in for the kit's.
+    # -P: the tree's own modules must not replace the kit's.
     argv = [sys.executable, "-P", "-m", "deploykit.tasks.one_gate", name, str(root)]
     process = subprocess.Popen(
         argv,
@@ -192,7 +192,7 @@ def _start(name: str, root: Path, environment: Mapping[str, str]) -> _Child:
     return _Child(process=process, out=out, err=err)
 
 
-def _answer(name: str, child: _Child, stream: TextIO) -> Verdict:
+def _verdict_of(name: str, child: _Child, stream: TextIO) -> Verdict:
     with child.out, child.err:
         child.out.seek(0)
         child.err.seek(0)
@@ -215,14 +215,14 @@ def _answer(name: str, child: _Child, stream: TextIO) -> Verdict:
     )
 
 
-def _leave(children: Sequence[_Child]) -> None:
+def _terminate(children: Sequence[_Child]) -> None:
     """End what still runs: asked first, so that each ends its own tools, then killed with its group."""
     for child in children:
         with contextlib.suppress(ProcessLookupError):
             child.process.send_signal(signal.SIGTERM)
     for child in children:
         try:
-            child.process.wait(_LEAVE_SECONDS)
+            child.process.wait(_TERMINATE_SECONDS)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.process.pid, signal.SIGKILL)

@@ -1,4 +1,6 @@
-"""What every task shares: foreseen errors become a sentence and an exit code, and `--json` keeps standard output clean."""
+"""What every task shares: foreseen errors become a sentence and an exit code, and `--json` keeps
+standard output clean.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "open_from_here", "repository"]
 
 _HELP = ("--help", "-h")
-_GARBAGE = 50_000
+_GC_THRESHOLD = 50_000
 """Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
 
 
@@ -37,7 +39,7 @@ def command(
 ) -> Callable[[Callable[..., int | None]], Task[Any]]:
     """Make a task of a function that returns an exit code (None: 0). Other keyword arguments are invoke's own.
 
-    `blank` are further keys of the object that `--json` prints for an error. Docstrings are printed as they stand, so
+    `blank` are further keys of the object that `--json` prints for an error. Docstrings are printed verbatim, so
     their lines have at most 78 columns.
     """
 
@@ -47,7 +49,7 @@ def command(
         def run(*args: Any, **kwargs: Any) -> None:
             from deploykit.model import DeploykitError
 
-            _leave_garbage()
+            _relax_garbage_collection()
             bound = inspect.signature(body).bind(*args, **kwargs)
             for name in options.get("positional", ()):
                 if bound.arguments.get(name) in _HELP:
@@ -103,12 +105,13 @@ def _show_help(word: str) -> None:
         os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606 - this very program
 
 
-def _leave_garbage() -> None:
-    """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into that.
+def _relax_garbage_collection() -> None:
+    """Have Python look for cyclic garbage rarely, and not when it ends: a quarter of a command's CPU time went into
+    that.
 
     A command imports much, lives for a second, and its memory goes back to the system anyway.
     """
-    gc.set_threshold(_GARBAGE)
+    gc.set_threshold(_GC_THRESHOLD)
     atexit.register(gc.freeze)
 
 

@@ -1,4 +1,6 @@
-"""`invoke db.lint`: the gate `migrations` on this tree, on a range of its revisions, or on files of SQL. The others: `changes`."""
+"""`invoke db.lint`: the gate `migrations` on this tree, on a range of its revisions, or on files of SQL. The others:
+`changes`.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def gate(
     force: bool = False,
     json: bool = False,
 ) -> int | None:
-    """Run one gate on a tree; a pass still stands while nothing changed.
+    """Run one gate on a tree; a pass stays valid while nothing changes.
 
     Exit codes: 0 passed, 1 findings, 2 inconclusive, 3 usage.
     """
@@ -80,7 +80,7 @@ def security(_context: Context, json: bool = False) -> int | None:
     }
 )
 def ci(_context: Context, affected: str = "", force: bool = False, json: bool = False) -> int | None:
-    """Every gate, side by side; what did not change is not run again.
+    """Every gate, in parallel; what did not change is not run again.
 
     The worst outcome is the answer: 0 passed, 1 findings, 2 inconclusive,
     3 usage.
@@ -101,7 +101,7 @@ def _run(
 ) -> int:
     from deploykit.artifacts.git import tree_of
     from deploykit.gates.report import render, summary_line, wants_color
-    from deploykit.gates.reports import check_wish, write_report
+    from deploykit.gates.reports import parse_report_request, write_report
     from deploykit.gates.run import run_gate
     from deploykit.model import Outcome
     from deploykit.tasks.terminal import width
@@ -109,14 +109,14 @@ def _run(
     stream = sys.stderr if as_json else sys.stdout
     color = wants_color(os.environ, is_terminal=stream.isatty())
     verdicts: list[Verdict] = []
-    for wish in reports:
-        check_wish(wish)  # before the work, not after it
+    for request in reports:
+        parse_report_request(request)  # before the work, not after it
     for name in names:
         if len(names) > 1 or stream.isatty():
             print(f"{name} …", file=sys.stderr, flush=True)
         verdict = run_gate(name, root, tree=lambda: tree_of(root), base=base, force=force)
-        for wish in reports:
-            write_report(verdict, wish)
+        for request in reports:
+            write_report(verdict, request)
         verdicts.append(verdict)
         print(render(verdict, color=color, width=width(stream)), file=stream, flush=True)
     if len(verdicts) > 1:

@@ -36,7 +36,7 @@ def status(_context: Context, env: str | None = None, app: str = "", json: bool 
     help={
         "env": _ENV,
         "app": _APP,
-        "check": "check the hash chain, and the record against what really runs",
+        "check": "check the hash chain, and compare the ledger with what runs",
         "limit": "how many releases",
         "json": _JSON,
     }
@@ -44,7 +44,7 @@ def status(_context: Context, env: str | None = None, app: str = "", json: bool 
 def history(
     _context: Context, env: str | None = None, app: str = "", check: bool = False, limit: int = 20, json: bool = False
 ) -> int | None:
-    """The releases of an environment; --check proves that the record is whole."""
+    """The releases of an environment; --check proves that the ledger is intact."""
     from deploykit.release.queries.history import check_history, history_lines, read_history
 
     environment = open_from_here(env, app)
@@ -171,7 +171,7 @@ def reap(_context: Context, env: str | None = None, app: str = "") -> int | None
 
 @command(help={"env": _ENV, "app": _APP})
 def down(_context: Context, env: str | None = None, app: str = "") -> int | None:
-    """End all that runs of this app here. Data, artefacts and the record stay."""
+    """End all that runs of this app here. Data, artefacts and the ledger stay."""
     from deploykit.release.housekeeping.down import take_down
 
     environment = open_from_here(env, app)
@@ -181,7 +181,7 @@ def down(_context: Context, env: str | None = None, app: str = "") -> int | None
     return None
 
 
-@command(help={"env": _ENV, "app": _APP, "reason": "why, for the record", "hours": "how long at most"})
+@command(help={"env": _ENV, "app": _APP, "reason": "why, for the ledger", "hours": "how long at most"})
 def lock(_context: Context, env: str | None = None, app: str = "", reason: str = "", hours: float = 8.0) -> int | None:
     """Keep everybody from releasing here, yourself included, until `invoke unlock`."""
     from deploykit.model import UsageError
@@ -196,12 +196,12 @@ def lock(_context: Context, env: str | None = None, app: str = "", reason: str =
 
 
 @command(
-    help={"env": _ENV, "app": _APP, "reason": "why, for the record", "force": "also a lock whose owner still works"}
+    help={"env": _ENV, "app": _APP, "reason": "why, for the ledger", "force": "also a lock whose owner still works"}
 )
 def unlock(
     _context: Context, env: str | None = None, app: str = "", reason: str = "", force: bool = False
 ) -> int | None:
-    """Take the environment's lock away from whoever holds it, on the record."""
+    """Take the environment's lock from its holder; the ledger records it."""
     from deploykit.release.housekeeping.manual_lock import unlock_environment
 
     environment = open_from_here(env, app)

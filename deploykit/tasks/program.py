@@ -16,7 +16,7 @@ __all__ = ["main"]
 
 
 class _KitLoader(FilesystemLoader):
-    """Finds tasks.py as invoke does; the kit's own tasks stand in for it."""
+    """Finds tasks.py as invoke does; the kit's own tasks are the fallback."""
 
     def load(self, name: str | None = None) -> tuple[ModuleType, str]:
         try:

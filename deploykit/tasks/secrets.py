@@ -36,7 +36,7 @@ def audit(_context: Context, all: bool = False) -> int | None:  # noqa: A002 - t
             next_step="run invoke secrets.audit in a terminal, or set is_secret in the baseline by hand",
         )
     root = repository()
-    path, baseline, report = _looked(root)
+    path, baseline, report = _scan(root)
     if baseline is None:
         raise UsageError(f"there is no {path.name} to label", next_step="invoke secrets.baseline")
     waiting = [
@@ -62,7 +62,7 @@ def baseline(_context: Context, json: bool = False) -> int | None:
     from deploykit.model import InconclusiveError
 
     root = repository()
-    path, known, report = _looked(root)
+    path, known, report = _scan(root)
     if report.unreadable:
         raise InconclusiveError(
             f"{len(report.unreadable)} files could not be read, so the baseline would forget what is in them",
@@ -86,7 +86,7 @@ def baseline(_context: Context, json: bool = False) -> int | None:
     return None
 
 
-def _looked(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
+def _scan(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
     import os
 
     from deploykit.gates.secrets import scan_tree
@@ -107,11 +107,11 @@ def _looked(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
 
 
 def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, int]]) -> int | None:
-    """Ask about one entry after another; every answer is saved at once, so that leaving loses nothing."""
+    """Ask about one entry after another; every answer is saved at once, so an interruption loses nothing."""
     for index, (key, line) in enumerate(waiting, 1):
         name, kind, _ = key
         print(f"\n{index} of {len(waiting)}: {kind}\n{name}:{line}")
-        for shown in _around(root / name, line):
+        for shown in _context_lines(root / name, line):
             print(shown)
         while True:
             try:
@@ -132,8 +132,8 @@ def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, in
     return None
 
 
-def _around(path: Path, line: int) -> list[str]:
-    """The line and its neighbours. The secret is shown: whoever labels it has the file anyway."""
+def _context_lines(path: Path, line: int) -> list[str]:
+    """The line and its neighbours. The secret is shown: the person who labels it has the file anyway."""
     from deploykit.gates.secretscan.reading import decoded, read_file
 
     text = decoded(read_file(path).content)

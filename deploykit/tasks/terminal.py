@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
 
-_ROOM = 24
-"""A note needs so many columns to stand beside its stage; with less it goes below."""
+_MIN_NOTE_WIDTH = 24
+"""A note needs so many columns to appear beside its stage; with fewer it goes below."""
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
@@ -114,20 +114,20 @@ class TerminalReporter:
             return
         if self._spinner is None:
             shown = coloured(self.stream)
-            self._spinner = Spinner(self._put, encoding=self.stream.encoding or "utf-8", coloured=shown)
+            self._spinner = Spinner(self._write, encoding=self.stream.encoding or "utf-8", coloured=shown)
         self._spinner.start(name)
 
     def stage_ended(self, stage: Stage) -> None:
         if self._spinner is not None:
             self._spinner.stop()
-        self._tell_of(stage)
+        self._print_stage(stage)
 
-    def _tell_of(self, stage: Stage) -> None:
+    def _print_stage(self, stage: Stage) -> None:
         colour = {"done": "green", "cancelled": "yellow"}.get(stage.outcome, "red")
         plain = f"  {stage.outcome:<9} {stage.name:<10} {stage.seconds:6.2f} s"
         head = plain.replace(stage.outcome, paint(stage.outcome, colour, self.stream), 1)
         first, rest = plain + "  ", " " * (len(plain) + 2)
-        if width(self.stream) - len(first) < _ROOM:
+        if width(self.stream) - len(first) < _MIN_NOTE_WIDTH:
             self._print(
                 [head, *(filled(stage.note, width(self.stream), first="    ", rest="    ") if stage.note else ())]
             )
@@ -136,24 +136,24 @@ class TerminalReporter:
         self._print([head + lines[0][len(plain) :], *lines[1:]])
 
     def note(self, text: str) -> None:
-        self._tell(text, "dim", "  ", "    ")
+        self._print_note(text, "dim", "  ", "    ")
 
     def warn(self, text: str) -> None:
-        self._tell(f"warning: {text}", "yellow", "  ", "    ")
+        self._print_note(f"warning: {text}", "yellow", "  ", "    ")
 
-    def _tell(self, text: str, colour: str, first: str, rest: str) -> None:
+    def _print_note(self, text: str, colour: str, first: str, rest: str) -> None:
         lines = filled(text, width(self.stream), first=first, rest=rest)
         self._print([paint(line, colour, self.stream) for line in lines])
 
     def _print(self, lines: Sequence[str]) -> None:
         if self._spinner is not None:
-            self._spinner.say("\n".join(lines))
+            self._spinner.print_above("\n".join(lines))
         else:
             print_lines(lines, self.stream)
 
-    def _put(self, text: str) -> None:
-        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end all
-        the same.
+    def _write(self, text: str) -> None:
+        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end
+        all the same.
         """
         try:
             self.stream.write(text)

@@ -21,7 +21,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 _REQUEST_LIMIT = 10.0
 _LOG_LINES = 20
 _NOT_YET = 503
-"""RFC 9110, 15.6.4: temporarily unavailable. What an application says that is still starting, so it gets all its time."""
+"""RFC 9110, 15.6.4: temporarily unavailable.
+
+What an application says that is still starting, so it gets all its time.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +83,8 @@ def wait_healthy(  # noqa: PLR0913 - an address, limits, and what is passed in f
     another version is not it.
 
     Gives up as soon as `ended()` says how the process ended; after `timeout` seconds; and after `grace` seconds of
-    answers that will not mend by waiting (500, 404, a redirect, another version; 503 means "not yet").
-    Raises UnhealthyError with the status, the body's start, the redirect's target, the exit code and the last 20 `logs()`.
+    answers that waiting will not fix (500, 404, a redirect, another version; 503 means "not yet"). Raises
+    UnhealthyError with the status, the body's start, the redirect's target, the exit code and the last 20 `logs()`.
     """
     began = clock()
     seen = _Seen()

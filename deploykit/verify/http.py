@@ -54,7 +54,8 @@ class NoAnswerError(Exception):
 class Connection:
     """A keep-alive connection to `http://host:port`; it is opened again after an answer that closes it or an error.
 
-    Where a `cancellation` comes while an answer is waited for, `get` raises Cancelled; nothing but `close` is of use then.
+    Where a `cancellation` comes while an answer is waited for, `get` raises Cancelled; nothing but `close` is of use
+    then.
     """
 
     def __init__(self, base: str, *, timeout: float, cancellation: Cancellation = NEVER) -> None:

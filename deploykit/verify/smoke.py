@@ -52,7 +52,8 @@ def smoke(  # noqa: PLR0913 - an address, checks, limits; by keyword
 ) -> Sequence[SmokeResult]:
     """Run every check against `base` (`http://host:port`), `timeout` seconds each; returns the results.
 
-    Raises SmokeFailedError naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an empty result.
+    Raises SmokeFailedError naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an
+    empty result.
     """
     connection = Connection(base, timeout=timeout, cancellation=cancellation)
     try:

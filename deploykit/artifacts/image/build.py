@@ -1,6 +1,7 @@
 """Build the image of a tree: exported from git, never the working tree; with BuildKit, always.
 
-The same tree with the same recipe is not built twice: an image carries the key of what went into it as a label, and is found by it.
+The same tree with the same recipe is not built twice: an image carries the key of what went into it as a label, and is
+found by it.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     `kept` is the folder of kept resolutions (`layout.resolutions`), `secrets` default to what pip on this machine uses,
     `local_tags` are put behind `APP:`; `cached=False` builds everything again. `on_line` gets BuildKit's own lines.
 
-    Raises UsageError (a Dockerfile that is wrong, no docker command, no BuildKit), EngineUnreachable, DiskFull, BuildFailed.
+    Raises UsageError (a Dockerfile that is wrong, no docker command, no BuildKit), EngineUnreachable, DiskFull,
+    BuildFailed.
     """
     started = time.monotonic()
     engine = docker if docker is not None else find_docker()
@@ -64,8 +66,8 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
     base = recipe.base or default_base(python)
     names = [f"{recipe.app}:{tag}" for tag in local_tags]
     with tempfile.TemporaryDirectory(prefix="deploykit-image-") as scratch:
-        # The engine keeps what it was sent under the folder's name, to be sent only what differs the next time. What lies
-        # beside it has names that no app can have.
+        # The engine keeps what it was sent under the folder's name, to be sent only what differs the next time. What
+        # lies beside it has names that no app can have.
         context = Path(scratch, recipe.app)
         git.export(tree, context)
         dockerfile = _dockerfile(context, recipe, base)
@@ -251,11 +253,13 @@ def _labels(tree: GitTree, recipe: Recipe, key: str, source: str) -> dict[str, s
 
 
 def _key(tree: GitTree, recipe: Recipe, base: str, dockerfile: Dockerfile, python: Interpreter) -> str:
-    inside = Path(__file__).with_name("inside.py").read_text(encoding="utf-8") if dockerfile.generated else ""
+    build_script = (
+        Path(__file__).with_name("build_script.py").read_text(encoding="utf-8") if dockerfile.generated else ""
+    )
     return sha256(
         canonical(
             [
-                [_FORMAT, tree.tree, version_of(tree), tree.commit, recipe.app, dockerfile.text, inside, base],
+                [_FORMAT, tree.tree, version_of(tree), tree.commit, recipe.app, dockerfile.text, build_script, base],
                 [recipe.build_base, recipe.requirements, recipe.platform, dict(recipe.arguments), python.version],
             ]
         )

@@ -31,8 +31,9 @@ _INSIDE = "/deploykit/dependencies"
 def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Path) -> tuple[str, ...]:
     """Write `.deploykit/` into the exported `tree`, which is the kit's own copy; returns notes, sentences for people.
 
-    `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is where
-    resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where resolving fails.
+    `requirements` is the setting `service.requirements`, `interpreter` says which Python to resolve for, `kept` is
+    where resolutions are kept. Raises UsageError for a lock that can't be installed in an image, UvError where
+    resolving fails.
     """
     folder = tree / _FOLDER
     if folder.exists():
@@ -53,8 +54,8 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     )
     if project:
         (given / "project").touch()
-    inside = resources.files("deploykit.artifacts.image").joinpath("inside.py").read_text(encoding="utf-8")
-    (folder / "inside.py").write_text(inside, encoding="utf-8")
+    build_script = resources.files("deploykit.artifacts.image").joinpath("build_script.py").read_text(encoding="utf-8")
+    (folder / "build_script.py").write_text(build_script, encoding="utf-8")
     ignore = tree / ".dockerignore"
     if ignore.is_file():
         with ignore.open("a", encoding="utf-8") as stream:
@@ -80,7 +81,8 @@ def _take_along(tree: Path, given: Path, text: str) -> None:
 
 
 def pylock_lines(data: Mapping[str, object], source: str) -> Iterator[str]:
-    """A `pylock.toml` (PEP 751) as lines of a requirements file, since pip reads the former only in its newest versions.
+    """A `pylock.toml` (PEP 751) as lines of a requirements file, since pip reads the former only in its newest
+    versions.
 
     Raises UsageError for packages that do not come from an index.
     """

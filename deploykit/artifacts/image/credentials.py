@@ -46,7 +46,8 @@ class Credentials:
 def find_credentials(registry: str, environ: Mapping[str, str] | None = None) -> Credentials | None:
     """What `docker login REGISTRY` left; None: nobody logged in.
 
-    Raises UsageError when config.json can't be read or names a helper that is not installed, DeploykitError when the helper fails.
+    Raises UsageError when config.json can't be read or names a helper that is not installed, DeploykitError when the
+    helper fails.
     """
     env = dict(os.environ if environ is None else environ)
     path = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME", "/")) / ".docker") / "config.json"

@@ -35,7 +35,7 @@ ENV PIP_CONFIG_FILE=/run/secrets/pip.conf PIP_CACHE_DIR=/var/cache/pip PIP_DISAB
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/venv
 COPY .deploykit/ /deploykit/
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
-    python3 /deploykit/inside.py dependencies
+    python3 /deploykit/build_script.py dependencies
 
 FROM dependencies AS application
 COPY . /made/app/
@@ -43,7 +43,7 @@ ARG VERSION=0
 ARG SOURCE_DATE_EPOCH=315532800
 ENV @version_variables@
 RUN --mount=type=secret,id=ca --mount=type=secret,id=pip.conf --mount=type=cache,target=/var/cache/pip \\
-    python3 /deploykit/inside.py application
+    python3 /deploykit/build_script.py application
 
 # The last stage: no compilers, no pip of ours, nothing of the stages above but what was made in them.
 FROM ${BASE_IMAGE}
@@ -80,7 +80,8 @@ class Dockerfile:
 
 
 def find_own(tree: Path, named: str = "") -> Dockerfile | None:
-    """The tree's own Dockerfile: the one that `named` names, else `docker/Dockerfile` or `Dockerfile`; None: there is none.
+    """The tree's own Dockerfile: the one that `named` names, else `docker/Dockerfile` or `Dockerfile`; None: there is
+    none.
 
     Raises UsageError when `named` is not in the tree.
     """
@@ -110,7 +111,7 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
 ) -> Dockerfile:
     """The Dockerfile of a repository without one. `argv` has `{port}` for the port, `health` is a path.
 
-    `version_variables` are those by which the build backend is told the version; `src`: the sources lie in `src/`.
+    `version_variables` are those that give the build backend the version; `src`: the sources lie in `src/`.
     """
     variables = " ".join(["DEPLOYKIT_BUILD=1", *(f"{name}=${{VERSION}}" for name in version_variables)])
     blanks = {

@@ -1,7 +1,8 @@
 """Finding a `docker` command that can build with BuildKit, and the engine behind it.
 
-Two kinds can: one with the buildx plug-in (any engine), and the clients 18.09 to 20.10, which bring a BuildKit client of
-their own. From 23.0 on a client without buildx can't, and says so only when a build is tried; so all that are found are asked.
+Two kinds can: one with the buildx plug-in (any engine), and the clients 18.09 to 20.10, which bring a BuildKit client
+of their own. From 23.0 on a client without buildx can't, and says so only when a build is tried; so all that are found
+are asked.
 """
 
 from __future__ import annotations

@@ -39,8 +39,9 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
 ) -> DeploykitError:
     """The error for what `docker build` printed (plain progress, standard output and error together).
 
-    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for. `platform` is what
-    is built for, and `present` what the engine's own copy of the base is for (`linux/arm64`); empty: not known, or none.
+    `dockerfile` is its path in the tree, empty when the kit wrote it; `base` the base image that was asked for.
+    `platform` is what is built for, and `present` what the engine's own copy of the base is for (`linux/arm64`); empty:
+    not known, or none.
     """
     lines = cause_lines(said)
     where = dockerfile or "the Dockerfile that the kit writes"
@@ -87,7 +88,7 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         )
     if failed_step:
         return BuildFailed(
-            f"a step of {where} failed", details=lines, next_step="mend the cause above, then run the same again"
+            f"a step of {where} failed", details=lines, next_step="fix the cause above, then run the same command again"
         )
     if match := _DOCKERFILE.search(said):
         return UsageError(f"{where} can't be built: {match[1].strip()}", details=lines, next_step=f"edit {where}")

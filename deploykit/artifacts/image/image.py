@@ -26,10 +26,11 @@ OCI = "org.opencontainers.image."
 class Recipe:
     """How the image of an app is made; everything but `app` has a default.
 
-    `dockerfile` names the repository's own (empty: `docker/Dockerfile` or `Dockerfile`, else one is written by the kit).
-    `base` is the base image, `build_base` that of the stages before the last (where compilers may be). For the kit's
-    Dockerfile: `argv` starts the service (`{port}` in it), `health` is a path, `requirements` the setting `service.requirements`.
-    `platform` (`linux/arm64`) and `network` (`host`) are docker build's own; `arguments` are build arguments, no secrets.
+    `dockerfile` names the repository's own (empty: `docker/Dockerfile` or `Dockerfile`, else one is written by the
+    kit). `base` is the base image, `build_base` that of the stages before the last (where compilers may be). For the
+    kit's Dockerfile: `argv` starts the service (`{port}` in it), `health` is a path, `requirements` the setting
+    `service.requirements`. `platform` (`linux/arm64`) and `network` (`host`) are docker build's own; `arguments` are
+    build arguments, no secrets.
     """
 
     app: str
@@ -47,7 +48,8 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """An image in the engine. `id` is its content digest there; `digest` what is deployed: the registry's once it was pushed, else `id`.
+    """An image in the engine. `id` is its content digest there; `digest` what is deployed: the registry's once it was
+    pushed, else `id`.
 
     `tags` are its local names, `platform` is `linux/amd64`, `created` the commit's time (UTC epoch seconds).
     `reused`: it was built before. `warnings` are sentences about the image itself.

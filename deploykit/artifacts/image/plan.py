@@ -40,7 +40,10 @@ def recipe_of(settings: Settings) -> Recipe:
 
 
 def tags_of(tree: GitTree, *, main_branch: str = "main", short: bool = False) -> TagPlan:
-    """The tags of the image of `tree`, and why it gets no others. Asks git which versions there are, and what is on the main branch."""
+    """The tags of the image of `tree`, and why it gets no others.
+
+    Asks git which versions there are, and what is on the main branch.
+    """
     return plan_tags(
         version=version.version_of(tree),
         commit=tree.commit,

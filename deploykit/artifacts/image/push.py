@@ -1,7 +1,8 @@
 """Push an image to a registry, give it its tags, and read its digest back.
 
-The engine sends the layers, with Docker's own credentials and helpers. The other tags are then given to the very manifest that is
-there, one request each, so that all of them have the same digest. What is transient is tried again with growing pauses; a refusal is not.
+The engine sends the layers, with Docker's own credentials and helpers. The other tags are then given to the very
+manifest that is there, one request each, so that all of them have the same digest. What is transient is tried again
+with growing pauses; a refusal is not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from deploykit.artifacts.image.names import Repository
     from deploykit.artifacts.image.tags import Tag
 
-__all__ = ["Backoff", "Pushed", "TagTaken", "push", "push_failure", "reach"]
+__all__ = ["Backoff", "Pushed", "TagTaken", "open_registry", "push", "push_failure"]
 
 Answer = TypeVar("Answer")
 _REFUSED = re.compile(
@@ -49,10 +50,12 @@ class TagTaken(UsageError):
 
 @dataclass(frozen=True, kw_only=True)
 class Backoff:
-    """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each time.
+    """How often and with which pauses (seconds) what is transient is tried again: `first`, then twice as long each
+    time.
 
-    `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than `patience`
-    seconds so far is not tried again: an engine itself tries a layer five times, which takes it almost a minute.
+    `jitter` shortens each pause by up to that share, so that many don't come back at once. What took longer than
+    `patience` seconds so far is not tried again: an engine itself retries a layer five times, which takes it almost a
+    minute.
     """
 
     attempts: int = 5
@@ -61,14 +64,17 @@ class Backoff:
     jitter: float = 0.5
     patience: float = 40.0
 
-    def pause(self, attempt: int, chance: float) -> float:
-        """After the attempt of that number (1 for the first); `chance` is between 0 and 1."""
-        return float(min(self.longest, self.first * 2 ** (attempt - 1)) * (1 - self.jitter * chance))
+    def pause(self, attempt: int, random_share: float) -> float:
+        """After the attempt of that number (1 for the first); `random_share` is between 0 and 1."""
+        return float(min(self.longest, self.first * 2 ** (attempt - 1)) * (1 - self.jitter * random_share))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pushed:
-    """`digest` is the registry's, read back after the push; `reference` is what is deployed. `attempts`: 1 when nothing went wrong."""
+    """`digest` is the registry's, read back after the push; `reference` is what is deployed.
+
+    `attempts`: 1 when nothing went wrong.
+    """
 
     repository: Repository
     digest: str
@@ -95,30 +101,31 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     sleep: Callable[[float], None] = time.sleep,
     note: Callable[[str], None] = lambda _: None,
 ) -> Pushed:
-    """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry has for all of them.
+    """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry
+    has for all of them.
 
-    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the engine an
-    attempt has failed.
+    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the
+    engine an attempt has failed.
 
-    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last attempt), RegistryError,
-    and Cancelled, after which the engine gives up what nobody awaits any more.
+    Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last
+    attempt), RegistryError, and Cancelled, after which the engine gives up what nobody awaits any more.
     """
     if not tags:
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
     started = time.monotonic()
-    tries = _Tries(backoff if backoff is not None else Backoff(), cancellation, sleep, note)
-    with reach(repository, docker.environ, insecure=insecure) as registry:
+    retrier = _Retrier(backoff if backoff is not None else Backoff(), cancellation, sleep, note)
+    with open_registry(repository, docker.environ, insecure=insecure) as registry:
         for tag in tags:
             if not tag.moves:
-                tries.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
+                retrier.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
         first = tags[0].name
         with contextlib.suppress(Refused):  # whether one may push is for the engine to say
-            tries.call(
+            retrier.call(
                 lambda: registry.digest(first)
             )  # a registry that can't says so at once, an engine after a minute
         docker.api.tag(image_id, repository.tagged(first))
-        said = tries.call(lambda: _push(docker.api, registry.credentials, repository, first, silence))
-        there = tries.call(lambda: registry.manifest(first))
+        said = retrier.call(lambda: _push(docker.api, registry.credentials, repository, first, silence))
+        there = retrier.call(lambda: registry.manifest(first))
         if there is None or there.digest != said:
             raise RegistryError(
                 f"{repository.registry} has another image under {first} than the one that was pushed",
@@ -126,23 +133,26 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
                 next_step="run the same again; somebody else may be pushing the same tag",
             )
         for tag in tags[1:]:
-            tries.call(lambda tag=tag: _give(registry, repository, tag, image_id, there))  # type: ignore[misc]  # a lambda's default
+            retrier.call(lambda tag=tag: _put_tag(registry, repository, tag, image_id, there))  # type: ignore[misc]  # a lambda's default
     return Pushed(
         repository=repository,
         digest=there.digest,
         tags=tuple(tag.name for tag in tags),
-        attempts=tries.most,
+        attempts=retrier.most,
         seconds=time.monotonic() - started,
-        notes=tuple(tries.notes),
+        notes=tuple(retrier.notes),
     )
 
 
-def reach(repository: Repository, environ: Mapping[str, str], *, insecure: bool = False) -> Registry:
-    """The registry, with what `docker login` left for it. Raises UsageError and DeploykitError of `find_credentials`."""
+def open_registry(repository: Repository, environ: Mapping[str, str], *, insecure: bool = False) -> Registry:
+    """The registry, with what `docker login` left for it.
+
+    Raises UsageError and DeploykitError of `find_credentials`.
+    """
     return Registry(repository, find_credentials(repository.registry, environ), insecure=insecure)
 
 
-class _Tries:
+class _Retrier:
     """Calls again what is transient; `most` is the highest number of attempts that anything took.
 
     Nothing can interrupt a request to a registry or to the engine, so a cancellation leaves it behind.
@@ -198,7 +208,7 @@ def _refuse_to_move(registry: Registry, repository: Repository, tag: Tag, image_
         )
 
 
-def _give(registry: Registry, repository: Repository, tag: Tag, image_id: str, manifest: Manifest) -> None:
+def _put_tag(registry: Registry, repository: Repository, tag: Tag, image_id: str, manifest: Manifest) -> None:
     if not tag.moves:
         _refuse_to_move(registry, repository, tag, image_id)
     registry.put(tag.name, manifest)
@@ -216,19 +226,19 @@ def _push(engine: Engine, login: Credentials | None, repository: Repository, tag
     name = repository.tagged(tag)
     authority = login.for_engine(repository.registry) if login is not None else {}
     try:
-        told = engine.push(str(repository), tag, authority, silence=silence)
+        events = engine.push(str(repository), tag, authority, silence=silence)
     except EngineUnreachable:
         raise
     except EngineTimedOut:
         raise Unavailable(f"the engine said nothing of the push of {name} for {silence:g} s") from None
     except EngineError as error:
         raise push_failure(error.message, repository, tag) from None
-    if refused := [str(line["error"]) for line in told if "error" in line]:
+    if refused := [str(line["error"]) for line in events if "error" in line]:
         raise push_failure("\n".join(refused), repository, tag)
-    for line in told:
+    for line in events:
         if digest := (line.get("aux") or {}).get("Digest"):
             return str(digest)
-    raise RegistryError(f"the engine pushed {name} and named no digest", details=[str(line) for line in told[-5:]])
+    raise RegistryError(f"the engine pushed {name} and named no digest", details=[str(line) for line in events[-5:]])
 
 
 def push_failure(said: str, repository: Repository, tag: str) -> DeploykitError:

@@ -1,7 +1,9 @@
-"""What a registry says of a tag, asked over its HTTP API (OCI distribution specification 1.1), with Docker's credentials.
+"""What a registry says of a tag, asked over its HTTP API (OCI distribution specification 1.1), with Docker's
+credentials.
 
-Basic authentication and token servers (github.com/distribution/distribution, docs/spec/auth/token.md). Plain HTTP is used with
-registries on the loopback interface only where HTTPS does not answer, as docker itself does, or where it was told to.
+Basic authentication and token servers (github.com/distribution/distribution, docs/spec/auth/token.md). Plain HTTP is
+used with registries on the loopback interface only where HTTPS does not answer, as docker itself does, or where
+`insecure` is set.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Unavailable(RegistryError):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """`digest` is that of the very bytes in `body`; `config` the digest of the image's configuration, empty for an index."""
+    """`digest` is that of the very bytes in `body`; `config` the digest of the image's configuration, empty for an
+    index.
+    """
 
     digest: str
     media_type: str
@@ -75,7 +79,7 @@ class Registry:
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
         self._timeout = timeout
-        self._trusts = not insecure
+        self._verify_tls = not insecure
         self._client = self._connect()
         self._authorization = ""
 
@@ -91,21 +95,24 @@ class Registry:
     def _connect(self) -> httpx2.Client:
         import httpx2
 
-        # Without an authority in it, a context verifies nothing as true; to read the system's takes a tenth of a second.
-        verify = True if self._trusts else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Without an authority in it, a context verifies nothing as true; to read the system's takes a tenth of a
+        # second.
+        verify = True if self._verify_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         return httpx2.Client(timeout=self._timeout, verify=verify, follow_redirects=True)
 
     def _call(self, method: str, url: str, **what: Any) -> httpx2.Response:
-        """An insecure registry may still send to a token server, or on, by HTTPS: only then is it looked up who is trusted."""
+        """An insecure registry may still send to a token server, or on, by HTTPS: only then is it looked up who is
+        trusted.
+        """
         import httpx2
 
         try:
             return self._client.request(method, url, **what)
         except httpx2.ConnectError:
-            if self._trusts:
+            if self._verify_tls:
                 raise
         self._client.close()
-        self._trusts = True
+        self._verify_tls = True
         self._client = self._connect()
         return self._client.request(method, url, **what)
 

@@ -23,7 +23,8 @@ class StoredImage:
 def removable(images: Iterable[StoredImage], *, needed: Collection[str], keep: int) -> list[StoredImage]:
     """Those of one app's images that may go, oldest first.
 
-    `needed` are the digests that run, are warm, or that the ledger could roll back to; the newest `keep` images stay, too.
+    `needed` are the digests that run, are warm, or that the ledger could roll back to; the newest `keep` images stay,
+    too.
     """
     newest_first = sorted(images, key=lambda image: (-image.created, sorted(image.digests)))
     return [image for image in reversed(newest_first[keep:]) if not image.digests & set(needed)]

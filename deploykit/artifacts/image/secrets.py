@@ -1,7 +1,7 @@
 """What a build may use and must not keep: the CA bundle of a company, and its private package index.
 
-Both come from pip's own settings on this machine, and reach the build as BuildKit secrets: a file that is there while one
-step runs, in no layer and in no history. `ca` is the bundle; `pip.conf` names it and the index.
+Both come from pip's own settings on this machine, and reach the build as BuildKit secrets: a file that is there while
+one step runs, in no layer and in no history. `ca` is the bundle; `pip.conf` names it and the index.
 """
 
 from __future__ import annotations

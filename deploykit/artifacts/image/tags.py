@@ -5,8 +5,8 @@
     1.2, 1                 when asked, of a release that is the newest in its line
     latest                 of a release on the main branch that is the newest; never of a prerelease
 
-PEP 440 has two characters that a tag may not have. `+` becomes `_`, which no version contains, so that no two versions share
-a tag; an epoch (`1!2.0`) is refused. What is deployed is always the digest: tags are for people.
+PEP 440 has two characters that a tag may not have. `+` becomes `_`, which no version contains, so that no two versions
+share a tag; an epoch (`1!2.0`) is refused. What is deployed is always the digest: tags are for people.
 """
 
 from __future__ import annotations
@@ -83,9 +83,8 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     """The tags of an image of `version`, built at `commit` (full hash).
 
     `dirty_tree` is the hash of the snapshot of a dirty tree, `""` for a clean one. `on_main`: the commit is on the main
-    branch. `released` are the versions that git has tags for, anywhere, and are read only for a release; `short` asks for
-    `1.2` and `1`.
-    Raises ValueError for a version that is none of PEP 440.
+    branch. `released` are the versions that git has tags for, anywhere, and are read only for a release; `short` asks
+    for `1.2` and `1`. Raises ValueError for a version that is none of PEP 440.
     """
     try:
         parsed = Version(version)
@@ -98,7 +97,7 @@ def plan_tags(  # noqa: PLR0913 - what the tags depend on, all by keyword
     own = version_tag(version)
     if isinstance(own, str):
         # Of a tagged version there is one image for ever; a version with a local part names a commit, as `sha-` does.
-        why = f"the version {version} ('+' stands as '_')" if parsed.local else f"the version {version}; never moved"
+        why = f"the version {version} ('+' becomes '_')" if parsed.local else f"the version {version}; never moved"
         tags.append(Tag(name=own, why=why, moves=parsed.local is not None))
     else:
         left_out.append(own)

@@ -128,7 +128,7 @@ class Agent:
     def _exchange_once(self, what: str, path: str, data: bytes) -> tuple[str, bytes]:
         try:
             if self._stream is None:
-                self._stream = self._engine.converse(
+                self._stream = self._engine.open_exec(
                     self._container(), ["perl", "-e", _PROGRAM], user="0:0", workdir=FOLDER, timeout=_SECONDS
                 )
             self._stream.write(f"{what} {path} {len(data)}\n".encode() + data)

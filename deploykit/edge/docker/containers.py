@@ -140,8 +140,8 @@ class EdgeContainers:
 
     @contextlib.contextmanager
     def for_files(self) -> Any:
-        """A container that does nothing, to reach the volume while the edge is down; gone afterwards. It needs no network,
-        which may be gone with the edge.
+        """A container that does nothing, to reach the volume while the edge is down; gone afterwards. It needs no
+        network, which may be gone with the edge.
         """
         name = f"{self._name}.files"
         self._engine.remove_container(name)

@@ -4,8 +4,8 @@ Two containers can't publish one port, so the port belongs to a small container 
 replaced. It opens the listening socket and takes no connection from it. The proxies beside it get that very socket
 handed over (HAProxy's `-x`, a Unix socket on the shared volume), each in a container of its own on the app's network:
 
-- other settings, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At no
-  moment is there no socket or nobody who takes from it.
+- other settings, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At
+  no moment is there no socket or nobody who takes from it.
 - `kill -9` of a proxy: who comes meanwhile waits in the socket's queue until the engine has started it again.
 - the holder started again: the proxies see it within a second and start again too, by the engine, with its new socket.
 
@@ -51,8 +51,8 @@ class DockerEdge(WeightedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
-    `network` is the app's network, which has to be there before `ensure`. The port is published on `bind` of the engine's
-    machine. The others: `WeightedProxy`.
+    `network` is the app's network, which has to be there before `ensure`. The port is published on `bind` of the
+    engine's machine. The others: `WeightedProxy`.
     """
 
     name = "haproxy-docker"

@@ -75,7 +75,7 @@ def load_copy(path: Path) -> AdvisoryCopy:
 
 
 def _texts(path: Path) -> Iterator[tuple[str, str]]:
-    """(where it stands, JSON text) of every record."""
+    """(location, JSON text) of every record."""
     if path.is_dir():
         for file in sorted(path.rglob("*.json")):
             yield file.relative_to(path).as_posix(), file.read_text(encoding="utf-8")

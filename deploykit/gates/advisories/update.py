@@ -34,10 +34,12 @@ class Updated:
 
 
 def update_copy(source: str, target: Path, *, force: bool = False) -> Updated:
-    """Put the copy of `source` (a path or an https address of OSV records: JSON lines, gzipped or not, or a zip) at `target`.
+    """Put the copy of `source` (a path or an https address of OSV records: JSON lines, gzipped or not, or a zip) at
+    `target`.
 
-    Raises UsageError for a source that is not there or not safe, DeploykitError where it can't be fetched to its end, when it
-    is older or much smaller than the present copy (unless `force`), and InconclusiveError when it holds no OSV records.
+    Raises UsageError for a source that is not there or not safe, DeploykitError where it can't be fetched to its end,
+    when it is older or much smaller than the present copy (unless `force`), and InconclusiveError when it holds no OSV
+    records.
     """
     if target.is_dir():
         raise UsageError(f"{target} is a folder, a copy is a file", next_step=f"--to {target / 'advisories.zip'}")
@@ -92,7 +94,7 @@ def _download(url: str, output: Path) -> None:
             "advisories are not taken over plain http, where anybody on the way could leave some out",
             next_step=f"--from {url.replace('http', 'https', 1)}",
         )
-    told = f"{parts.scheme}://{parts.hostname}{parts.path}"  # never a password or token in the address
+    shown = f"{parts.scheme}://{parts.hostname}{parts.path}"  # never a password or token in the address
     try:
         with (
             httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=parts.scheme.lower() == "https") as answer,
@@ -100,19 +102,20 @@ def _download(url: str, output: Path) -> None:
         ):
             if answer.status_code != 200:
                 raise DeploykitError(
-                    f"{told} answers {answer.status_code}", next_step="look at the address, or name a file: --from PATH"
+                    f"{shown} answers {answer.status_code}",
+                    next_step="look at the address, or name a file: --from PATH",
                 )
             if answer.url.scheme != parts.scheme.lower():
-                raise DeploykitError(f"{told} leads to plain http, which is not followed", next_step="--from PATH")
+                raise DeploykitError(f"{shown} leads to plain http, which is not followed", next_step="--from PATH")
             size = 0
             for piece in answer.iter_raw():
                 size += len(piece)
                 if size > _LARGEST:
-                    raise DeploykitError(f"{told} sends more than a copy can have (1 GiB)", next_step="--from PATH")
+                    raise DeploykitError(f"{shown} sends more than a copy can have (1 GiB)", next_step="--from PATH")
                 out.write(piece)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise DeploykitError(
-            f"{told} could not be fetched to its end",
+            f"{shown} could not be fetched to its end",
             details=(f"{type(error).__name__}: {error}",),
             next_step="try again, or fetch it where the network is and name the file: --from PATH",
         ) from None

@@ -1,15 +1,16 @@
 # ruff: noqa: SLF001 - bandit has no other way in
-"""Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff doesn't.
+"""Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff
+doesn't.
 
 bandit asks each of its rules about each node of each file; nearly all of its time goes there. Here a look at the text
 chooses the files (`LOOKS`), and a look at a node's name chooses the nodes; what is left is judged by bandit's own code,
-with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes that
-the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged by
-the whole of bandit.
+with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes
+that the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged
+by the whole of bandit.
 
-Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes": 2}`.
-Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and
-`{"plain": […]}` for one with options of single rules, which only the whole of bandit honours.
+Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes":
+2}`. Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and `{"plain":
+[…]}` for one with options of single rules, which only the whole of bandit honours.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import tokenize
 from pathlib import Path
 from typing import Any
 
-from choose_code import (  # type: ignore[import-not-found,unused-ignore]  # beside this script
+from select_files import (  # type: ignore[import-not-found,unused-ignore]  # beside this script
     NOSEC,
     chosen,
     has_bidi,
@@ -80,14 +81,16 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     lasts: frozenset[str] = frozenset()
     """The last names of `quals`, and `_NAMES`."""
     by_prefix = True
-    """Whether a module stands in the file all of whose functions are wanted."""
+    """Whether the file names a module all of whose functions are wanted."""
     sql = True
-    """Whether words of SQL stand in the file: only then are strings that are formed of parts looked at."""
+    """Whether the file contains words of SQL. Only then are composed strings examined."""
     comments: frozenset[int] = frozenset()
     """Lines with `# nosec`: what reaches over one of them is looked at by every rule."""
 
     def process(self, data: bytes) -> None:
-        """Judge one file. The rule about whole files (B613) is asked only where there is a character that it looks for."""
+        """Judge one file. The rule about whole files (B613) is asked only where there is a character
+        that it looks for.
+        """
         self.generic_visit(ast.parse(data))
         if has_bidi(data):
             self.context = {
@@ -100,8 +103,8 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
             self.tester.run_tests(self.context, "File")
 
     def generic_visit(self, node: ast.AST) -> None:
-        # A node's line of parents is one chain of pairs, and is written on the nodes, as bandit wants it, only for those
-        # that are looked at: trees without circles are gone when they are dropped.
+        # A node's line of parents is one chain of pairs, and is written on the nodes, as bandit wants it, only for
+        # those that are looked at: trees without circles are gone when they are dropped.
         stack: list[tuple[Any, Any]] = [(node, None)]
         named: list[Any] = []
         while stack:
@@ -154,7 +157,7 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
     def _wants_call(self, node: Any) -> bool:
         if any(keyword.arg in _KEYWORDS for keyword in node.keywords):
             return True
-        # Most calls are told by their last name alone, which an alias can only change when it is all of the name.
+        # Most calls are identified by their last name alone, which an alias can only change when it is all of the name.
         called = node.func
         last = getattr(called, "attr", None)
         if last is not None and not self.by_prefix and last not in self.lasts and not _odd(last):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from deploykit.gates.reports.publish import FORMATS, check_wish, publish, write_report
+from deploykit.gates.reports.publish import FORMATS, parse_report_request, publish, write_report
 
-__all__ = ["FORMATS", "check_wish", "publish", "write_report"]
+__all__ = ["FORMATS", "parse_report_request", "publish", "write_report"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploykit.gates.reports.words import failing, fingerprints, place, was_judged
+from deploykit.gates.reports.common import failing, fingerprints, place, was_judged
 from deploykit.model import Finding, Severity, Verdict
 
 __all__ = ["as_gitlab", "github_commands"]

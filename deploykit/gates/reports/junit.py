@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
-from deploykit.gates.reports.words import failing, place, was_judged
+from deploykit.gates.reports.common import failing, place, was_judged
 
 if TYPE_CHECKING:
     from deploykit.model import Verdict

@@ -1,4 +1,6 @@
-"""Write the reports of a verdict: all of them under `.deploykit/reports`, and single ones to where they are asked for."""
+"""Write the reports of a verdict: all of them under `.deploykit/reports`, and single ones to where they
+are asked for.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.reports.annotations import as_gitlab, github_commands
+from deploykit.gates.reports.common import was_judged
 from deploykit.gates.reports.junit import as_junit
 from deploykit.gates.reports.sarif import as_sarif
-from deploykit.gates.reports.words import was_judged
 from deploykit.gates.verdict_files import prepare_work_folder
 from deploykit.model import UsageError, Verdict
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["FORMATS", "check_wish", "publish", "write_report"]
+__all__ = ["FORMATS", "parse_report_request", "publish", "write_report"]
 
 FORMATS: Mapping[str, Callable[[Verdict], str]] = {
     "json": lambda verdict: json.dumps(verdict.as_json(), indent=2) + "\n",
@@ -58,21 +60,21 @@ def publish(
             say(line)
 
 
-def check_wish(wish: str) -> tuple[str, Path]:
+def parse_report_request(request: str) -> tuple[str, Path]:
     """Format and path of `FORMAT=PATH`. Raises UsageError for another form, or a format that there is not."""
-    kind, _, path = wish.partition("=")
+    kind, _, path = request.partition("=")
     if kind not in FORMATS or not path:
         raise UsageError(
-            f"--report {wish}: wanted is FORMAT=PATH",
+            f"--report {request}: wanted is FORMAT=PATH",
             details=[f"formats: {', '.join(FORMATS)}"],
             next_step=f"--report sarif={WORK_FOLDER}/gate.sarif",
         )
     return kind, Path(path)
 
 
-def write_report(verdict: Verdict, wish: str) -> Path:
+def write_report(verdict: Verdict, request: str) -> Path:
     """Write one report as `FORMAT=PATH` says. Raises UsageError for what can't be understood or written."""
-    kind, target = check_wish(wish)
+    kind, target = parse_report_request(request)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(FORMATS[kind](verdict), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from deploykit.gates.reports.words import fingerprints, place, was_judged
+from deploykit.gates.reports.common import fingerprints, place, was_judged
 from deploykit.model import Finding, Severity, Verdict
 
 __all__ = ["as_sarif"]

@@ -1,1 +1,3 @@
-"""The parts of the sast gate: which configuration counts, what the rules are called, what hides a finding, plain bandit."""
+"""The parts of the sast gate: which configuration counts, what the rules are called, what hides a finding, plain
+bandit.
+"""

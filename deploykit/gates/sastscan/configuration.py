@@ -1,4 +1,6 @@
-"""The repo's own bandit configuration. bandit itself ignores all but `.bandit` unless it is told; here none is ignored."""
+"""The repo's own bandit configuration. bandit itself ignores all but `.bandit` unless it is named; here
+none is ignored.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ _WHERE_AND_HOW = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """`file` is what `bandit -c` is given; `ini` is `.bandit` where there is one, and the lists are what stands in it.
+    """`file` is what `bandit -c` is given; `ini` is `.bandit` where there is one, and the lists are its content.
 
     `only_bandit` names options of `.bandit` that only the whole of bandit honours. `excludes`: it leaves files out.
     """
@@ -52,7 +54,7 @@ def read_configuration(root: Path) -> Configuration:
         with (root / "pyproject.toml").open("rb") as stream:
             table = tomllib.load(stream).get("tool", {}).get("bandit")
     except (OSError, tomllib.TOMLDecodeError):
-        table = None  # the settings of the kit stand there too, and their reader reports what is wrong
+        table = None  # it also holds the kit's settings, whose reader reports what is wrong
     if table is not None:
         files.append("pyproject.toml")
         texts.append(str(table))
@@ -86,7 +88,7 @@ def _read_ini(path: Path) -> dict[str, str] | None:
         return dict(parser.items("bandit"))
     except (configparser.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"the bandit configuration .bandit can't be read: {error}", next_step="mend .bandit, or delete it"
+            f"the bandit configuration .bandit can't be read: {error}", next_step="fix .bandit, or delete it"
         ) from error
 
 

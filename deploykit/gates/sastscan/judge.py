@@ -13,7 +13,7 @@ from deploykit.model import Evidence, Finding, Outcome, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["TEST_GLOBS", "Looked", "Rules", "concluded", "in_tests", "merge", "verdict_on"]
+__all__ = ["TEST_GLOBS", "Rules", "ScannedFiles", "concluded", "in_tests", "merge", "verdict_on"]
 
 
 TEST_GLOBS = (
@@ -42,7 +42,7 @@ class Rules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class ScannedFiles:
     """What was looked at: files `judged`, those the configuration left out, and those of which nothing can be said."""
 
     judged: frozenset[str]
@@ -92,13 +92,15 @@ def _same(found: Found, other: Found) -> bool:
 
 def verdict_on(
     found: Sequence[Found],
-    looked: Looked,
+    looked: ScannedFiles,
     *,
     version: str,
     settings: Mapping[str, Any],
     notes: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict: medium severity and above fail; a file that could not be looked at makes a clean result inconclusive."""
+    """The verdict: medium severity and above fail; a file that could not be looked at makes a clean result
+    inconclusive.
+    """
     findings = sorted(
         (_finding(item) for item in found),
         key=lambda finding: (finding.severity not in FAILING, finding.path, finding.line, finding.rule),
@@ -132,10 +134,10 @@ def concluded(
     low = len(findings) - len(failing)
     if failing:
         outcome, reason = Outcome.FINDINGS, f"{len(failing)} findings of medium severity or above"
-        next_step = "mend them, or mark a line that is right with `# nosec RULE` and the reason"
+        next_step = "fix them, or mark a line that is right with `# nosec RULE` and the reason"
     elif unreadable:
         outcome, reason = Outcome.INCONCLUSIVE, f"{unreadable} files could not be read or parsed"
-        next_step = "mend these files, or name them in security.sast_exclude"
+        next_step = "fix these files, or name them in security.sast_exclude"
     elif missed:
         outcome, (reason, next_step) = Outcome.INCONCLUSIVE, missed
     elif not evidence.looked_at:

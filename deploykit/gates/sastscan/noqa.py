@@ -19,7 +19,9 @@ _FILE = re.compile(
 
 
 def hidden_by_noqa(found: Found, lines: Sequence[str]) -> bool:
-    """Whether a comment in the file (`lines`) hides the finding: at its line, where its statement begins or ends, or for all."""
+    """Whether a comment in the file (`lines`) hides the finding: at its line, where its statement begins or ends, or
+    for all.
+    """
     code = f"S{found.rule[1:]}"
     numbers = {found.line, found.first, found.last}
     at_line = [_LINE.search(lines[number - 1]) for number in numbers if 0 < number <= len(lines)]

@@ -1,7 +1,8 @@
 """`.secrets.baseline`, as detect-secrets reads and writes it, but such that it changes only when what it says changes.
 
-An entry is known by its path, its type and the hash of its value. It is written without a line number (detect-secrets' own
-`--slim` form, which its hook and its scan read) and without a time stamp, and sorted: moving code about changes nothing.
+An entry is known by its path, its type and the hash of its value. It is written without a line number (detect-secrets'
+own `--slim` form, which its hook and its scan read) and without a time stamp, and sorted: moving code about changes
+nothing.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def refreshed(
 ) -> Baseline:
     """The baseline for what a whole scan found: gone entries leave, new ones come without a label, labels stay.
 
-    `previous` is the baseline as last committed. detect-secrets drops the entries of rules that it does not have when it
-    rewrites the file; their labels are taken from there.
+    `previous` is the baseline as last committed. detect-secrets drops the entries of rules that it does not have when
+    it rewrites the file; their labels are taken from there.
     """
     known = dict(baseline.entries)
     if previous is not None:
@@ -139,5 +140,5 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
     return InconclusiveError(
         f"the baseline {name} can't be read",
         details=[why],
-        next_step="mend it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
+        next_step="fix it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
     )

@@ -26,7 +26,9 @@ __all__ = ["ScanCache", "content_key", "engine_version", "settings_key"]
 
 @lru_cache(maxsize=1)
 def engine_version() -> str:
-    """A hash of the engine's own source and of the Python that runs it: another engine never answers from this cache."""
+    """A hash of the engine's own source and of the Python that runs it: another engine never answers
+    from this cache.
+    """
     whole = hashlib.sha256(sys.version.encode())
     folder = Path(__file__).parent
     for source in sorted(folder.rglob("*.py")):

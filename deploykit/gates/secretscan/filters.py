@@ -1,7 +1,7 @@
 """detect-secrets' default filters: which files, lines and values are no findings (Yelp detect-secrets 1.5, Apache-2.0).
 
-The rules and their quirks are detect-secrets' own, `filters/heuristic.py` and `filters/allowlist.py`; here each is a plain
-function, called only where a detector matched.
+The rules and their quirks are detect-secrets' own, `filters/heuristic.py` and `filters/allowlist.py`; here each is a
+plain function, called only where a detector matched.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def nextline_regex(start: str) -> re.Pattern[str]:
 
 
 def allowlisted(line: str, previous: str, *, yaml: bool) -> bool:
-    """Whether `# pragma: allowlist secret` stands in the line, or its `nextline` form is the line before.
+    """Whether the line contains `# pragma: allowlist secret`, or its `nextline` form is the line before.
 
     `yaml`: the file's extension is `.yaml`, where only `#` begins a comment.
     """

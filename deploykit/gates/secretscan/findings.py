@@ -44,7 +44,9 @@ def first_lines(secrets: tuple[Secret, ...]) -> tuple[Secret, ...]:
 
 
 def _of_formats(path: str, text: str, rules: Rules, known: list[Hit]) -> list[Hit]:
-    """What the formats' parsers find beyond what is known: a value within another one on the same line is the same one."""
+    """What the formats' parsers find beyond what is known: a value within another one on the same line
+    is the same one.
+    """
     by_line: dict[int, list[str]] = {}
     for _kind, value, line in known:
         by_line.setdefault(line, []).append(value)

@@ -1,4 +1,7 @@
-"""Secrets in git's history: every version of every file, once. What was looked at is remembered, so the next look is short."""
+"""Secrets in git's history: every version of every file, once.
+
+What was looked at is remembered, so the next look is short.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True)
 class HistoryReport:
-    """`versions`: how many versions of files were looked at, ever; `fresh`: by this run. `missing`: not in this clone."""
+    """`versions`: how many versions of files were looked at, ever; `fresh`: by this run.
+
+    `missing`: not in this clone.
+    """
 
     found: tuple[Past, ...]
     commits: int
@@ -117,7 +123,7 @@ def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[s
 
 
 def _parents(root: Path, reached: frozenset[str]) -> set[str]:
-    """Commits that are another one's parent; the others are the tips, which stand for all."""
+    """Commits that are another one's parent; the others are the tips, which represent all."""
     from deploykit.process.run import run
 
     completed = run(["git", "rev-list", "--all", "--parents"], cwd=root, timeout=600)

@@ -1,7 +1,7 @@
 """detect-secrets' view of files in INI form (`transformers/config.py`, Apache-2.0): each value quoted, on its own line.
 
-Every file is tried as INI first; one of no known kind in which nothing was found is tried again as if a section header stood
-at its top. Nearly no file is INI, so a quick look at its lines comes before the real parser.
+Every file is tried as INI first; one of no known kind in which nothing was found is tried again as if a section header
+stood at its top. Nearly no file is INI, so a quick look at its lines comes before the real parser.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _COMMENT = re.compile(r"\s*[;#]")
 
 
 def ini_lines(text: str, *, add_header: bool = False) -> list[str] | None:
-    """The lines `key = "value"`, at their line numbers as far as the original keeps them; None when it is no INI file."""
+    """The lines `key = "value"`, at their line numbers as far as the original keeps them; None when it
+    is no INI file.
+    """
     content = f"[global]\n{text}" if add_header else text
     if not _may_be_ini(content):
         return None

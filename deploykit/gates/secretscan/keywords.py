@@ -1,7 +1,7 @@
 """detect-secrets' keyword detector (`plugins/keyword.py`, Apache-2.0, after bandit's): `password = "…"` and its kin.
 
 The expressions are its own, character by character. What is new is when they are tried: only in a line with one of the
-words, and only those whose fixed characters stand in that line.
+words, and only those whose fixed characters occur in that line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _QUOTE = r"[\'\"`]"
 
 @dataclass(frozen=True, kw_only=True)
 class _Form:
-    """One way of writing an assignment. `needs`: for each, one of the characters must stand in the line."""
+    """One way of writing an assignment. `needs`: for each, one of the characters must occur in the line."""
 
     regex: re.Pattern[str]
     group: int
@@ -73,7 +73,9 @@ _FORMS = {
 
 
 def keyword_places(folded: str) -> Iterator[int]:
-    """Where one of the words stands in a text that is folded to lower case (it may stand there as part of a longer word)."""
+    """Where one of the words stands in a text that is folded to lower case (it may stand there as part of a longer
+    word).
+    """
     for regex in _PLACES:
         for match in regex.finditer(folded):
             yield match.start()

@@ -1,4 +1,6 @@
-"""Find detect-secrets' secrets in lines: gates over the whole text first, its detectors and filters only where they fire."""
+"""Find detect-secrets' secrets in lines: gates over the whole text first, its detectors and filters only where they
+fire.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +36,10 @@ _JOINING_BITS = 0.3  # a quote inside a YAML value is written with a backslash, 
 
 
 def find_in_lines(path: str, text: str, rules: Rules) -> list[Hit]:
-    """What detect-secrets finds in a file with this name and text, at every line where it stands.
+    """What detect-secrets finds in a file with this name and text, at every line where it occurs.
 
-    As the original does, an INI or YAML file is looked at value by value, and a file of no known kind in which nothing was
-    found is tried once more as an INI file without a header.
+    As the original does, an INI or YAML file is looked at value by value, and a file of no known kind in which nothing
+    was found is tried once more as an INI file without a header.
     """
     kind = file_type(path)
     lines = ini_lines(text)
@@ -152,7 +154,9 @@ def _quoted_gate(characters: str, shortest: int) -> re.Pattern[str]:
 
 
 def _worth_parsing(text: str, rules: Rules) -> bool:
-    """Whether anything could be found in YAML, however its values are read: parsing it costs a hundred times as much."""
+    """Whether anything could be found in YAML, however its values are read: parsing it costs a hundred
+    times as much.
+    """
     if _HIDES.search(text):
         return True
     folded = _fold(text)

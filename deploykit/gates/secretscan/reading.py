@@ -1,4 +1,7 @@
-"""Read one file of a tree: its text, or why there is none. Links are not followed, and what is no regular file is not opened."""
+"""Read one file of a tree: its text, or why there is none.
+
+Links are not followed, and what is no regular file is not opened.
+"""
 
 from __future__ import annotations
 

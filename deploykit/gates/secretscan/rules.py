@@ -91,7 +91,8 @@ def rules_of(
 ) -> Rules:
     """The rules that a baseline's `plugins_used` and `filters_used` ask for; None as filters means the default ones.
 
-    Raises InconclusiveError for a plug-in or a filter that is not known here: what it does would be left out in silence.
+    Raises InconclusiveError for a plug-in or a filter that is not known here: what it does would be left out in
+    silence.
     """
     by_name = {plugin["name"]: dict(plugin) for plugin in plugins}
     known = {rule.plugin for rule in TOKENS} | {_BASE64, _HEX, _KEYWORD}

@@ -1,7 +1,7 @@
 """Scan files of a tree on all cores, and account for each: scanned, binary, left out by a filter, or not readable.
 
-What is not in the cache is shared out by size to worker processes, each a fresh Python that is told by standard input what
-to look at. They are not forked: the caller may have threads.
+What is not in the cache is shared out by size to worker processes, each a fresh Python that is told by standard input
+what to look at. They are not forked: the caller may have threads.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def scan_files(
 
 
 def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules) -> ScanReport:
-    """Scan contents that stand in no file (what is staged, what was once committed), by path."""
+    """Scan contents that are in no file (what is staged, what was once committed), by path."""
     answers: dict[str, Found] = {}
     filtered: list[str] = []
     for name, content in contents:

@@ -1,7 +1,8 @@
-"""detect-secrets' detectors of providers' tokens (`plugins/`, Apache-2.0): the same expressions, tried where they can match.
+"""detect-secrets' detectors of providers' tokens (`plugins/`, Apache-2.0): the same expressions, tried where they can
+match.
 
-A detector's `gate` finds, in a whole text at once, every place whose line the detector could match: it may find too many,
-never too few. Case-blind gates look at the text folded to lower case.
+A detector's `gate` finds, in a whole text at once, every place whose line the detector could match: it may find too
+many, never too few. Case-blind gates look at the text folded to lower case.
 """
 
 from __future__ import annotations

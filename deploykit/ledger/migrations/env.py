@@ -1,4 +1,6 @@
-"""Runs the ledger's migrations on the connection, and in the transaction, that `deploykit.ledger.upgrade` hands over."""
+"""Runs the ledger's migrations on the connection, and in the transaction, that
+`deploykit.ledger.upgrade` hands over.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Where an engine is, and the SDK's client of it.
 
-An engine behind ssh is reached through a tunnel (`tunnel.py`), not by the SDK's own ssh transport: that one needs paramiko
-even where it runs the ssh command, has no time limits, and can't forward the port on which an instance answers.
+An engine behind ssh is reached through a tunnel (`tunnel.py`), not by the SDK's own ssh transport: that one needs
+paramiko even where it runs the ssh command, has no time limits, and can't forward the port on which an instance
+answers.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ _SECONDS = 60.0
 class Connection:
     """The way to one engine. `host` as in `DOCKER_HOST`; empty: by that variable, else by Docker's current context.
 
-    `environ` is where `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` are read. `ssh` is the
-    argv that starts ssh; `timeout` seconds are what an answer may take. Threads may share it, processes may not.
+    `environ` is where `DOCKER_HOST`, `DOCKER_CONTEXT`, `DOCKER_TLS_VERIFY` and `DOCKER_CERT_PATH` are read. `ssh` is
+    the argv that starts ssh; `timeout` seconds are what an answer may take. Threads may share it, processes may not.
     """
 
     def __init__(
@@ -48,19 +49,19 @@ class Connection:
         timeout: float = _SECONDS,
     ) -> None:
         self._environ = os.environ if environ is None else environ
-        self._named = host or self._environ.get("DOCKER_HOST", "")
+        self._configured_host = host or self._environ.get("DOCKER_HOST", "")
         self._ssh = tuple(ssh)
         self._timeout = timeout
         self._tunnel: Tunnel | None = None
         self._base_url = ""
         self._api: Any = None
         self._options: dict[str, Any] = {}
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def host(self) -> str:
         """The address, for people to read."""
-        return self._named or self._context[0] or _DEFAULT
+        return self._configured_host or self._context[0] or _DEFAULT
 
     @property
     def scheme(self) -> str:
@@ -71,7 +72,7 @@ class Connection:
         """Whether an address on one of the engine's networks can be reached from here: an engine on this Linux."""
         return self.scheme in {"unix", "http+unix"} and sys.platform.startswith("linux")
 
-    def published_on(self) -> str:
+    def publish_address(self) -> str:
         """The address of the engine's machine on which a port is published for the kit alone.
 
         Loopback, or for an engine over TCP the address on which it answers itself: its loopback is not ours.
@@ -88,13 +89,13 @@ class Connection:
         """Where a port that is published on the engine's machine is reached from here."""
         if self._tunnel is not None:
             return "127.0.0.1", self._tunnel.forward(published)
-        return self.published_on(), published
+        return self.publish_address(), published
 
     def problem(self) -> DeploykitError | None:
         """Why nothing can be done here; None when something can."""
         try:
-            with self._asked() as api:
-                self._spoken(api)
+            with self._api_call() as api:
+                self._api_version(api)
         except DeploykitError as error:
             return error
         return None
@@ -117,7 +118,7 @@ class Connection:
         return found
 
     @contextlib.contextmanager
-    def _asked(self, timeout: float | None = None) -> Iterator[Any]:
+    def _api_call(self, timeout: float | None = None) -> Iterator[Any]:
         api = self._connected()
         with self._translated(timeout if timeout is not None else self._timeout):
             yield api
@@ -127,7 +128,7 @@ class Connection:
         return translated
 
     def _connected(self) -> Any:
-        with self._turn:
+        with self._lock:
             if self._api is None:
                 sdk = _sdk()
                 with self._translated(self._timeout):
@@ -135,7 +136,7 @@ class Connection:
                     _someone_listens(where["base_url"])
                     first = sdk.client(**where, version=_text(_OLDEST), timeout=self._timeout)
                     with contextlib.closing(first):
-                        self._options = {**where, "version": self._spoken(first)}
+                        self._options = {**where, "version": self._api_version(first)}
                     self._api = sdk.client(**self._options, timeout=self._timeout)
             return self._api
 
@@ -155,11 +156,11 @@ class Connection:
         return self._base_url
 
     def _tls(self) -> Any:
-        if not self._named:
+        if not self._configured_host:
             return self._context[1]
-        return _sdk().tls_of(self._named, self._environ) if self.scheme == "tcp" else False
+        return _sdk().tls_of(self._configured_host, self._environ) if self.scheme == "tcp" else False
 
-    def _spoken(self, api: Any) -> str:
+    def _api_version(self, api: Any) -> str:
         """The version of its API that is spoken to it. Raises UsageError when it is not one that can be used."""
         headers = _sdk().ping(api)
         found = str(headers.get("Api-Version", ""))

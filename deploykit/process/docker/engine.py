@@ -1,7 +1,7 @@
 """The client of one Docker Engine: what the kit asks of it, by name.
 
-It is asked through Docker's SDK. Answers are as the engine's API describes them; every error is an `EngineError` with the
-engine's own words. https://docs.docker.com/reference/api/engine/
+It is asked through Docker's SDK. Answers are as the engine's API describes them; every error is an `EngineError` with
+the engine's own words. https://docs.docker.com/reference/api/engine/
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ class Engine(Connection):
 
     def containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         """What is known of all containers with these labels, those that ended included."""
-        with self._asked() as api:
+        with self._api_call() as api:
             wanted = [f"{name}={value}" for name, value in labels.items()]
             return list(api.containers(all=True, filters={"label": wanted}))
 
     def find_container(self, container: str) -> dict[str, Any] | None:
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             return dict(api.inspect_container(container))
         return None
 
@@ -85,7 +85,7 @@ class Engine(Connection):
         Raises EngineConflict when the name is taken, EngineNotFound when there is no such image.
         """
         options = host or {}
-        with self._asked() as api:
+        with self._api_call() as api:
             endpoint = api.create_endpoint_config(ipv4_address=address or None, aliases=list(aliases) or None)
             made = api.create_container(
                 image,
@@ -105,47 +105,49 @@ class Engine(Connection):
         return str(made["Id"])
 
     def connect_network(self, container: str, network: str) -> None:
-        with self._asked() as api:
+        with self._api_call() as api:
             api.connect_container_to_network(container, network)
 
     def copy_into(self, container: str, tar: bytes) -> None:
         """Unpack the archive at the root of its files."""
-        with self._asked() as api:
+        with self._api_call() as api:
             api.put_archive(container, "/", tar)
 
     def copy_from(self, container: str, path: str) -> bytes:
         """A tar of that file or folder."""
-        with self._asked() as api:
+        with self._api_call() as api:
             pieces, _ = api.get_archive(container, path)
             return b"".join(pieces)
 
     def start(self, container: str) -> None:
-        with self._asked() as api:
+        with self._api_call() as api:
             api.start(container)
 
     def kill(self, container: str, signal: str) -> None:
         """Send the signal. Raises EngineConflict when it does not run."""
-        with self._asked() as api:
+        with self._api_call() as api:
             api.kill(container, signal)
 
     def wait(self, container: str, *, timeout: float | None = None) -> None:
         """Return when it has ended. Raises EngineTimedOut after `timeout` seconds; None: for as long as it takes."""
-        with self._asked(timeout) as api:
+        with self._api_call(timeout) as api:
             api.wait(container, timeout=timeout)
 
     def set_restart_policy(self, container: str, policy: str) -> bool:
         """Whether there is such a container."""
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             api.update_container(container, restart_policy={"Name": policy})
             return True
         return False
 
     def remove_container(self, container: str) -> None:
-        """It is gone when this returns, running or not, with its anonymous volumes, also if another process removes it."""
+        """It is gone when this returns, running or not, with its anonymous volumes, also if another
+        process removes it.
+        """
         deadline = time.monotonic() + _REMOVAL_SECONDS
         while True:
             try:
-                with contextlib.suppress(EngineNotFound), self._asked() as api:
+                with contextlib.suppress(EngineNotFound), self._api_call() as api:
                     api.remove_container(container, force=True, v=True)
             except EngineConflict:  # somebody else is removing it
                 if time.monotonic() > deadline:
@@ -156,13 +158,13 @@ class Engine(Connection):
 
     def logs(self, container: str, *, since: int = 0, tail: int | str = "all") -> bytes:
         """What it has printed so far, from `since` (seconds since the epoch) on; nothing where it is not there."""
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             return bytes(api.logs(container, since=since or None, tail=tail))
         return b""
 
     def follow(self, container: str, *, since: int = 0, tail: int | str = "all", timestamps: bool = False) -> Stream:
         """Its log until it ends."""
-        with self._asked() as api:
+        with self._api_call() as api:
             return follow_log(api, container, since=since, tail=tail, timestamps=timestamps)
 
     # ---- commands in containers
@@ -171,7 +173,7 @@ class Engine(Connection):
         self, container: str, argv: Sequence[str], *, user: str = "", workdir: str | None = None
     ) -> tuple[int, bytes]:
         """(exit code, output) of a command in a container that runs; it may take as long as it likes."""
-        with self._asked() as api:
+        with self._api_call() as api:
             made = api.exec_create(container, list(argv), user=user, workdir=workdir)["Id"]
             stream = start_command(api, made)
             try:
@@ -182,11 +184,13 @@ class Engine(Connection):
                 time.sleep(_STEP_SECONDS)
             return int(code), output
 
-    def converse(
+    def open_exec(
         self, container: str, argv: Sequence[str], *, user: str = "", workdir: str | None = None, timeout: float
     ) -> Stream:
-        """A command in a container that runs, with its input and its output, which may be silent for `timeout` seconds."""
-        with self._asked() as api:
+        """A command in a container that runs, with its input and its output, which may be silent for
+        `timeout` seconds.
+        """
+        with self._api_call() as api:
             made = api.exec_create(container, list(argv), stdin=True, user=user, workdir=workdir)["Id"]
             return start_command(api, made, timeout=timeout)
 
@@ -194,28 +198,28 @@ class Engine(Connection):
 
     def images(self, label: str) -> list[dict[str, Any]]:
         """What is known of all images with that label (`name=value`)."""
-        with self._asked() as api:
+        with self._api_call() as api:
             return list(api.images(filters={"label": [label]}))
 
     def find_image(self, image: str) -> dict[str, Any] | None:
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             return dict(api.inspect_image(image))
         return None
 
     def tag(self, image: str, name: str) -> None:
         """Give it that name, `repository:tag`."""
         repository, _, tag = name.rpartition(":")
-        with self._asked() as api:
+        with self._api_call() as api:
             api.tag(image, repository, tag)
 
     def import_image(self, tar: bytes, repository: str, tag: str) -> None:
         """Make an image of these files."""
-        with self._asked() as api:
+        with self._api_call() as api:
             api.import_image_from_data(tar, repository=repository, tag=tag)
 
     def pull(self, image: str) -> dict[str, Any]:
         """Get it from its registry, with what `docker login` left, and return what `find_image` says of it."""
-        with self._asked() as api:
+        with self._api_call() as api:
             for said in api.pull(image, stream=True, decode=True):
                 if "error" in said:
                     raise EngineError(str(said["error"]))
@@ -231,32 +235,32 @@ class Engine(Connection):
 
     def remove_image(self, image: str, *, force: bool = False) -> None:
         """Take the tag from it, and remove it with its last one; `force`: also the last one of what runs."""
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             api.remove_image(image, force=force)
 
     # ---- networks and volumes
 
     def find_network(self, network: str) -> dict[str, Any] | None:
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             return dict(api.inspect_network(network))
         return None
 
     def create_network(self, network: str, *, labels: Mapping[str, str], ipam: Mapping[str, Any] | None = None) -> None:
-        with self._asked() as api:
+        with self._api_call() as api:
             api.create_network(network, labels=dict(labels), ipam=ipam, check_duplicate=True)
 
     def remove_network(self, network: str) -> None:
         """Raises EngineError while containers are connected to it."""
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             api.remove_network(network)
 
     def has_volume(self, volume: str) -> bool:
-        with contextlib.suppress(EngineNotFound), self._asked() as api:
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
             api.inspect_volume(volume)
             return True
         return False
 
     def create_volume(self, volume: str, *, labels: Mapping[str, str]) -> None:
         """Nothing happens when it is there."""
-        with self._asked() as api:
+        with self._api_call() as api:
             api.create_volume(volume, labels=dict(labels))

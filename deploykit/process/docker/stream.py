@@ -1,8 +1,8 @@
 """The output of a program in a container, while it runs.
 
-The one module that touches private attributes, of urllib3 and `http.client`: nothing public writes to a command's input,
-or ends a log that another thread reads. Requests go by the public methods of the SDK's client, which is a session of
-requests. The format of the frames:
+The one module that touches private attributes, of urllib3 and `http.client`: nothing public writes to a command's
+input, or ends a log that another thread reads. Requests go by the public methods of the SDK's client, which is a
+session of requests. The format of the frames:
 https://docs.docker.com/reference/api/engine/version/v1.44/#tag/Container/operation/ContainerAttach
 """
 
@@ -27,14 +27,18 @@ _HEAD = 8
 
 
 class Stream:
-    """One thread reads it, any thread may end it. `timeout`: seconds to wait for each piece; None: for as long as it takes."""
+    """One thread reads it, any thread may end it.
+
+    `timeout`: seconds to wait for each piece; None: for as long as it takes.
+    """
 
     def __init__(self, response: Any, *, timeout: float | None = None) -> None:
         self._response = response
         buffer = response.raw._fp.fp
         self._socket: socket.socket = buffer.raw._sock
         self._socket.settimeout(timeout)
-        # After an upgrade there is no HTTP any more, and the first output may be in the buffer already, behind the headers.
+        # After an upgrade there is no HTTP any more, and the first output may be in the buffer already, behind the
+        # headers.
         upgraded = response.status_code == http.client.SWITCHING_PROTOCOLS
         self._read = buffer.read if upgraded else response.raw.read
 
@@ -65,14 +69,16 @@ class Stream:
     def close(self) -> None:
         """End it and let go of the connection; for the thread that reads."""
         self.end()
-        with contextlib.suppress(Exception):  # its layers trip over one another when one of them is closed
+        with contextlib.suppress(Exception):  # its layers raise errors when one of them is closed
             self._response.close()
         if self._socket.fileno() != -1:  # urllib3 forgets it when it was ended by another thread
             os.close(self._socket.detach())
 
 
 def follow_log(api: Any, container: str, *, since: int, tail: int | str, timestamps: bool) -> Stream:
-    """Not by the SDK's `logs`: it forgets its connection when the container is removed while it looks for a terminal."""
+    """Not by the SDK's `logs`: it forgets its connection when the container is removed while it looks
+    for a terminal.
+    """
     wanted = {"stdout": 1, "stderr": 1, "follow": 1, "tail": tail, "since": since, "timestamps": int(timestamps)}
     response = api.get(
         f"{api.base_url}/v{api.api_version}/containers/{quote(container)}/logs",

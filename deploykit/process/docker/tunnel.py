@@ -1,7 +1,7 @@
 """A tunnel to an engine behind ssh: its socket, and ports of its machine, on this one.
 
 One ssh process and one handshake for a whole command. It runs `cat` over there, which ends with its standard input:
-so nothing is left behind when the kit is killed. It stands in a session of its own: Ctrl-C ends the release, and the
+so nothing is left behind when the kit is killed. It runs in its own session: Ctrl-C ends the release, and the
 release still needs the engine to put things right.
 """
 

@@ -14,7 +14,8 @@ __all__ = ["Program", "ProgramStatus"]
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """A program to keep. `name` is unique in the environment; starting the same name again while it is alive changes nothing.
+    """A program to keep. `name` is unique in the environment; starting the same name again while it is alive changes
+    nothing.
 
     `env` is the whole environment of the program. `log` gets its output, appended; it is rotated past `log_limit` bytes
     by copy and truncate. `keep_alive`: started again when it ends by itself, after 0.1 s, doubling to 5 s.

@@ -42,8 +42,8 @@ _RESTARTS = 4
 class Accessory:
     """One such container. Instances reach it by `name` on the app's network; `folder` is kept on a volume.
 
-    `health` is a command that is run in the container until it answers 0, for `start_timeout` seconds at most; empty: it is
-    ready when it runs.
+    `health` is a command that is run in the container until it answers 0, for `start_timeout` seconds at most; empty:
+    it is ready when it runs.
     """
 
     name: str

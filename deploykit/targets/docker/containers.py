@@ -41,7 +41,9 @@ __all__ = [
 ]
 
 INNER_PORT = 8000
-"""What `{port}` and `PORT` are in a container unless another is set; the same in all: each has an address of its own."""
+"""What `{port}` and `PORT` are in a container unless another is set; the same in all: each has an
+address of its own.
+"""
 PORT_LABEL = f"{PREFIX}port"
 NOTE = f"{PREFIX}note."
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
@@ -54,7 +56,10 @@ _NEVER = "0001-"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one container may use. `memory` bytes, `cpus` processors (0.5 is half of one), `pids` processes; 0: no limit."""
+    """What one container may use.
+
+    `memory` bytes, `cpus` processors (0.5 is half of one), `pids` processes; 0: no limit.
+    """
 
     memory: int = 0
     cpus: float = 0.0
@@ -84,7 +89,9 @@ def working_dir(cwd: Path) -> str | None:
 
 
 def split_variables(variables: Mapping[str, str | Secret]) -> tuple[dict[str, str], dict[str, str]]:
-    """(plain, secret). What is plain stands in the container's configuration, for everybody who may inspect it."""
+    """(plain, secret). Plain values are in the container's configuration, which anyone with access to the engine can
+    inspect.
+    """
     plain = {name: value for name, value in variables.items() if not isinstance(value, Secret)}
     secret = {name: value.reveal() for name, value in variables.items() if isinstance(value, Secret)}
     return plain, secret
@@ -117,7 +124,9 @@ def secret_files(values: Mapping[str, str], uid: int, gid: int) -> bytes:
 
 
 def user_numbers(engine: Engine, container: str, user: str) -> tuple[int, int]:
-    """User and group of what an image says as `user`, which may be a name; group 0 where none is said, as Docker has it."""
+    """User and group of what an image says as `user`, which may be a name; group 0 where none is said, as Docker has
+    it.
+    """
     name, _, group = user.partition(":")
     if not name or name.isdigit():
         return int(name or 0), int(group) if group.isdigit() else 0

@@ -1,10 +1,11 @@
 """The environment's lock on the engine itself: labelled containers that are never started.
 
-The one thing that an engine does atomically is to give a name once. Labels can't be changed. So each time that it is taken
-or renewed it is a container of its own, `<app>.<environment>.lock.<n>`, and the greatest n is the present state. To change
-it, one makes n + 1: of two, one is told that the name is taken, reads again and thinks again. Older ones are removed
-afterwards. Somebody who slept between reading and writing may make an n that was removed meanwhile: so after writing,
-whoever finds a greater n than his own has lost. Who gives it back makes n + 1 whose lease is over: the token stays.
+The one thing that an engine does atomically is to give a name once. Labels can't be changed. So each time that it is
+taken or renewed it is a container of its own, `<app>.<environment>.lock.<n>`, and the greatest n is the present state.
+To change it, one makes n + 1: of two, one is told that the name is taken, reads again and thinks again. Older ones are
+removed afterwards. Somebody who slept between reading and writing may make an n that was removed meanwhile: so after
+writing, whoever finds a greater n than his own has lost. Who gives it back makes n + 1 whose lease is over: the token
+stays.
 
 The containers are of an empty image that is imported once (no registry is asked), and use no processor, memory or disk.
 Times are those of the machines that take the lock, not the engine's: their clocks have to agree to a part of the lease.

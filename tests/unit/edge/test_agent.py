@@ -37,12 +37,12 @@ def test_it_is_closed_while_another_thread_waits_for_its_answer():
     connection = Silent()
     connections = [connection]
 
-    def converse(*_: object, **__: object) -> Silent:
+    def open_exec(*_: object, **__: object) -> Silent:
         if not connections:
             raise ConnectionRefusedError("the container is gone")
         return connections.pop()
 
-    agent = Agent(SimpleNamespace(converse=converse), lambda: "holder")
+    agent = Agent(SimpleNamespace(open_exec=open_exec), lambda: "holder")
     errors = []
 
     def ask() -> None:

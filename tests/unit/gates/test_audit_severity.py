@@ -12,7 +12,7 @@ from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer
 from deploykit.gates.audit_judgement import Accepted, interpret
 from deploykit.gates.audit_severity import online, severity_of
 from deploykit.gates.audit_subject import Subject
-from deploykit.gates.reports.words import failing
+from deploykit.gates.reports.common import failing
 from deploykit.model import Outcome, Severity
 
 LOCK = Subject(label="r.txt", path=Path("r.txt"), hashed=False, file="r.txt", names=("shop",))

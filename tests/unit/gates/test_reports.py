@@ -7,7 +7,7 @@ import jsonschema
 import junitparser
 import pytest
 
-from deploykit.gates.reports import FORMATS, check_wish, publish, write_report
+from deploykit.gates.reports import FORMATS, parse_report_request, publish, write_report
 from deploykit.gates.reports.annotations import as_gitlab, github_commands
 from deploykit.gates.reports.junit import as_junit
 from deploykit.gates.reports.sarif import as_sarif
@@ -144,7 +144,7 @@ def test_one_report_where_it_is_wanted(tmp_path):
 @pytest.mark.parametrize("wish", ["sarif", "sarif=", "html=x", "=x", ""])
 def test_a_report_that_nobody_knows_is_a_usage_error(wish):
     with pytest.raises(UsageError, match="FORMAT=PATH"):
-        check_wish(wish)
+        parse_report_request(wish)
 
 
 def test_a_report_that_can_not_be_written_is_a_usage_error(tmp_path):

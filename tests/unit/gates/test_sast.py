@@ -6,9 +6,9 @@ import pytest
 
 from deploykit.gates.sast import Accepted, SastGate
 from deploykit.gates.sastscan.configuration import read_configuration
-from deploykit.gates.sastscan.judge import Looked, Rules, in_tests, merge, verdict_on
+from deploykit.gates.sastscan.full_scan import interpret
+from deploykit.gates.sastscan.judge import Rules, ScannedFiles, in_tests, merge, verdict_on
 from deploykit.gates.sastscan.noqa import hidden_by_noqa
-from deploykit.gates.sastscan.plain import interpret
 from deploykit.gates.sastscan.rules import Found, from_ruff
 from deploykit.model import Outcome, Severity, UsageError
 
@@ -200,7 +200,7 @@ def test_tests_are_known_by_their_names():
 
 
 def on(*items, **looked):
-    looked = Looked(**({"judged": frozenset({"a.py"})} | looked))
+    looked = ScannedFiles(**({"judged": frozenset({"a.py"})} | looked))
     return verdict_on(items, looked, version="1 and 2", settings={})
 
 

@@ -423,7 +423,7 @@ def test_what_a_command_prints_at_once_is_not_lost(engine: Engine):
 
 
 def test_a_conversation_says_where_each_piece_was_printed(engine: Engine):
-    stream = engine.converse("one", ["it"], timeout=5.0)
+    stream = engine.open_exec("one", ["it"], timeout=5.0)
     assert [stream.frame(), stream.frame(), stream.frame()] == [(1, b"one"), (2, b"two"), None]
     stream.close()
 

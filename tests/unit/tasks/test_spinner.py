@@ -6,32 +6,32 @@ from deploykit.tasks.spinner import Spinner
 
 
 def test_it_turns_until_it_is_stopped_and_shows_the_cursor_again():
-    put: list[str] = []
-    spinner = Spinner(put.append)
+    written: list[str] = []
+    spinner = Spinner(written.append)
     spinner.start("build")
     until = time.monotonic() + 10
-    while len(put) < 4:
+    while len(written) < 4:
         assert time.monotonic() < until
         time.sleep(0.01)
     spinner.stop()
-    said = "".join(put)
+    said = "".join(written)
     assert "⠋" in said
     assert "⠙" in said
     assert "build …" in said
     assert said.endswith("\r\x1b[2K\x1b[?25h")
-    count = len(put)
+    count = len(written)
     time.sleep(0.25)
-    assert len(put) == count, "nothing is drawn any more"
+    assert len(written) == count, "nothing is drawn any more"
 
 
 def test_what_is_said_stands_above_the_line():
-    put: list[str] = []
-    spinner = Spinner(put.append, encoding="ascii", coloured=False)
-    spinner.say("before")
+    written: list[str] = []
+    spinner = Spinner(written.append, encoding="ascii", coloured=False)
+    spinner.print_above("before")
     spinner.start("build")
-    spinner.say("meanwhile")
+    spinner.print_above("meanwhile")
     spinner.stop()
-    assert put[0] == "before\n"
-    assert "\r\x1b[2Kmeanwhile\n" in put
-    assert put[put.index("\r\x1b[2Kmeanwhile\n") + 1].startswith("\r\x1b[2K|")
-    assert "build ..." in "".join(put)
+    assert written[0] == "before\n"
+    assert "\r\x1b[2Kmeanwhile\n" in written
+    assert written[written.index("\r\x1b[2Kmeanwhile\n") + 1].startswith("\r\x1b[2K|")
+    assert "build ..." in "".join(written)

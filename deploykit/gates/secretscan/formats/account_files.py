@@ -1,4 +1,6 @@
-"""Files of accounts that one line, or one small parser, each reads: netrc, pgpass, htpasswd, shadow, and the package tools'."""
+"""Files of accounts that one line, or one small parser, each reads: netrc, pgpass, htpasswd, shadow, and the package
+tools'.
+"""
 
 from __future__ import annotations
 

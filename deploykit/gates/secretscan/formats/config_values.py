@@ -77,7 +77,10 @@ _SAMPLE = re.compile(r"[.\-_](?:example|sample|dist|template|tpl|tmpl)(?:\.|$)")
 
 @lru_cache(maxsize=2)
 def sounding_lines(text: str) -> tuple[tuple[int, str], ...]:
-    """The lines, numbered from 1, with a part of a word that could name a secret. Several rules ask for the same text."""
+    """The lines, numbered from 1, with a part of a word that could name a secret.
+
+    Several rules ask for the same text.
+    """
     return _lines_with(_SOUNDS, text)
 
 
@@ -212,7 +215,7 @@ def _connections(_path: str, text: str) -> Iterator[Place]:
 
 
 def _looks_chosen(value: str) -> bool:
-    """As people choose passwords who were told to: eight characters or more, with letters and digits."""
+    """As people choose passwords under a policy: eight characters or more, with letters and digits."""
     return (
         len(value) >= 8
         and not _ID_OR_PATH.match(value)

@@ -1,4 +1,6 @@
-"""Files of FTP clients: FileZilla's sites (plain or base64), WS_FTP's and WinSCP's scrambled passwords, editors' uploads."""
+"""Files of FTP clients: FileZilla's sites (plain or base64), WS_FTP's and WinSCP's scrambled passwords, editors'
+uploads.
+"""
 
 from __future__ import annotations
 

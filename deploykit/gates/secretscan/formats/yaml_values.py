@@ -1,4 +1,6 @@
-"""Values in YAML: plain, quoted, block and folded scalars, flow mappings, compose's lists, Kubernetes' secrets and users."""
+"""Values in YAML: plain, quoted, block and folded scalars, flow mappings, compose's lists, Kubernetes' secrets and
+users.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ _PATH_LIMIT = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
 
 
 def socket_path(folder: str) -> str:
-    """Where the supervisor of `folder` listens: in the folder, or in a short one of its own when the path is too long."""
+    """Where the supervisor of `folder` listens: in the folder, or in a short one of its own when the
+    path is too long.
+    """
     path = os.path.join(folder, SOCKET)
     return path if len(os.fsencode(path)) <= _PATH_LIMIT else os.path.join(short_folder(folder), SOCKET)
 

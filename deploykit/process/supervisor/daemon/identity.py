@@ -1,7 +1,8 @@
 """The identity of a process. A process id alone is not enough: the system reuses it after the process has exited.
 
-On Linux it comes from /proc. Elsewhere (macOS) `ps` reports the start time, to the second. psutil would be more precise,
-but the base interpreter, which runs the supervisor, does not have it. Kit and supervisor must use the same identity.
+On Linux it comes from /proc. Elsewhere (macOS) `ps` reports the start time, to the second. psutil would be more
+precise, but the base interpreter, which runs the supervisor, does not have it. Kit and supervisor must use the same
+identity.
 """
 
 from __future__ import annotations

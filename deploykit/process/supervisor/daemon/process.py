@@ -108,7 +108,8 @@ def _is_child(pid: int) -> bool:
 
 
 def fork_suspended(spec: dict[str, Any], listener: socket.socket | None) -> tuple[Process, int, int]:
-    """Fork a child that runs the program once a byte is written to the first descriptor. It writes errors to the second.
+    """Fork a child that runs the program once a byte is written to the first descriptor. It writes errors to the
+    second.
 
     Raises OSError when there is no log to write or no process to be had.
     """

@@ -132,7 +132,9 @@ class Programs:
             before.close_listener()
 
     def _spawn(self, spec: dict[str, Any], listener: socket.socket | None, register: Callable[[Process], None]) -> None:
-        """Start a process. `register` adds it to the state, which is saved before the process may run. Raises Refused."""
+        """Start a process. `register` adds it to the state, which is saved before the process may run.
+        Raises Refused.
+        """
         try:
             process, start_fd, error_fd = fork_suspended(spec, listener)
         except OSError as error:

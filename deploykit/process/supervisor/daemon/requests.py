@@ -153,7 +153,10 @@ class Daemon:
                 connection.answer(answer)
 
     def _operation(self, request: dict[str, Any]) -> Callable[[Connection, dict[str, Any]], Any]:
-        """The handler of the request. It returns the answer, or _DEFERRED if the answer follows later. Raises Refused."""
+        """The handler of the request.
+
+        It returns the answer, or _DEFERRED if the answer follows later. Raises Refused.
+        """
         name = request.get("op")
         if name not in _IN_EVERY_PROTOCOL and request.get("protocol") != PROTOCOL:
             raise Refused("protocol", f"this supervisor speaks protocol {PROTOCOL}")
@@ -210,7 +213,8 @@ class Daemon:
     # ---- handover
 
     def _handover(self, _connection: Connection, request: dict[str, Any]) -> None:
-        """Execute the daemon in `request["program"]` (a folder like this one) in this process, so children stay children.
+        """Execute the daemon in `request["program"]` (a folder like this one) in this process, so children stay
+        children.
 
         Raises Refused if it can't be executed; nothing has changed then.
         """

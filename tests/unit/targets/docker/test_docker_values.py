@@ -71,5 +71,5 @@ def test_an_engine_is_found_by_its_variable_and_only_a_local_one_shares_the_netw
     assert Engine(environ={"DOCKER_HOST": "ssh://vm"}).host == "ssh://vm"
     assert not Engine("ssh://vm").shares_our_network
     assert not Engine("tcp://127.0.0.1:2376").shares_our_network
-    assert Engine("tcp://127.0.0.1:2376").published_on() == "127.0.0.1"
-    assert Engine("ssh://vm").published_on() == "127.0.0.1"
+    assert Engine("tcp://127.0.0.1:2376").publish_address() == "127.0.0.1"
+    assert Engine("ssh://vm").publish_address() == "127.0.0.1"

@@ -19,7 +19,7 @@ REPOSITORY = parse_repository("registry.example.org/team/shop")
 DIGEST = "sha256:" + "1" * 64
 
 
-def told(answer: list[Any] | Exception) -> str:
+def pushed_digest(answer: list[Any] | Exception) -> str:
     def push(*_: object, **__: object) -> list[Any]:
         if isinstance(answer, Exception):
             raise answer
@@ -30,7 +30,7 @@ def told(answer: list[Any] | Exception) -> str:
 
 
 def test_the_digest_is_among_what_it_tells() -> None:
-    assert told([{"status": "Pushed"}, {"progressDetail": {}, "aux": {"Digest": DIGEST}}]) == DIGEST
+    assert pushed_digest([{"status": "Pushed"}, {"progressDetail": {}, "aux": {"Digest": DIGEST}}]) == DIGEST
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_the_digest_is_among_what_it_tells() -> None:
 )
 def test_what_went_wrong_is_told_as_ever(answer: list[Any] | Exception, kind: type[DeploykitError], words: str) -> None:
     with pytest.raises(kind) as caught:
-        told(answer)
+        pushed_digest(answer)
     assert words in " ".join([caught.value.message, *caught.value.details, caught.value.next_step])

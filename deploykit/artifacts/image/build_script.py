@@ -1,10 +1,10 @@
 """Runs inside a build, with the Python of the base image (3.9 or newer) and nothing else: see `dockerfile.TEMPLATE`.
 
-    python3 inside.py dependencies    fills /opt/venv from the lock, and moves it to /installed/opt/venv
-    python3 inside.py application     builds the project in /made/app into /made/opt/site, and compiles both
+    python3 build_script.py dependencies    fills /opt/venv from the lock, and moves it to /installed/opt/venv
+    python3 build_script.py application     builds the project in /made/app into /made/opt/site, and compiles both
 
-Everything is compiled once, with hashes that are not checked at run time, and gets one fixed time, so that two builds of the
-same content make the same layers.
+Everything is compiled once, with hashes that are not checked at run time, and gets one fixed time, so that two builds
+of the same content make the same layers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ NEVER_IMPORTED = re.compile(r"/(?:tests|test|docs|node_modules|benchmarks|\.[^/]
 
 
 def dependencies(given: Path, venv: Path, tools: Path, made: Path) -> int:
-    """Fill `venv` from `given/requirements.txt` and move it to `made`; fill `tools`, which has pip, with what builds the project."""
+    """Fill `venv` from `given/requirements.txt` and move it to `made`; fill `tools`, which has pip, with what builds
+    the project.
+    """
     code = pip(tools, "--python", venv / "bin" / "python", "install", *wanted(given, "requirements.txt"))
     code = code or pip(tools, "install", *wanted(given, "build.txt"))
     made.parent.mkdir(parents=True)
@@ -37,7 +39,9 @@ def dependencies(given: Path, venv: Path, tools: Path, made: Path) -> int:
 
 
 def application(app: Path, site: Path, tools: Path, python: Path) -> int:
-    """Install the project of `app`, where it is one that can be built, into `site`, to be run by `python`; make `app` complete."""
+    """Install the project of `app`, where it is one that can be built, into `site`, to be run by `python`; make `app`
+    complete.
+    """
     given = app / ".deploykit" / "dependencies"
     package = (given / "project").exists()
     shutil.rmtree(str(app / ".deploykit"))

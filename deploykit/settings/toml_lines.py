@@ -1,4 +1,4 @@
-"""Which line of a TOML document a key stands on: `tomllib` gives values without positions.
+"""The line of a key in a TOML document: `tomllib` gives values without positions.
 
 The scanner expects a document that `tomllib` has already accepted, so it only finds its way and judges nothing.
 """

@@ -1,4 +1,4 @@
-"""What runs inside of a build, tried outside of one, with a pip that only does as if."""
+"""The script that runs in a build, tested outside of one with a fake pip."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.artifacts.image import inside
+from deploykit.artifacts.image import build_script
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def log(tmp_path: Path) -> list[str]:
 
 def test_the_project_is_installed_and_the_tree_made_complete(tmp_path: Path, app: Path, tools):
     site = tmp_path / "made" / "opt" / "site"
-    assert inside.application(app, site, tools(), tmp_path / "venv" / "python") == 0
+    assert build_script.application(app, site, tools(), tmp_path / "venv" / "python") == 0
     assert len(log(tmp_path)) == 1
     assert log(tmp_path)[0].endswith("--no-build-isolation")
     assert (site / "bin" / "shop").read_text().startswith(f"#!{tmp_path}/venv/python\n")
@@ -70,22 +70,22 @@ def test_the_project_is_installed_and_the_tree_made_complete(tmp_path: Path, app
     compiled = importlib.util.cache_from_source(str(app / "shop" / "__init__.py"))
     assert (app / compiled).exists()
     assert not list((app / "tests").glob("__pycache__"))
-    assert {path.lstat().st_mtime for path in (tmp_path / "made").rglob("*")} == {inside.EPOCH}
+    assert {path.lstat().st_mtime for path in (tmp_path / "made").rglob("*")} == {build_script.EPOCH}
 
 
 def test_a_backend_that_wants_more_is_built_in_isolation(tmp_path: Path, app: Path, tools):
     site = tmp_path / "made" / "opt" / "site"
-    assert inside.application(app, site, tools("--no-build-isolation"), tmp_path / "python") == 0
+    assert build_script.application(app, site, tools("--no-build-isolation"), tmp_path / "python") == 0
     assert len(log(tmp_path)) == 2
 
 
 def test_a_project_that_can_not_be_built_fails(tmp_path: Path, app: Path, tools):
-    assert inside.application(app, tmp_path / "made" / "opt" / "site", tools("install"), tmp_path / "python") == 1
+    assert build_script.application(app, tmp_path / "made" / "opt" / "site", tools("install"), tmp_path / "python") == 1
 
 
 def test_a_tree_that_is_no_package_is_only_compiled(tmp_path: Path, app: Path, tools):
     (app / ".deploykit" / "dependencies" / "project").unlink()
-    assert inside.application(app, tmp_path / "made" / "opt" / "site", tools(), tmp_path / "python") == 0
+    assert build_script.application(app, tmp_path / "made" / "opt" / "site", tools(), tmp_path / "python") == 0
     assert log(tmp_path) == []
 
 
@@ -98,14 +98,14 @@ def test_dependencies_are_installed_with_hashes_and_moved(tmp_path: Path, tools)
     (given / "requirements.txt").write_text("--no-index\na==1 --hash=sha256:00\n")
     (given / "requirements.txt.hashed").touch()
     (given / "build.txt").write_text("# nothing\n")
-    assert inside.dependencies(given, venv, tools(), made) == 0
+    assert build_script.dependencies(given, venv, tools(), made) == 0
     assert len(log(tmp_path)) == 1
     assert "--require-hashes" in log(tmp_path)[0]
     assert made.joinpath("lib64").is_symlink()
     pyc = next(made.rglob("*.pyc")).read_bytes()
     assert pyc[4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, and never checked
     assert marshal.loads(pyc[16:]).co_filename.endswith("module.py")
-    assert (tmp_path / "installed" / "app").stat().st_mtime == inside.EPOCH
+    assert (tmp_path / "installed" / "app").stat().st_mtime == build_script.EPOCH
 
 
 def test_nothing_to_install_calls_no_pip(tmp_path: Path, tools):
@@ -114,5 +114,5 @@ def test_nothing_to_install_calls_no_pip(tmp_path: Path, tools):
     given.mkdir()
     (given / "requirements.txt").write_text("")
     (given / "build.txt").write_text("")
-    assert inside.dependencies(given, venv, tools(), tmp_path / "installed" / "opt" / "venv") == 0
+    assert build_script.dependencies(given, venv, tools(), tmp_path / "installed" / "opt" / "venv") == 0
     assert log(tmp_path) == []

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from deploykit.gates.interface import GateContext
     from deploykit.gates.sastscan.configuration import Configuration
 
-__all__ = ["interpret", "run_plain"]
+__all__ = ["interpret", "run_full_scan"]
 
 
-def run_plain(
+def run_full_scan(
     context: GateContext,
     files: Sequence[str],
     configuration: Configuration,

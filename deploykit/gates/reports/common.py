@@ -1,4 +1,4 @@
-"""What all the formats share: which findings fail the gate, where a finding stands, and a name for it that lasts."""
+"""What all the formats share: which findings fail the gate, where a finding is, and a name for it that lasts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def place(finding: Finding) -> tuple[str, int]:
 
 
 def fingerprints(gate: str, findings: Sequence[Finding]) -> list[str]:
-    """One name for each finding that outlives a shift of its line: of gate, rule, path, message, and which of the like."""
+    """One name for each finding that outlives a shift of its line: of gate, rule, path, message, and
+    which of the like.
+    """
     seen: Counter[tuple[str, str, str]] = Counter()
     names = []
     for finding in findings:

@@ -1,7 +1,8 @@
 """Chooses the files in which bandit could say something that ruff doesn't, by a look at their text.
 
-Part of `scan_code.py`, and apart from it since it needs no bandit: where it chooses no file, bandit is not even imported,
-which is most of what a hook waits for. Only the standard library is here: it is run by the Python that has bandit.
+Part of `scan_code.py`, and apart from it since it needs no bandit: where it chooses no file, bandit is not even
+imported, which is most of what a hook waits for. Only the standard library is here: it is run by the Python that has
+bandit.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def _has_formed_sql(content: bytes) -> bool:
 
 
 def sql_words(small: bytes) -> list[int]:
-    """Where a word of SQL stands that its second word follows, in text of small letters."""
+    """Where a word of SQL is that its second word follows, in text of small letters."""
     hits = []
     for word, rest in _SQL:
         at = small.find(word)

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploykit.settings.locate import key_lines
+from deploykit.settings.toml_lines import key_lines
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=12)
 names = st.one_of(st.sampled_from(["a", "b", "tool", "deploykit", "a-b", "1"]), texts)

@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-__all__ = ["answer", "subject"]
+__all__ = ["require_files", "verdict_on_files"]
 
 
-def subject(files: Sequence[str], *, gate: str, what: str) -> Sequence[str]:
-    """The files. Raises UsageError when there are none: nothing to judge is no pass, and no doubt that could be mended."""
+def require_files(files: Sequence[str], *, gate: str, what: str) -> Sequence[str]:
+    """The files. Raises UsageError when there are none: nothing to judge is neither a pass nor a doubt."""
     if not files:
         raise UsageError(
             f"there is no {what} in this tree, so the gate {gate} has nothing to judge",
@@ -23,7 +23,7 @@ def subject(files: Sequence[str], *, gate: str, what: str) -> Sequence[str]:
     return files
 
 
-def answer(  # noqa: PLR0913 - the parts of a verdict, all by keyword
+def verdict_on_files(  # noqa: PLR0913 - the parts of a verdict, all by keyword
     gate: str,
     *,
     files: Sequence[str],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploykit.gates.coverage_diff import branch_point
+from deploykit.gates.coverage.diff import branch_point
 from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import git_sees_everything
 from deploykit.gates.workflows import workflows

@@ -10,7 +10,7 @@ from deploykit.gates.project_environment import ProjectNeeds
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from deploykit.gates.coverage import CoverageGate
+    from deploykit.gates.coverage.gate import CoverageGate
     from deploykit.gates.interface import Gate
     from deploykit.settings.models import Settings
 
@@ -66,8 +66,8 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
     if name == "audit":
         from packaging.utils import canonicalize_name
 
-        from deploykit.gates.audit import Accepted, AuditGate
-        from deploykit.gates.licences import Licences
+        from deploykit.gates.audit.gate import Accepted, AuditGate
+        from deploykit.gates.audit.licences import Licences
         from deploykit.model import Severity
 
         audit, licences = settings.security.audit, settings.security.audit.licences
@@ -125,8 +125,8 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
 
 def coverage_gate(settings: Settings, *, required: tuple[str, ...] = ("test",)) -> CoverageGate:
     """The coverage gate over the data of the test gates `required`."""
-    from deploykit.gates.coverage import CoverageGate
-    from deploykit.gates.coverage_floor import Floor
+    from deploykit.gates.coverage.floor import Floor
+    from deploykit.gates.coverage.gate import CoverageGate
 
     wanted = settings.coverage
     floors = [Floor(minimum=least, sessions=tuple(sorted(names.split()))) for names, least in wanted.sessions.items()]

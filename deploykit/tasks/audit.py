@@ -13,7 +13,7 @@ from deploykit.tasks.output import print_json, print_lines
 if TYPE_CHECKING:
     from invoke.context import Context
 
-    from deploykit.gates.advisories import AdvisoryCopy
+    from deploykit.gates.audit.advisories import AdvisoryCopy
 
 __all__ = ["NAME", "TASKS"]
 
@@ -33,7 +33,7 @@ def update(_context: Context, from_: str = "", to: str = "", force: bool = False
 
     A copy that is cut off, older or much smaller never replaces the present one.
     """
-    from deploykit.gates.advisories.update import update_copy
+    from deploykit.gates.audit.advisories.update import update_copy
     from deploykit.model import UsageError
 
     if not from_:
@@ -61,7 +61,7 @@ def update(_context: Context, from_: str = "", to: str = "", force: bool = False
 
 
 def _target(to: str) -> Path:
-    from deploykit.gates.audit import ADVISORIES_VARIABLE
+    from deploykit.gates.audit.gate import ADVISORIES_VARIABLE
     from deploykit.model import UsageError
     from deploykit.settings.loader import load
 

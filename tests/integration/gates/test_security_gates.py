@@ -247,7 +247,7 @@ def test_a_uv_lock_is_looked_up_without_a_package_index(shop, locked, tmp_path):
 
 
 def test_a_uv_lock_is_looked_up_by_pip_audit_where_uv_has_no_audit(locked, monkeypatch):
-    monkeypatch.setattr("deploykit.gates.audit_subjects.uv_can_audit", lambda _uv: False)
+    monkeypatch.setattr("deploykit.gates.audit.subjects.uv_can_audit", lambda _uv: False)
     verdict = locked()
     assert [(f.rule, f.path) for f in verdict.findings] == [("PYSEC-1", "uv.lock")]
     assert verdict.evidence.tool == "pip-audit"

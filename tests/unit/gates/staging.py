@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from unittest import mock
 
-from deploykit.gates.audit import AuditGate
+from deploykit.gates.audit.gate import AuditGate
 from deploykit.gates.combined_verdict import combine
-from deploykit.gates.coverage import CoverageGate
-from deploykit.gates.coverage_diff import changes_since
+from deploykit.gates.coverage.diff import changes_since
+from deploykit.gates.coverage.gate import CoverageGate
 from deploykit.gates.lint import LintGate
 from deploykit.gates.run import judge, run_gate
 from deploykit.gates.sast import SastGate

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.gates.audit import AuditGate
-from deploykit.gates.coverage import CoverageGate
+from deploykit.gates.audit.gate import AuditGate
+from deploykit.gates.coverage.gate import CoverageGate
 from deploykit.gates.format import FormatGate
 from deploykit.gates.image import ImageGate
 from deploykit.gates.lint import LintGate

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from deploykit.gates.audit import AuditGate
-from deploykit.gates.coverage import CoverageGate
+from deploykit.gates.audit.gate import AuditGate
+from deploykit.gates.coverage.gate import CoverageGate
 from deploykit.gates.lint import LintGate
 from deploykit.gates.migrations import MigrationsGate
 from deploykit.gates.run import judge

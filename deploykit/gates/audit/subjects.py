@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from deploykit.gates.audit_subject import Subject
-from deploykit.gates.audit_uv import uv_can_audit
+from deploykit.gates.audit.subject import Subject
+from deploykit.gates.audit.uv import uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import ask_application, run_tool, tool_environment
 from deploykit.model import InconclusiveError

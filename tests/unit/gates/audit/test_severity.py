@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer
-from deploykit.gates.audit_judgement import Accepted, interpret
-from deploykit.gates.audit_severity import online, severity_of
-from deploykit.gates.audit_subject import Subject
+from deploykit.gates.audit.advisories import AdvisoryCopy, AdvisoryServer
+from deploykit.gates.audit.judgement import Accepted, interpret
+from deploykit.gates.audit.severity import online, severity_of
+from deploykit.gates.audit.subject import Subject
 from deploykit.gates.reports.common import failing
 from deploykit.model import Outcome, Severity
 

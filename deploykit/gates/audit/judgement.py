@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.audit_severity import severity_of
+from deploykit.gates.audit.severity import severity_of
 from deploykit.gates.reports.common import FAILS_FROM
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
 
-    from deploykit.gates.audit_subject import Subject
+    from deploykit.gates.audit.subject import Subject
 
 __all__ = ["OFFLINE", "Accepted", "interpret"]
 

@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from deploykit.gates.advisories import AdvisoryServer, load_copy
-from deploykit.gates.advisories.ranges import affects
+from deploykit.gates.audit.advisories import AdvisoryServer, load_copy
+from deploykit.gates.audit.advisories.ranges import affects
 from deploykit.model import InconclusiveError
 
 

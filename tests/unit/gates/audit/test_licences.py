@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from deploykit.gates.licences import Licences, judge_licences, licence_of
-from deploykit.gates.spdx import CLASSIFIERS, canonical, covers, names_of
+from deploykit.gates.audit.licences import Licences, judge_licences, licence_of
+from deploykit.gates.audit.spdx import CLASSIFIERS, canonical, covers, names_of
 
 
 @pytest.mark.parametrize("identifier", sorted(set(CLASSIFIERS.values())))

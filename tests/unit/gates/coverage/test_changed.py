@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from deploykit.gates.coverage import interpret
-from deploykit.gates.coverage_diff import Changes, changes_since, parse_diff
-from deploykit.gates.coverage_figures import Share, as_markdown, changed_share, package_shares, ranges
+from deploykit.gates.coverage.diff import Changes, changes_since, parse_diff
+from deploykit.gates.coverage.figures import Share, as_markdown, changed_share, package_shares, ranges
+from deploykit.gates.coverage.gate import interpret
 from deploykit.model import InconclusiveError, Outcome, UsageError
 
 OWNER = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]

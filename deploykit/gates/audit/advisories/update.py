@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploykit.gates.advisories.copy import AdvisoryCopy, load_copy
+from deploykit.gates.audit.advisories.copy import AdvisoryCopy, load_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 from deploykit.process.files import replaced
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.coverage_diff import changes_since
-from deploykit.gates.coverage_figures import Share, as_markdown, changed_share, package_shares
-from deploykit.gates.coverage_floor import Floor, choose_floor
+from deploykit.gates.coverage.diff import changes_since
+from deploykit.gates.coverage.figures import Share, as_markdown, changed_share, package_shares
+from deploykit.gates.coverage.floor import Floor, choose_floor
 from deploykit.gates.coverage_settings import read_coverage_settings
 from deploykit.gates.files import fingerprint
 from deploykit.gates.test import data_fingerprint

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploykit.gates.audit import Accepted, AuditGate, interpret
-from deploykit.gates.audit_subject import Subject
-from deploykit.gates.audit_uv import ask_uv
+from deploykit.gates.audit.gate import Accepted, AuditGate, interpret
+from deploykit.gates.audit.subject import Subject
+from deploykit.gates.audit.uv import ask_uv
 from deploykit.model import InconclusiveError, Outcome, UsageError
 
 NOW = 1_800_000_000.0  # 2027-01-15
@@ -224,7 +224,7 @@ def uv_says(context, monkeypatch, tmp_path, answer, code=0):
         f"#!/bin/sh\ncat <<'END'\n{answer if isinstance(answer, str) else json.dumps(answer)}\nEND\nexit {code}\n"
     )
     script.chmod(0o755)
-    monkeypatch.setattr("deploykit.gates.audit_uv.find_uv", lambda: str(script))
+    monkeypatch.setattr("deploykit.gates.audit.uv.find_uv", lambda: str(script))
     return ask_uv(replace(LOCKED, path=context.root / "uv.lock"), context, "http://127.0.0.1:9")
 
 

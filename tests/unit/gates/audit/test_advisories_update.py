@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.gates.advisories.update import update_copy
+from deploykit.gates.audit.advisories.update import update_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from deploykit.process.uv import find_uv
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deploykit.gates.audit_subject import Subject
+    from deploykit.gates.audit.subject import Subject
     from deploykit.gates.interface import GateContext
 
 __all__ = ["ask_uv", "uv_can_audit", "uv_version"]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploykit.gates.coverage import doubt, interpret
+from deploykit.gates.coverage.gate import doubt, interpret
 from deploykit.gates.coverage_settings import CoverageSettings, read_coverage_settings
 from deploykit.gates.test import data_fingerprint
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Verdict

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from deploykit.gates.advisories.copy import AdvisoryCopy
+    from deploykit.gates.audit.advisories.copy import AdvisoryCopy
 
 __all__ = ["AdvisoryServer"]
 

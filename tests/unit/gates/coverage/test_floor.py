@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploykit.gates.catalog import build_gate, coverage_gate
-from deploykit.gates.coverage_floor import Floor, choose_floor
+from deploykit.gates.coverage.floor import Floor, choose_floor
 from deploykit.model import InconclusiveError
 from deploykit.settings.loader import load
 

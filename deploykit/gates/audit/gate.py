@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.advisories import AdvisoryCopy, AdvisoryServer, load_copy
-from deploykit.gates.audit_judgement import OFFLINE, Accepted, interpret
-from deploykit.gates.audit_severity import OSV, is_safe_address, online
-from deploykit.gates.audit_subjects import find_subjects
-from deploykit.gates.audit_uv import ask_uv, uv_version
-from deploykit.gates.licences import Licences, judge_licences
+from deploykit.gates.audit.advisories import AdvisoryCopy, AdvisoryServer, load_copy
+from deploykit.gates.audit.judgement import OFFLINE, Accepted, interpret
+from deploykit.gates.audit.licences import Licences, judge_licences
+from deploykit.gates.audit.severity import OSV, is_safe_address, online
+from deploykit.gates.audit.subjects import find_subjects
+from deploykit.gates.audit.uv import ask_uv, uv_version
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
 from deploykit.gates.verdict_cache import GOOD_UNTIL
 from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
@@ -28,7 +28,7 @@ from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from deploykit.gates.audit_subject import Subject
+    from deploykit.gates.audit.subject import Subject
     from deploykit.gates.interface import GateContext
 
 __all__ = ["ADVISORIES_VARIABLE", "DEFAULT_MAX_AGE_DAYS", "Accepted", "AuditGate", "interpret"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from deploykit.gates.spdx import CLASSIFIERS, canonical, covers, names_of
+from deploykit.gates.audit.spdx import CLASSIFIERS, canonical, covers, names_of
 from deploykit.gates.tooling import ask_application
 from deploykit.model import Finding, Severity
 

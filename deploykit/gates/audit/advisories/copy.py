@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from deploykit.gates.advisories.ranges import affects
+from deploykit.gates.audit.advisories.ranges import affects
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from deploykit.model import Finding, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.gates.coverage_diff import Changes
+    from deploykit.gates.coverage.diff import Changes
 
 __all__ = ["Share", "as_markdown", "changed_share", "package_shares", "ranges"]
 

@@ -1,0 +1,1 @@
+"""The audit gate: known vulnerabilities and licences of what the application installs."""

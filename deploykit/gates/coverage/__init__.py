@@ -1,0 +1,1 @@
+"""The coverage gate: the total, packages and changed lines against their minimum."""

@@ -84,10 +84,9 @@ def recorded(run: Run, record: ReleaseRecord) -> Iterator[Attempt]:
     """
     attempt = Attempt(run=run, record=record)
     environment, cancellation = run.environment, run.environment.cancellation
+    report_start(environment, record)
     try:
         try:
-            cancellation.check()
-            report_start(environment, record)
             yield attempt
         finally:
             cancellation.mask()  # the rest has to be recorded and reported in any case

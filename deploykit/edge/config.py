@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 APP = "app"
-"""The backend of users' requests."""
+"""The backend of user requests."""
 PROBE = "probe"
 """The backend of the kit's probes: the same servers, each reached by its name alone."""
 PROBE_HEADER = "X-Deploykit-Probe"

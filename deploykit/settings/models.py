@@ -99,7 +99,7 @@ class Thresholds(Model):
     error_rate: Share = 0.01
     p95_ms: Annotated[float, Field(gt=0)] = 500
     requests: Annotated[int, Field(ge=1, le=1_000_000)] = 50
-    """At least so many requests are judged: users' where there are any, else labelled probes."""
+    """At least so many requests are judged: users' where there are any, else probe requests."""
     window: Seconds = 0
     """Seconds to watch users' traffic for before probes make up what is missing."""
 

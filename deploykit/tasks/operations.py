@@ -67,7 +67,7 @@ def history(
 
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def verify(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """Judge what is live now: health, smoke checks, labelled probes."""
+    """Judge what is live now: health, smoke checks, probe requests."""
     from deploykit.release.queries.verify import verify_live
 
     verified = verify_live(open_from_here(env, app))

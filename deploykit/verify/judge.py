@@ -30,7 +30,7 @@ class Limits(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Requests of one kind. `source` is what they are called: "users' requests", "labelled probes".
+    """Requests of one kind. `source` is what they are called: "user requests", "probe requests".
 
     `causes` are a few of the errors, in words, where they are known.
     """

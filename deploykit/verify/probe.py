@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBES", "ProbePath", "probe"]
 
-PROBES = "labelled probes"
+PROBES = "probe requests"
 _CAUSES = 5
 
 

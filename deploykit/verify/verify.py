@@ -1,4 +1,4 @@
-"""Verification of a release that has traffic: users' requests where there are enough, else labelled probes as well."""
+"""Verification of a release that has traffic: user requests where there are enough, else probe requests as well."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.judge import Judgement, Limits, Sample, judge
-from deploykit.verify.probe import ProbePath, probe
+from deploykit.verify.probe import PROBES, ProbePath, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["USERS", "TrafficSeen", "Watched", "probe_paths", "verify"]
 
-USERS = "users' requests"
+USERS = "user requests"
 _POLL_SECONDS = 1.0
 _ABORT_ERROR_RATE = 0.05
 """The deployment-strategy template's limit for rolling back: above it, the window's end is not waited for."""
@@ -86,7 +86,10 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     missing = limits.requests - users.requests
     if missing <= 0:
         return judge([users], limits)
-    on_progress(f"{users.requests} {USERS}: {missing} labelled probes make up what is missing")
+    if users.requests:
+        on_progress(f"{users.requests} {USERS}. Judged on {missing} {PROBES} as well.")
+    else:
+        on_progress(f"No user traffic yet. Judged on {missing} {PROBES}.")
     probes = probe(
         edge.url(),
         paths,

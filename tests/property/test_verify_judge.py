@@ -27,7 +27,7 @@ limits = st.builds(
 def samples(draw):
     latencies = draw(st.lists(st.floats(0, 20_000), max_size=300))
     return Sample(
-        source=draw(st.sampled_from(["users' requests", "labelled probes"])),
+        source=draw(st.sampled_from(["user requests", "probe requests"])),
         requests=len(latencies),
         errors=draw(st.integers(0, len(latencies))),
         latencies_ms=latencies,

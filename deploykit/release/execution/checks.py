@@ -106,7 +106,7 @@ class Checks:
         return sum(result.ms or 0.0 for result in results)
 
     def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Mapping[str, Any]:
-        """Judge the release by users' requests since the mark, or by probes; what was seen, for the ledger.
+        """Judge the release by user requests since the mark, or by probes; what was seen, for the ledger.
 
         Raises DeploykitError when it failed, InconclusiveError when too little was seen.
         """

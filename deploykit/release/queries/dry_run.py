@@ -32,7 +32,7 @@ _SAID = {
     "attach": "make {names} known to the proxy, at weight 0",
     "raise": "give the traffic to {names}",
     "lower": "take the traffic from {names}",
-    "verify": "judge what users, or labelled probes, get",
+    "verify": "judge user requests, or probes",
     "live": "record that the new version is live",
     "drain": "wait until nothing is in flight on {names}",
     "warm": "keep {names} warm for its window",

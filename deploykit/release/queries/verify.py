@@ -51,7 +51,7 @@ class Verified:
 
 
 def verify_live(environment: Environment) -> Verified:
-    """Health and smoke checks of every live instance, then labelled probes through the edge against the thresholds.
+    """Health and smoke checks of every live instance, then probe requests through the edge against the thresholds.
 
     Raises UsageError when nothing is live.
     """

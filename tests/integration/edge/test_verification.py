@@ -1,4 +1,4 @@
-"""Verification of a release through a real edge: users' requests, probes, and both."""
+"""Verification of a release through a real edge: user requests, probes, and both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def edge(make_edge, app):
 def test_a_release_without_users_is_judged_by_probes_at_weight_0(edge, client):
     verdict = verify(edge, "r2", Limits(), since=edge.mark(), paths=probe_paths("/health"))
     assert verdict.passed
-    assert verdict.figures["sources"] == {"users' requests": 0, "labelled probes": 50}
+    assert verdict.figures["sources"] == {"user requests": 0, "probe requests": 50}
 
 
 def test_users_requests_come_first(edge, load, eventually):
@@ -41,7 +41,7 @@ def test_users_requests_come_first(edge, load, eventually):
     eventually(lambda: edge.traffic("r2", mark).requests >= 60)
     verdict = verify(edge, "r2", Limits(), since=mark, paths=probe_paths("/health"))
     assert verdict.passed
-    assert set(verdict.figures["sources"]) == {"users' requests"}
+    assert set(verdict.figures["sources"]) == {"user requests"}
 
 
 def test_a_few_users_are_made_up_for(edge, client, eventually):
@@ -52,7 +52,7 @@ def test_a_few_users_are_made_up_for(edge, client, eventually):
         here.get()
     eventually(lambda: edge.traffic("r2", mark).requests == 10)
     verdict = verify(edge, "r2", Limits(), since=mark, paths=probe_paths("/health"))
-    assert str(verdict).startswith("passed (10 users' requests + 40 labelled probes, 0 errors, p95 ")
+    assert str(verdict).startswith("passed (10 user requests + 40 probe requests, 0 errors, p95 ")
 
 
 def test_errors_that_users_get_fail_the_release(edge, client, eventually):

@@ -14,7 +14,7 @@ class Limits:
     requests: int = 50
 
 
-def sample(requests=100, errors=0, ms=10.0, source="users' requests", **more):
+def sample(requests=100, errors=0, ms=10.0, source="user requests", **more):
     return Sample(source=source, requests=requests, errors=errors, latencies_ms=[ms] * requests, **more)
 
 
@@ -22,7 +22,7 @@ def test_enough_good_requests_pass():
     verdict = judge([sample()], Limits())
     assert verdict.passed
     assert verdict.reasons == ()
-    assert str(verdict) == "passed (100 users' requests, 0 errors, p95 10 ms)"
+    assert str(verdict) == "passed (100 user requests, 0 errors, p95 10 ms)"
 
 
 def test_no_traffic_is_no_evidence():
@@ -38,10 +38,10 @@ def test_one_request_too_few_is_inconclusive():
 
 
 def test_users_and_probes_are_judged_together_and_told_apart():
-    verdict = judge([sample(12), sample(38, source="labelled probes")], Limits())
+    verdict = judge([sample(12), sample(38, source="probe requests")], Limits())
     assert verdict.passed
-    assert "12 users' requests + 38 labelled probes" in str(verdict)
-    assert verdict.figures["sources"] == {"users' requests": 12, "labelled probes": 38}
+    assert "12 user requests + 38 probe requests" in str(verdict)
+    assert verdict.figures["sources"] == {"user requests": 12, "probe requests": 38}
 
 
 @pytest.mark.parametrize(("requests", "errors", "passes"), [(1000, 9, True), (1000, 10, False), (50, 1, False)])

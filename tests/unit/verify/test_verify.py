@@ -264,9 +264,9 @@ def test_probes_make_up_what_is_missing_and_it_is_said(server):
         on_progress=said.append,
     )
     assert verdict.passed
-    assert "12 users' requests + 38 labelled probes" in str(verdict)
+    assert "12 user requests + 38 probe requests" in str(verdict)
     assert len(server.seen) == 38
-    assert said == ["12 users' requests: 38 labelled probes make up what is missing"]
+    assert said == ["12 user requests. Judged on 38 probe requests as well."]
 
 
 def test_probes_that_fail_fail_the_release_with_their_cause(server):

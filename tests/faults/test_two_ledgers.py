@@ -25,7 +25,7 @@ def test_two_ledgers_cannot_both_have_the_target(tiny: ReleasedService):
         me = Owner.me()
         owner = Owner(who="ann", host=me.host, pid=holder.pid, started=process_identity(holder.pid) or "")
         assert (
-            EnvironmentLock(tiny.paths.root).take(str(owner), "a release from elsewhere", token=10_000, lease=60)
+            EnvironmentLock(tiny.paths.root).acquire(str(owner), "a release from elsewhere", token=10_000, lease=60)
             is None
         )
         tiny.behave("two")

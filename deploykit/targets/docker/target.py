@@ -114,7 +114,7 @@ class DockerTarget:
     def start(self, spec: InstanceSpec) -> Instance:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            found = self._started_by_others(spec.name)
+            found = self._find_started(spec.name)
             if found is not None and found["State"]["Status"] in _ALIVE:
                 present = self._instance(found)
                 if present.labels.digest != spec.labels.digest:
@@ -139,7 +139,7 @@ class DockerTarget:
             f"{spec.name} could not be started: somebody else starts or removes it", next_step="invoke status"
         )
 
-    def _started_by_others(self, name: str) -> dict[str, Any] | None:
+    def _find_started(self, name: str) -> dict[str, Any] | None:
         """The container; one that was made and not started is given a moment: somebody may be about to.
 
         Otherwise it was left behind by a kit that was killed in between.

@@ -2,15 +2,15 @@
 """Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff
 doesn't.
 
-bandit asks each of its rules about each node of each file; nearly all of its time goes there. Here a look at the text
-chooses the files (`LOOKS`), and a look at a node's name chooses the nodes; what is left is judged by bandit's own code,
-with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes
-that the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged
-by the whole of bandit.
+bandit applies each of its rules to each node of each file, which takes nearly all of its time. Here a look at the text
+selects the files (`LOOKS`), and a look at a node's name selects the nodes. The rest is judged by bandit's own code,
+with its own configuration, messages and `# nosec`. In a file with such comments, all rules look at the nodes that they
+reach: so it is known which findings of ruff they hide. A file that ruff could not read is judged by the whole of
+bandit.
 
-Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes":
-2}`. Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and `{"plain":
-[…]}` for one with options of single rules, which only the whole of bandit honours.
+Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […],
+"processes": 2}`. Standard output: one object, see `main`. It is `{"refused": why}` for a configuration that bandit
+refuses, and `{"plain": […]}` for one with options of single rules, which only the whole of bandit honours.
 """
 
 from __future__ import annotations

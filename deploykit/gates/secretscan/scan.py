@@ -1,7 +1,7 @@
 """Scan files of a tree on all cores, and account for each: scanned, binary, left out by a filter, or not readable.
 
-What is not in the cache is shared out by size to worker processes, each a fresh Python that is told by standard input
-what to look at. They are not forked: the caller may have threads.
+Files that are not in the cache are distributed by size to worker processes. Each is a fresh Python that receives its
+files on standard input. They are not forked: the caller may have threads.
 """
 
 from __future__ import annotations

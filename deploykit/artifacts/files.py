@@ -64,7 +64,7 @@ def freeze(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder, read-only or not. What somebody is still writing stays, and is removed the next time."""
+    """Remove a folder, read-only or not. A file that is still being written stays, and is removed the next time."""
     with contextlib.suppress(OSError):
         for place, _, _ in os.walk(folder):
             Path(place).chmod(0o755)

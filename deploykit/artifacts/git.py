@@ -1,7 +1,7 @@
 """What git knows of a tree: its commit, tags and hash; for a dirty tree the hash of a snapshot.
 
-Nothing here writes to the user's repository: a snapshot has its own index and its own object directory, git does
-not refresh the index, and hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are left out.
+Nothing here writes to the user's repository. A snapshot has its own index and its own object directory, and git does
+not refresh the index. Hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are disabled.
 One call of git costs about 3 ms, so independent calls run in parallel.
 """
 

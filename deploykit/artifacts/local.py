@@ -133,7 +133,7 @@ class _Build:
     def run(self) -> Artifact:
         with self._step("sources") as note:
             git.export(self.tree, self.sources)
-            _refuse_links_out(self.sources, self.tree.top)
+            _reject_links_outside(self.sources, self.tree.top)
             note.append(f"tree {self.tree.tree[:12]}")
         with self._step("environment") as note:
             lock = resolve(
@@ -208,7 +208,7 @@ def _short(artifact: Artifact) -> str:
     return f"{artifact.version} ({artifact.digest[:19]})"
 
 
-def _refuse_links_out(tree: Path, checkout: Path) -> None:
+def _reject_links_outside(tree: Path, checkout: Path) -> None:
     """A link into the checkout, or out of the tree by `..`, would make what runs depend on what can be deleted."""
     top = tree.resolve()
     for place, folders, files in os.walk(tree):

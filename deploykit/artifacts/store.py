@@ -1,4 +1,4 @@
-"""The store of artefacts: found by digest, kept while somebody refers to them, safe for several processes at once.
+"""The store of artefacts: found by digest, kept while they are referenced, safe for several processes at once.
 
 artifacts/<hex>/      an artefact; renamed into place as a whole
 environments/<…>/     virtual environments, shared; complete once their last file is there
@@ -176,7 +176,7 @@ class Store:
         min_age: float = _HOUR,
         now: Callable[[], float] = time.time,
     ) -> Sequence[str]:
-        """Remove the artefacts that nobody refers to, and environments no artefact needs; returns the removed digests.
+        """Remove unreferenced artefacts, and environments that no artefact needs; returns the removed digests.
 
         `keep` are the digests that `owner` (say `myapp/local`) may still run: they replace what this owner kept before.
         What other owners keep stays, and so does what was built or used less than `min_age` seconds ago: a release that
@@ -208,7 +208,7 @@ class Store:
             with contextlib.suppress(FileNotFoundError):
                 needed.add(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["environment"])
         for environment in self.environments.glob("*"):
-            # Nobody builds while this runs, so an environment that is not complete was left by a killed build.
+            # No build runs at the same time, so an incomplete environment was left by a killed build.
             if environment.name not in needed and (not usable(environment) or _used(environment) < oldest):
                 remove(environment)
         for builder in self.builders.glob("*"):

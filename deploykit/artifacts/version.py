@@ -1,7 +1,7 @@
-"""The version of a tree, from the tags in its history. Pure: what git said comes in, PEP 440 text comes out.
+"""The version of a tree, from the tags in its history. Pure: git's output goes in, PEP 440 text comes out.
 
 A clean tree at a version tag has that version. Every other tree gets a development version of the next patch, with the
-commit in its local part, and a dirty one also the start of its tree hash, so that no two trees share a version:
+commit in its local part. A dirty one also gets the start of its tree hash, so no two trees share a version:
 
     v1.2.3 at HEAD, clean            1.2.3
     5 commits after v1.2.3           1.2.4.dev5+g1a2b3c4
@@ -88,7 +88,7 @@ def version_of(tree: GitTree) -> str:
 
 
 def is_local(version: str) -> bool:
-    """Whether the version names a tree that nobody tagged."""
+    """Whether the version is that of an untagged tree."""
     return Version(version).local is not None
 
 

@@ -1,8 +1,8 @@
 """The project's own wheel, built from an exported tree and installed into a folder of its own.
 
-The build system is installed once per set of requirements and kept, since resolving and installing it takes most of the
-time of a build (measured on this project: 0.9 s with a fresh one, 0.35 s with a kept one). Where a build fails that
-way, say because the backend asks for more at run time, it is repeated in uv's own isolation, and that answer counts.
+The build system is installed once per set of requirements and kept. Resolving and installing it takes most of the time
+of a build: on this project 0.9 s with a new one, and 0.35 s with a kept one. If such a build fails, for example because
+the backend requests more at run time, it is repeated in uv's own isolation, and that result counts.
 """
 
 from __future__ import annotations

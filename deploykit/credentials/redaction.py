@@ -27,9 +27,9 @@ _URL_PASSWORD = re.compile(r"""(://[^\s:/@"<>]*:)([^\s/"<>]+)(?=@)""")
 class Redactor:
     """Masks secrets: `Redactor(values.to_redact)(line)`. Made once, then called for many lines.
 
-    Looked for are the values of 4 characters and more, as they are, URL-encoded, JSON- and repr-escaped, in base64
-    (also within a longer encoded text, such as a basic authorization), and single lines of values that have several.
-    Where secrets overlap, all that any of them covers is masked.
+    It looks for values of 4 characters and more: as they are, URL-encoded, JSON- and repr-escaped, and in base64 (also
+    within a longer encoded text, such as a basic authorization). It also looks for single lines of values with several.
+    Where secrets overlap, everything that any of them covers is masked.
     """
 
     __slots__ = ("_any", "_forms")

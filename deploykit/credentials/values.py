@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-__all__ = ["Values", "gather", "names_a_secret"]
+__all__ = ["Values", "gather", "is_secret_name"]
 
 _SECRET_NAME = re.compile(
     r"(^|_)(API_?KEY|AUTH|CERT|COOKIE|CREDENTIALS?|DSN|KEY|PASS|PASSPHRASE|PASSWD|PASSWORD|PRIVATE|PWD|SALT|SECRET|SESSION"
@@ -53,11 +53,11 @@ class Values:
         return tuple(
             value if isinstance(value, Secret) else Secret(value)
             for name, value in self.variables.items()
-            if names_a_secret(name) or (isinstance(value, Secret) and not _HARMLESS_VALUE.fullmatch(value.reveal()))
+            if is_secret_name(name) or (isinstance(value, Secret) and not _HARMLESS_VALUE.fullmatch(value.reveal()))
         )
 
 
-def names_a_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Whether a variable of that name usually holds a secret (`API_TOKEN`, `SENTRY_DSN`, `DB_PASSWORD`)."""
     return _SECRET_NAME.search(name) is not None
 

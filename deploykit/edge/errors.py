@@ -16,7 +16,7 @@ class ConfigRejected(EdgeError):
 
 
 class PortTaken(EdgeError):
-    """Somebody else listens on the public port."""
+    """Another process listens on the public port."""
 
 
 class RuntimeUnreachable(EdgeError):

@@ -82,7 +82,7 @@ class HAProxyEdge(WeightedProxy):
         state = self._state()
         status = self._process.status()
         if status is not None and status.alive and status.labels.get("listen") != self._listen(state):
-            # The settings name another port: nobody can keep the old one and have the new one.
+            # The settings name another port, so the old one has to be closed.
             self._process.stop()
             status = None
         if status is not None and status.alive:

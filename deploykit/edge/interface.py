@@ -1,7 +1,7 @@
 """What every edge can do. Each implementation passes `tests/integration/contracts/edge_contract.py`.
 
-Invariants that an implementation keeps by itself: the total weight never passes through 0 (the new is raised before
-the old is lowered), and a change counts as done only when it also survives a restart or reload of the proxy.
+Every implementation guarantees that the total weight never becomes 0: it raises the new before it lowers the old. A
+change counts as done only when it also survives a restart or reload of the proxy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What every HAProxy at the edge has in common, wherever it runs: its servers, their weights, and their file.
 
-Which is right when they differ, the running proxy or its file? A change is made in the running proxy, read back, and
-then written to the file; only then does the call return. Killed in between, at any point:
+Which is right when they differ, the running proxy or its file? A call changes the running proxy, reads the change back,
+and then writes it to the file; only then does it return. If it is killed in between:
 
 - raise, not lowered: both versions have traffic, both are alive (nothing is stopped before the call returned).
 - lowered, file old: the proxy has the new weights. Should it die now, it comes back with the old weights: its traffic
@@ -9,10 +9,10 @@ then written to the file; only then does the call return. Killed in between, at 
 - file written, call not returned: both say the same.
 
 So the file is at most one step *behind*, towards a version that is alive, and its total weight is never 0. It is never
-ahead: a weight that the proxy refused is not written. `attach` writes first (a server of weight 0 in the file does no
-harm, one in the proxy that the file does not know could be given weight and be forgotten), `detach` too (a server of
-weight 0 that is left in the proxy is taken out by the next call). A replacement first writes what runs into the file,
-so a step that was cut short is not undone by it.
+ahead: a weight that the proxy refused is not written. `attach` writes first: a server of weight 0 in the file is
+harmless, but one that only the proxy knows could receive weight and be lost. `detach` writes first, too: the next call
+removes a server of weight 0 from the proxy. A replacement first writes the running weights into the file, so it does
+not undo an interrupted step.
 
 If a proxy dies during a call, its supervisor (or the engine) restarts it with the weights in the file. The call waits
 for that and starts from the beginning, since the proxy may have lost half of the changes.

@@ -55,8 +55,8 @@ class Affected:
 def affected_gates(root: Path, base: str, gates: Sequence[str], *, test_paths: Sequence[str] = ("tests",)) -> Affected:
     """What the changes since the branch left `base` can reach, uncommitted ones and new files included.
 
-    Raises InconclusiveError, with the command that fixes it, for a base that is not there or out of a shallow clone's
-    reach, outside git, and when nothing changed at all: then nothing would be looked at.
+    Raises InconclusiveError, with the command that fixes it, outside git, for a missing base, and for one out of reach
+    of a shallow clone. Also raises it if nothing changed at all, since then no gate would look at anything.
     """
     name, commit = branch_point(root, base)
     changed = _changed(root, commit)

@@ -125,13 +125,16 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
 
 def coverage_gate(settings: Settings, *, required: tuple[str, ...] = ("test",)) -> CoverageGate:
     """The coverage gate over the data of the test gates `required`."""
-    from deploykit.gates.coverage.floor import Floor
     from deploykit.gates.coverage.gate import CoverageGate
+    from deploykit.gates.coverage.minimum import CoverageMinimum
 
     wanted = settings.coverage
-    floors = [Floor(minimum=least, sessions=tuple(sorted(names.split()))) for names, least in wanted.sessions.items()]
+    minimums = [
+        CoverageMinimum(minimum=least, sessions=tuple(sorted(names.split())))
+        for names, least in wanted.sessions.items()
+    ]
     return CoverageGate(
-        floors=tuple(floors) or (Floor(minimum=wanted.minimum),),
+        minimums=tuple(minimums) or (CoverageMinimum(minimum=wanted.minimum),),
         changed_minimum=wanted.changed_minimum,
         packages=wanted.packages,
         base=wanted.base,

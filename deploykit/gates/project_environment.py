@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.requirements import filtered, read_lock
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
-from deploykit.gates.tools import Installer, UvInstaller, cache_home, environment_key, lock_of, made_once
+from deploykit.gates.tools import Installer, UvInstaller, cache_home, create_once, environment_key, lock_of
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def managed_project_environment(
         installer.make()
         fill_project_environment(installer, root, needs, environment=environment, families=families)
 
-    return made_once(folder, fill) / "bin" / "python"
+    return create_once(folder, fill) / "bin" / "python"
 
 
 def fill_project_environment(

@@ -2,7 +2,7 @@
 (docs/sast.md).
 
 Findings of medium severity and above fail the gate; low ones are listed in the verdict and fail nothing. Each file is
-named to the tools and accounted for, so that none can be missed unnoticed.
+passed to the tools by name and accounted for, so none can be missed unnoticed.
 """
 
 from __future__ import annotations

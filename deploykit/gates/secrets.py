@@ -1,7 +1,7 @@
 """The secrets gate: detect-secrets' rules and the kit's own over every file of the tree, against `.secrets.baseline`.
 
-A secret that is not in the baseline is a finding, and so is one that somebody labelled as real. One that nobody
-labelled is a finding in CI, and elsewhere a note; a baseline of which nothing was labelled is no evidence anywhere.
+A secret that is not in the baseline is a finding, and so is one that is labelled as real. An unlabelled one is a
+finding in CI, and a note elsewhere. A baseline without any label is never evidence.
 
 Its arguments narrow it: names of files, `--staged` (what the next commit brings: the hook), `--history` (every version
 of every file that git has).

@@ -152,7 +152,7 @@ def interpret(
         settings=settings,
         notes=(
             *((f"deselected by pytest's own configuration: {deselected[1]}",) if deselected else ()),
-            *_tried_again(completed, counts),
+            *_rerun_notes(completed, counts),
             *(f"skipped: {name}" for name in counts.skipped[:20]),
         ),
     )
@@ -185,7 +185,7 @@ def interpret(
     return Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence)
 
 
-def _tried_again(completed: Completed, counts: Counts) -> list[str]:
+def _rerun_notes(completed: Completed, counts: Counts) -> list[str]:
     """What pytest-rerunfailures did: a test that passed only then is no failure, and nothing to be silent about."""
     found = re.search(r"(\d+) rerun\b", completed.stdout)
     if not found:

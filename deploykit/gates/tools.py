@@ -26,10 +26,10 @@ __all__ = [
     "Installer",
     "UvInstaller",
     "cache_home",
+    "create_once",
     "environment_key",
     "family_of",
     "lock_of",
-    "made_once",
     "managed_tool",
 ]
 
@@ -143,10 +143,10 @@ def managed_tool(family: str, *, environment: Mapping[str, str]) -> Path:
         installer.make()
         installer.install("--require-hashes", "-r", str(lock))
 
-    return made_once(folder, fill)
+    return create_once(folder, fill)
 
 
-def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
+def create_once(folder: Path, fill: Callable[[Path], None]) -> Path:
     """Create a folder by `fill`, once, also with concurrent callers. An incomplete one is created again."""
     if _is_complete(folder):
         return folder

@@ -1,15 +1,15 @@
 """The one way in which the ledger writes JSON, and the hash that chains its entries.
 
-Canonical JSON: keys sorted by code point, no whitespace, UTF-8 without escapes beyond those that JSON demands, numbers
-as Python's `json` writes them (the shortest decimal that reads back as the same double). NaN and infinities are
-refused.
+Canonical JSON has keys sorted by code point, no whitespace, and UTF-8 without escapes beyond those that JSON demands.
+Numbers are written as by Python's `json`: the shortest decimal that reads back as the same double. NaN and infinities
+are refused.
 
 The hash of an entry is the lower-case hexadecimal SHA-256 over the canonical JSON of this array:
 
     ["deploykit-ledger-1", app, environment, sequence, at, kind, release, payload, previous]
 
-where `at` is a number with a decimal point (UTC epoch seconds), `payload` the canonical JSON of the payload *as a
-string* (so that every byte of what is stored counts), and `previous` the hash of the entry before, `""` for the first.
+where `at` is a number with a decimal point (UTC epoch seconds). `payload` is the canonical JSON of the payload *as a
+string*, so that every stored byte counts. `previous` is the hash of the entry before, `""` for the first.
 """
 
 from __future__ import annotations

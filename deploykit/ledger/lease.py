@@ -26,8 +26,8 @@ class Lockable(Protocol):
 class Heartbeat:
     """Prolongs a lease every third of it while the block runs, from a thread of its own.
 
-    `lost` is called once, from that thread, when the lock was taken away, or when nothing could be written for a whole
-    lease, after which anybody may take it. The block goes on.
+    `lost` is called once, from that thread, when the lock was taken away. It is also called when nothing could be
+    written for a whole lease, after which another process may take the lock. The block continues.
 
         with Heartbeat(ledger, held, lease=30, lost=stop):
             ...

@@ -55,9 +55,9 @@ def open_ledger(
 class SqlLedger(SqlLock):
     """The ledger of one app in one environment. Threads may share one; each call is a transaction of its own.
 
-    Every write but `result` is durable when the call returns. Every method raises DeploykitError when the store cannot
-    be used (full, gone, busy for too long, damaged), and TypeError when a JSON object holds what JSON has no word for:
-    a Secret above all.
+    Every write but `result` is durable when the call returns. Every method raises DeploykitError when the store can't
+    be used (full, gone, busy for too long, damaged). It raises TypeError when a JSON object holds a value that is not
+    JSON, above all a Secret.
     """
 
     # Releases

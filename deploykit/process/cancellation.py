@@ -1,7 +1,7 @@
-"""Cooperative cancellation: somebody notes that the work has to stop; waits, and the points between actions, look.
+"""Cooperative cancellation: a request to stop is recorded; waits, and the points between actions, check it.
 
-Nothing is raised from a signal handler: that would come between any two instructions, also while a lock of an import,
-of logging or of the display is held, which nobody gives back then.
+No signal handler raises an exception: that could happen between any two instructions, also while a lock of an import,
+of logging or of the display is held, and then nothing would release it.
 """
 
 from __future__ import annotations

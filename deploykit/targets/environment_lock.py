@@ -43,7 +43,7 @@ class EnvironmentLock:
             return None
 
     def release(self, owner: str, *, token: int) -> None:
-        """Free it; nothing happens when it is somebody else's."""
+        """Release it; nothing happens if another owner holds it."""
         if not self._file.exists():
             return
         with self._exclusive():

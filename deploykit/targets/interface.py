@@ -144,21 +144,22 @@ class Target(Protocol):
         """(instance, line) as they come, until the caller stops."""
 
     def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
-        """Run a command to its end in the app's surroundings; a non-zero exit is a result, not an error.
+        """Run a command to its end in the app's environment; a non-zero exit is a result, not an error.
 
         `on_line` gets each line of the output as it comes. Raises DeploykitError past the `timeout`.
         """
 
     def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
-        """Take or renew the environment's lock; None when taken, else who holds it. An expired lock can be taken.
-        A smaller `token` than the one last seen never gets it (fencing).
+        """Acquire or renew the environment's lock: None on success, else its holder. An expired lock can be acquired.
+
+        A smaller `token` than the last one never gets it (fencing).
         """
 
     def unlock(self, owner: str, *, token: int) -> None:
-        """Give the lock back; nothing happens when it is somebody else's."""
+        """Release the lock; nothing happens if another owner holds it."""
 
     def lock_holder(self) -> LockHolder | None:
-        """Who holds the lock now, None if nobody or if it is expired."""
+        """The present holder of the lock; None if it is free or expired."""
 
     def down(self) -> None:
         """End everything of this app in this environment, accessories and supervisor included. Data stay."""

@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Follower", "follow", "older", "prune", "tail"]
+__all__ = ["Follower", "follow", "prune", "rotated_log", "tail"]
 
 _BLOCK = 65_536
 _STEP_SECONDS = 0.05
 
 
-def older(log: Path) -> Path:
+def rotated_log(log: Path) -> Path:
     """Where a rotation puts what the log held before."""
     return log.with_name(f"{log.name}.1")
 
@@ -24,7 +24,7 @@ def tail(log: Path, lines: int) -> tuple[str, ...]:
     """The last `lines` lines, reaching into what was rotated away if need be; empty when there is no log."""
     found = _last(log, lines)
     if len(found) < lines:
-        found = (*_last(older(log), lines - len(found)), *found)
+        found = (*_last(rotated_log(log), lines - len(found)), *found)
     return found
 
 
@@ -58,16 +58,16 @@ class Follower:
     def __init__(self, log: Path, *, position: int | None = None) -> None:
         self._log = log
         self._rest = b""
-        self._rotation = _identity(older(log))
+        self._rotation = _identity(rotated_log(log))
         self._position = _size(log) if position is None else position
 
     def lines(self, *, last: bool = False) -> list[str]:
         """The whole lines that came since the last call; with `last` also one that has no end yet."""
         data = b""
-        rotation = _identity(older(self._log))
+        rotation = _identity(rotated_log(self._log))
         if rotation != self._rotation or _size(self._log) < self._position:
             if rotation != self._rotation:
-                data = _read(older(self._log), self._position)[0]
+                data = _read(rotated_log(self._log), self._position)[0]
             self._rotation, self._position = rotation, 0
         fresh, self._position = _read(self._log, self._position)
         *whole, self._rest = (self._rest + data + fresh).split(b"\n")
@@ -128,4 +128,4 @@ def prune(folder: Path, *, used: set[str], keep: int) -> None:
         return
     for _, log in sorted(unused, reverse=True)[keep:]:
         log.unlink(missing_ok=True)
-        older(log).unlink(missing_ok=True)
+        rotated_log(log).unlink(missing_ok=True)

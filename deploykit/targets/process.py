@@ -18,7 +18,7 @@ from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
 from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, LockHolder, OneOff, OneOffResult
-from deploykit.targets.logs import Follower, follow, older, prune, tail
+from deploykit.targets.logs import Follower, follow, prune, rotated_log, tail
 from deploykit.targets.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ class ProcessTarget:
         status = self._supervisor.status(name)
         if status is None or not status.alive:
             log.unlink(missing_ok=True)
-            older(log).unlink(missing_ok=True)
+            rotated_log(log).unlink(missing_ok=True)
             status = self._supervisor.start(
                 Program(
                     name=name,

@@ -60,7 +60,7 @@ def command(
                 _print_error(error, {} if blank is None else blank, as_json=bool(bound.arguments.get("json")))
                 raise Exit(code=error.exit_code) from None
             except BrokenPipeError:
-                # Somebody closed the pipe (`| head`). Not 0: nobody knows what was still to be said.
+                # The reader closed the pipe (`| head`). The code is not 0, since the rest of the output is lost.
                 silence_broken_streams()
                 raise Exit(code=BROKEN_PIPE) from None
             if code:

@@ -40,7 +40,7 @@ def main() -> None:
     try:
         _KitProgram(name="deploykit", binary="deploykit", version=version("deploykit")).run()
     except BrokenPipeError:
-        # Somebody closed the pipe: `deploykit --list | head`.
+        # The reader closed the pipe: `deploykit --list | head`.
         raise SystemExit(BROKEN_PIPE) from None
     finally:
         silence_broken_streams()

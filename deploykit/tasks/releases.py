@@ -57,11 +57,11 @@ def release(
     if resume:
         from deploykit.release.workflow.resume import resume as run_resume
 
-        return _reported(run_resume(environment, _reporter(), ends_process=True), json)
+        return _print_report(run_resume(environment, _reporter(), ends_process=True), json)
     from deploykit.release.workflow.release import release as run_release
 
     _print_assumptions(environment)
-    return _reported(run_release(environment, _reporter(), ends_process=True), json)
+    return _print_report(run_release(environment, _reporter(), ends_process=True), json)
 
 
 @command(
@@ -90,7 +90,7 @@ def rollback(
     from deploykit.release.workflow.rollback import rollback as run_rollback
 
     _print_title(f"rollback of {environment.app} in {environment.name}")
-    return _reported(run_rollback(environment, _reporter(), to, ends_process=True), json)
+    return _print_report(run_rollback(environment, _reporter(), to, ends_process=True), json)
 
 
 def _reporter() -> TerminalReporter:
@@ -114,7 +114,7 @@ def _print_assumptions(environment: Environment) -> None:
             print_lines(filled(sentence, width(sys.stderr), first="  assumed: ", rest=" " * 11), sys.stderr)
 
 
-def _reported(report: ReleaseReport, as_json: bool) -> int:
+def _print_report(report: ReleaseReport, as_json: bool) -> int:
     from deploykit.tasks.terminal import release_lines
 
     stream = sys.stderr if as_json or report.exit_code else sys.stdout

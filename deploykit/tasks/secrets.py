@@ -1,4 +1,4 @@
-"""`invoke secrets.audit` and `secrets.baseline`: what the secrets gate knows of, and what somebody decided about it."""
+"""`invoke secrets.audit` and `secrets.baseline`: the known secrets of the secrets gate, and their labels."""
 
 from __future__ import annotations
 

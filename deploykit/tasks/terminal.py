@@ -1,4 +1,4 @@
-"""How it looks on a terminal: short lines, colour where it is wanted, a spinner where there is somebody to see it."""
+"""Output on a terminal: short lines, colour where it is wanted, and a spinner on interactive terminals."""
 
 from __future__ import annotations
 
@@ -152,9 +152,7 @@ class TerminalReporter:
             print_lines(lines, self.stream)
 
     def _write(self, text: str) -> None:
-        """Where the terminal went away, what is still drawn is lost and nothing breaks: the release comes to its end
-        all the same.
-        """
+        """Write to the stream. If the terminal has gone, the text is lost and the release continues."""
         try:
             self.stream.write(text)
             self.stream.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deploykit.model import DeploykitError
-from deploykit.verify.http import Answer, NoAnswerError, get, start_of
+from deploykit.verify.http import Answer, NoAnswerError, body_excerpt, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,7 +173,7 @@ def _unhealthy(  # noqa: PLR0913, PLR0917 - all that is known
         details.append(f"last answer: status {seen.answer.status}")
         if seen.answer.location:
             details.append(f"redirect to: {redact(seen.answer.location)}")
-        details.append(f"body: {start_of(seen.answer, redact) or '(empty)'}")
+        details.append(f"body: {body_excerpt(seen.answer, redact) or '(empty)'}")
     if ended is not None:
         details.append(f"process: {ended}")
     lines = [redact(line.rstrip("\n")) for line in logs()][-_LOG_LINES:]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-__all__ = ["Answer", "Connection", "NoAnswerError", "get", "start_of"]
+__all__ = ["Answer", "Connection", "NoAnswerError", "body_excerpt", "get"]
 
 _BODY_LIMIT = 1_000_000
 _CONNECT = 1.0
@@ -151,7 +151,7 @@ def get(
         connection.close()
 
 
-def start_of(answer: Answer, redact: Callable[[str], str] = str) -> str:
+def body_excerpt(answer: Answer, redact: Callable[[str], str] = str) -> str:
     """The start of a body on one line, redacted before it is cut: half a secret would not be found."""
     text = " ".join(redact(answer.text).split())
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,7 +1,7 @@
 """Thresholds against what was seen. Pure: no I/O, no clock.
 
-No traffic is no evidence: fewer requests than wanted are inconclusive, unless the errors among them are already too
-many for any number of good ones that would have filled the rest up.
+No traffic is not evidence: too few requests are inconclusive. The exception are so many errors that no number of good
+requests could make up for them.
 """
 
 from __future__ import annotations

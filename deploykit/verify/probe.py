@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.process.cancellation import NEVER, Cancellation
-from deploykit.verify.http import Connection, NoAnswerError, start_of
+from deploykit.verify.http import Connection, NoAnswerError, body_excerpt
 from deploykit.verify.judge import Sample
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def _one(
         return (time.perf_counter() - began) * 1000, f"GET {path.path}: {redact(str(error))}"
     if answer.status >= 500 or (path.status and answer.status != path.status):
         wanted = f", wanted {path.status}" if path.status else ""
-        said = start_of(answer, redact) or "(empty)"
+        said = body_excerpt(answer, redact) or "(empty)"
         return answer.ms, f"GET {path.path}: status {answer.status}{wanted}; body: {said}"
     return answer.ms, ""

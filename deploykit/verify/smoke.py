@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import DeploykitError
 from deploykit.process.cancellation import NEVER, Cancellation
-from deploykit.verify.http import Connection, NoAnswerError, start_of
+from deploykit.verify.http import Connection, NoAnswerError, body_excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,9 @@ def _run(
     problem = ""
     if answer.status != check.status:
         to = f", a redirect to {redact(answer.location)}" if answer.location else ""
-        problem = f"status {answer.status}{to}, wanted {check.status}; body: {start_of(answer, redact) or '(empty)'}"
+        problem = (
+            f"status {answer.status}{to}, wanted {check.status}; body: {body_excerpt(answer, redact) or '(empty)'}"
+        )
     elif check.contains and check.contains not in answer.text:
-        problem = f"the body does not contain {check.contains!r}; body: {start_of(answer, redact) or '(empty)'}"
+        problem = f"the body does not contain {check.contains!r}; body: {body_excerpt(answer, redact) or '(empty)'}"
     return SmokeResult(path=check.path, problem=problem, ms=answer.ms)

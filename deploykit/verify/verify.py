@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from deploykit.verify.smoke import Check
 
-__all__ = ["USERS", "TrafficSeen", "Watched", "probe_paths", "verify"]
+__all__ = ["USERS", "TrafficCounts", "TrafficSource", "probe_paths", "verify"]
 
 USERS = "user requests"
 _POLL_SECONDS = 1.0
@@ -24,7 +24,7 @@ _ABORT_ERROR_RATE = 0.05
 _MarkT_contra = TypeVar("_MarkT_contra", contravariant=True)
 
 
-class TrafficSeen(Protocol):
+class TrafficCounts(Protocol):
     """What users got from a release, as an edge counts it."""
 
     @property
@@ -37,12 +37,12 @@ class TrafficSeen(Protocol):
     def database_errors(self) -> int: ...
 
 
-class Watched(Protocol[_MarkT_contra]):
+class TrafficSource(Protocol[_MarkT_contra]):
     """What verification asks of an edge."""
 
     def url(self) -> str: ...
 
-    def traffic(self, release: str, since: _MarkT_contra) -> TrafficSeen: ...
+    def traffic(self, release: str, since: _MarkT_contra) -> TrafficCounts: ...
 
     def probe_headers(self, release: str) -> Mapping[str, str]: ...
 
@@ -53,7 +53,7 @@ def probe_paths(health: str, checks: Sequence[Check] = ()) -> tuple[ProbePath, .
 
 
 def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
-    edge: Watched[_MarkT_contra],
+    edge: TrafficSource[_MarkT_contra],
     release: str,
     limits: Limits,
     *,
@@ -74,14 +74,14 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     `on_progress` gets one line per second of the watch. A `cancellation` ends the probes, and raises Cancelled.
     """
     until = clock() + window
-    users = _users(edge, release, since)
+    users = _user_traffic(edge, release, since)
     while (left := until - clock()) > 0:
         if users.requests >= limits.requests and users.errors > users.requests * max(
             _ABORT_ERROR_RATE, limits.error_rate
         ):
             return judge([users], limits)
         sleep(min(left, _POLL_SECONDS))
-        users = _users(edge, release, since)
+        users = _user_traffic(edge, release, since)
         on_progress(f"{users.requests} {USERS}, {users.errors} errors, {max(until - clock(), 0):.0f} s left")
     missing = limits.requests - users.requests
     if missing <= 0:
@@ -102,7 +102,7 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     return judge([users, probes], limits)
 
 
-def _users(edge: Watched[_MarkT_contra], release: str, since: _MarkT_contra) -> Sample:
+def _user_traffic(edge: TrafficSource[_MarkT_contra], release: str, since: _MarkT_contra) -> Sample:
     seen = edge.traffic(release, since)
     return Sample(
         source=USERS,

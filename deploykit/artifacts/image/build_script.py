@@ -3,8 +3,8 @@
     python3 build_script.py dependencies    fills /opt/venv from the lock, and moves it to /installed/opt/venv
     python3 build_script.py application     builds the project in /made/app into /made/opt/site, and compiles both
 
-Everything is compiled once, with hashes that are not checked at run time, and gets one fixed time, so that two builds
-of the same content make the same layers.
+Everything is compiled once, with hashes that are not checked at run time, and all files get one fixed time. So two
+builds of the same content produce the same layers.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     text, hashed = lock.text, lock.hashed
     if lock.file != "requirements.lock":
         text, hashed = "".join(pylock_lines(tomllib.loads(lock.text), lock.source)), True
-    _take_along(tree, given, text)
+    _copy_referenced(tree, given, text)
     (given / "requirements.txt").write_text(text.replace(TREE, f"{_INSIDE}/tree"), encoding="utf-8")
     if hashed:
         (given / "requirements.txt.hashed").touch()
@@ -68,7 +68,7 @@ def _build_requires(tree: Path) -> list[str]:
         return [str(line) for line in tomllib.load(stream)["build-system"].get("requires", [])]
 
 
-def _take_along(tree: Path, given: Path, text: str) -> None:
+def _copy_referenced(tree: Path, given: Path, text: str) -> None:
     """Copy the folders and wheels of the tree that the requirements name."""
     for match in re.finditer(re.escape(TREE) + r"/([^\s;\[]+)", text):
         source, target = tree / match[1], given / "tree" / match[1]

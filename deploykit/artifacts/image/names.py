@@ -64,7 +64,7 @@ def parse_repository(name: str) -> Repository:
         )
     bad = [component for component in path.split("/") if not _COMPONENT.fullmatch(component)]
     if bad:
-        return_to = "/".join(filter(None, (_mended(component) for component in path.split("/"))))
+        return_to = "/".join(filter(None, (_valid_component(component) for component in path.split("/"))))
         why = (
             f"{bad[0]!r} may have lower-case letters, digits, and single . _ - between them"
             if bad[0]
@@ -76,7 +76,7 @@ def parse_repository(name: str) -> Repository:
     return Repository(registry=registry, path=path)
 
 
-def _mended(component: str) -> str:
+def _valid_component(component: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", component.lower()).strip("-")
 
 

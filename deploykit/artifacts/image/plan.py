@@ -60,10 +60,10 @@ def _on_main(tree: GitTree, main: str) -> bool:
     if tree.branch is not None:
         return tree.branch == main
     names = _git(tree, "for-each-ref", f"--contains={tree.commit}", "--format=%(refname)", "refs/heads", "refs/remotes")
-    return any(name == f"refs/heads/{main}" or _at_remote(name) == main for name in names)
+    return any(name == f"refs/heads/{main}" or _remote_branch(name) == main for name in names)
 
 
-def _at_remote(name: str) -> str:
+def _remote_branch(name: str) -> str:
     return name.removeprefix("refs/remotes/").partition("/")[2] if name.startswith("refs/remotes/") else ""
 
 

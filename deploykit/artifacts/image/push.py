@@ -108,7 +108,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     engine an attempt has failed.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last
-    attempt), RegistryError, and Cancelled, after which the engine gives up what nobody awaits any more.
+    attempt) and RegistryError. Raises Cancelled, after which the engine aborts the push by itself.
     """
     if not tags:
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
@@ -130,7 +130,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
             raise RegistryError(
                 f"{repository.registry} has another image under {first} than the one that was pushed",
                 details=[f"pushed {said}", f"there  {there.digest if there else 'nothing'}"],
-                next_step="run the same again; somebody else may be pushing the same tag",
+                next_step="run the same again; another process may be pushing the same tag",
             )
         for tag in tags[1:]:
             retrier.call(lambda tag=tag: _put_tag(registry, repository, tag, image_id, there))  # type: ignore[misc]  # a lambda's default
@@ -217,7 +217,7 @@ def _put_tag(registry: Registry, repository: Repository, tag: Tag, image_id: str
         raise RegistryError(
             f"{repository.tagged(tag.name)} is another image than the one that was just pushed",
             details=[f"pushed {manifest.digest}", f"there  {found or 'nothing'}"],
-            next_step="run the same again; somebody else may be pushing the same tag",
+            next_step="run the same again; another process may be pushing the same tag",
         )
 
 

@@ -1,15 +1,15 @@
 """HAProxy in containers, reached through a published port: works wherever an engine does.
 
-Two containers can't publish one port, so the port belongs to a small container of its own, the holder, which is never
-replaced. It opens the listening socket and takes no connection from it. The proxies beside it get that very socket
-handed over (HAProxy's `-x`, a Unix socket on the shared volume), each in a container of its own on the app's network:
+Two containers can't publish one port. So the port belongs to a small container of its own, the holder, which is never
+replaced. It opens the listening socket and accepts no connection from it. The proxies receive that socket from it
+(HAProxy's `-x`, a Unix socket on the shared volume). Each runs in a container of its own on the app's network:
 
-- other settings, or another image: a new proxy gets the socket, answers, and the old one is asked to finish and end. At
-  no moment is there no socket or nobody who takes from it.
-- `kill -9` of a proxy: who comes meanwhile waits in the socket's queue until the engine has started it again.
-- the holder started again: the proxies see it within a second and start again too, by the engine, with its new socket.
+- Other settings, or another image: a new proxy receives the socket and answers, then the old one drains and exits. At
+  every moment there is a socket and a proxy that accepts from it.
+- `kill -9` of a proxy: new connections wait in the socket's queue until the engine has restarted it.
+- Restart of the holder: the proxies detect it within a second and are restarted by the engine, with the new socket.
 
-Measured, and what else was looked at: `docs/decisions/0003-the-edge-on-docker.md`.
+Measurements and alternatives: `docs/decisions/0003-the-edge-on-docker.md`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class DockerEdge(WeightedProxy):
         state = self._state()
         published = self._containers.published()
         if published is not None and published != (self._bind, state.port):
-            # The settings name another port: nobody can keep the old one and have the new one.
+            # The settings name another port, so the old one has to be closed.
             self._down()
             published = None
         if published is None:

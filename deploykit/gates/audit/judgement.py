@@ -1,6 +1,4 @@
-"""The verdict on the scanners' answers: what is a finding, what is accepted, what is below the threshold, what nobody
-knows.
-"""
+"""The verdict on the scanners' answers: findings, accepted ones, those below the threshold, and unknown severities."""
 
 from __future__ import annotations
 

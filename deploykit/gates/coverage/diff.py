@@ -36,8 +36,8 @@ class Changes:
 def changes_since(root: Path, base: str = "") -> Changes:
     """What changed since `base`, or since the main branch where none is named.
 
-    Raises InconclusiveError, with the command that fixes it, outside git, for a base that is not there, and for a
-    shallow clone that does not reach back to where the branch left it.
+    Raises InconclusiveError, with the command that fixes it, outside git and for a missing base. Also raises it for a
+    shallow clone that does not reach back to where the branch began.
     """
     name, commit = branch_point(root, base)
     words = [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.coverage.diff import changes_since
 from deploykit.gates.coverage.figures import Share, as_markdown, changed_share, package_shares
-from deploykit.gates.coverage.floor import Floor, choose_floor
+from deploykit.gates.coverage.minimum import CoverageMinimum, select_minimum
 from deploykit.gates.coverage_settings import read_coverage_settings
 from deploykit.gates.files import fingerprint
 from deploykit.gates.test import data_fingerprint
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
     from deploykit.gates.interface import GateContext
 
-__all__ = ["CoverageGate", "doubt", "interpret"]
+__all__ = ["CoverageGate", "interpret", "why_unusable"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoverageGate:
-    """The total is held against the floor of those test gates whose data count; a higher `fail_under` in the repo's own
-    coverage configuration goes before it.
+    """The total is compared with the minimum of those test gates whose data count; a higher `fail_under` in the repo's
+    own coverage configuration goes before it.
 
     `changed_minimum` is wanted of the lines changed since `base` (0: not judged unless a base is given on the command
     line, and then the total's holds); `packages` are minimums of single packages.
     `required` are the test gates whose data there must be; those of others are added when they are of the same tree and
-    the floor is one of theirs, too.
+    the minimum is one of theirs, too.
     """
 
-    floors: tuple[Floor, ...] = (Floor(minimum=80.0),)
+    minimums: tuple[CoverageMinimum, ...] = (CoverageMinimum(minimum=80.0),)
     changed_minimum: float = 0.0
     packages: Mapping[str, float] = field(default_factory=dict)
     base: str = ""
@@ -50,7 +50,7 @@ class CoverageGate:
     name: str = "coverage"
 
     def run(self, context: GateContext) -> Verdict:
-        floor, folders, notes = self._measured(context)
+        selected, folders, notes = self._measured(context)
         files = sorted(str(path) for folder in folders for path in folder.iterdir() if path.is_file())
         combined = context.work / "coverage-combined"
         if combined.exists():
@@ -83,8 +83,8 @@ class CoverageGate:
         (reports / "coverage.txt").write_text(table, encoding="utf-8")
         context.on_line(table.rstrip())
         own = read_coverage_settings(context.root).fail_under
-        minimum = max(floor.minimum, own)
-        if own > floor.minimum:
+        minimum = max(selected.minimum, own)
+        if own > selected.minimum:
             notes.append(f"the repo's own coverage configuration wants {own:g} %")
         report = _read(reports / "coverage-data.json")
         total = _total(report, minimum)
@@ -118,32 +118,32 @@ class CoverageGate:
     def _again(self) -> str:
         return f"nox -s {' '.join(self.required)} coverage"
 
-    def _measured(self, context: GateContext) -> tuple[Floor, list[Path], list[str]]:
-        """The floor, the folders of data that it is one of, and what is to be said of these and the others."""
+    def _measured(self, context: GateContext) -> tuple[CoverageMinimum, list[Path], list[str]]:
+        """The minimum, the folders of the data that it applies to, and notes on all data."""
         home = context.work / "coverage"
         for gate in self.required:
-            if why := _doubt_about(context, gate):
+            if why := _problem_with(context, gate):
                 raise InconclusiveError(f"there is no coverage to judge: {why}", next_step=self._again)
         others = sorted(path.name for path in home.iterdir() if path.is_dir() and path.name not in self.required)
-        doubts = {gate: why for gate in others if (why := _doubt_about(context, gate))}
+        doubts = {gate: why for gate in others if (why := _problem_with(context, gate))}
         measured = [*self.required, *(gate for gate in others if gate not in doubts)]
-        floor = choose_floor(self.floors, measured=measured, required=self.required)
-        counted = [gate for gate in measured if not floor.sessions or gate in floor.sessions]
-        alone = f"the minimum is that of {' and '.join(floor.sessions)}"
+        selected = select_minimum(self.minimums, measured=measured, required=self.required)
+        counted = [gate for gate in measured if not selected.sessions or gate in selected.sessions]
+        alone = f"the minimum is that of {' and '.join(selected.sessions)}"
         doubts |= dict.fromkeys((gate for gate in measured if gate not in counted), alone)
         notes = [f"data of {gate}" for gate in counted]
         notes += [f"data of {gate} are left out: {why}" for gate, why in sorted(doubts.items())]
-        return floor, [home / gate for gate in counted], notes
+        return selected, [home / gate for gate in counted], notes
 
 
-def _doubt_about(context: GateContext, gate: str) -> str:
+def _problem_with(context: GateContext, gate: str) -> str:
     verdict = read_verdict(context.root, gate)
     actual = data_fingerprint(context.work / "coverage" / gate)
     files = "" if context.tree or verdict is None else fingerprint(context.root)
-    return doubt(verdict, gate=gate, tree=context.tree, files=files, data=actual)
+    return why_unusable(verdict, gate=gate, tree=context.tree, files=files, data=actual)
 
 
-def doubt(verdict: Verdict | None, *, gate: str, tree: str, files: str, data: str) -> str:
+def why_unusable(verdict: Verdict | None, *, gate: str, tree: str, files: str, data: str) -> str:
     """Why the data of `gate` prove nothing about this tree; empty when they do.
 
     `tree` (or, outside git, `files`) is the state of the tree now, `data` the fingerprint of the data that lie there.
@@ -194,7 +194,7 @@ def interpret(
     shown = f"{math.floor(percent * 100) / 100:.2f} % of {totals['num_statements']} statements"
     judged = [f"{shown}, at least {minimum:g} % wanted"]
     judged += [f"{share.what}: {share.shown}" if share.total else f"{share.what}: none" for _, share in parts]
-    findings = [] if percent >= minimum else _too_little(files, f"{shown}, and at least {minimum:g} % is wanted")
+    findings = [] if percent >= minimum else _insufficient(files, f"{shown}, and at least {minimum:g} % is wanted")
     for rule, share in parts:
         findings += share.findings(rule)
     return Verdict(
@@ -207,7 +207,7 @@ def interpret(
     )
 
 
-def _too_little(files: Mapping[str, Any], text: str) -> list[Finding]:
+def _insufficient(files: Mapping[str, Any], text: str) -> list[Finding]:
     """The total, and the files of which most lines never ran."""
     worst = sorted(files.items(), key=lambda item: -item[1]["summary"]["missing_lines"])[:10]
     findings = [Finding(rule="coverage", message=text)]

@@ -2,15 +2,15 @@
 """Run by the Python that has bandit: bandit's own rules, on just the files and nodes where they could say what ruff
 doesn't.
 
-bandit asks each of its rules about each node of each file; nearly all of its time goes there. Here a look at the text
-chooses the files (`LOOKS`), and a look at a node's name chooses the nodes; what is left is judged by bandit's own code,
-with its own configuration, messages and `# nosec`. In a file that has such a comment all its rules look at the nodes
-that the comment reaches, so that it is known which findings of ruff it hides. A file that ruff could not read is judged
-by the whole of bandit.
+bandit applies each of its rules to each node of each file, which takes nearly all of its time. Here a look at the text
+selects the files (`LOOKS`), and a look at a node's name selects the nodes. The rest is judged by bandit's own code,
+with its own configuration, messages and `# nosec`. In a file with such comments, all rules look at the nodes that they
+reach: so it is known which findings of ruff they hide. A file that ruff could not read is judged by the whole of
+bandit.
 
-Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […], "processes":
-2}`. Standard output: one object, see `main`; `{"refused": why}` for a configuration that bandit refuses, and `{"plain":
-[…]}` for one with options of single rules, which only the whole of bandit honours.
+Standard input: `{"files": […], "config": "…", "exclude": […], "skips": […], "tests": […], "whole": […],
+"processes": 2}`. Standard output: one object, see `main`. It is `{"refused": why}` for a configuration that bandit
+refuses, and `{"plain": […]}` for one with options of single rules, which only the whole of bandit honours.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from typing import Any
 
 from select_files import (  # type: ignore[import-not-found,unused-ignore]  # beside this script
     NOSEC,
+    answer_without_bandit,
     chosen,
     has_bidi,
-    left_to_ruff,
     lines_of,
     sql_words,
 )
 
 _TASK: dict[str, Any] = json.load(sys.stdin) if __name__ == "__main__" else {}
-if _TASK and (_ANSWER := left_to_ruff(_TASK)):
+if _TASK and (_ANSWER := answer_without_bandit(_TASK)):
     json.dump(_ANSWER, sys.stdout)
     raise SystemExit(0)
 
@@ -160,7 +160,7 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
         # Most calls are identified by their last name alone, which an alias can only change when it is all of the name.
         called = node.func
         last = getattr(called, "attr", None)
-        if last is not None and not self.by_prefix and last not in self.lasts and not _odd(last):
+        if last is not None and not self.by_prefix and last not in self.lasts and not _is_unusual(last):
             return False
         qual = utils.get_call_name(node, self.import_aliases)
         name = qual.rpartition(".")[2]
@@ -182,7 +182,7 @@ class FastVisitor(node_visitor.BanditNodeVisitor):  # type: ignore[misc,unused-i
         return formed or isinstance(parent, (ast.BinOp, ast.JoinedStr))
 
 
-def _odd(name: str) -> bool:
+def _is_unusual(name: str) -> bool:
     return "chmod" in name or "extractall" in name
 
 
@@ -219,7 +219,7 @@ class Scan:
             return {"fate": "error", "reason": error.strerror or "unreadable"}
         answer: dict[str, Any] = {"lines": lines_of(content)}
         if name in self.whole:
-            return answer | self._judge_wholly(name, content)
+            return answer | self._judge_whole_file(name, content)
         comments = _nosec_comments(content) if b"nosec" in content and NOSEC.search(content) else {}
         if not comments and not chosen(content):
             return answer | {"fate": "left"}
@@ -244,7 +244,7 @@ class Scan:
             (hidden if _is_hidden(visitor.tester, issue) else kept).append(_result(issue))
         return {"fate": "judged", "results": kept, "hidden": hidden}
 
-    def _judge_wholly(self, name: str, content: bytes) -> dict[str, Any]:
+    def _judge_whole_file(self, name: str, content: bytes) -> dict[str, Any]:
         manager = self.manager
         manager.results, manager.skipped = [], []
         manager._parse_file(name, io.BytesIO(content), [name])

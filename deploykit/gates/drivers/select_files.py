@@ -146,7 +146,7 @@ def lines_of(content: bytes) -> int:
     return content.count(b"\n") + (not content.endswith(b"\n") and bool(content))
 
 
-def left_to_ruff(task: dict[str, Any]) -> dict[str, Any] | None:
+def answer_without_bandit(task: dict[str, Any]) -> dict[str, Any] | None:
     """The whole answer to a task of which no file is chosen and nothing is configured; None: bandit has to be asked."""
     if (
         task["config"]

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from deploykit.gates.secretscan.rules import Rules
 
-__all__ = ["HistoryReport", "Past", "scan_history", "state_path"]
+__all__ = ["HistoryReport", "PastSecret", "scan_history", "state_path"]
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Past:
+class PastSecret:
     """A secret in a version of a file, and the newest commit that brought that version."""
 
     path: str
@@ -42,7 +42,7 @@ class HistoryReport:
     `missing`: not in this clone.
     """
 
-    found: tuple[Past, ...]
+    found: tuple[PastSecret, ...]
     commits: int
     versions: int
     fresh: int
@@ -79,7 +79,7 @@ def scan_history(root: Path, rules: Rules, *, state: Path) -> HistoryReport:
         by_blob.setdefault(change.blob, []).append(change)
     found, missing, binary, filtered = _look(root, by_blob, rules)
     everything = {
-        *(Past(path=path, secret=Secret(*secret), commit=commit) for path, secret, commit in before["found"]),
+        *(PastSecret(path=path, secret=Secret(*secret), commit=commit) for path, secret, commit in before["found"]),
         *found,
     }
     after = {
@@ -104,8 +104,8 @@ def scan_history(root: Path, rules: Rules, *, state: Path) -> HistoryReport:
     )
 
 
-def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[set[Past], list[str], int, int]:
-    found: set[Past] = set()
+def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[set[PastSecret], list[str], int, int]:
+    found: set[PastSecret] = set()
     missing: list[str] = []
     binary = filtered = 0
     for blob, content in contents(root, list(by_blob)):
@@ -118,7 +118,7 @@ def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[s
         filtered += len(report.filtered)
         for change in changes:
             for secret in report.secrets.get(change.path, ()):
-                found.add(Past(path=change.path, secret=secret, commit=change.commit))
+                found.add(PastSecret(path=change.path, secret=secret, commit=change.commit))
     return found, missing, binary, filtered
 
 

@@ -1,7 +1,7 @@
 """detect-secrets' view of files in INI form (`transformers/config.py`, Apache-2.0): each value quoted, on its own line.
 
-Every file is tried as INI first; one of no known kind in which nothing was found is tried again as if a section header
-stood at its top. Nearly no file is INI, so a quick look at its lines comes before the real parser.
+Every file is tried as INI first. A file of unknown kind without findings is tried again with a section header added at
+its top. Few files are INI, so a quick look at the lines precedes the real parser.
 """
 
 from __future__ import annotations

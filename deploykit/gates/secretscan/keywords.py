@@ -73,9 +73,7 @@ _FORMS = {
 
 
 def keyword_places(folded: str) -> Iterator[int]:
-    """Where one of the words stands in a text that is folded to lower case (it may stand there as part of a longer
-    word).
-    """
+    """The positions of the words in a text in lower case, also within longer words."""
     for regex in _PLACES:
         for match in regex.finditer(folded):
             yield match.start()

@@ -38,8 +38,8 @@ _JOINING_BITS = 0.3  # a quote inside a YAML value is written with a backslash, 
 def find_in_lines(path: str, text: str, rules: Rules) -> list[Hit]:
     """What detect-secrets finds in a file with this name and text, at every line where it occurs.
 
-    As the original does, an INI or YAML file is looked at value by value, and a file of no known kind in which nothing
-    was found is tried once more as an INI file without a header.
+    As in the original, an INI or YAML file is examined value by value. A file of unknown kind without findings is tried
+    once more as an INI file without a header.
     """
     kind = file_type(path)
     lines = ini_lines(text)

@@ -98,7 +98,7 @@ def rules_of(
     known = {rule.plugin for rule in TOKENS} | {_BASE64, _HEX, _KEYWORD}
     if unknown := sorted(set(by_name) - known):
         raise _refused("plug-ins", unknown)
-    sorted_out = _sort_out(DEFAULT_FILTERS if filters is None else filters)
+    sorted_out = _split_filters(DEFAULT_FILTERS if filters is None else filters)
     entropy = [
         make(**{key: value for key, value in by_name[name].items() if key == "limit"})
         for name, make in ((_BASE64, base64_rule), (_HEX, hex_rule))
@@ -122,7 +122,7 @@ def rules_of(
     )
 
 
-def _sort_out(filters: Sequence[Mapping[str, Any]]) -> _Filters:
+def _split_filters(filters: Sequence[Mapping[str, Any]]) -> _Filters:
     result = _Filters()
     unknown = [item["path"] for item in filters if not (_is_heuristic(item, result) or _is_other(item, result))]
     if unknown:

@@ -1,7 +1,7 @@
 """Scan files of a tree on all cores, and account for each: scanned, binary, left out by a filter, or not readable.
 
-What is not in the cache is shared out by size to worker processes, each a fresh Python that is told by standard input
-what to look at. They are not forked: the caller may have threads.
+Files that are not in the cache are distributed by size to worker processes. Each is a fresh Python that receives its
+files on standard input. They are not forked: the caller may have threads.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def scan_files(
         else:
             waiting.append((len(read.content), name))
     cached = len([name for name in answers if answers[name][0]])
-    found = _share_out(root, waiting, rules, processes)
+    found = _scan_in_parallel(root, waiting, rules, processes)
     for name, answer in found.items():
         if isinstance(answer, str):
             unreadable.append((name, answer))
@@ -122,7 +122,9 @@ def _report(
     )
 
 
-def _share_out(root: Path, waiting: Sequence[tuple[int, str]], rules: Rules, processes: int) -> dict[str, Found | str]:
+def _scan_in_parallel(
+    root: Path, waiting: Sequence[tuple[int, str]], rules: Rules, processes: int
+) -> dict[str, Found | str]:
     total = sum(size for size, _ in waiting)
     parts = min(processes, 1 + total // _WORTH_A_PROCESS)
     if parts < 2:

@@ -1,8 +1,8 @@
 """detect-secrets' view of YAML (`transformers/yaml.py`, Apache-2.0): each string of a mapping as `key: "value"` on its
 line.
 
-The line of a value is where PyYAML's own scanner stands when it makes the node, quirks included, so the same parser is
-used, in the same way. It is slow: the engine asks only for files in which something could be found.
+The line of a value is the position of PyYAML's own scanner when it creates the node, quirks included. So this uses the
+same parser in the same way. It is slow: the engine calls it only for files in which something could be found.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Connection:
                 sdk = _sdk()
                 with self._translated(self._timeout):
                     where = {"base_url": self._located(), "tls": self._tls()}
-                    _someone_listens(where["base_url"])
+                    _check_reachable(where["base_url"])
                     first = sdk.client(**where, version=_text(_OLDEST), timeout=self._timeout)
                     with contextlib.closing(first):
                         self._options = {**where, "version": self._api_version(first)}
@@ -188,8 +188,8 @@ def _sdk() -> ModuleType:
     return sdk
 
 
-def _someone_listens(base_url: str) -> None:
-    """Raises OSError; asked since the SDK leaves its socket open when nobody does."""
+def _check_reachable(base_url: str) -> None:
+    """Raise OSError if no process listens there. The SDK would leave its socket open then."""
     path = base_url.partition("unix://")[2]
     if path:
         with socket.socket(socket.AF_UNIX) as probe:

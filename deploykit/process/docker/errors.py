@@ -1,4 +1,4 @@
-"""What an engine says no with."""
+"""Errors of an engine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EngineNotFound(EngineError):
 
 
 class EngineConflict(EngineError):
-    """A name is taken, or the object is being changed by somebody else."""
+    """A name is taken, or another process is changing the object."""
 
 
 class EngineTimedOut(EngineError):
@@ -24,4 +24,4 @@ class EngineTimedOut(EngineError):
 
 
 class EngineUnreachable(EngineError):
-    """Nobody answers where the engine should be."""
+    """No engine answers at the address."""

@@ -52,7 +52,7 @@ class SupervisorError(DeploykitError):
 
 
 class _NotRunningError(Exception):
-    """Nobody listens on the supervisor's socket."""
+    """No process listens on the supervisor's socket."""
 
 
 class _ConnectionLostError(Exception):

@@ -17,12 +17,12 @@ class Program:
     """A program to keep. `name` is unique in the environment; starting the same name again while it is alive changes
     nothing.
 
-    `env` is the whole environment of the program. `log` gets its output, appended; it is rotated past `log_limit` bytes
-    by copy and truncate. `keep_alive`: started again when it ends by itself, after 0.1 s, doubling to 5 s.
-    `listen` (`"127.0.0.1:8000"`): the supervisor opens this listening TCP socket, holds it as long as the program is
-    known, and gives it to each process of the program as file descriptor 3: connections made while the program is
-    being restarted or replaced wait in the queue instead of being refused.
-    `user`: the OS user to become (root only). `labels` are kept and given back, and mean nothing to the supervisor.
+    `env` is the whole environment of the program. `log` receives its output, appended; past `log_limit` bytes it is
+    rotated by copy and truncate. `keep_alive`: restart it when it exits by itself, after 0.1 s, doubling to 5 s.
+    `listen` (`"127.0.0.1:8000"`): the supervisor opens this listening TCP socket and holds it as long as the program is
+    known. Each process of the program gets it as file descriptor 3. Connections that arrive during a restart or a
+    replacement wait in the queue; they are not refused.
+    `user`: the OS user to run as (root only). `labels` are stored and returned; the supervisor does not interpret them.
     `stop_signal` is a signal number; after `stop_timeout` seconds the whole process group gets SIGKILL.
     """
 

@@ -145,11 +145,13 @@ def folder_archive(at: str, folder: Path) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for path in (folder, *sorted(folder.rglob("*.py"))):
-            tar.add(path, str(at + "/" + str(path.relative_to(folder))).strip("/"), recursive=False, filter=_for_all)
+            tar.add(
+                path, str(at + "/" + str(path.relative_to(folder))).strip("/"), recursive=False, filter=_readable_by_all
+            )
     return made.getvalue()
 
 
-def _for_all(info: tarfile.TarInfo) -> tarfile.TarInfo:
+def _readable_by_all(info: tarfile.TarInfo) -> tarfile.TarInfo:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     info.mode = 0o755 if info.isdir() else 0o644

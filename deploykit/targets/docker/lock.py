@@ -1,11 +1,11 @@
 """The environment's lock on the engine itself: labelled containers that are never started.
 
-The one thing that an engine does atomically is to give a name once. Labels can't be changed. So each time that it is
-taken or renewed it is a container of its own, `<app>.<environment>.lock.<n>`, and the greatest n is the present state.
-To change it, one makes n + 1: of two, one is told that the name is taken, reads again and thinks again. Older ones are
-removed afterwards. Somebody who slept between reading and writing may make an n that was removed meanwhile: so after
-writing, whoever finds a greater n than his own has lost. Who gives it back makes n + 1 whose lease is over: the token
-stays.
+The only atomic operation of an engine is to assign a name, and labels can't be changed. So each acquisition or renewal
+creates a container of its own, `<app>.<environment>.lock.<n>`, and the greatest n is the present state. To change it, a
+process creates n + 1. Of two processes, one gets an error that the name is taken, reads again and decides again. Older
+containers are removed afterwards. A process that slept between reading and writing may create an n that was removed
+meanwhile. So a process that finds a greater n than its own after writing has lost. A release creates n + 1 with an
+expired lease, so the token stays.
 
 The containers are of an empty image that is imported once (no registry is asked), and use no processor, memory or disk.
 Times are those of the machines that take the lock, not the engine's: their clocks have to agree to a part of the lease.
@@ -58,7 +58,7 @@ class EngineLock:
         )
 
     def release(self, owner: str, *, token: int) -> None:
-        """Free it; nothing happens when it is somebody else's."""
+        """Release it; nothing happens if another owner holds it."""
         for _ in range(_ATTEMPTS):
             generation, last = self._read()
             if last is None or (last.owner, last.token) != (owner, token) or not last.expires_at:

@@ -1,9 +1,9 @@
 """The network of one app in one environment.
 
-A container's address has to stay what it is when the engine starts it again, since the edge knows it by address. Docker
-gives the addresses of ended containers to others, unless an address was asked for, which it allows on networks with a
-subnet of their own only. So the engine is asked for a subnet that is free, the network is created again with that one
-named, and its upper half is kept for the kit's instances; the engine gives addresses out of the lower half.
+A container's address must stay the same when the engine restarts it, since the edge knows it by address. Docker gives
+the addresses of ended containers to others, unless an address was requested. It allows that only on networks with their
+own subnet. So the kit asks the engine for a free subnet, and creates the network again with that one. The upper half is
+for the kit's instances; the engine assigns addresses from the lower half.
 """
 
 from __future__ import annotations

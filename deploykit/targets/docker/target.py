@@ -1,8 +1,8 @@
 """The target `docker`: an instance is a container, found again by its labels.
 
-- Names: `<app>.<environment>.<instance>`, given once by the engine, so nobody starts an instance twice.
+- Names: `<app>.<environment>.<instance>`, which the engine assigns only once, so no instance starts twice.
 - Addresses: on the app's own network, fixed for the container's life. Where the kit can't reach that network (macOS, an
-  engine over ssh or TCP), a random port of the engine's loopback is published for the kit's health checks as well.
+  engine over ssh or TCP), it publishes a random port on the engine's loopback for its health checks.
 - Secrets: files in `/run/deploykit` (0400, the container's user), loaded into the program's environment by a line of
   shell before the program replaces it. They are never in the container's configuration, so `docker inspect` has none.
 - A crash is final (restart policy `no`) until `keep_alive`, which makes the policy `unless-stopped`.
@@ -114,7 +114,7 @@ class DockerTarget:
     def start(self, spec: InstanceSpec) -> Instance:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            found = self._started_by_others(spec.name)
+            found = self._find_started(spec.name)
             if found is not None and found["State"]["Status"] in _ALIVE:
                 present = self._instance(found)
                 if present.labels.digest != spec.labels.digest:
@@ -139,7 +139,7 @@ class DockerTarget:
             f"{spec.name} could not be started: somebody else starts or removes it", next_step="invoke status"
         )
 
-    def _started_by_others(self, name: str) -> dict[str, Any] | None:
+    def _find_started(self, name: str) -> dict[str, Any] | None:
         """The container; one that was made and not started is given a moment: somebody may be about to.
 
         Otherwise it was left behind by a kit that was killed in between.
@@ -325,8 +325,8 @@ class DockerTarget:
         return OneOffResult(exit_code=exit_code(code), output=output, seconds=time.monotonic() - began)
 
     def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
-        """A container of its own. A caller that was killed finds it again: the same command of the same release is
-        never run twice at a time, the second call waits for the first run's end, and a result nobody saw is kept.
+        """Run it in its own container. After a kill, the next call finds it again: the same command of the same release
+        never runs twice at a time. The second call waits for the first run's end, and an unseen result is kept.
 
         Whatever interrupts the caller otherwise (a cancellation, Ctrl-C, an error in `on_line`) ends the command.
         """

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from deploykit.credentials import gather
-from deploykit.credentials.values import names_a_secret
+from deploykit.credentials.values import is_secret_name
 from deploykit.model import Secret, UsageError
 
 
@@ -102,12 +102,12 @@ def test_what_is_redacted_is_what_may_be_secret(found):
     "name", ["API_TOKEN", "SECRET_KEY", "SENTRY_DSN", "DB_PASSWORD", "PGPASSWORD", "apikey", "PWD_HASH"]
 )
 def test_names_of_secrets(name):
-    assert names_a_secret(name)
+    assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["LOG_LEVEL", "MONKEY_BUSINESS", "PORT", "PASSAGE", "AUTHOR"])
 def test_other_names(name):
-    assert not names_a_secret(name)
+    assert not is_secret_name(name)
 
 
 def test_a_file_that_others_can_read_is_warned_of(found, tmp_path):

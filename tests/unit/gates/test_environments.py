@@ -16,7 +16,7 @@ from deploykit.gates.project_environment import (
     project_key,
 )
 from deploykit.gates.requirements import read_lock
-from deploykit.gates.tools import FAMILIES, cache_home, environment_key, family_of, lock_of, made_once
+from deploykit.gates.tools import FAMILIES, cache_home, create_once, environment_key, family_of, lock_of
 from deploykit.model import InconclusiveError
 
 
@@ -52,7 +52,7 @@ def _make_slowly(folder: Path) -> None:
         time.sleep(0.05)
         (target / "bin" / "python").touch()
 
-    made_once(folder, fill)
+    create_once(folder, fill)
 
 
 def test_several_processes_make_an_environment_once(tmp_path):
@@ -78,7 +78,7 @@ def test_a_failure_leaves_nothing_that_counts_as_made(tmp_path):
         raise InconclusiveError("no network")
 
     with pytest.raises(InconclusiveError, match="no network"):
-        made_once(tmp_path / "env", fail)
+        create_once(tmp_path / "env", fail)
     _make_slowly(tmp_path / "env")
     assert (tmp_path / "made").read_text() == "x"
 
@@ -86,7 +86,7 @@ def test_a_failure_leaves_nothing_that_counts_as_made(tmp_path):
 def test_a_cache_that_can_not_be_written_is_inconclusive(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InconclusiveError, match="can't be made"):
-        made_once(tmp_path / "file" / "env", lambda _target: None)
+        create_once(tmp_path / "file" / "env", lambda _target: None)
 
 
 def steps(root, needs, *, groups=True):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from deploykit.process.supervisor.daemon.logs import rotate
-from deploykit.targets.logs import Follower, follow, older, prune, tail
+from deploykit.targets.logs import Follower, follow, prune, rotated_log, tail
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_small_log_is_not_rotated(log):
     rotate(str(log), 100)
     rotate(str(log.with_name("none.log")), 100)
     assert log.read_text() == "a\n"
-    assert not older(log).exists()
+    assert not rotated_log(log).exists()
 
 
 def test_a_rotation_keeps_one_earlier_log(log):
@@ -70,7 +70,7 @@ def test_a_rotation_keeps_one_earlier_log(log):
     rotate(str(log), 3)
     log.write_text("second\n")
     rotate(str(log), 3)
-    assert older(log).read_text() == "second\n"
+    assert rotated_log(log).read_text() == "second\n"
     assert log.read_text() == ""
 
 
@@ -131,7 +131,7 @@ def test_the_oldest_unused_logs_are_removed(tmp_path):
     for age, name in enumerate(("e", "d", "c", "b", "a")):
         log = tmp_path / f"{name}.log"
         log.touch()
-        older(log).touch()
+        rotated_log(log).touch()
         os.utime(log, (1000 + age, 1000 + age))
     prune(tmp_path, used={"e.log"}, keep=2)
     assert sorted(file.name for file in tmp_path.iterdir()) == [

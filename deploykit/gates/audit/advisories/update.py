@@ -37,9 +37,9 @@ def update_copy(source: str, target: Path, *, force: bool = False) -> Updated:
     """Put the copy of `source` (a path or an https address of OSV records: JSON lines, gzipped or not, or a zip) at
     `target`.
 
-    Raises UsageError for a source that is not there or not safe, DeploykitError where it can't be fetched to its end,
-    when it is older or much smaller than the present copy (unless `force`), and InconclusiveError when it holds no OSV
-    records.
+    Raises UsageError for a source that is missing or not safe. Raises DeploykitError if the download is incomplete, or
+    if the source is older or much smaller than the present copy (unless `force`). Raises InconclusiveError if it holds
+    no OSV records.
     """
     if target.is_dir():
         raise UsageError(f"{target} is a folder, a copy is a file", next_step=f"--to {target / 'advisories.zip'}")

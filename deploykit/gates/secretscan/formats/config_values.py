@@ -13,7 +13,7 @@ from deploykit.gates.secretscan.formats.names import could_be_secret, names_secr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["RULES", "sounding_lines"]
+__all__ = ["RULES", "lines_with_keywords"]
 
 _SOUNDS = re.compile(r"pass|pwd|secret|token|key|credential|salt|psk")
 
@@ -76,7 +76,7 @@ _SAMPLE = re.compile(r"[.\-_](?:example|sample|dist|template|tpl|tmpl)(?:\.|$)")
 
 
 @lru_cache(maxsize=2)
-def sounding_lines(text: str) -> tuple[tuple[int, str], ...]:
+def lines_with_keywords(text: str) -> tuple[tuple[int, str], ...]:
     """The lines, numbered from 1, with a part of a word that could name a secret.
 
     Several rules ask for the same text.
@@ -135,11 +135,11 @@ def _is_dotenv(path: str) -> bool:
 
 
 def _is_plain(path: str, text: str) -> bool:
-    return (_end(path) in _PLAIN_ENDS or _is_dotenv(path)) and bool(sounding_lines(text))
+    return (_end(path) in _PLAIN_ENDS or _is_dotenv(path)) and bool(lines_with_keywords(text))
 
 
 def _is_code(path: str, text: str) -> bool:
-    return _end(path) in _CODE_ENDS and not _TRANSLATIONS.search(path) and bool(sounding_lines(text))
+    return _end(path) in _CODE_ENDS and not _TRANSLATIONS.search(path) and bool(lines_with_keywords(text))
 
 
 def _unquoted(value: str) -> str:
@@ -194,9 +194,9 @@ def _multi_line(_path: str, text: str) -> Iterator[Place]:
 
 def _pairs(path: str, text: str) -> Iterator[Place]:
     # In program code and JSON only what looks made by a machine; the keyword rules look at the rest.
-    made = _looks_made if _TESTS.search(path) else _looks_chosen
+    made = _looks_generated if _TESTS.search(path) else _looks_like_password
     strict = _end(path) in _STRICT_ENDS
-    for number, line in sounding_lines(text):
+    for number, line in lines_with_keywords(text):
         if line.lstrip().startswith(_COMMENT):
             continue
         for regex in (_PAIR, _DEFINE, _FALLBACK):
@@ -214,7 +214,7 @@ def _connections(_path: str, text: str) -> Iterator[Place]:
                 yield Place(number, match["value"])
 
 
-def _looks_chosen(value: str) -> bool:
+def _looks_like_password(value: str) -> bool:
     """As people choose passwords under a policy: eight characters or more, with letters and digits."""
     return (
         len(value) >= 8
@@ -225,7 +225,7 @@ def _looks_chosen(value: str) -> bool:
     )
 
 
-def _looks_made(value: str) -> bool:
+def _looks_generated(value: str) -> bool:
     """Long, and of digits and letters without a space: no word of a language."""
     return (
         len(value) >= 16
@@ -238,7 +238,7 @@ def _looks_made(value: str) -> bool:
 
 def _each(*regexes: re.Pattern[str], named: bool = False) -> Callable[[str, str], Iterator[Place]]:
     def find(_path: str, text: str) -> Iterator[Place]:
-        for number, line in sounding_lines(text) if named else enumerate(text.split("\n"), 1):
+        for number, line in lines_with_keywords(text) if named else enumerate(text.split("\n"), 1):
             for regex in regexes:
                 for match in regex.finditer(line):
                     if (not named or names_secret(match["key"])) and could_be_secret(match["value"]):
@@ -339,7 +339,7 @@ RULES = (
     FormatRule(
         id="xml-value",
         type="XML Configuration Value",
-        applies=lambda path, text: _end(path) in {".xml", ".config"} and bool(sounding_lines(text)),
+        applies=lambda path, text: _end(path) in {".xml", ".config"} and bool(lines_with_keywords(text)),
         find=_each(*_XML, named=True),
         true=("web.config", '<add key="SmtpPassword" value="reed-Bunting-5" />\n'),
         false=("web.config", '<add key="PasswordMinLength" value="12" />\n'),

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploykit.gates.secretscan.formats.config_values import sounding_lines
+from deploykit.gates.secretscan.formats.config_values import lines_with_keywords
 from deploykit.gates.secretscan.formats.interface import FormatRule, Place
 from deploykit.gates.secretscan.formats.names import could_be_secret, names_secret
 
@@ -26,7 +26,7 @@ _SEALED = re.compile(r"^kind:\s*(?:Sealed|External)Secret", re.MULTILINE)
 
 
 def _is_yaml(path: str, text: str) -> bool:
-    return path.endswith(_ENDS) and bool(sounding_lines(text))
+    return path.endswith(_ENDS) and bool(lines_with_keywords(text))
 
 
 def _values(_path: str, text: str) -> Iterator[Place]:

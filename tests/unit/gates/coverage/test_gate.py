@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploykit.gates.coverage.gate import doubt, interpret
+from deploykit.gates.coverage.gate import interpret, why_unusable
 from deploykit.gates.coverage_settings import CoverageSettings, read_coverage_settings
 from deploykit.gates.test import data_fingerprint
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Verdict
@@ -28,7 +28,7 @@ def vouched(**changes) -> Verdict:
 
 
 def why(verdict, *, tree=TREE, data=DATA, files="") -> str:
-    return doubt(verdict, gate="test", tree=tree, files=files, data=data)
+    return why_unusable(verdict, gate="test", tree=tree, files=files, data=data)
 
 
 def test_data_of_a_passed_run_on_this_very_tree_count():

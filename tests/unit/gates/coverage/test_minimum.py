@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from deploykit.gates.catalog import build_gate, coverage_gate
-from deploykit.gates.coverage.floor import Floor, choose_floor
+from deploykit.gates.coverage.minimum import CoverageMinimum, select_minimum
 from deploykit.model import InconclusiveError
 from deploykit.settings.loader import load
 
-TEST = Floor(minimum=60, sessions=("test",))
-BOTH = Floor(minimum=90, sessions=("integration", "test"))
+TEST = CoverageMinimum(minimum=60, sessions=("test",))
+BOTH = CoverageMinimum(minimum=90, sessions=("integration", "test"))
 
 
-def chosen(*floors: Floor, measured: str, required: str = "test") -> Floor:
-    return choose_floor(floors, measured=measured.split(), required=required.split())
+def chosen(*minimums: CoverageMinimum, measured: str, required: str = "test") -> CoverageMinimum:
+    return select_minimum(minimums, measured=measured.split(), required=required.split())
 
 
 @pytest.mark.parametrize("measured", ["test", "test integration", "test faults"])
 def test_one_minimum_holds_for_whatever_was_measured(measured):
-    whatever = Floor(minimum=80)
+    whatever = CoverageMinimum(minimum=80)
     assert chosen(whatever, measured=measured) == whatever
 
 
@@ -43,7 +43,7 @@ def test_sessions_that_are_asked_for_together_are_not_judged_by_the_minimum_of_o
 
 
 def test_a_misspelt_session_is_no_pass():
-    misspelt = Floor(minimum=90, sessions=("integraton", "test"))
+    misspelt = CoverageMinimum(minimum=90, sessions=("integraton", "test"))
     with pytest.raises(InconclusiveError):
         chosen(misspelt, measured="test")
 
@@ -61,8 +61,8 @@ def settings(tmp_path):
 
 def test_the_settings_name_sessions_in_any_order(settings, tmp_path):
     read = settings('sessions = { test = 60, "test integration" = 90 }')
-    assert coverage_gate(read).floors == (TEST, BOTH)
-    assert build_gate("coverage", settings("minimum = 70"), tmp_path).floors == (Floor(minimum=70),)
+    assert coverage_gate(read).minimums == (TEST, BOTH)
+    assert build_gate("coverage", settings("minimum = 70"), tmp_path).minimums == (CoverageMinimum(minimum=70),)
 
 
 @pytest.mark.parametrize(

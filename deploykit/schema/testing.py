@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 class MigrationsWrong(Exception):
-    """A check that did not hold, in the words that are shown."""
+    """A check that failed, with the message to show."""
 
 
 class _MigrationTest(pytest.Item):
@@ -93,7 +93,7 @@ class _MigrationTest(pytest.Item):
 
 
 class _Work:
-    """Where the migrations are, and how they are looked at: by the Python that runs pytest, the application's."""
+    """The location of the migrations, and their inspection by the Python that runs pytest, the application's."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.root = config.rootpath
@@ -152,7 +152,7 @@ def _emptied(url: str) -> None:
 
 
 def _settings(root: Path) -> tuple[str, str, str]:
-    """Folder, variable and driver: from [tool.deploykit], else where Alembic has them."""
+    """Return folder, variable and driver: from [tool.deploykit], else from Alembic's usual places."""
     from deploykit.model.errors import DeploykitError
     from deploykit.settings.loader import load
 
@@ -207,7 +207,7 @@ def _round_trip(work: _Work) -> None:
 
 
 def _previous(work: _Work) -> None:
-    """The previous version's tests on the present schema: what a rolling release, or a rollback, has."""
+    """Run the previous version's tests on the present schema, as in a rolling release or a rollback."""
     if not work.previous:
         pytest.skip('say how the previous version is tested: --deploykit-previous "pytest tests"')
     tag = _git(work.root, "describe", "--tags", "--abbrev=0", "HEAD").strip()
@@ -224,7 +224,7 @@ def _previous(work: _Work) -> None:
 
 
 def _present(work: _Work) -> None:
-    """Run this version's tests where the old shape is not gone yet: a release comes before its contract, by days."""
+    """Run this version's tests while the old shape still exists: a release precedes its contract, often by days."""
     if not work.present:
         pytest.skip('say how this version is tested: --deploykit-present "pytest tests"')
     with work.database() as url:
@@ -233,7 +233,7 @@ def _present(work: _Work) -> None:
 
 
 def _expand(work: _Work, url: str) -> None:
-    """As a release does: every head but the contract branch's, and the rows of declared changes filled."""
+    """Upgrade as a release does: every head except the contract branch's, and the rows of declared changes."""
     from deploykit.schema.runner import parse_upgrade, upgrade_command
 
     argv = upgrade_command(sys.executable, work.migrations, work.root, variable=work.variable, options={})

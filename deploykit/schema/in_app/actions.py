@@ -75,7 +75,7 @@ def _guarded(do: Callable[[], dict[str, Any]], context: ActionContext) -> dict[s
             if not state:
                 raise
             if not state.startswith(CONNECTION_LOST):
-                next_step = "mend that, and type it again: it goes on where it was"
+                next_step = "fix that, and run it again: it resumes there"
                 return {"error": {"kind": "database", "message": why, "next_step": next_step}}
             if tries >= _RECONNECTS:
                 raise MigrationError("database", f"the connection was lost {tries} times: {why}") from error
@@ -89,7 +89,7 @@ def _foreseen(error: Refused | Blocked) -> dict[str, Any]:
             "error": {
                 "kind": "blocked",
                 "message": str(error),
-                "next_step": "type it again: it goes on where it was",
+                "next_step": "run it again: it resumes there",
                 "lines": lines,
             }
         }

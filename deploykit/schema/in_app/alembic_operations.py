@@ -182,7 +182,7 @@ def _error(refused: Refused) -> Exception:
 
 @contextlib.contextmanager
 def _runner(context: MigrationContext) -> Iterator[Runner | SqliteRunner]:
-    """Yield a runner on Alembic's own connection, outside its transaction. Earlier work of the revision is committed."""
+    """Yield a runner on Alembic's own connection, outside its transaction: earlier work is committed."""
     from .alembic_environment import say
     from .live.ddl import Blocked
     from .live.runner import Runner, only_one
@@ -197,7 +197,7 @@ def _runner(context: MigrationContext) -> Iterator[Runner | SqliteRunner]:
                 "use Alembic's own operations there; invoke db.lint reads them",
             )
         )
-    if context._in_external_transaction:  # noqa: SLF001 - nothing else tells
+    if context._in_external_transaction:  # noqa: SLF001 - there is no public attribute
         raise _error(
             Refused(
                 "the connection that Alembic was given is in a transaction already, and a declared change needs several of its own",
@@ -261,7 +261,7 @@ def _in_phase(context: MigrationContext, revision: str, kind: str) -> None:
         where = "outside the branch contract" if kind == CONTRACT else "in the branch contract"
         raise _error(
             Refused(
-                f"op.{kind} stands {where}, in revision {revision}",
+                f"op.{kind} is {where}, in revision {revision}",
                 "invoke db.revision --contract writes contracts where they belong",
             )
         )

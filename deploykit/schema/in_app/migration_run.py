@@ -1,4 +1,4 @@
-"""One run of Alembic to given heads, one at a time on a database, with a failure explained in a few lines."""
+"""One run of Alembic to given heads, alone on its database, with failures explained in a few lines."""
 
 from __future__ import annotations
 

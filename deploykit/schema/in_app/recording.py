@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def record(module: ModuleType, url: URL) -> dict[str, Any]:
-    """Return what the revision's upgrade would do: `operations`, and `unknown` (null, or why they may be incomplete)."""
+    """Return what the revision's upgrade would do: `operations`, and `unknown` (null, or why they are incomplete)."""
     recorder = Recorder(url.get_dialect()())
     with contextlib.suppress(NeedsDatabase), recording(recorder):
         try:

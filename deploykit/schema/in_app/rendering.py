@@ -124,7 +124,7 @@ class Renderer(Recorder):
 
 
 def _dialect(*, other_database: bool, **options: Any) -> Any:
-    """Return PostgreSQL's dialect. With `other_database` a type that PostgreSQL lacks, such as TINYINT, becomes text."""
+    """Return PostgreSQL's dialect. With `other_database`, types that PostgreSQL lacks, such as TINYINT, become text."""
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 

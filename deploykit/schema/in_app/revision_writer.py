@@ -56,8 +56,9 @@ def differences(migrations: str, variable: str) -> dict[str, Any]:
 
 
 def round_trip(migrations: str, variable: str) -> dict[str, Any]:
-    """Run all revisions up, down and up again on a disposable database. `lost` names what the second run made
-    otherwise.
+    """Run all revisions up, down and up again on a disposable database.
+
+    `lost` names what the second run made otherwise.
     """
     from .migration_run import run_to
 
@@ -151,7 +152,7 @@ def _from_models(
 
 
 def _differences(script: ScriptDirectory, migrations: str, url: URL) -> tuple[list[Any], Any]:
-    """Return Alembic's own comparison through the application's env.py, with everything that it includes and excludes."""
+    """Return Alembic's own comparison through the application's env.py, with all that it includes and excludes."""
     from alembic.autogenerate import produce_migrations
     from alembic.runtime.environment import EnvironmentContext
 

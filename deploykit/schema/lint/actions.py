@@ -1,4 +1,4 @@
-"""A statement of PostgreSQL's grammar as the actions that rules know. What is not known is `other`, or `opaque`."""
+"""A statement of PostgreSQL's grammar as the actions that rules know. Anything else is `other`, or `opaque`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHARE, _ROW_EXCLUSIVE = "ShareLock", "RowExclusiveLock"
 
 
 def actions(statement: Parsed) -> tuple[Action, ...]:
-    """What the statement does, in its order; never empty. A kind of statement that is not known here is opaque."""
+    """Return the actions of the statement, in order; never empty. An unknown kind of statement is opaque."""
     return tuple(_read(statement.name, statement.node)) or (Action(kind="other"),)
 
 
@@ -108,7 +108,7 @@ def _drop(node: Node) -> Iterator[Action]:
 
 
 def _names(item: Node) -> tuple[str, ...]:
-    """The parts of what a DROP names: a relation, a type, or a function with its arguments."""
+    """Return the parts of the name in a DROP: a relation, a type, or a function with its arguments."""
     if "String" in item:
         return (nodes.string(item),)
     ((_, named),) = item.items()

@@ -23,7 +23,7 @@ _CALLED_FOR_NOTHING = frozenset({
 
 
 def _within(node: Node) -> Iterator[Action]:
-    """The changes in the WITH of a statement."""
+    """Yield the changes in the WITH of a statement."""
     for name, value in nodes.walk(node.get("withClause")):
         if name in {"UpdateStmt", "DeleteStmt"}:
             yield from (update if name == "UpdateStmt" else delete)(value)
@@ -87,7 +87,7 @@ def _is_bounded(node: Node) -> bool:
 
 
 def _equal_columns(where: Any) -> tuple[str, ...]:
-    """The columns that must equal a constant, or be one of a list of constants."""
+    """Return the columns that must equal a constant, or be one of a list of constants."""
     node = where or {}
     if node.get("BoolExpr", {}).get("boolop") == "AND_EXPR":
         return tuple(name for part in node["BoolExpr"]["args"] for name in _equal_columns(part))
@@ -106,7 +106,9 @@ def insert(node: Node) -> Iterator[Action]:
 
 
 def select(node: Node) -> Iterator[Action]:
-    """Reading is nothing, unless it changes rows in WITH, makes a table, or calls a function of which nobody knows."""
+    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table, or calls an unknown
+    function.
+    """
     if "intoClause" in node:
         yield Action(kind="create_table", on=nodes.relation(node["intoClause"]["rel"]), also={"constraints": ()})
     for name, value in nodes.walk(node):

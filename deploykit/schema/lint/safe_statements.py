@@ -1,4 +1,4 @@
-"""Statements that change no table that anybody reads, by the grammar's names. What stands nowhere is opaque, never fine."""
+"""Statements that change no table in use, by the grammar's names. Any other unknown one is opaque, never safe."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def fill_sync(key: str, table: Table, column: Column, expression: str, columns: 
 def install(
     key: str, table: Table, made: str, columns: Sequence[str], changed: str, *, on_insert: str = ""
 ) -> tuple[str, ...]:
-    """Return the function and its two triggers: for each INSERT, and for an UPDATE that changes one of these columns."""
+    """Return the function and its two triggers, for an INSERT, and for an UPDATE that changes one of these columns."""
     insert, update = trigger_names(key)
     name, when = function_name(key), silent(key)
     target = table_name(table)

@@ -66,15 +66,17 @@ class TableSync:
         return (*make, *self._kept_close(), *self._drop_triggers(), *self._triggers())
 
     def _kept_close(self) -> tuple[str, ...]:
-        """The functions run with their owner's rights, so no other role may create triggers with them. Firing one needs
-        no right.
+        """Keep other roles from creating triggers with the functions, which run with their owner's rights.
+
+        Firing a trigger needs no right.
         """
         parts = ("to_target", "to_source", *(("replace",) if self.creates else ("pull_target", "pull_source")))
         return tuple(f"REVOKE ALL ON FUNCTION {function_name(self.key, part)}() FROM PUBLIC" for part in parts)
 
     def remove(self, *, target_gone: str = "") -> tuple[str, ...]:
-        """Remove the sync. `target_gone` is the statement that drops the target with its triggers, before their
-        functions.
+        """Remove the sync.
+
+        `target_gone` is the statement that drops the target with its triggers, before their functions.
         """
         functions = ("gate_old", "gate_new", "to_target", "to_source", "replace", "pull_target", "pull_source")
         return (
@@ -90,8 +92,9 @@ class TableSync:
         return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
 
     def _quietly(self, *statements: str) -> str:
-        """Return a body whose statements the other side's triggers ignore. It restores the setting, since changes may
-        nest.
+        """Return a body whose statements the other side's triggers ignore.
+
+        It restores the setting, since changes may nest.
         """
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
@@ -139,7 +142,7 @@ class TableSync:
         return function(function_name(self.key, "replace"), body, more=_AS_MAKER)
 
     def _pull_target(self) -> str:
-        """Insert the target's row after the source's, without values of its own."""
+        """Fill a target's row that is inserted after the source's with the source's values, where it has none."""
         return self._pull(
             "pull_target",
             self.source,
@@ -149,7 +152,7 @@ class TableSync:
         )
 
     def _pull_source(self) -> str:
-        """Update the source's row after the target's: the new writer's values win."""
+        """Fill a source's row that is inserted after the target's with the target's values: the new writer's win."""
         return self._pull("pull_source", self.target, self.target_key, self.source_key, dict(self.columns), always=True)
 
     def _pull(

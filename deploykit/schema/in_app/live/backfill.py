@@ -86,8 +86,9 @@ class BatchRunner:
         self._failed: list[BaseException] = []
 
     def run(self) -> Progress:
-        """Process the ranges that are not done. Raises Blocked when a row stays locked, and any other error of the
-        database.
+        """Process the ranges that are not done.
+
+        Raises Blocked when a row stays locked, and any other error of the database.
         """
         where = f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number}"
         if not self.session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.range WHERE {where})"):
@@ -159,7 +160,7 @@ class BatchRunner:
                     session = stack.enter_context(self.connect())
                 except (DBAPIError, OSError) as error:
                     reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-                    self.tell(f"{self.step.title}: one worker less, since it gets no connection: {reason[-1]}")
+                    self.tell(f"{self.step.title}: one worker less, since it can't connect: {reason[-1]}")
                     return
                 self._work(session, parts)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
@@ -205,7 +206,7 @@ class BatchRunner:
                 found = holders(session, [part.table])
                 if time.monotonic() - since > self.total_seconds:
                     raise Blocked(f"{self.step.title}: a row stays locked", found) from error
-                self.tell(f"{self.step.title}: a row is locked, it is tried again; {'; '.join(found)}")
+                self.tell(f"{self.step.title}: a row is locked, trying again; {'; '.join(found)}")
                 size = max(size // 4, 1)
                 parts.put((replace(part, cursor=after), since))
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - jitter
@@ -240,8 +241,9 @@ class BatchRunner:
     def _batch(
         self, session: Session, part: Range, after: tuple[str, ...], end: tuple[str, ...], size: int, *, last: bool
     ) -> int:
-        """Process the rows of the batch and move the cursor in the same transaction. Returns the rows written or
-        compared.
+        """Process the rows of the batch and move the cursor in the same transaction.
+
+        Returns the rows written or compared.
         """
         rows = predicate(self._keys[str(part.table)], after, end)
         cursor = f"cursor = {literal(_json(end))}, done = {'TRUE' if last else 'FALSE'}"
@@ -258,13 +260,13 @@ class BatchRunner:
 
     def _write(self, session: Session, step: Backfill, part: Range, rows: str, counted: Callable[[int], str]) -> int:
         """Write the rows, and the `counted` figures of them, in one transaction."""
-        # Whoever has the row may wait for what `before` has locked.
+        # The row's holder may wait for what `before` has locked.
         patience = self.lock_seconds * (SHORTER if step.before else 1.0)
         began = (
             "BEGIN",
             f"SET LOCAL lock_timeout = '{int(patience * 1000)}ms'",
             f"SET LOCAL deploykit.sync = {literal(step.key)}",
-            # A crash of the server may take the last batches back, rows and cursor alike; nobody has to wait for the disk.
+            # A crash of the server may revert the last batches, rows and cursor alike, so no commit waits for the disk.
             "SET LOCAL synchronous_commit = off",
             *((step.before,) if step.before else ()),
         )

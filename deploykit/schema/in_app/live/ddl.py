@@ -117,7 +117,10 @@ def _got_none(  # noqa: PLR0913, PLR0917 - the parts of one try
     tell: Callable[[str], None],
     error: Exception,
 ) -> None:
-    """Handle a try that got no lock: report the holders, and raise Blocked past the limit. `spent` is (seconds, tries)."""
+    """Handle a try that got no lock: report the holders, and raise Blocked past the limit.
+
+    `spent` is (seconds, tries).
+    """
     waited, tries = spent
     found = holders(session, tables)
     if waited > limits.total:
@@ -150,7 +153,7 @@ def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
 
 
 def _alone(session: Session, block: Block, after: Callable[[float, int], Sequence[str]], tries: int) -> None:
-    """Return the timeout of a statement outside a transaction. Its lock blocks no reader or writer, so it may wait."""
+    """Run a statement outside a transaction. It waits without a limit, under a lock that blocks no reader or writer."""
     session.run("SET lock_timeout = 0")
     session.run("SET statement_timeout = 0")
     began = time.perf_counter()
@@ -218,8 +221,9 @@ def _oids(tables: Sequence[Table]) -> str:
 
 
 def long_transactions(session: Session, tables: Sequence[Table], seconds: int = _OLD_SECONDS) -> list[str]:
-    """Describe transactions that hold a lock on the tables for long. The statement would wait for them, and all others
-    behind it.
+    """Describe transactions that hold a lock on the tables for long.
+
+    The statement would wait for them, and all others behind it.
     """
     rows = session.rows(
         "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.usename, '?'), a.state, extract(epoch FROM now() - a.xact_start)::int "

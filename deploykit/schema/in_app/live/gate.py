@@ -105,7 +105,7 @@ class Gate:
         self._session, self._state = session, state
 
     def open(self, known: Known, *, run: str, override: str = "") -> list[str]:
-        """Return the reasons against a contract. An empty list allows it, and the ledger then has the override, if any."""
+        """Return the reasons against a contract. When there are none, the ledger then has the override, if any."""
         if is_fresh(self._session, known, run):
             return []
         against = reasons(self._session, self._state, known)

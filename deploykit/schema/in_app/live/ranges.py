@@ -180,7 +180,7 @@ def batch_end(
         end = int(after[0]) + size
         return ((str(end),), False) if end < int(part.upper[0]) else (part.upper, True)
     if not key.columns:
-        # Some sixty rows on a page; a page is what can be told without reading.
+        # Some sixty rows on a page; the number of pages is known without reading.
         low = int(after[0]) if after else 0
         high = min(low + max(size // 60, 1), int(part.upper[0]))
         return (str(high),), high >= int(part.upper[0])

@@ -43,8 +43,9 @@ class Pace:
 
 
 class Throttle:
-    """Consulted between batches. Settings in the database (`backfill.paused`, `backfill.speed`) work from another
-    terminal.
+    """Consulted between batches.
+
+    Settings in the database (`backfill.paused`, `backfill.speed`) work from another terminal.
     """
 
     def __init__(self, pace: Pace, tell: Callable[[str], None]) -> None:

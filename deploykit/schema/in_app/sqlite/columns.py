@@ -24,8 +24,9 @@ def _copy(  # noqa: PLR0913 - by keyword
     required: Sequence[str] = (),
     pointed: bool = False,
 ) -> Plan:
-    """Plan copies of columns. `new` has the columns' texts by name; `pointed`: constraints and indexes follow the one
-    column.
+    """Plan copies of columns.
+
+    `new` has the columns' texts by name; `pointed`: constraints and indexes follow the one column.
     """
     table = quote(shape.name)
     for column in old:

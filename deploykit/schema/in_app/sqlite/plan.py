@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["PLANS", "Action", "Plan", "TableReader", "plans", "relaxing"]
 
 Action = list[Any]
-"""`["table", name, edits]`, `["sql", statement, inverse]`, `["fill", statement]`, `["rename", old, new]`, `["drop", table]`."""
+"""One of `["table", name, edits]`, `["sql", statement, inverse]`, `["fill", statement]`, `["rename", old, new]` and
+`["drop", table]`."""
 
 
 class TableReader(Protocol):

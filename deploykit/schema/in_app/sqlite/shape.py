@@ -42,8 +42,9 @@ def _plain(kind: str, text: str) -> str:
 
 @dataclass
 class Shape:
-    """A table. `items` are the columns and constraints between the parentheses; `tail` follows them (STRICT, WITHOUT
-    ROWID).
+    """A table.
+
+    `items` are the columns and constraints between the parentheses; `tail` follows them (STRICT, WITHOUT ROWID).
     """
 
     name: str
@@ -121,8 +122,8 @@ class Shape:
     # Edits: each returns its inverse.
 
     def apply(self, edit: Edit) -> Edit:
-        what, *told = edit
-        inverse: Edit = getattr(self, f"_{what}")(*told)
+        what, *arguments = edit
+        inverse: Edit = getattr(self, f"_{what}")(*arguments)
         return inverse
 
     def _add(self, text: str, value: str = "") -> Edit:

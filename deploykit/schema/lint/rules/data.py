@@ -1,4 +1,4 @@
-"""Rows: changed in batches, and not in the transaction that holds a lock."""
+"""Rules about rows: changed in batches, and not in the transaction that holds a lock."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ RULES = (
     ),
     Rule(
         id="opaque-block",
-        why="code that runs in the database may do anything, and nothing here can tell",
+        why="code in the database may do anything, which can't be seen here",
         rewrite="# write it as operations of Alembic or as plain statements, or acknowledge it after reading it:\n"
         "# deploykit: allow opaque-block because …",
         check=_opaque,

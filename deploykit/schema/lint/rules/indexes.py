@@ -1,4 +1,4 @@
-"""Indexes: built and dropped beside the traffic, or in front of it."""
+"""Rules about indexes: built and dropped concurrently, or blocking."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _drop(action: Action, context: RuleContext) -> str:
 def _reindex(action: Action, context: RuleContext) -> str:
     # Before PostgreSQL 12 there is no other way.
     old = action.kind == "reindex" and not action.concurrent and context.is_old(action) and context.version >= 12
-    return f"{shown(action.on) or action.name} can't be written to while it is indexed anew" if old else ""
+    return f"{shown(action.on) or action.name} can't be written to while it is reindexed" if old else ""
 
 
 def _detach(action: Action, context: RuleContext) -> str:
@@ -76,7 +76,7 @@ RULES = (
         id="require-concurrent-reindex",
         why="an ordinary REINDEX stops every write, and the reads that would use the index",
         lock="ShareLock",
-        how_long="while the indexes are built anew",
+        how_long="while the indexes are rebuilt",
         rewrite=f'{_BLOCK}op.execute("REINDEX TABLE CONCURRENTLY $table")',
         check=_reindex,
     ),

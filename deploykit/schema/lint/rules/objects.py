@@ -1,4 +1,4 @@
-"""What hangs on tables or stands beside them: constraints that are taken away, types, functions, sequences, views."""
+"""Rules about dependent and other objects: dropped constraints, types, functions, sequences, views."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ RULES = (
     Rule(
         id="renaming-object",
         why="the version that runs now may name it, such as in ON CONFLICT ON CONSTRAINT or in a cast",
-        rewrite="# make a new one beside it, and drop the old one in a later release",
+        rewrite="# make a new one, and drop the old one in a later release",
         check=_renamed,
     ),
 )

@@ -1,4 +1,4 @@
-"""Types that are hard to leave again: they are only looked at where a column is made."""
+"""Rules about types that are hard to change later; they are checked where a column is made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, Rule
 
 
 def _with_keys(action: Action) -> tuple[Column, ...]:
-    """The columns; one that a constraint of the table makes the key is primary, too."""
+    """Return the columns; one that a constraint of the table makes the key is primary, too."""
     # One column of several is seldom a number that runs out.
     rules = [rule for rule in action.also.get("constraints", ()) if rule.kind == "primary" and len(rule.columns) == 1]
     keys = {name for rule in rules for name in rule.columns}

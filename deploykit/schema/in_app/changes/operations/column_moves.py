@@ -50,7 +50,7 @@ def _split(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
     source, target = relation.table, Table(option["to"], relation.table.schema)
     if len(relation.primary_key) != 1:
-        raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be told")
+        raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be identified")
     if reader.holds(f"SELECT to_regclass('{table_name(target)}') IS NOT NULL"):
         raise Refused(f"there is already a {target}", "move the columns there by op.expand_move_column")
     own = relation.primary_key[0]
@@ -305,7 +305,7 @@ def _move(change: Change, reader: SchemaReader) -> Steps:
     fill = Backfill(
         source,
         key=change.key,
-        # FOR SHARE reads the newest version of a row: a plain read could be older than what the sync has already written.
+        # FOR SHARE reads the newest version of a row. A plain read could be older than what the sync has written.
         statement=(
             f"UPDATE {table_name(target)} t SET {quote(new)} = s.v FROM ({rows}) s "
             f"WHERE t.{quote(key)} = s.k AND t.{quote(new)} IS NULL AND s.v IS NOT NULL"

@@ -56,7 +56,7 @@ _STABLE = {"now()", "current_timestamp", "current_date", "localtimestamp"}
 
 
 def is_cheap(default: str) -> bool:
-    """Whether PostgreSQL adds a column with that default without writing a row: a constant, or the transaction's time."""
+    """Whether PostgreSQL adds a column with that default without writing rows: a constant or the transaction's time."""
     return bool(_CONSTANT.fullmatch(default.strip())) or default.strip().lower() in _STABLE
 
 
@@ -195,7 +195,7 @@ def _add_identity(change: Change, table: Table) -> Steps:
     sequence = f"{quote(table.schema)}.{quote(name_for(table.name, name, 'seq', 'dk'))}"
     sure, last = not_null(table, name)
     column = quote(name)
-    # The numbers go on where the sequence stood; nobody can draw one between, since the table is locked.
+    # The numbers continue where the sequence stopped. The table is locked, so no session can draw one in between.
     handed = (
         f"DO {DOLLAR} DECLARE next bigint; BEGIN IF to_regclass({literal(sequence)}) IS NOT NULL THEN SELECT nextval({literal(sequence)}) INTO next; "
         f"EXECUTE format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT', {literal(table_name(table))}, {literal(name)}); "

@@ -1,4 +1,4 @@
-"""Keys of another type, int to bigint above all: with the sequence, and the columns of other tables that reference it."""
+"""Keys of another type, such as int to bigint: with the sequence, and the columns that reference the key."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _reference(
 
 
 def _in_key(relation: Relation, old: str, new: str, steps: Steps) -> Steps:
-    """Carry over a primary key that contains the column, as in a table between two others."""
+    """Carry over the column's own primary key, which contains it, as in a table between two others."""
     table = relation.table
     if relation.partitioned:
         raise Refused(
@@ -243,7 +243,7 @@ def _reopen(
     steps += main.reopen[1:]
     steps += build_index(relation, unique, f"({quote(column.name)})", unique=True)
     if column.identity:
-        # Locked first, so that nobody draws a number between the one that is read here and the new beginning.
+        # Locked first, so that no session draws a number between this read and the new start.
         lock = f"LOCK TABLE {table_name(table)} IN ACCESS EXCLUSIVE MODE"
         steps.append(Block((lock, *handed), title=f"number rows by {column.name} again"))
     for other, _ in others:

@@ -32,7 +32,7 @@ def _rename(change: Change, reader: SchemaReader) -> Steps:
     old, new = relation.table, Table(change.options["to"], relation.table.schema)
     if reader.holds(f"SELECT to_regclass({literal(table_name(new))}) IS NOT NULL"):
         raise Refused(f"there is already a {new}", "choose another name")
-    # Columns by name: with `*` the view would be the same today, and nobody could tell what it shows later.
+    # Columns by name: a view with `*` would not say what it shows after a later change.
     columns = ", ".join(quote(name) for name in relation.columns)
     options = " WITH (security_invoker = true)" if reader.version >= _SECURITY_INVOKER else ""
     view = f"CREATE VIEW {table_name(old)}{options} AS SELECT {columns} FROM {table_name(new)}"
@@ -93,8 +93,7 @@ def _drop(change: Change, reader: SchemaReader) -> Steps:
 def expand_attach_partition(
     table: str, partition: str, bound: str, *, schema: str | None = None, change: str = ""
 ) -> Change:
-    """Attach a table as a partition: `bound` follows its name, such as `FOR VALUES FROM ('2026-01-01') TO
-    ('2027-01-01')`.
+    """Attach a table as a partition: `bound` is such as `FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')`.
 
     A CHECK with the same condition is validated first, so that ATTACH reads no row.
     """

@@ -140,8 +140,7 @@ def revise_command(
 def try_command(
     action: str, python: Path | str, migrations: str, tree: Path | str, *, variable: str = "DATABASE_URL"
 ) -> tuple[str, ...]:
-    """Return the argv of `compare` (models with revisions) or `roundtrip` (up, down, up); `parse_change` reads its
-    output.
+    """Return the argv of `compare` (models with revisions) or `roundtrip` (up, down, up), for `parse_change`.
 
     The database in `variable` must be a disposable one.
     """

@@ -123,8 +123,7 @@ class _Pending:
         return operation.kind not in _REWRITES
 
     def _is_safe_on_new_column(self, operation: Operation, column: tuple[str, str, str]) -> bool:
-        """Follow the column's nullability and default: the running version does not know it, and its inserts omit it.
-        """
+        """Whether the operation is safe on a new column, which the running version's inserts omit."""
         nullable, default = self.columns[column]
         if operation.kind == "rename_column":
             self.columns[(*column[:2], operation.detail["to"])] = self.columns.pop(column)

@@ -1,6 +1,4 @@
-"""The command `change`: status, plan, backfill, verify, contract, undo and control of declared changes, for the tasks
-`db.*`.
-"""
+"""The command `change`, for the tasks `db.*`: status, plan, backfill, verify, contract, undo and control."""
 
 from __future__ import annotations
 

@@ -106,9 +106,7 @@ def insert(node: Node) -> Iterator[Action]:
 
 
 def select(node: Node) -> Iterator[Action]:
-    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table, or calls an unknown
-    function.
-    """
+    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table or calls unknown functions."""
     if "intoClause" in node:
         yield Action(kind="create_table", on=nodes.relation(node["intoClause"]["rel"]), also={"constraints": ()})
     for name, value in nodes.walk(node):

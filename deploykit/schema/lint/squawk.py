@@ -38,8 +38,7 @@ _BETTER_KNOWN = frozenset({
     "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default", "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null",
     "ban-drop-domain", "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view", "changing-column-type", "require-concurrent-index-deletion",
 })  # fmt: skip
-"""Rules that depend on other revisions (a proven CHECK, the type before, the phase). squawk sees one revision at a
-time."""
+"""Rules that depend on other revisions (a proven CHECK, the type before, the phase), which squawk does not see."""
 
 
 def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled: Sequence[str]) -> list[Finding]:

@@ -80,8 +80,7 @@ def is_empty(session: Session, known: Known) -> bool:
 
 
 def is_fresh(session: Session, known: Known, run: str) -> bool:
-    """Whether the database is being created: this run expanded it, and it has no releases, no rows and no other
-    sessions.
+    """Whether the database is being created: this run expanded it, and it has no releases, rows or other sessions.
 
     A new developer's `alembic upgrade heads`, or a test's, then runs expand and contract at once.
     """

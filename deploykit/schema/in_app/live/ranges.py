@@ -29,8 +29,10 @@ _ANALYZED = (
     "SELECT s.n_mod_since_analyze <= 0.1 * c.reltuples FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid "
     "WHERE s.relid = {table}::regclass AND c.reltuples > 0 AND greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL"
 )
-"""Statistics are fresh while less than a tenth was written since, which is when autovacuum would analyze
-(autovacuum_analyze_scale_factor)."""
+"""Statistics are fresh while less than a tenth was written since.
+
+From there on autovacuum would analyze (autovacuum_analyze_scale_factor).
+"""
 
 
 @dataclass(frozen=True)

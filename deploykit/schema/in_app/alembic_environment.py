@@ -159,7 +159,8 @@ def with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: 
                 raise MigrationError(
                     "database",
                     str(error),
-                    next_step="make the application's pools smaller, or the server's max_connections larger; then run it again",
+                    next_step="make the application's pools smaller, or the server's max_connections larger; "
+                    "then run it again",
                 ) from None
             if not reported:
                 say("waiting: all connections of the database are taken")

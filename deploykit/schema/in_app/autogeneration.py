@@ -237,7 +237,8 @@ def _add_column(found: Split, op: Any, _: Any) -> None:
             schema=op.schema,
         )
         found.notes.append(
-            f"{op.table_name}.{column.name} may not be NULL: write into `fill` what rows get that are there, and those of the old version"
+            f"{op.table_name}.{column.name} may not be NULL: write into `fill` what rows get that are there, "
+            "and those of the old version"
         )
 
 
@@ -245,7 +246,8 @@ def _drop_column(found: Split, op: Any, _: Any) -> None:
     before = getattr(op._reverse, "column", None)  # noqa: SLF001 - what Alembic would add again
     if before is not None and not before.nullable and before.server_default is None:
         found.notes.append(
-            f"{op.table_name}.{op.column_name} may not be NULL: write into `fill` what the old version finds in rows of the new one"
+            f"{op.table_name}.{op.column_name} may not be NULL: write into `fill` what the old version finds in "
+            "rows of the new one"
         )
     found.declare("drop_column", op.table_name, op.column_name, schema=op.schema)
 

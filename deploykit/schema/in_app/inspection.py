@@ -153,7 +153,8 @@ def _behind(script: ScriptDirectory, head: str) -> set[str]:
     waiting = [head]
     while waiting:
         revision = script.get_revision(waiting.pop())
-        for name in revision._all_down_revisions if revision is not None else ():  # noqa: SLF001 - there is no other way to both
+        # There is no public attribute with both kinds of predecessors.
+        for name in revision._all_down_revisions if revision is not None else ():  # noqa: SLF001
             if name not in found:
                 found.add(name)
                 waiting.append(name)

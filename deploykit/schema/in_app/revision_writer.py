@@ -84,8 +84,11 @@ def _down(script: ScriptDirectory, migrations: str, url: URL) -> None:
 
     config = configuration(migrations)
     config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
-    # What Alembic's own command calls.
-    with EnvironmentContext(config, script, fn=lambda current, _: script._downgrade_revs("base", current)):  # noqa: SLF001
+
+    def steps(current: Any, _: Any) -> Any:
+        return script._downgrade_revs("base", current)  # noqa: SLF001 - what Alembic's own command calls
+
+    with EnvironmentContext(config, script, fn=steps):
         script.run_env()
 
 

@@ -56,9 +56,15 @@ def read_remarks(text: str, *, path: str, revision: str) -> Remarks:
             rule = ""
             if not _is_rule(name):
                 close = difflib.get_close_matches(name, RULES, 1)
-                rule, message = "acknowledgement-of-no-rule", f"there is no rule {name!r}" + (f", did you mean {close[0]}?" if close else "")  # fmt: skip
+                rule, message = (
+                    "acknowledgement-of-no-rule",
+                    f"there is no rule {name!r}" + (f", did you mean {close[0]}?" if close else ""),
+                )
             elif not reason:
-                rule, message = "acknowledgement-without-reason", f"{name} is acknowledged without a reason, which counts for nothing"  # fmt: skip
+                rule, message = (
+                    "acknowledgement-without-reason",
+                    f"{name} is acknowledged without a reason, which counts for nothing",
+                )
             if rule:
                 refused.append(Finding(rule=rule, message=message, revision=revision, path=path, line=number))
             else:

@@ -165,7 +165,8 @@ class Catalog:
     def _change(self, action: Action, **fields: object) -> None:
         columns = self.table(action.on).columns
         known = columns.get(action.column, Column(name=action.column, type=""))
-        columns[action.column] = replace(known, **fields)  # type: ignore[arg-type]  # fields of Column, each its own type
+        # Fields of Column, each with its own type.
+        columns[action.column] = replace(known, **fields)  # type: ignore[arg-type]
 
     def _add_constraint(self, action: Action) -> None:
         if action.constraint is not None:

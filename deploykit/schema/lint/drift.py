@@ -61,4 +61,7 @@ def _columns(table: Key, wanted: Table, there: Table) -> Iterator[str]:
     keys = {(rule.columns, rule.target) for rule in wanted.constraints.values() if rule.kind == "foreign"}
     made = {(rule.columns, rule.target) for rule in there.constraints.values() if rule.kind == "foreign"}
     for columns, target in sorted(keys - made, key=str):
-        yield f"{name} is declared to reference {shown(target) if target else ''} by {', '.join(columns)}, and no revision says so"
+        yield (
+            f"{name} is declared to reference {shown(target) if target else ''} by {', '.join(columns)}, and no "
+            "revision says so"
+        )

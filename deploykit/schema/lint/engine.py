@@ -177,9 +177,19 @@ class Engine:
                         if table is None or not set(columns) <= table.columns.keys() | set(columns):
                             continue
                         if not table.has_index(columns):
-                            message = f"{action.on[1]} references another table by {', '.join(columns)}, and no index begins with it"
+                            message = (
+                                f"{action.on[1]} references another table by {', '.join(columns)}, and no index "
+                                "begins with it"
+                            )
                             found.append(
-                                at(rule, message, script, line=statement.line, statement=number, action=_about(action, columns))
+                                at(
+                                    rule,
+                                    message,
+                                    script,
+                                    line=statement.line,
+                                    statement=number,
+                                    action=_about(action, columns),
+                                )
                             )  # fmt: skip
         return found
 

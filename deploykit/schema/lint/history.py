@@ -27,7 +27,8 @@ _GIT_SECONDS = 60.0
 def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Finding]:
     script = Script(revision="", path=folder)
     return [
-        at(RULES["multiple-heads"], f"{label or 'the branch without a label'} has {len(found)} heads: {', '.join(found)}", script)
+        at(RULES["multiple-heads"], f"{label or 'the branch without a label'} has {len(found)} heads: "
+                                    f"{', '.join(found)}", script)
         for label, found in branches.items()
         if len(found) > 1
     ]  # fmt: skip
@@ -117,11 +118,21 @@ def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Find
         path = name.removeprefix(prefix)
         if not path.endswith(".py") or path.endswith(("env.py", "__init__.py")) or status not in {"M", "D"}:
             continue
-        if status == "M" and _code((root / path).read_text("utf-8", "replace")) == _code(_git(root, "show", f"{tag.strip()}:{name}")):  # fmt: skip
+        if status == "M" and _code((root / path).read_text("utf-8", "replace")) == _code(
+            _git(root, "show", f"{tag.strip()}:{name}")
+        ):
             continue
         how = "is gone" if status == "D" else "is another one"
         script = Script(revision=judged.get(path, ""), path=path)
-        found.append(at(RULES["edited-revision"], f"{path} {how} than in {tag.strip()}, which was released" if status == "M" else f"{path} {how}, and was released with {tag.strip()}", script))  # fmt: skip
+        found.append(
+            at(
+                RULES["edited-revision"],
+                f"{path} {how} than in {tag.strip()}, which was released"
+                if status == "M"
+                else f"{path} {how}, and was released with {tag.strip()}",
+                script,
+            )
+        )
     return found, f"compared with the revisions of {tag.strip()}"
 
 

@@ -201,7 +201,8 @@ def _compared(metadata: str, declared: Sequence[str]) -> list[str]:
     notes = [f"the application's tables, {metadata}, were compared"]
     if declared:
         notes.append(
-            f"not compared, since their changes are declared: {', '.join(declared)}; invoke db.revision --autogenerate compares them"
+            f"not compared, since their changes are declared: {', '.join(declared)}; invoke db.revision "
+            "--autogenerate compares them"
         )
     return notes
 
@@ -334,7 +335,10 @@ def _report(  # noqa: PLR0913 - by keyword
     elif options.squawk:
         theirs = ask_squawk(options.squawk, judged, version=engine.version, enabled=options.enable)
         found, counts = merged(found, theirs, engine.free)
-        notes.append(f"squawk: {counts['both']} findings that the kit has too, {counts['added']} more, {counts['free']} that other revisions or the same change make free")  # fmt: skip
+        notes.append(
+            f"squawk: {counts['both']} findings that the kit has too, {counts['added']} more, {counts['free']} "
+            "that other revisions or the same change make free"
+        )
     found += [item for remark in remarks for item in remark.refused]
     allowances = [*options.allow, *(one for remark in remarks for one in remark.allowed)]
     by_revision = {name: script.revision for script in judged for name in (script.revision, script.path)}

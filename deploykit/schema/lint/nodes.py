@@ -43,12 +43,13 @@ _SERIALS = {
     "serial2": "smallint",
 }
 STEADY = frozenset({
-    "now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_database", "current_schema", "lower",
-    "upper", "coalesce", "concat", "md5", "to_timestamp", "to_date", "to_char", "to_number", "timezone", "date_trunc", "make_interval",
-    "make_date", "make_timestamp", "make_timestamptz", "jsonb_build_object", "jsonb_build_array", "json_build_object", "json_build_array",
-    "to_json", "to_jsonb", "row_to_json", "array_fill", "string_to_array", "point", "box", "int4range", "int8range", "tstzrange",
-    "daterange", "numrange", "abs", "round", "ceil", "floor", "length", "replace", "trim", "btrim", "substring", "date_part", "extract",
-    "age", "decode", "encode", "repeat", "left", "right", "array_length", "to_tsvector", "nullif", "greatest", "least",
+    "now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_database", "current_schema",
+    "lower", "upper", "coalesce", "concat", "md5", "to_timestamp", "to_date", "to_char", "to_number", "timezone",
+    "date_trunc", "make_interval", "make_date", "make_timestamp", "make_timestamptz", "jsonb_build_object",
+    "jsonb_build_array", "json_build_object", "json_build_array", "to_json", "to_jsonb", "row_to_json", "array_fill",
+    "string_to_array", "point", "box", "int4range", "int8range", "tstzrange", "daterange", "numrange", "abs", "round",
+    "ceil", "floor", "length", "replace", "trim", "btrim", "substring", "date_part", "extract", "age", "decode",
+    "encode", "repeat", "left", "right", "array_length", "to_tsvector", "nullif", "greatest", "least",
 })  # fmt: skip
 """Functions that are immutable or stable: PostgreSQL evaluates them once, and rewrites nothing. Others are unknown."""
 

@@ -16,9 +16,10 @@ __all__ = ["delete", "insert", "merge", "select", "update"]
 
 _ROW_EXCLUSIVE = "RowExclusiveLock"
 _CALLED_FOR_NOTHING = frozenset({
-    "set_config", "setval", "nextval", "currval", "pg_sleep", "pg_advisory_lock", "pg_advisory_xact_lock", "pg_advisory_unlock",
-    "count", "max", "min", "sum", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "row_number", "rank", "version",
-    "gen_random_uuid", "uuid_generate_v4", "random", "generate_series", "unnest", "clock_timestamp",
+    "set_config", "setval", "nextval", "currval", "pg_sleep", "pg_advisory_lock", "pg_advisory_xact_lock",
+    "pg_advisory_unlock", "count", "max", "min", "sum", "avg", "array_agg", "string_agg", "bool_and", "bool_or",
+    "row_number", "rank", "version", "gen_random_uuid", "uuid_generate_v4", "random", "generate_series", "unnest",
+    "clock_timestamp",
 })  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def insert(node: Node) -> Iterator[Action]:
 
 
 def select(node: Node) -> Iterator[Action]:
-    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table or calls unknown functions."""
+    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table, or calls unknown code."""
     if "intoClause" in node:
         yield Action(kind="create_table", on=nodes.relation(node["intoClause"]["rel"]), also={"constraints": ()})
     for name, value in nodes.walk(node):

@@ -35,8 +35,10 @@ _SAME = {
 }
 """Rules that the kit has under another name."""
 _BETTER_KNOWN = frozenset({
-    "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default", "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null",
-    "ban-drop-domain", "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view", "changing-column-type", "require-concurrent-index-deletion",
+    "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default",
+    "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null", "ban-drop-domain",
+    "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view",
+    "changing-column-type", "require-concurrent-index-deletion",
 })  # fmt: skip
 """Rules that depend on other revisions (a proven CHECK, the type before, the phase), which squawk does not see."""
 

@@ -252,7 +252,8 @@ class _Following:
         relation, old = self.relation, self.copy.old
         return (
             *(
-                f"the index {item.name} on {', '.join(item.columns)} has no successor: declare one by op.expand_create_index"
+                f"the index {item.name} on {', '.join(item.columns)} has no successor: declare one by "
+                "op.expand_create_index"
                 for item in relation.indexes_on(old)
             ),
             *(

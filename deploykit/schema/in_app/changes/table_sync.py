@@ -128,8 +128,10 @@ class TableSync:
         differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
         emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
         body = self._quietly(
-            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = OLD.{quote(self.target_key)};\n"
-            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND ({differ});\n  END IF"
+            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = "
+            f"OLD.{quote(self.target_key)};\n"
+            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND "
+            f"({differ});\n  END IF"
         )
         return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
 
@@ -170,7 +172,8 @@ class TableSync:
             [
                 "DECLARE r record;",
                 "BEGIN",
-                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = NEW.{quote(own_key)};",
+                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = "
+                f"NEW.{quote(own_key)};",
                 f"  IF FOUND AND ({some}) THEN",
                 *lines,
                 "  END IF;",

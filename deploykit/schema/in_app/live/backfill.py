@@ -54,7 +54,10 @@ class Progress:
         rate = self.seen / seconds
         share = min(100 * self.seen / self.total, 100.0) if self.total else 100.0
         left = max(self.total - self.seen, 0) / rate if rate else 0.0
-        return f"{self.title}: {self.seen:,} of about {self.total:,} rows ({share:.0f} %), {rate:,.0f} rows/s, {left:.0f} s left"
+        return (
+            f"{self.title}: {self.seen:,} of about {self.total:,} rows ({share:.0f} %), {rate:,.0f} rows/s, "
+            f"{left:.0f} s left"
+        )
 
 
 class BatchRunner:
@@ -128,11 +131,13 @@ class BatchRunner:
     def _plan(self) -> None:
         planned = plan_ranges(self.session, self.step.table)
         total = self.session.value(
-            f"SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_partition_tree(to_regclass({literal(table_name(self.step.table))})) t "
+            "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM "
+            f"pg_partition_tree(to_regclass({literal(table_name(self.step.table))})) t "
             "JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf"
         )
         total = total or self.session.value(
-            f"SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass({literal(table_name(self.step.table))})"
+            "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = "
+            f"to_regclass({literal(table_name(self.step.table))})"
         )
         with self.session.transaction():
             if isinstance(self.step, Comparison):
@@ -142,7 +147,8 @@ class BatchRunner:
             for part, (leaf, lower, upper) in enumerate(planned):
                 values = (self.key, self.program, self.number, part, relation_text(leaf), lower, upper)
                 self.session.run(
-                    f"INSERT INTO {SCHEMA}.range (key, program, number, part, relation, lower, upper) VALUES ({', '.join(map(literal, values))})"
+                    f"INSERT INTO {SCHEMA}.range (key, program, number, part, relation, lower, upper) VALUES "
+                    f"({', '.join(map(literal, values))})"
                 )
             self.session.run(
                 f"UPDATE {SCHEMA}.step SET total = {int(total or 0)} "
@@ -227,7 +233,8 @@ class BatchRunner:
         names = ", ".join(literal(name) for name, _ in step.assignments)
         return not self.session.value(
             "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid "
-            f"WHERE i.indrelid = {literal(table_name(part.table))}::regclass AND a.attname IN ({names}) AND (a.attnum = ANY (i.indkey) "
+            f"WHERE i.indrelid = {literal(table_name(part.table))}::regclass AND a.attname IN ({names}) AND "
+            "(a.attnum = ANY (i.indkey) "
             "OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid "
             "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))"
         )
@@ -256,7 +263,10 @@ class BatchRunner:
         return self._write(session, self.step, part, rows, counted)
 
     def _where(self, part: Range) -> str:
-        return f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part = {part.part}"
+        return (
+            f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part "
+            f"= {part.part}"
+        )
 
     def _write(self, session: Session, step: Backfill, part: Range, rows: str, counted: Callable[[int], str]) -> int:
         """Write the rows, and the `counted` figures of them, in one transaction."""
@@ -292,17 +302,20 @@ class BatchRunner:
         with session.transaction():
             seen, bad, left, right = session.rows(
                 f"SELECT count(*), count(*) FILTER (WHERE ({step.agree}) IS NOT TRUE), "
-                f"coalesce(sum(hashtextextended({step.left}, 0)), 0)::text, coalesce(sum(hashtextextended({step.right}, 0)), 0)::text "
+                f"coalesce(sum(hashtextextended({step.left}, 0)), 0)::text, "
+                f"coalesce(sum(hashtextextended({step.right}, 0)), 0)::text "
                 f"FROM {source} WHERE {rows}"
             )[0]
             if bad:
                 shown = self._keys[str(part.table)].text()
                 session.run(
-                    f"INSERT INTO {SCHEMA}.mismatch SELECT {literal(self.key)}, {self.number}, {shown}, {step.left}, {step.right} "
+                    f"INSERT INTO {SCHEMA}.mismatch SELECT {literal(self.key)}, {self.number}, {shown}, "
+                    f"{step.left}, {step.right} "
                     f"FROM {source} WHERE ({rows}) AND ({step.agree}) IS NOT TRUE LIMIT {_SHOWN}"
                 )
             session.run(
-                f"UPDATE {SCHEMA}.range SET {cursor}, seen = seen + {seen}, bad = bad + {bad}, checksums = {literal(f'{left} {right}')} WHERE {where}"
+                f"UPDATE {SCHEMA}.range SET {cursor}, seen = seen + {seen}, bad = bad + {bad}, checksums = "
+                f"{literal(f'{left} {right}')} WHERE {where}"
             )
         return int(seen)
 

@@ -76,8 +76,10 @@ def key_of(session: Session, table: Table) -> Key:
         "SELECT i.indexrelid, a.attname, format_type(a.atttypid, a.atttypmod), i.indisprimary FROM pg_index i "
         "JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k(n, o) ON k.o <= i.indnkeyatts "
         "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n "
-        f"WHERE i.indrelid = {literal(table_name(table))}::regclass AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL "
-        "AND NOT EXISTS (SELECT FROM unnest(i.indkey) x JOIN pg_attribute b ON b.attrelid = i.indrelid AND b.attnum = x WHERE NOT b.attnotnull) "
+        f"WHERE i.indrelid = {literal(table_name(table))}::regclass AND i.indisunique AND i.indisvalid AND "
+        "i.indpred IS NULL AND i.indexprs IS NULL "
+        "AND NOT EXISTS (SELECT FROM unnest(i.indkey) x JOIN pg_attribute b ON b.attrelid = i.indrelid AND "
+        "b.attnum = x WHERE NOT b.attnotnull) "
         "ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.o"
     )
     if not rows:
@@ -109,7 +111,8 @@ def _leaves(session: Session, table: Table) -> list[Table]:
     if find_relation(session, table) is None:
         return []
     rows = session.rows(
-        f"SELECT n.nspname, c.relname FROM pg_partition_tree({literal(table_name(table))}::regclass) t JOIN pg_class c ON c.oid = t.relid "
+        f"SELECT n.nspname, c.relname FROM pg_partition_tree({literal(table_name(table))}::regclass) t JOIN "
+        "pg_class c ON c.oid = t.relid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY c.relname"
     )
     return [Table(row[1], row[0]) for row in rows] or [table]
@@ -128,7 +131,8 @@ def _by_key(session: Session, leaf: Table, key: Key, segments: int) -> list[tupl
     if segments > 1:
         bounds = session.value(
             "SELECT histogram_bounds::text::text[] FROM pg_stats "
-            f"WHERE schemaname = {literal(leaf.schema)} AND tablename = {literal(leaf.name)} AND attname = {literal(key.columns[0][0])}"
+            f"WHERE schemaname = {literal(leaf.schema)} AND tablename = {literal(leaf.name)} AND attname = "
+            f"{literal(key.columns[0][0])}"
         )
         inner = list(bounds or ())[1:-1]
         step = max(len(inner) // segments, 1)

@@ -91,7 +91,8 @@ class Runner:
         if known is not None and known.phase not in {"planned", "undone"}:
             if known.checksum != checksum(change):
                 raise Refused(
-                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was edited since",
+                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was "
+                    "edited since",
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return known
@@ -148,7 +149,8 @@ class Runner:
 
     def _mismatches(self, key: str, bad: int) -> Mismatches:
         rows = self.session.rows(
-            f"SELECT row_key, old, new FROM {SCHEMA}.mismatch WHERE key = {literal(key)} ORDER BY number, row_key LIMIT 20"
+            f"SELECT row_key, old, new FROM {SCHEMA}.mismatch WHERE key = {literal(key)} ORDER BY number, "
+            "row_key LIMIT 20"
         )
         return Mismatches(f"{bad:,} rows of {key} don't agree", rows)
 
@@ -193,7 +195,8 @@ class Runner:
         if not override and (readers := knowing(self.session, key)):
             raise Refused(
                 f"the new shape of {key} stays, since a version that reads it still runs: {', '.join(readers)}",
-                "roll back first (the old shape is there): invoke rollback; then run it again, or give a reason: --override '…'",
+                "roll back first (the old shape is there): invoke rollback; then run it again, or give a "
+                "reason: --override '…'",
             )
         self.state.event(key, "undo", f"{reason} {override}".strip())
         self.perform(known, "undo")

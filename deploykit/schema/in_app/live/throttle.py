@@ -76,7 +76,8 @@ class Throttle:
         waiting, lag, active = session.rows(
             "SELECT (SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()), "
             "(SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8 FROM pg_stat_replication), "
-            "(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid())"
+            "(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid())"
         )[0]
         if self.pace.waiting is not None and waiting > self.pace.waiting:
             return f"{waiting} statements wait for locks"

@@ -189,7 +189,8 @@ def _add_column(change: Change, reader: TableReader) -> Plan:
             plan.contract.append(
                 [
                     "fill",
-                    f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE {quote(column)} IS NULL",
+                    f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE "
+                    f"{quote(column)} IS NULL",
                 ]
             )
         plan.contract.append(["table", shape.name, [["set", column, f"{text} NOT NULL"]]])

@@ -23,7 +23,8 @@ __all__ = ["TABLE", "KnownChange", "SqliteRunner", "described"]
 
 TABLE = "deploykit_change"
 _MADE = (
-    f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, declaration TEXT NOT NULL, plan TEXT NOT NULL, inverse TEXT NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, declaration TEXT NOT NULL, plan TEXT NOT NULL, "
+    "inverse TEXT NOT NULL, "
     "phase TEXT NOT NULL, revision TEXT NOT NULL, expanded_at TEXT, contracted_at TEXT, undone_at TEXT)"
 )
 
@@ -56,7 +57,8 @@ class SqliteRunner:
         if not self.session.value(f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"):
             return []
         rows = self.session.rows(
-            f"SELECT declaration, plan, inverse, phase, revision, expanded_at, contracted_at, undone_at FROM {TABLE} ORDER BY rowid"
+            "SELECT declaration, plan, inverse, phase, revision, expanded_at, contracted_at, undone_at FROM "
+            f"{TABLE} ORDER BY rowid"
         )
         return [
             KnownChange(
@@ -80,7 +82,8 @@ class SqliteRunner:
 
     def shape(self, table: str) -> Shape:
         rows = self.session.rows(
-            f"SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower({text_literal(table)}) AND sql IS NOT NULL ORDER BY rowid"
+            f"SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower({text_literal(table)}) "
+            "AND sql IS NOT NULL ORDER BY rowid"
         )
         made = [row for row in rows if row[0] == "table"]
         if not made:
@@ -110,7 +113,8 @@ class SqliteRunner:
         if found is not None and found.phase != "undone":
             if found.change != change:
                 raise Refused(
-                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was edited since",
+                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was "
+                    "edited since",
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return
@@ -134,7 +138,8 @@ class SqliteRunner:
                 )
             )
             self.session.run(
-                f"INSERT OR REPLACE INTO {TABLE} (key, declaration, plan, inverse, phase, revision, expanded_at) VALUES ({values}, CURRENT_TIMESTAMP)"
+                f"INSERT OR REPLACE INTO {TABLE} (key, declaration, plan, inverse, phase, revision, "
+                f"expanded_at) VALUES ({values}, CURRENT_TIMESTAMP)"
             )
         self.tell(f"{change.key}: expanded, with its rows; on SQLite the two shapes are not kept in sync")
 
@@ -177,7 +182,8 @@ class SqliteRunner:
             phase, ""
         )
         self.session.run(
-            f"UPDATE {TABLE} SET phase = {text_literal(phase)}, inverse = {text_literal(json.dumps(inverse))}{at} WHERE key = {text_literal(key)}"
+            f"UPDATE {TABLE} SET phase = {text_literal(phase)}, inverse = "
+            f"{text_literal(json.dumps(inverse))}{at} WHERE key = {text_literal(key)}"
         )
 
     # The actions
@@ -277,7 +283,8 @@ class SqliteRunner:
             except DBAPIError as error:
                 raise Refused(
                     f"SQLite refuses it: {error.orig}: {' '.join(statement.split())[:200]}",
-                    "expressions of a declaration have to be SQL that both databases know, CAST(x AS y) say; nothing was changed",
+                    "expressions of a declaration have to be SQL that both databases know, CAST(x AS y) say; "
+                    "nothing was changed",
                 ) from None
 
 

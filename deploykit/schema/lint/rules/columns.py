@@ -58,7 +58,10 @@ def _required(action: Action, context: RuleContext) -> str:
         return ""
     column = action.definition
     if column.not_null and not (column.default or column.serial or column.identity):
-        return f"{column.name} is NOT NULL without a default: existing rows violate it, and so do the old version's inserts"
+        return (
+            f"{column.name} is NOT NULL without a default: existing rows violate it, and so do the old "
+            "version's inserts"
+        )
     return ""
 
 
@@ -75,7 +78,10 @@ def _expand(action: Action, context: RuleContext) -> str:
     bare = [name for name in columns if not getattr(table.columns.get(name), "default", "")]
     proven = [name for name in bare if context.catalog.never_null(action.on, name)]
     if set(bare) > set(proven):
-        return f"inserts of the version that runs now may leave {', '.join(bare)} of {shown(action.on)} empty, and would fail"
+        return (
+            f"inserts of the version that runs now may leave {', '.join(bare)} of {shown(action.on)} empty, and "
+            "would fail"
+        )
     return ""
 
 
@@ -145,7 +151,8 @@ RULES = (
     ),
     Rule(
         id="changing-column-type",
-        why="a change of type rewrites the table, unless it only widens (varchar, numeric), and the old version writes the old type",
+        why="a change of type rewrites the table, unless it only widens (varchar, numeric), and the old "
+        "version writes the old type",
         lock="AccessExclusiveLock",
         how_long=_REWRITE,
         rewrite=_NEW_COLUMN.replace("{new}", "${column}_new"),
@@ -153,10 +160,12 @@ RULES = (
     ),
     Rule(
         id="adding-required-field",
-        why="a NOT NULL column without a default fails on a table with rows, and breaks the inserts of the version that runs",
+        why="a NOT NULL column without a default fails on a table with rows, and breaks the inserts of the "
+        "version that runs",
         lock="AccessExclusiveLock",
         how_long="it fails, or one scan of the table",
-        rewrite='op.add_column("$table", sa.Column("$column", …, nullable=False, server_default="…"))  # or nullable=True',
+        rewrite='op.add_column("$table", sa.Column("$column", …, nullable=False, server_default="…"))  # or '
+        "nullable=True",
         check=_required,
     ),
     Rule(

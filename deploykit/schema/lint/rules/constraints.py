@@ -30,9 +30,15 @@ def _of_column(action: Action, context: RuleContext, *kinds: str) -> bool:
 def _check(action: Action, context: RuleContext) -> str:
     rule = _added(action, context, "check") or _added(action, context, "not-null")
     if rule is not None:
-        return f"every row of {shown(action.on)} is checked for {rule.name or 'the constraint'} while no session can use the table"
+        return (
+            f"every row of {shown(action.on)} is checked for {rule.name or 'the constraint'} while no session can "
+            "use the table"
+        )
     if _of_column(action, context, "check"):
-        return f"the CHECK of the new column {action.column} makes PostgreSQL read all of {shown(action.on)} under a full lock"
+        return (
+            f"the CHECK of the new column {action.column} makes PostgreSQL read all of {shown(action.on)} under a "
+            "full lock"
+        )
     return ""
 
 
@@ -43,7 +49,10 @@ def _foreign(action: Action, context: RuleContext) -> str:
             f"every row of {shown(action.on)} is looked up in {shown(rule.target)} while no session can write to either"
         )
     if _of_column(action, context, "foreign"):
-        return f"the new column {action.column} of {shown(action.on)} brings its foreign key with it, which locks both tables"
+        return (
+            f"the new column {action.column} of {shown(action.on)} brings its foreign key with it, which locks "
+            "both tables"
+        )
     return ""
 
 
@@ -56,7 +65,10 @@ def _unique(action: Action, context: RuleContext) -> str:
 
 def _exclusion(action: Action, context: RuleContext) -> str:
     if _added(action, context, "exclusion") is not None:
-        return f"an exclusion constraint can't be added to {shown(action.on)} without a full lock for as long as its index takes"
+        return (
+            f"an exclusion constraint can't be added to {shown(action.on)} without a full lock for as long as its "
+            "index takes"
+        )
     return ""
 
 
@@ -65,7 +77,10 @@ def _not_null(action: Action, context: RuleContext) -> str:
         return ""
     if context.version >= 12 and context.catalog.never_null(action.on, action.column):
         return ""
-    return f"every row of {shown(action.on)} is read while no session can use the table, since no valid CHECK says that {action.column} is set"
+    return (
+        f"every row of {shown(action.on)} is read while no session can use the table, since no valid CHECK "
+        f"says that {action.column} is set"
+    )
 
 
 def _at_once(action: Action, context: RuleContext) -> str:
@@ -139,7 +154,8 @@ RULES = (
         how_long="one scan of the table; nothing with the proof (PostgreSQL 12 and newer)",
         rewrite='op.execute("ALTER TABLE $table ADD CONSTRAINT ${column}_set CHECK ($column IS NOT NULL) NOT VALID")\n'
         '# next revision: op.execute("ALTER TABLE $table VALIDATE CONSTRAINT ${column}_set")\n'
-        '# next revision: op.alter_column("$table", "$column", nullable=False); op.drop_constraint("${column}_set", "$table")',
+        '# next revision: op.alter_column("$table", "$column", nullable=False); '
+        'op.drop_constraint("${column}_set", "$table")',
         check=_not_null,
     ),
     Rule(
@@ -153,7 +169,8 @@ RULES = (
     Rule(
         id="ban-create-domain-with-constraint",
         why="the constraint of a domain can later be changed only with a full look at every table that uses it",
-        rewrite='# the plain type, and a CHECK on each table:\nop.create_check_constraint("…", "$table", "…", postgresql_not_valid=True)',
+        rewrite='# the plain type, and a CHECK on each table:\nop.create_check_constraint("…", "$table", "…", '
+        "postgresql_not_valid=True)",
         check=_create_domain,
     ),
     Rule(

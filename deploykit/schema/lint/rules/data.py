@@ -50,7 +50,8 @@ def _opaque(action: Action, _situation: RuleContext) -> str:
 RULES = (
     Rule(
         id="unbatched-data-change",
-        why="one UPDATE or DELETE over a table locks its rows for as long as it takes, bloats it, and lets replicas lag",
+        why="one UPDATE or DELETE over a table locks its rows for as long as it takes, bloats it, and lets "
+        "replicas lag",
         lock="RowExclusiveLock",
         how_long="the row locks are held until the transaction ends",
         rewrite=_BATCH,

@@ -19,8 +19,10 @@ RULES = (
     ),
     Rule(
         id="downgrade-loses-data",
-        why="a downgrade that deletes what its upgrade did not make, or brings back empty what was dropped, can't undo it",
-        rewrite='def downgrade():\n    raise NotImplementedError("restore from the backup, or roll the application back")',
+        why="a downgrade that deletes what its upgrade did not make, or brings back empty what was dropped, "
+        "can't undo it",
+        rewrite='def downgrade():\n    raise NotImplementedError("restore from the backup, or roll the '
+        'application back")',
     ),
     Rule(
         id="downgrade-drops-new-data",
@@ -35,12 +37,15 @@ RULES = (
     ),
     Rule(
         id="unread-statement",
-        why="on another database than PostgreSQL: a statement that its grammar does not know, so its effect was not judged",
-        rewrite="# one of Alembic's operations, or SQL that both know; else say what it does:\n# deploykit: allow unread-statement because …",
+        why="on another database than PostgreSQL: a statement that its grammar does not know, so its effect "
+        "was not judged",
+        rewrite="# one of Alembic's operations, or SQL that both know; else say what it does:\n# deploykit: "
+        "allow unread-statement because …",
     ),
     Rule(
         id="phase-forbidden",
-        why="a release runs every branch but `contract`: an old shape would be dropped under the version that reads it, or a new one never made",
+        why="a release runs every branch but `contract`: an old shape would be dropped under the version that "
+        "reads it, or a new one never made",
         rewrite="invoke db.revision -m 'What it ends' --contract",
     ),
     Rule(

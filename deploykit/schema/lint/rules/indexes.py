@@ -61,7 +61,8 @@ RULES = (
         why="an ordinary CREATE INDEX stops every write to the table until it is built",
         lock="ShareLock",
         how_long="while the table is read and sorted: minutes for millions of rows",
-        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, if_not_exists=True)',
+        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, '
+        "if_not_exists=True)",
         check=_index,
     ),
     Rule(
@@ -91,7 +92,8 @@ RULES = (
     Rule(
         id="ban-concurrent-index-creation-in-transaction",
         why="PostgreSQL refuses CONCURRENTLY in a transaction, and Alembic runs each revision in one",
-        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, if_not_exists=True)',
+        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, '
+        "if_not_exists=True)",
         check=_in_transaction,
     ),
     Rule(
@@ -102,9 +104,11 @@ RULES = (
     ),
     Rule(
         id="missing-foreign-key-index",
-        why="without an index on the referencing columns each delete or key change of a referenced row reads the whole table",
+        why="without an index on the referencing columns each delete or key change of a referenced row reads "
+        "the whole table",
         lock="RowShareLock",
         how_long="a sequential scan for each such row",
-        rewrite=f'{_BLOCK}op.create_index("ix_${{table}}_$column", "$table", ["$column"], postgresql_concurrently=True)',
+        rewrite=f'{_BLOCK}op.create_index("ix_${{table}}_$column", "$table", ["$column"], '
+        "postgresql_concurrently=True)",
     ),
 )

@@ -165,7 +165,8 @@ RULES = (
     ),
     Rule(
         id="attach-partition-scan",
-        why="ATTACH PARTITION reads the whole table, unless a valid CHECK on it says what the bounds say; a default partition too",
+        why="ATTACH PARTITION reads the whole table, unless a valid CHECK on it says what the bounds say; a "
+        "default partition too",
         lock="AccessExclusiveLock",
         how_long="one scan of the table that is attached",
         rewrite='op.create_check_constraint("${name}_bounds", "$name", "…", postgresql_not_valid=True)\n'
@@ -184,7 +185,8 @@ RULES = (
     Rule(
         id="enum-value-in-transaction",
         why="before PostgreSQL 12 ADD VALUE can't run in a transaction, and since then the value can't be used in it",
-        rewrite="with op.get_context().autocommit_block():\n    op.execute(\"ALTER TYPE $name ADD VALUE IF NOT EXISTS '…'\")",
+        rewrite='with op.get_context().autocommit_block():\n    op.execute("ALTER TYPE $name ADD VALUE IF NOT '
+        "EXISTS '…'\")",
         check=_enum_in_transaction,
     ),
     Rule(

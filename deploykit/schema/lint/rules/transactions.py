@@ -88,7 +88,8 @@ RULES = (
     ),
     Rule(
         id="many-tables-locked",
-        why="a session that holds one lock while it waits for the next blocks both tables, and may deadlock with the application",
+        why="a session that holds one lock while it waits for the next blocks both tables, and may deadlock "
+        "with the application",
         lock="AccessExclusiveLock",
         how_long="until the transaction ends",
         rewrite="# one revision, and so one transaction, for each table",
@@ -103,7 +104,8 @@ RULES = (
     ),
     Rule(
         id="transaction-nesting",
-        why="Alembic holds a transaction around each revision; COMMIT in it leaves a half-applied revision without its stamp",
+        why="Alembic holds a transaction around each revision; COMMIT in it leaves a half-applied revision "
+        "without its stamp",
         rewrite="with op.get_context().autocommit_block():\n    …",
         check=_nesting,
     ),

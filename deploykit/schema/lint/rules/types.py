@@ -52,7 +52,8 @@ def _long(action: Action, context: RuleContext) -> str:
 RULES = (
     Rule(
         id="prefer-bigint-over-int",
-        why="a key of four bytes ends at 2,147,483,647, and changing it then rewrites the table and all that reference it",
+        why="a key of four bytes ends at 2,147,483,647, and changing it then rewrites the table and all that "
+        "reference it",
         rewrite='sa.Column("$column", sa.BigInteger, sa.Identity(), primary_key=True)',
         check=_each(lambda column: column.primary and column.type == "integer", "a key of four bytes"),
     ),
@@ -88,7 +89,8 @@ RULES = (
     ),
     Rule(
         id="prefer-jsonb",
-        why="json has no equality, so SELECT DISTINCT and GROUP BY over its rows fail, also in the version that runs now",
+        why="json has no equality, so SELECT DISTINCT and GROUP BY over its rows fail, also in the version "
+        "that runs now",
         rewrite='sa.Column("$column", postgresql.JSONB)',
         check=_each(lambda column: column.type == "json", "json, which can't be compared"),
     ),

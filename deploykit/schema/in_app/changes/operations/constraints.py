@@ -170,7 +170,10 @@ def _twice(relation: Relation, columns: Sequence[str], name: str) -> Comparison:
     """Compare for duplicates: rows whose values another row has as well. The ctid and the partition identify a row."""
     same = " AND ".join(f"o.{quote(column)} = source.{quote(column)}" for column in columns)
     shown = ", ".join(f"source.{quote(column)}::text" for column in columns)
-    other = f"SELECT FROM {table_name(relation.table)} o WHERE {same} AND (o.ctid, o.tableoid) IS DISTINCT FROM (source.ctid, source.tableoid)"
+    other = (
+        f"SELECT FROM {table_name(relation.table)} o WHERE {same} AND (o.ctid, o.tableoid) IS DISTINCT FROM "
+        "(source.ctid, source.tableoid)"
+    )
     return Comparison(
         relation.table,
         f"NOT EXISTS ({other})",

@@ -135,7 +135,8 @@ def _condition(reader: SchemaReader, parent: Table, bound: str) -> str:
     """Return the bound of a range of one column as a CHECK, which spares ATTACH a scan; empty if there is none."""
     rows = reader.ask.rows(
         "SELECT p.partstrat::text, p.partnatts, a.attname FROM pg_partitioned_table p LEFT JOIN pg_attribute a "
-        f"ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] WHERE p.partrelid = {literal(table_name(parent))}::regclass"
+        "ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] WHERE p.partrelid = "
+        f"{literal(table_name(parent))}::regclass"
     )
     strategy, columns, name = rows[0]
     match = _RANGE.fullmatch(bound)
@@ -150,7 +151,10 @@ def _condition(reader: SchemaReader, parent: Table, bound: str) -> str:
 
 
 def _detach_block(parent: Table, part: Table) -> Block:
-    attached = f"SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = {literal(table_name(part))}::regclass AND inhparent = {literal(table_name(parent))}::regclass)"
+    attached = (
+        f"SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = {literal(table_name(part))}::regclass AND "
+        f"inhparent = {literal(table_name(parent))}::regclass)"
+    )
     return Block(
         (f"ALTER TABLE {table_name(parent)} DETACH PARTITION {table_name(part)} CONCURRENTLY",),
         title=f"detach {part}",
@@ -166,7 +170,10 @@ def _drop_bound_checks(part: Relation, *others: str) -> Block:
         or "NULL"
     )
     table = literal(table_name(part.table))
-    found = f"SELECT conname FROM pg_constraint WHERE conrelid = {table}::regclass AND contype = 'c' AND NOT coalesce(conname IN ({known}), FALSE)"
+    found = (
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {table}::regclass AND contype = 'c' AND NOT "
+        f"coalesce(conname IN ({known}), FALSE)"
+    )
     drop = f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {table}, found.conname)"
     loop = f"FOR found IN {found} AND conislocal LOOP {drop}; END LOOP;"
     return Block((f"DO {DOLLAR} DECLARE found record; BEGIN {loop} END {DOLLAR}",), title="drop the check of the bound")

@@ -86,13 +86,13 @@ def _revise(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    from .revision_writer import differences
+    from .model_comparison import differences
 
     return {"error": None, **differences(arguments.migrations, arguments.variable)}
 
 
 def _roundtrip(arguments: argparse.Namespace) -> dict[str, Any]:
-    from .revision_writer import round_trip
+    from .round_trip import round_trip
 
     return {"error": None, **round_trip(arguments.migrations, arguments.variable)}
 

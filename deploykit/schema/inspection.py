@@ -1,4 +1,4 @@
-"""What an inspection of migrations found, as values."""
+"""The result of an inspection of migrations, as values."""
 
 from __future__ import annotations
 
@@ -22,11 +22,15 @@ class Head:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One thing that a revision does. `detail` has what its kind needs: `nullable`, `default`, `type`, `to`, …
+    """One operation of a revision. `detail` has what its kind needs: `nullable`, `default`, `type`, `to`, …
 
-    Kinds: create_table, drop_table, rename_table, truncate, add_column, drop_column, rename_column, alter_type,
-    set_not_null, drop_not_null, set_default, drop_default, create_index, drop_index, add_constraint, drop_constraint,
-    drop_view, drop_schema, create_object, drop_object, rename_object, comment, data, other, unknown.
+    The kinds are those of Alembic's operations: create_table, drop_table, rename_table, truncate, add_column,
+    drop_column, rename_column, alter_type.
+
+    Of constraints and indexes: set_not_null, drop_not_null, set_default, drop_default, create_index, drop_index,
+    add_constraint, drop_constraint.
+
+    Of other objects: drop_view, drop_schema, create_object, drop_object, rename_object, comment, data, other, unknown.
     """
 
     kind: str
@@ -49,7 +53,7 @@ class Operation:
 
 @dataclass(frozen=True, kw_only=True)
 class Revision:
-    """A revision that is still to be applied. `unknown` says why its operations may not be all; empty when they are."""
+    """A pending revision. `unknown` says why its operations may be incomplete; empty when they are complete."""
 
     revision: str
     message: str
@@ -60,10 +64,12 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """`current` and `pending` are None when the database was not read: its URL was not given, or `error` says why.
+    """The heads, the current and the pending revisions.
 
+    `current` and `pending` are None when the database was not read: its URL was not given, or `error` says why.
     `branches` has the heads of each branch label (the empty label: no label). `missing` are revisions that the database
-    has and this version lacks: a later version migrated it. `error_kind` is alembic, migrations, revisions, variable or database.
+    has and this version lacks: a later version migrated it. `error_kind` is alembic, migrations, revisions, variable or
+    database.
     """
 
     heads: tuple[Head, ...] = ()
@@ -73,7 +79,7 @@ class Inspection:
     missing: tuple[str, ...] = ()
     pending: tuple[Revision, ...] | None = None
     changes: bool = False
-    """Whether declared changes are on record in the database."""
+    """Whether the database's ledger has declared changes."""
     error: str = ""
     error_kind: str = ""
 
@@ -84,7 +90,7 @@ class Inspection:
 
     @property
     def unknown(self) -> tuple[Revision, ...]:
-        """The pending revisions of which nobody can say that they are safe."""
+        """The pending revisions whose safety can't be judged."""
         return tuple(revision for revision in self.pending or () if revision.unknown)
 
     @classmethod

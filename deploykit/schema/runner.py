@@ -1,4 +1,4 @@
-"""The commands that look at and apply migrations in the application's own environment, and what they answer."""
+"""The commands that inspect and apply migrations in the application's own environment, and their answers."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _MARK = "@deploykit "
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """What an upgrade did: revisions in their order, seconds, and what failed (empty when nothing did).
+    """The result of an upgrade: revisions in their order, seconds, and the failure (empty when there was none).
 
-    `details` are the lines that show the cause: the SQL, the place in the revision, who holds the lock.
+    `details` are the lines that show the cause: the SQL, the place in the revision, the holder of the lock.
     """
 
     applied: tuple[str, ...]
@@ -57,10 +57,10 @@ def inspect_command(
     variable: str = "DATABASE_URL",
     folder: Path | str = IN_APP,
 ) -> tuple[str, ...]:
-    """The argv that prints what `parse` reads. `python` is the application's, `migrations` is relative to `tree`, `folder`
-    is where the kit's part of it is found, if that is not this machine's `IN_APP`.
+    """Return the argv of an inspection, whose output `parse` reads.
 
-    With `variable` in its environment the database is read too; nothing is changed, neither there nor in the tree.
+    `python` is the application's, `migrations` is relative to `tree`. `folder` is the path of `in_app` on the machine
+    that runs it. With `variable` in its environment it also reads the database. It changes nothing.
     """
     return _command("inspect", python, migrations, tree, variable, folder)
 
@@ -76,10 +76,10 @@ def upgrade_command(  # noqa: PLR0913 - by keyword
     lock_timeout: float = 10.0,
     options: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """The argv that upgrades to all heads but the contract branch's, and prints what `parse_upgrade` reads; exit code 0, 1 failed, 3 can't be run.
+    """Return the argv of an upgrade to all heads except the contract branch's; `parse_upgrade` reads its output.
 
-    `wait` is for another migration on the same database, `lock_timeout` for each lock a statement needs; seconds.
-    With `options` declared changes are filled and compared, too.
+    `wait` is for another migration on the same database, `lock_timeout` for each lock of a statement; both in seconds.
+    With `options` it also fills and compares declared changes. Its exit code is 0, 1 (failed) or 3 (can't be run).
     """
     limits: tuple[str, ...] = ("--wait", f"{wait:g}", "--lock-timeout", f"{lock_timeout:g}")
     if options is not None:
@@ -97,10 +97,11 @@ def render_command(  # noqa: PLR0913 - by keyword
     metadata: str = "",
     other_database: bool = False,
 ) -> tuple[str, ...]:
-    """The argv that prints every revision with its SQL, for `lint.rendered`. `ask`: also ask the database for its version.
+    """Return the argv that prints every revision with its SQL, for `lint.rendered`.
 
-    `metadata` is `module:attribute` of the application's tables, which are then rendered, too. `other_database`: the application's
-    database is not PostgreSQL, so it may have types that PostgreSQL does not.
+    With `ask` it also queries the database for its version. `metadata` is `module:attribute` of the application's
+    tables, which it then renders, too. `other_database`: the application does not use PostgreSQL, so it may have types
+    that PostgreSQL lacks.
     """
     more = (*(("--ask",) if ask else ()), *(("--metadata", metadata) if metadata else ()))
     more += ("--other-database",) if other_database else ()
@@ -117,9 +118,9 @@ def change_command(  # noqa: PLR0913 - by keyword
     variable: str = "DATABASE_URL",
     folder: Path | str = IN_APP,
 ) -> tuple[str, ...]:
-    """The argv that looks after declared changes and prints what `parse_change` reads.
+    """Return the argv of an action on declared changes; `parse_change` reads its output.
 
-    `action` is status, plan, backfill, verify, contract, undo or control; `options`: see `in_app.actions`.
+    `action` is status, plan, backfill, verify, contract, undo or control. For `options` see `in_app.actions`.
     """
     words = _command("change", python, migrations, tree, variable, folder)
     return (*words, action, "--options", json.dumps(options))
@@ -128,7 +129,10 @@ def change_command(  # noqa: PLR0913 - by keyword
 def revise_command(
     python: Path | str, migrations: str, tree: Path | str, *, message: str, mode: str, variable: str = "DATABASE_URL"
 ) -> tuple[str, ...]:
-    """The argv that writes revisions into the tree and prints what `parse_change` reads. `mode`: empty, autogenerate, contract."""
+    """Return the argv that writes revisions into the tree; `parse_change` reads its output.
+
+    `mode` is empty, autogenerate or contract.
+    """
     words = _command("revise", python, migrations, tree, variable, IN_APP)
     return (*words, "--message", message, "--mode", mode)
 
@@ -136,7 +140,10 @@ def revise_command(
 def try_command(
     action: str, python: Path | str, migrations: str, tree: Path | str, *, variable: str = "DATABASE_URL"
 ) -> tuple[str, ...]:
-    """The argv of `compare` (models with revisions) or `roundtrip` (up, down, up) on a database of no worth; `parse_change` reads it."""
+    """Return the argv of `compare` (models with revisions) or `roundtrip` (up, down, up), for `parse_change`.
+
+    The database in `variable` must be a disposable one.
+    """
     return _command(action, python, migrations, tree, variable, IN_APP)
 
 
@@ -148,12 +155,12 @@ def _command(
 
 
 def parse(output: str | Sequence[str]) -> Inspection:
-    """What `inspect_command` printed. Raises DeploykitError when it ended before it could answer."""
+    """Parse the output of `inspect_command`. Raises DeploykitError when it ended without an answer."""
     return Inspection.from_json(_answer(output, "the migrations could not be looked at"))
 
 
 def parse_upgrade(output: str | Sequence[str]) -> Upgrade:
-    """What `upgrade_command` printed. Raises DeploykitError when it ended before it could answer."""
+    """Parse the output of `upgrade_command`. Raises DeploykitError when it ended without an answer."""
     answer = _answer(output, "the migrations did not run to their end")
     error = answer.get("error") or {}
     message = str(error.get("message", ""))
@@ -175,7 +182,7 @@ def parse_upgrade(output: str | Sequence[str]) -> Upgrade:
 
 
 def parse_change(output: str | Sequence[str]) -> Mapping[str, Any]:
-    """What `change_command` printed. Raises DeploykitError with the cause when it was refused or failed."""
+    """Parse the output of `change_command`. Raises DeploykitError with the cause when it was refused or failed."""
     answer = _answer(output, "the declared changes could not be worked on")
     if error := answer.get("error"):
         raise DeploykitError(

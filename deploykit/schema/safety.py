@@ -1,11 +1,11 @@
-"""Whether the version that runs now survives the pending migrations, which are applied while it still serves.
+"""Whether the running version survives the pending migrations, which are applied while it still serves.
 
-Refused are drop, rename, change of type and NOT NULL on a table that was there before. What the pending revisions make
-themselves, they may change as they like: nobody uses it yet.
+It refuses drop, rename, change of type and NOT NULL on a table that existed before. The pending revisions may change
+their own objects freely, since no version uses them yet.
 
-Allowed are changes of type that lose nothing and that PostgreSQL does without rewriting the table
-(https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES): a longer VARCHAR, VARCHAR to TEXT,
-a NUMERIC with more digits and the same scale. Constraints and indexes, added or dropped, are no part of this check.
+It allows changes of type that lose nothing and rewrite no table: a longer VARCHAR, VARCHAR to TEXT, a NUMERIC with more
+digits and the same scale (https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-NOTES).
+Constraints and indexes, added or dropped, are no part of this check.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Unsafe", "is_widening", "unsafe_operations"]
 
 _LATER = "stop using it in this release, and {what} in a later one, when no release that uses it can come back"
-_COPY = "add a new {thing}, write to both, copy the old rows over, read from the new one, and drop the old one in a later release"
+_COPY = (
+    "add a new {thing}, write to both, copy the old rows over, read from the new one, and drop the old "
+    "one in a later release"
+)
 _REWRITES = {
     "drop_table": _LATER.format(what="drop the table"),
     "drop_view": _LATER.format(what="drop the view"),
@@ -35,7 +38,8 @@ _REWRITES = {
     "alter_type": _COPY.format(thing="column of the new type"),
     "set_not_null": "write the column in this release, fill the empty rows, and set NOT NULL in a later one",
     "add_column": "add it with a server default, or nullable, and set NOT NULL in a later release",
-    "drop_default": "keep the server default in this release, and drop it in a later one, when every version writes the column",
+    "drop_default": "keep the server default in this release, and drop it in a later one, when every version "
+    "writes the column",
 }
 _REASONS = {
     "drop_table": "the running version reads and writes {table}",
@@ -46,7 +50,8 @@ _REASONS = {
     "rename_table": "the running version knows {table} by its old name",
     "rename_column": "the running version knows {table}.{column} by its old name",
     "rename_object": "the running version knows {table} by its old name",
-    "alter_type": "the running version reads and writes {table}.{column} as its old type, and the table is locked while it is rewritten",
+    "alter_type": "the running version reads and writes {table}.{column} as its old type, and the table is "
+    "locked while it is rewritten",
     "set_not_null": "the running version may still write {table}.{column} as NULL",
     "add_column": "the running version inserts into {table} without {column}, which has no server default",
     "drop_default": "the running version inserts into {table} without {column}, which may not be NULL",
@@ -68,13 +73,16 @@ class Unsafe:
 
 
 def unsafe_operations(inspection: Inspection) -> tuple[Unsafe, ...]:
-    """What must not run beside the present version. Look at `inspection.unknown` too: of those nobody can say."""
+    """Return the operations that must not run while the present version serves.
+
+    `inspection.unknown` has those that can't be judged.
+    """
     pending = _Pending()
     return tuple(unsafe for revision in inspection.pending or () for unsafe in pending.judge(revision))
 
 
 class _Pending:
-    """What the pending revisions have made up to a point: tables, and columns on tables that were there before."""
+    """What the pending revisions have made up to a point: tables, and columns on tables that existed before."""
 
     def __init__(self) -> None:
         self.tables: set[tuple[str, str]] = set()
@@ -120,7 +128,7 @@ class _Pending:
         return operation.kind not in _REWRITES
 
     def _is_safe_on_new_column(self, operation: Operation, column: tuple[str, str, str]) -> bool:
-        """The running version does not know the column, but its inserts must still do without it."""
+        """Whether the operation is safe on a new column, which the running version's inserts omit."""
         nullable, default = self.columns[column]
         if operation.kind == "rename_column":
             self.columns[(*column[:2], operation.detail["to"])] = self.columns.pop(column)
@@ -142,7 +150,7 @@ def _key(schema: str, table: str) -> tuple[str, str]:
 
 
 def is_widening(old: str, new: str) -> bool:
-    """Whether every value of the old type is one of the new, and PostgreSQL changes it without rewriting the table."""
+    """Whether the new type has every value of the old one, and PostgreSQL changes it without rewriting the table."""
     old, new = _spaced(old), _spaced(new)
     if not old or not new:
         return False
@@ -159,7 +167,7 @@ def is_widening(old: str, new: str) -> bool:
 
 
 def _holds(new: str | None, old: str | None) -> bool:
-    """A limit holds what another does; None is no limit."""
+    """Whether one limit includes another; None is no limit."""
     return new is None or (old is not None and int(new) >= int(old))
 
 
@@ -168,5 +176,5 @@ def _spaced(text: str) -> str:
 
 
 def unknown_lines(revisions: Iterable[Revision]) -> tuple[str, ...]:
-    """A line for each revision that can't be judged, for people."""
+    """Return a line for each revision that can't be judged, for people."""
     return tuple(f"{item.revision} ({item.message}) in {item.path}: {item.unknown}" for item in revisions)

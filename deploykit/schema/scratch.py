@@ -1,4 +1,4 @@
-"""A PostgreSQL for a moment: what is compared or tried on it is thrown away."""
+"""A temporary PostgreSQL for comparisons and trials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["scratch_database", "with_driver"]
 
 @contextlib.contextmanager
 def scratch_database() -> Iterator[str]:
-    """A PostgreSQL from the wheel, in a folder with a short path, gone afterwards."""
+    """Yield the URL of a PostgreSQL from the wheel, in a folder with a short path, which is deleted at the end."""
     import warnings
 
     try:
@@ -30,7 +30,9 @@ def scratch_database() -> Iterator[str]:
             "to compare models with revisions a PostgreSQL is needed that may be overwritten, and none is installed",
             next_step="pip install 'deploykit[local]', or give one: --database postgresql://…",
         ) from None
-    folder = Path(tempfile.mkdtemp(prefix="dk-", dir="/tmp" if Path("/tmp").is_dir() else None))  # noqa: S108  # nosec B108 - sockets want a short path
+    # Sockets need a short path.
+    short = "/tmp" if Path("/tmp").is_dir() else None  # noqa: S108  # nosec B108
+    folder = Path(tempfile.mkdtemp(prefix="dk-", dir=short))
     folder.chmod(0o755)
     try:
         with warnings.catch_warnings():
@@ -45,5 +47,5 @@ def scratch_database() -> Iterator[str]:
 
 
 def with_driver(url: str, driver: str) -> str:
-    """The URL as SQLAlchemy wants it (`driver`: `postgresql+psycopg`); one that names a driver keeps it."""
+    """Return the URL as SQLAlchemy wants it (`driver`: `postgresql+psycopg`); one that names a driver is unchanged."""
     return url.replace("postgresql://", f"{driver}://", 1) if driver and url.startswith("postgresql://") else url

@@ -1,6 +1,6 @@
 """The pytest plug-in: with `--deploykit-migrations` six more tests, about the migrations of the repository.
 
-    pytest --deploykit-migrations                                 # where [tool.deploykit] says, or alembic.ini, or migrations/
+    pytest --deploykit-migrations    # where [tool.deploykit] says, or alembic.ini, or migrations/
     pytest --deploykit-migrations --deploykit-previous "pytest tests/api" --deploykit-present "pytest tests/api"
 
 | test | what it shows |
@@ -9,11 +9,11 @@
 | phases | contracts only in the branch `contract`, expands only outside of it |
 | models | the models say what the revisions make |
 | round-trip | up, down and up again make the same |
-| previous-version | the given command of the newest tag's tree, on a database with the present schema (expanded, not contracted) |
-| present-version | the given command of this tree, on the schema that its release finds: expanded, the old shape still there and in sync |
+| previous-version | the given command of the newest tag's tree, on the present schema (expanded, not contracted) |
+| present-version | the given command of this tree, on the schema of its release: expanded, the old shape in sync |
 
-Only the standard library and pytest are imported here, and nothing happens without the option. The database is a PostgreSQL from the
-wheel (`deploykit[local]`), or the one that `--deploykit-database` names, whose content is lost.
+This module imports the standard library and pytest only, and does nothing without the option. The database is a
+PostgreSQL from the wheel (`deploykit[local]`), or the one that `--deploykit-database` names, whose content is lost.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
 
 
 class MigrationsWrong(Exception):
-    """A check that did not hold, in the words that are shown."""
+    """A check that failed, with the message to show."""
 
 
 class _MigrationTest(pytest.Item):
@@ -93,7 +93,7 @@ class _MigrationTest(pytest.Item):
 
 
 class _Work:
-    """Where the migrations are, and how they are looked at: by the Python that runs pytest, the application's."""
+    """The location of the migrations, and their inspection by the Python that runs pytest, the application's."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.root = config.rootpath
@@ -152,7 +152,7 @@ def _emptied(url: str) -> None:
 
 
 def _settings(root: Path) -> tuple[str, str, str]:
-    """Folder, variable and driver: from [tool.deploykit], else where Alembic has them."""
+    """Return folder, variable and driver: from [tool.deploykit], else from Alembic's usual places."""
     from deploykit.model.errors import DeploykitError
     from deploykit.settings.loader import load
 
@@ -207,7 +207,7 @@ def _round_trip(work: _Work) -> None:
 
 
 def _previous(work: _Work) -> None:
-    """The previous version's tests on the present schema: what a rolling release, or a rollback, has."""
+    """Run the previous version's tests on the present schema, as in a rolling release or a rollback."""
     if not work.previous:
         pytest.skip('say how the previous version is tested: --deploykit-previous "pytest tests"')
     tag = _git(work.root, "describe", "--tags", "--abbrev=0", "HEAD").strip()
@@ -224,7 +224,7 @@ def _previous(work: _Work) -> None:
 
 
 def _present(work: _Work) -> None:
-    """Run this version's tests where the old shape is not gone yet: a release comes before its contract, by days."""
+    """Run this version's tests while the old shape still exists: a release precedes its contract, often by days."""
     if not work.present:
         pytest.skip('say how this version is tested: --deploykit-present "pytest tests"')
     with work.database() as url:
@@ -233,7 +233,7 @@ def _present(work: _Work) -> None:
 
 
 def _expand(work: _Work, url: str) -> None:
-    """As a release does: every head but the contract branch's, and the rows of declared changes filled."""
+    """Upgrade as a release does: every head except the contract branch's, and the rows of declared changes."""
     from deploykit.schema.runner import parse_upgrade, upgrade_command
 
     argv = upgrade_command(sys.executable, work.migrations, work.root, variable=work.variable, options={})
@@ -269,7 +269,8 @@ def _try(work: _Work, command: str, tree: Path, url: str, wrong: str) -> None:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=60, check=False)  # nosec B603 B607 - words of our own
+    command = ["git", *words]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)  # nosec B603
     return done.stdout
 
 

@@ -17,7 +17,8 @@ def start() -> int:
     gc.set_threshold(_GARBAGE)
     atexit.register(gc.freeze)
     here = Path(__file__).resolve().parent
-    # Python put this folder first on the path, where its files would hide other modules; Alembic expects the app's folder.
+    # Python put this folder first on the path, where its files would hide other modules.
+    # Alembic expects the application's folder there.
     sys.path[0] = str(Path.cwd())
     spec = importlib.util.spec_from_file_location(NAME, here / "__init__.py", submodule_search_locations=[str(here)])
     if spec is None or spec.loader is None:

@@ -1,6 +1,4 @@
-"""The command `change`: status, plan, backfill, verify, contract, undo and control of declared changes, for the tasks
-`db.*`.
-"""
+"""The command `change`, for the tasks `db.*`: status, plan, backfill, verify, contract, undo and control."""
 
 from __future__ import annotations
 
@@ -47,7 +45,8 @@ def change(action: str, migrations: str, variable: str, options: Mapping[str, An
     if name not in {"postgresql", "sqlite"}:
         raise MigrationError(
             "database",
-            f"declared changes work on PostgreSQL, and on SQLite as plain DDL; this is {name}: use Alembic's own operations",
+            f"declared changes work on PostgreSQL, and on SQLite as plain DDL; this is {name}: use Alembic's "
+            "own operations",
         )
     load()
     context = ActionContext(url, migrations, options)
@@ -75,7 +74,7 @@ def _guarded(do: Callable[[], dict[str, Any]], context: ActionContext) -> dict[s
             if not state:
                 raise
             if not state.startswith(CONNECTION_LOST):
-                next_step = "mend that, and type it again: it goes on where it was"
+                next_step = "fix that, and run it again: it resumes there"
                 return {"error": {"kind": "database", "message": why, "next_step": next_step}}
             if tries >= _RECONNECTS:
                 raise MigrationError("database", f"the connection was lost {tries} times: {why}") from error
@@ -89,7 +88,7 @@ def _foreseen(error: Refused | Blocked) -> dict[str, Any]:
             "error": {
                 "kind": "blocked",
                 "message": str(error),
-                "next_step": "type it again: it goes on where it was",
+                "next_step": "run it again: it resumes there",
                 "lines": lines,
             }
         }

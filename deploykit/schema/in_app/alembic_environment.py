@@ -36,7 +36,7 @@ class MigrationError(Exception):
         return {"kind": self.kind, "message": str(self), **self.more}
 
 
-# PostgreSQL (server, database or role; reserved ones), MySQL. A connection that is refused tells no code to all drivers.
+# PostgreSQL (server, database or role; reserved ones), MySQL. Not all drivers pass on a code for a refused connection.
 _FULL = ("too many connections", "too many clients", "remaining connection slots", "Too many connections")
 
 
@@ -56,7 +56,7 @@ def _need(*modules: str) -> None:
             raise MigrationError(
                 "alembic",
                 f"{module} is not installed in the application's environment: add it to its requirements",
-                next_step="add it, commit, and type it again",
+                next_step="add it, commit, and run it again",
             )
 
 
@@ -136,12 +136,13 @@ def database_url(variable: str) -> URL | None:
 
 
 def with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: bool = False) -> Any:
-    """Call `work` with a new connection, also through an asynchronous driver. Raises MigrationError if none can be
-    opened.
+    """Call `work` with a new connection, also through an asynchronous driver.
+
+    Raises MigrationError if none can be opened.
 
     When all connections of the server are taken, it retries for `CONNECT_SECONDS`: a busy pool soon returns one.
     """
-    deadline, opened, told = time.monotonic() + CONNECT_SECONDS, False, False
+    deadline, opened, reported = time.monotonic() + CONNECT_SECONDS, False, False
 
     def noted(connection: Connection) -> Any:
         nonlocal opened
@@ -158,12 +159,13 @@ def with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: 
                 raise MigrationError(
                     "database",
                     str(error),
-                    next_step="let the application's pools be smaller, or the server's max_connections larger; then type it again",
+                    next_step="make the application's pools smaller, or the server's max_connections larger; "
+                    "then run it again",
                 ) from None
-            if not told:
+            if not reported:
                 say("waiting: all connections of the database are taken")
-                told = True
-            time.sleep(0.5)  # a server tells nobody when a connection is free again
+                reported = True
+            time.sleep(0.5)  # a server does not announce free connections
 
 
 def _with_connection(url: URL, work: Callable[[Connection], Any], *, autocommit: bool) -> Any:

@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .changes.declaration_source import declaration_source
 from .changes.model import Change, Refused
 from .changes.operations import load
 from .changes.operations.registry import DECLARATIONS
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from .live.runner import Runner
     from .sqlite.runner import SqliteRunner
 
-__all__ = ["KINDS", "register", "registered"]
+__all__ = ["register", "registered"]
 
-KINDS = ("expand", "contract", "undo", "reopen")
 NAME = "alembic.autogenerate.deploykit"
 """The plug-in's name. Alembic applies plug-ins under `alembic.autogenerate.` even if env.py does not name them."""
 
@@ -47,8 +47,8 @@ def register(plugin: Any = None) -> None:  # noqa: C901 - classes that need Alem
     class ExpandOp(MigrateOperation):
         """Expand a declared change: everything additive, and the sync."""
 
-        def __init__(self, change: Change, spelling: str = "") -> None:
-            self.change, self.spelling = change, spelling
+        def __init__(self, change: Change) -> None:
+            self.change = change
 
         def reverse(self) -> MigrateOperation:
             return UndoOp(self.change.key)
@@ -99,9 +99,9 @@ def register(plugin: Any = None) -> None:  # noqa: C901 - classes that need Alem
     Operations.implementation_for(ContractOp)(partial(_by_key, "contract"))
     Operations.implementation_for(UndoOp)(partial(_by_key, "undo"))
     Operations.implementation_for(ReopenOp)(partial(_by_key, "reopen"))
-    renderers.dispatch_for(ExpandOp)(lambda _, op: op.spelling or spell(op.change))
+    renderers.dispatch_for(ExpandOp)(_source_of_expand)
     for name, operation in (("contract", ContractOp), ("undo", UndoOp), ("reopen", ReopenOp)):
-        renderers.dispatch_for(operation)(partial(_spell_key, name))
+        renderers.dispatch_for(operation)(partial(_source_by_key, name))
     _TYPES.update(expand=ExpandOp, contract=ContractOp, undo=UndoOp, reopen=ReopenOp)
     if plugin is None:
         from alembic.runtime.plugins import Plugin
@@ -167,7 +167,8 @@ def _method(declare: Callable[..., Change]) -> Callable[..., Any]:
     parameters = [
         inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("cls", "operations")
     ] + [item.replace(annotation=inspect.Parameter.empty) for item in signature.parameters.values()]
-    method.__signature__ = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)  # type: ignore[attr-defined]
+    built = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+    method.__signature__ = built  # type: ignore[attr-defined]
     method.__name__ = method.__qualname__ = declare.__name__
     method.__doc__ = declare.__doc__
     method.__module__ = __name__
@@ -182,7 +183,7 @@ def _error(refused: Refused) -> Exception:
 
 @contextlib.contextmanager
 def _runner(context: MigrationContext) -> Iterator[Runner | SqliteRunner]:
-    """Yield a runner on Alembic's own connection, outside its transaction. Earlier work of the revision is committed."""
+    """Yield a runner on Alembic's own connection, outside its transaction: earlier work is committed."""
     from .alembic_environment import say
     from .live.ddl import Blocked
     from .live.runner import Runner, only_one
@@ -197,10 +198,11 @@ def _runner(context: MigrationContext) -> Iterator[Runner | SqliteRunner]:
                 "use Alembic's own operations there; invoke db.lint reads them",
             )
         )
-    if context._in_external_transaction:  # noqa: SLF001 - nothing else tells
+    if context._in_external_transaction:  # noqa: SLF001 - there is no public attribute
         raise _error(
             Refused(
-                "the connection that Alembic was given is in a transaction already, and a declared change needs several of its own",
+                "the connection that Alembic was given is in a transaction already, and a declared change "
+                "needs several of its own",
                 "give context.configure a connection that has not begun one",
             )
         )
@@ -224,7 +226,8 @@ def _expand(operations: Operations, operation: Any) -> None:
     if context.as_sql:
         raise _error(
             Refused(
-                f"what {operation.change.key} comes to depends on the tables that are there, so it can't be written without a database",
+                f"what {operation.change.key} comes to depends on the tables that are there, so it can't be "
+                "written without a database",
                 "invoke db.plan --sql prints it for an environment's database",
             )
         )
@@ -261,7 +264,7 @@ def _in_phase(context: MigrationContext, revision: str, kind: str) -> None:
         where = "outside the branch contract" if kind == CONTRACT else "in the branch contract"
         raise _error(
             Refused(
-                f"op.{kind} stands {where}, in revision {revision}",
+                f"op.{kind} is {where}, in revision {revision}",
                 "invoke db.revision --contract writes contracts where they belong",
             )
         )
@@ -278,12 +281,9 @@ def _revision() -> str:
     return ""
 
 
-def spell(change: Change) -> str:
-    """Return the declaration as a line of a revision."""
-    from .changes.declaration_source import declaration_source
-
-    return declaration_source(change)
+def _source_of_expand(_: Any, op: Any) -> str:
+    return declaration_source(op.change)
 
 
-def _spell_key(name: str, _: Any, op: Any) -> str:
+def _source_by_key(name: str, _: Any, op: Any) -> str:
     return f"op.{name}({op.key!r})"

@@ -67,7 +67,7 @@ def split(operations: Sequence[Any], metadata: Any) -> Split:
             continue
         handler = next((make for kind, make in _handlers() if isinstance(item, kind)), None)
         if _table_of(item) in new_tables or handler is None:
-            found.expand.append(item)  # nobody uses what is new
+            found.expand.append(item)  # no version uses it yet
             continue
         handler(found, item, metadata)
     return found
@@ -91,7 +91,7 @@ def _take_renamed_columns(flat: Sequence[Any], taken: set[int], found: Split) ->
     for item in flat:
         if not isinstance(item, ops.AddColumnOp):
             continue
-        # A column that `db.revision` has named anew itself needs no declaration: `price_2` follows `price`.
+        # A column that `db.revision` has renamed itself needs no declaration: `price_2` follows `price`.
         old = item.column.info.get(RENAMED) or item.column.name.removesuffix("_2")
         dropped = next(
             (
@@ -185,7 +185,7 @@ def _unique(found: Split, op: Any, _: Any) -> None:
     columns = [str(column) for column in op.columns]
     name = op.constraint_name or f"uq_{op.table_name}_{'_'.join(columns)}"
     name, columns = _moved(found, op.table_name, name, columns)
-    # Columns that are only just made are written by nobody who could break it.
+    # No version writes the new columns yet, so nothing can violate it.
     new = {(item.table_name, item.column.name) for item in found.expand if hasattr(item, "column")}
     fresh = all((op.table_name, column) in new for column in columns)
     found.declare(
@@ -237,7 +237,8 @@ def _add_column(found: Split, op: Any, _: Any) -> None:
             schema=op.schema,
         )
         found.notes.append(
-            f"{op.table_name}.{column.name} may not be NULL: write into `fill` what rows get that are there, and those of the old version"
+            f"{op.table_name}.{column.name} may not be NULL: write into `fill` what rows get that are there, "
+            "and those of the old version"
         )
 
 
@@ -245,7 +246,8 @@ def _drop_column(found: Split, op: Any, _: Any) -> None:
     before = getattr(op._reverse, "column", None)  # noqa: SLF001 - what Alembic would add again
     if before is not None and not before.nullable and before.server_default is None:
         found.notes.append(
-            f"{op.table_name}.{op.column_name} may not be NULL: write into `fill` what the old version finds in rows of the new one"
+            f"{op.table_name}.{op.column_name} may not be NULL: write into `fill` what the old version finds in "
+            "rows of the new one"
         )
     found.declare("drop_column", op.table_name, op.column_name, schema=op.schema)
 
@@ -294,8 +296,9 @@ def _create_index(found: Split, op: Any, _: Any) -> None:
 
 
 def _moved(found: Split, table: str, name: str, columns: list[str]) -> tuple[str, list[str]]:
-    """Return name and columns of an index or constraint on a renamed column. SQLAlchemy derives the name from the
-    column.
+    """Return name and columns of an index or constraint on a renamed column.
+
+    SQLAlchemy derives the name from the column.
     """
     for where, old, new in found.moved:
         if where == table and old in columns:

@@ -86,13 +86,13 @@ def _revise(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _compare(arguments: argparse.Namespace) -> dict[str, Any]:
-    from .revision_writer import differences
+    from .model_comparison import differences
 
     return {"error": None, **differences(arguments.migrations, arguments.variable)}
 
 
 def _roundtrip(arguments: argparse.Namespace) -> dict[str, Any]:
-    from .revision_writer import round_trip
+    from .round_trip import round_trip
 
     return {"error": None, **round_trip(arguments.migrations, arguments.variable)}
 
@@ -110,7 +110,7 @@ _ALOUD = {"upgrade", "change"}
 
 
 def _register() -> None:
-    """Register `op.expand_…` here too, where the kit is not installed. If Alembic is missing, a later check reports it."""
+    """Register `op.expand_…` here too, where the kit is not installed. A later check reports a missing Alembic."""
     with contextlib.suppress(ImportError):
         from .alembic_operations import register
 
@@ -118,7 +118,7 @@ def _register() -> None:
 
 
 def _keep_clean(tree: str) -> None:
-    """Write no bytecode into the tree, which is identified by the digest of its content. Elsewhere it saves a second."""
+    """Write no bytecode into the tree, since the digest of its content identifies it. Elsewhere it saves a second."""
     loader: Any = importlib.machinery.SourceFileLoader
     write = loader.set_data
 

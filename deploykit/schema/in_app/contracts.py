@@ -53,7 +53,7 @@ def upgrade_contracts(context: ActionContext, heads: list[str], keys: list[str])
             "applied": answer["applied"],
             "error": {
                 "kind": "failed",
-                "next_step": "mend that, and type it again: it goes on where it was",
+                "next_step": "fix that, and run it again: it resumes there",
                 **answer["error"],
             },
         }

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def inspect_migrations(migrations: str, variable: str) -> dict[str, Any]:
-    """Return heads, current and pending revisions as a JSON object. The database is only read, and only if its URL is
-    set.
+    """Return heads, current and pending revisions as a JSON object.
+
+    The database is only read, and only if its URL is set.
 
     `current` and `pending` are null when the database was not read; `error` then has the reason, if there is one.
     `missing` are revisions that the database has and these migrations lack: a later version migrated it.
@@ -140,7 +141,7 @@ def is_contract(script: ScriptDirectory, revision: str) -> bool:
 
 
 def release_heads(script: ScriptDirectory) -> tuple[str, ...]:
-    """Return the heads of a release: all except those of the contract branch, and those that another head depends on."""
+    """Return the heads of a release: all except the contract branch's, and those that another head depends on."""
     wanted = [head for head in script.get_heads() if not is_contract(script, head)]
     behind = {name for head in wanted for name in _behind(script, head)}
     return tuple(head for head in wanted if head not in behind)
@@ -152,7 +153,8 @@ def _behind(script: ScriptDirectory, head: str) -> set[str]:
     waiting = [head]
     while waiting:
         revision = script.get_revision(waiting.pop())
-        for name in revision._all_down_revisions if revision is not None else ():  # noqa: SLF001 - there is no other way to both
+        # There is no public attribute with both kinds of predecessors.
+        for name in revision._all_down_revisions if revision is not None else ():  # noqa: SLF001
             if name not in found:
                 found.add(name)
                 waiting.append(name)

@@ -65,16 +65,16 @@ def _take(connection: Connection, wait: float) -> None:
 
     connection.execute(text("SET application_name = 'deploykit migrations'"))
     deadline = time.monotonic() + wait
-    told = False
+    reported = False
     while not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": LOCK}).scalar():
         if time.monotonic() >= deadline:
             raise MigrationError(
                 "lock",
                 f"another migration still runs on this database ({_holder(connection)}), after {wait:g} s of waiting",
             )
-        if not told:
+        if not reported:
             say(f"another migration runs on this database ({_holder(connection)}): waiting up to {wait:g} s")
-            told = True
+            reported = True
         time.sleep(_POLL_SECONDS)
 
 

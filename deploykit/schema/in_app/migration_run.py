@@ -1,4 +1,4 @@
-"""One run of Alembic to given heads, one at a time on a database, with a failure explained in a few lines."""
+"""One run of Alembic to given heads, alone on its database, with failures explained in a few lines."""
 
 from __future__ import annotations
 
@@ -80,7 +80,8 @@ class _Run:
 
     def _steps(self, current: Any, _: Any) -> Iterator[Any]:
         # What Alembic's own command calls, which also takes several heads.
-        for step in self.script._upgrade_revs(self.heads, current) if self.heads else ():  # type: ignore[arg-type]  # noqa: SLF001
+        heads: Any = self.heads
+        for step in self.script._upgrade_revs(heads, current) if heads else ():  # noqa: SLF001
             self.running = step.revision
             began = time.monotonic()
             yield step  # Alembic runs it and stamps it before it asks for the next

@@ -52,7 +52,7 @@ def _place(metadata: Any, table: str, column: str) -> tuple[type[Any], str] | No
 
 
 def with_column_name(source: str, cls: str, attribute: str, name: str) -> str | None:
-    """Return the source with the column's name as first argument of the attribute's call; None if that is impossible."""
+    """Return the source with the column's name as first argument of the attribute's call; None if impossible."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef) and node.name == cls:
             for line in node.body:

@@ -24,6 +24,7 @@ def setup(plugin: Any) -> None:
         register(plugin)
     except Exception as error:  # noqa: BLE001 - see above
         warnings.warn(
-            f"deploykit's Alembic plug-in could not be set up, so op.expand_… is missing: {type(error).__name__}: {error}",
+            "deploykit's Alembic plug-in could not be set up, so op.expand_… is missing: "
+            f"{type(error).__name__}: {error}",
             stacklevel=2,
         )

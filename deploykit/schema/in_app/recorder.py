@@ -28,14 +28,15 @@ class Recorder:
         self.autocommit = False
 
     def operation(self, operation: Any, invoke: Callable[[Any, Any], Any]) -> None:
-        """Receive each operation of Alembic before it is described. `invoke(operations, operation)` is Alembic's own
-        method.
+        """Receive each operation of Alembic before it is described.
+
+        `invoke(operations, operation)` is Alembic's own method.
         """
 
     def add(self, operations: list[dict[str, Any]]) -> None:
         for operation in operations:
             if operation["kind"] == "unknown":
-                self.doubt(f"what this SQL changes can't be told: {operation['sql']}")
+                self.doubt(f"what this SQL changes is unknown: {operation['sql']}")
             self.operations.append(operation)
 
     def doubt(self, why: str) -> None:

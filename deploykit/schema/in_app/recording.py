@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def record(module: ModuleType, url: URL) -> dict[str, Any]:
-    """Return what the revision's upgrade would do: `operations`, and `unknown` (null, or why they may be incomplete)."""
+    """Return what the revision's upgrade would do: `operations`, and `unknown` (null, or why they are incomplete)."""
     recorder = Recorder(url.get_dialect()())
     with contextlib.suppress(NeedsDatabase), recording(recorder):
         try:
@@ -44,7 +44,8 @@ def recording(recorder: Recorder) -> Iterator[None]:
 
     from .recording_connection import RecordingConnection
 
-    context = MigrationContext.configure(connection=RecordingConnection(recorder))  # type: ignore[arg-type]  # all of one that is used here
+    connection: Any = RecordingConnection(recorder)  # it has what Alembic uses here
+    context = MigrationContext.configure(connection=connection)
     invoke = AbstractOperations.invoke
 
     def note(self: AbstractOperations, operation: Any) -> Any:

@@ -69,7 +69,8 @@ def _inspected(connection: RecordingConnection) -> Any:
     raise connection.recorder.ask("sqlalchemy.inspect")
 
 
-# `inspect(bind)` looks its subject's class up, and without an entry raises an error of its own, which an upgrade may catch.
+# `inspect(bind)` looks up the class of its argument.
+# Without an entry it raises its own error, which an upgrade may catch.
 _registrars = getattr(inspection, "_registrars", None)
 if isinstance(_registrars, dict):
     _registrars[RecordingConnection] = _inspected

@@ -115,7 +115,8 @@ class Renderer(Recorder):
             self.steps.append({"sql": sql.strip(), "line": self._line(), "autocommit": self.autocommit})
 
     def _line(self) -> int:
-        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the cheap way to the caller's line; `inspect` reads files for it
+        # The cheap way to the caller's line: `inspect` would read files for it.
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
         while frame is not None:
             if frame.f_code.co_filename == self.path:
                 return frame.f_lineno
@@ -124,7 +125,7 @@ class Renderer(Recorder):
 
 
 def _dialect(*, other_database: bool, **options: Any) -> Any:
-    """Return PostgreSQL's dialect. With `other_database` a type that PostgreSQL lacks, such as TINYINT, becomes text."""
+    """Return PostgreSQL's dialect. With `other_database`, types that PostgreSQL lacks, such as TINYINT, become text."""
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.dialects.postgresql.base import PGTypeCompiler
 
@@ -132,7 +133,8 @@ def _dialect(*, other_database: bool, **options: Any) -> Any:
     if other_database:
 
         class Lenient(PGTypeCompiler):
-            def visit_unsupported_compilation(self, *_: Any, **__: Any) -> str:  # type: ignore[override]  # SQLAlchemy's raises
+            # SQLAlchemy's raises.
+            def visit_unsupported_compilation(self, *_: Any, **__: Any) -> str:  # type: ignore[override]
                 return "text"
 
             visit_ENUM = visit_enum = visit_unsupported_compilation  # noqa: N815 - SQLAlchemy's names

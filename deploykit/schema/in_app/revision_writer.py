@@ -1,14 +1,14 @@
-"""The commands `revise`, `compare` and `roundtrip`: write revisions, compare models with them, and try them."""
+"""The command `revise`: write the revisions of a change, one that expands and one that contracts."""
 
 from __future__ import annotations
 
 import os
-import textwrap
 from typing import TYPE_CHECKING, Any
 
-from .alembic_environment import MigrationError, configuration, database_url, with_connection
+from .alembic_environment import MigrationError, database_url
 from .changes.operations.columns import needs_contract
 from .inspection import CONTRACT, is_contract, load_scripts, release_heads
+from .model_comparison import compare_models, disposable_url, render_operations
 from .recording import record
 from .status import recorded_changes
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from alembic.script import ScriptDirectory
-    from sqlalchemy.engine import URL, Connection
+    from sqlalchemy.engine import URL
 
-__all__ = ["differences", "revise", "round_trip"]
+__all__ = ["revise"]
 
 EXPAND = "expand"
 _HINT = "pass  # op.expand_rename_column('users', 'name', 'full_name'), and so on: docs/schema-operations.md"
@@ -44,86 +44,8 @@ def revise(migrations: str, variable: str, *, message: str, mode: str) -> dict[s
         return _contract_of_declared(script, message, variable)
     if mode == "empty":
         return {"written": [_write(script, message, heads, EXPAND, [_HINT], ["pass"])], "changes": [], "notes": []}
-    url = _needed(variable)
+    url = disposable_url(variable)
     return _from_models(script, migrations, url, message, heads)
-
-
-def differences(migrations: str, variable: str) -> dict[str, Any]:
-    """Return the differences between models and revisions as lines of a revision; nothing is written."""
-    url = _needed(variable)
-    operations, _ = _compared(load_scripts(migrations), migrations, url)
-    return {"differences": _rendered(operations, url)[0] if operations else []}
-
-
-def round_trip(migrations: str, variable: str) -> dict[str, Any]:
-    """Run all revisions up, down and up again on a disposable database. `lost` names what the second run made
-    otherwise.
-    """
-    from .migration_run import run_to
-
-    url, script = _needed(variable), load_scripts(migrations)
-    for revision in script.walk_revisions():
-        if not hasattr(revision.module, "downgrade"):
-            return {"lost": [], "irreversible": f"{revision.revision} has no downgrade()"}
-    states = []
-    for _ in range(2):
-        answer = run_to(migrations, url, "heads", wait=10.0)
-        if answer["error"]:
-            raise MigrationError("database", f"an upgrade failed: {answer['error']['message']}")
-        states.append(with_connection(url, _definition))
-        try:
-            _down(script, migrations, url)
-        except NotImplementedError as error:
-            return {"lost": [], "irreversible": str(error) or "a downgrade is not implemented"}
-    return {"lost": sorted({*states[0]} ^ {*states[1]}), "irreversible": ""}
-
-
-def _down(script: ScriptDirectory, migrations: str, url: URL) -> None:
-    from alembic.runtime.environment import EnvironmentContext
-
-    config = configuration(migrations)
-    config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
-    # What Alembic's own command calls.
-    with EnvironmentContext(config, script, fn=lambda current, _: script._downgrade_revs("base", current)):  # noqa: SLF001
-        script.run_env()
-
-
-def _definition(connection: Connection) -> list[str]:
-    """Return tables, columns, indexes and constraints as lines."""
-    from sqlalchemy import inspect
-
-    found: list[str] = []
-    inspector = inspect(connection)
-    for table in inspector.get_table_names():
-        found.append(table)
-        found += [
-            f"{table}.{column['name']} {column['type']} {column['nullable']} {column['default']}"
-            for column in inspector.get_columns(table)
-        ]
-        found += [f"index {index['name']} on {table}" for index in inspector.get_indexes(table)]
-        found += [f"foreign key {key['name']} of {table}" for key in inspector.get_foreign_keys(table)]
-        found += [f"check {check['name']} of {table}" for check in inspector.get_check_constraints(table)]
-    return found
-
-
-def _needed(variable: str) -> URL:
-    url = database_url(variable)
-    if url is None:
-        raise MigrationError(
-            "variable", f"the variable {variable} is not set, so there is no database to compare the models with"
-        )
-    return url
-
-
-def _compared(script: ScriptDirectory, migrations: str, url: URL) -> tuple[list[Any], Any]:
-    from .migration_run import run_to
-
-    answer = run_to(migrations, url, "heads", wait=10.0)
-    if answer["error"]:
-        raise MigrationError(
-            "database", f"the revisions so far can't be applied to an empty database: {answer['error']['message']}"
-        )
-    return _differences(script, migrations, url)
 
 
 def _from_models(
@@ -132,7 +54,7 @@ def _from_models(
     from .autogeneration import split
     from .model_edits import edit_models
 
-    operations, metadata = _compared(script, migrations, url)
+    operations, metadata = compare_models(script, migrations, url)
     found = split(operations, metadata)
     if not found.expand and not found.contract:
         return {
@@ -140,7 +62,7 @@ def _from_models(
             "changes": [],
             "notes": ["the models and the revisions say the same: nothing is to be written"],
         }
-    up, down, imports = _rendered(found.expand, url)
+    up, down, imports = render_operations(found.expand, url)
     written = [_write(script, f"{message}: expand", heads, EXPAND, up, down, imports)]
     if found.contract:
         script = load_scripts(migrations)
@@ -148,53 +70,6 @@ def _from_models(
         written.append(_write_contract(script, f"{message}: contract", found.contract, expanded))
     edited = edit_models(metadata, found.moved)
     return {"written": written, "changes": list(found.keys), "notes": [*found.notes, *edited]}
-
-
-def _differences(script: ScriptDirectory, migrations: str, url: URL) -> tuple[list[Any], Any]:
-    """Return Alembic's own comparison through the application's env.py, with everything that it includes and excludes."""
-    from alembic.autogenerate import produce_migrations
-    from alembic.runtime.environment import EnvironmentContext
-
-    seen: list[Any] = []
-
-    def compare(_revision: Any, context: Any) -> list[Any]:
-        metadata = context.opts.get("target_metadata")
-        if metadata is None:
-            raise MigrationError(
-                "migrations", "env.py gives no target_metadata, so there are no models to compare with"
-            )
-        upgrade = produce_migrations(context, metadata).upgrade_ops
-        seen.append((upgrade.ops if upgrade is not None else [], metadata))
-        return []
-
-    config = configuration(migrations)
-    config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
-    with EnvironmentContext(config, script, fn=compare):
-        script.run_env()
-    if not seen:
-        raise MigrationError("migrations", "env.py ran no migrations")
-    operations, metadata = seen[0]
-    return list(operations), metadata
-
-
-def _rendered(operations: Sequence[Any], url: URL) -> tuple[list[str], list[str], list[str]]:
-    """Return the lines of upgrade() and downgrade(), and the imports, as Alembic writes them."""
-    from alembic.autogenerate import render_python_code
-    from alembic.operations.ops import DowngradeOps, UpgradeOps
-    from alembic.runtime.migration import MigrationContext
-
-    context = MigrationContext.configure(dialect_name=url.get_backend_name())
-    imports: set[str] = set()
-    options: dict[str, Any] = {"migration_context": context, "imports": imports}
-    up = UpgradeOps(list(operations))
-    down = DowngradeOps([operation.reverse() for operation in reversed(list(operations))])
-
-    def lines(container: Any) -> list[str]:
-        # Alembic indents all lines but the first.
-        text = "    " + render_python_code(container, **options).lstrip()
-        return [line for line in textwrap.dedent(text).splitlines() if not line.startswith("# ###")]
-
-    return lines(up), lines(down), sorted(imports)
 
 
 def _contract_of_declared(script: ScriptDirectory, message: str, variable: str) -> dict[str, Any]:

@@ -162,7 +162,21 @@ class _Statement(StatementReader):
 
     def create(self) -> list[Operation]:
         self.take("OR", "REPLACE")
-        while self.take_any("GLOBAL", "LOCAL", "TEMP", "TEMPORARY", "UNLOGGED", "FOREIGN", "MATERIALIZED", "RECURSIVE", "CONSTRAINT", "EVENT", "VIRTUAL", "TRUSTED", "DEFAULT"):  # fmt: skip
+        while self.take_any(
+            "GLOBAL",
+            "LOCAL",
+            "TEMP",
+            "TEMPORARY",
+            "UNLOGGED",
+            "FOREIGN",
+            "MATERIALIZED",
+            "RECURSIVE",
+            "CONSTRAINT",
+            "EVENT",
+            "VIRTUAL",
+            "TRUSTED",
+            "DEFAULT",
+        ):
             pass
         if self.take("TABLE"):
             guarded = self.take("IF", "NOT", "EXISTS")
@@ -224,7 +238,8 @@ class _Statement(StatementReader):
     def select(self) -> list[Operation]:
         """Classify a SELECT: it changes nothing, unless it calls a function that does."""
         words = self.words
-        for word, following in zip(words, [*words[1:], Token("sign", "")]):  # noqa: B905 - `strict` is newer than some applications' Python
+        # `strict` is newer than the Python of some applications.
+        for word, following in zip(words, [*words[1:], Token("sign", "")]):  # noqa: B905
             calls = following.text == "(" and following.kind == "sign"
             if word.kind == "quoted" and calls:
                 return []

@@ -180,7 +180,9 @@ def _as_step(step: Step) -> dict[str, Any]:
             sql = step.statement.replace("{batch}", "/* the batch's key range */")
         else:
             sets = ", ".join(f'"{name}" = {expression}' for name, expression in step.assignments)
-            sql = f'UPDATE "{step.table.schema}"."{step.table.name}" source SET {sets} WHERE /* the batch\'s key range */ AND ({step.needing})'  # noqa: S608  # nosec B608 - shown, never run
+            table = f'"{step.table.schema}"."{step.table.name}"'
+            where = f"/* the batch's key range */ AND ({step.needing})"
+            sql = f"UPDATE {table} source SET {sets} WHERE {where}"  # noqa: S608  # nosec B608 - shown, never run
         return {"kind": "backfill", "title": step.title, "alone": False, "sql": [sql]}
     assert isinstance(step, Comparison)  # noqa: S101  # nosec B101 - there are three
     table = f'"{step.table.schema}"."{step.table.name}"'

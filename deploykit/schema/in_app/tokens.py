@@ -1,4 +1,4 @@
-"""The words of a piece of SQL: strings, comments and dollar-quoted bodies are told apart, and nothing else is understood."""
+"""The words of a piece of SQL. It recognises strings, comments and dollar-quoted bodies, and nothing beyond that."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
 class Token:
-    """A word. `text` is in upper case for a bare word, and unchanged for all else; `name` is its name as an identifier."""
+    """A word. `text` is in upper case for a bare word, and unchanged for all else; `name` is it as an identifier."""
 
     __slots__ = ("kind", "name", "text")
 

@@ -16,8 +16,9 @@ __all__ = ["upgrade"]
 def upgrade(
     migrations: str, variable: str, *, wait: float, lock_timeout: float, options: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Upgrade to all heads except the contract branch's. `applied` are the revisions done, `error` is null or the
-    failure.
+    """Upgrade to all heads except the contract branch's.
+
+    `applied` are the revisions done, `error` is null or the failure.
 
     With `options` it also fills and compares declared changes (unless they say `fill: false`), and stores their facts.
 

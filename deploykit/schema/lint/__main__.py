@@ -1,6 +1,7 @@
-"""`python -m deploykit.schema.lint`: options as one JSON object in the file that is named, else on standard input, the report as one on standard output.
+"""The program `python -m deploykit.schema.lint`: one JSON object with options in, one with the report out.
 
-Exit code 0 when it could look, whatever it found; else 2 or 3, and the object has `error`.
+The options come from the file that is named, else from standard input. The exit code is 0 when it could look, whatever
+it found. Else it is 2 or 3, and the object has `error`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main() -> int:
     except DeploykitError as error:
         words = {"message": error.message, "details": list(error.details), "next_step": error.next_step or _AGAIN}
         sys.stdout.write(json.dumps({"error": words}) + "\n")
-        # A tool that is missing or did not end says nothing about what was asked: only the lint's own complaints are usage.
+        # A missing or unfinished tool is no mistake of the user's: only the lint's own complaints are usage errors.
         return 3 if isinstance(error, UsageError) and not isinstance(error, CommandNotFound) else 2
     sys.stdout.write(json.dumps(answer) + "\n")
     return 0

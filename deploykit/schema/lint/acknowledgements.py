@@ -1,4 +1,4 @@
-"""What somebody has acknowledged, and why: `# deploykit: allow RULE because …` in a revision, or a setting."""
+"""Acknowledged findings, with reasons: `# deploykit: allow RULE because …` in a revision, or a setting."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NEVER = frozenset({"acknowledgement-without-reason", "acknowledgement-of-no-rul
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """`revision` empty: in every revision. Whoever wrote it gave a reason: settings without one are refused."""
+    """One acknowledgement; an empty `revision` means every revision. Settings without a reason are refused."""
 
     rule: str
     reason: str
@@ -42,7 +42,7 @@ class Remarks:
 
 
 def read_remarks(text: str, *, path: str, revision: str) -> Remarks:
-    """What the text acknowledges. An acknowledgement without a reason, or of a rule that there is not, is a finding."""
+    """Read the acknowledgements of a text. One without a reason, or of an unknown rule, is a finding."""
     if "deploykit:" not in text:
         return Remarks()
     allowed, refused = [], []
@@ -56,9 +56,15 @@ def read_remarks(text: str, *, path: str, revision: str) -> Remarks:
             rule = ""
             if not _is_rule(name):
                 close = difflib.get_close_matches(name, RULES, 1)
-                rule, message = "acknowledgement-of-no-rule", f"there is no rule {name!r}" + (f", did you mean {close[0]}?" if close else "")  # fmt: skip
+                rule, message = (
+                    "acknowledgement-of-no-rule",
+                    f"there is no rule {name!r}" + (f", did you mean {close[0]}?" if close else ""),
+                )
             elif not reason:
-                rule, message = "acknowledgement-without-reason", f"{name} is acknowledged without a reason, which counts for nothing"  # fmt: skip
+                rule, message = (
+                    "acknowledgement-without-reason",
+                    f"{name} is acknowledged without a reason, which counts for nothing",
+                )
             if rule:
                 refused.append(Finding(rule=rule, message=message, revision=revision, path=path, line=number))
             else:
@@ -74,7 +80,7 @@ def _is_rule(name: str) -> bool:
 def sort_out(
     found: Sequence[Finding], allowances: Sequence[Allowance]
 ) -> tuple[list[Finding], list[tuple[Finding, str]]]:
-    """What counts, and what was acknowledged, each with its reason."""
+    """Return the findings that count, and the acknowledged ones, each with its reason."""
     counts, acknowledged = [], []
     for item in found:
         reason = next(_reasons(item, allowances), "")

@@ -1,4 +1,4 @@
-"""A statement of PostgreSQL's grammar as the actions that rules know. What is not known is `other`, or `opaque`."""
+"""A statement of PostgreSQL's grammar as the actions that rules know. Anything else is `other`, or `opaque`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SHARE, _ROW_EXCLUSIVE = "ShareLock", "RowExclusiveLock"
 
 
 def actions(statement: Parsed) -> tuple[Action, ...]:
-    """What the statement does, in its order; never empty. A kind of statement that is not known here is opaque."""
+    """Return the actions of the statement, in order; never empty. An unknown kind of statement is opaque."""
     return tuple(_read(statement.name, statement.node)) or (Action(kind="other"),)
 
 
@@ -103,12 +103,18 @@ def _drop(node: Node) -> Iterator[Action]:
             on = key(names[-3] if len(names) > 2 else None, names[-2])
             locks = ((on, EXCLUSIVE),)
         yield Action(
-            kind=kind, on=on, name=names[-1], concurrent=concurrent, guarded=guarded, locks=locks, also={"cascade": cascade, "what": what},
-        )  # fmt: skip
+            kind=kind,
+            on=on,
+            name=names[-1],
+            concurrent=concurrent,
+            guarded=guarded,
+            locks=locks,
+            also={"cascade": cascade, "what": what},
+        )
 
 
 def _names(item: Node) -> tuple[str, ...]:
-    """The parts of what a DROP names: a relation, a type, or a function with its arguments."""
+    """Return the parts of the name in a DROP: a relation, a type, or a function with its arguments."""
     if "String" in item:
         return (nodes.string(item),)
     ((_, named),) = item.items()
@@ -174,8 +180,13 @@ def _reindex(node: Node) -> Iterator[Action]:
     of_table = node.get("kind") == "REINDEX_OBJECT_TABLE"
     mode = SHARE_UPDATE if concurrent else _SHARE
     yield Action(
-        kind="reindex", on=on, concurrent=concurrent, scans=True, locks=((on, mode),) if of_table else (), also={"table": of_table}
-    )  # fmt: skip
+        kind="reindex",
+        on=on,
+        concurrent=concurrent,
+        scans=True,
+        locks=((on, mode),) if of_table else (),
+        also={"table": of_table},
+    )
 
 
 def _refresh(node: Node) -> Iterator[Action]:
@@ -193,7 +204,12 @@ def _set(node: Node) -> Iterator[Action]:
 
 
 def _transaction(node: Node) -> Iterator[Action]:
-    kinds = {"TRANS_STMT_BEGIN": "begin", "TRANS_STMT_START": "begin", "TRANS_STMT_COMMIT": "commit", "TRANS_STMT_ROLLBACK": "rollback"}  # fmt: skip
+    kinds = {
+        "TRANS_STMT_BEGIN": "begin",
+        "TRANS_STMT_START": "begin",
+        "TRANS_STMT_COMMIT": "commit",
+        "TRANS_STMT_ROLLBACK": "rollback",
+    }
     yield Action(kind=kinds.get(node.get("kind", ""), "other"))
 
 
@@ -226,7 +242,16 @@ def _create_trigger(node: Node) -> Iterator[Action]:
 
 
 def _lock_table(node: Node) -> Iterator[Action]:
-    modes = {1: "AccessShareLock", 2: "RowShareLock", 3: _ROW_EXCLUSIVE, 4: SHARE_UPDATE, 5: _SHARE, 6: SHARE_ROW, 7: "ExclusiveLock", 8: EXCLUSIVE}  # fmt: skip
+    modes = {
+        1: "AccessShareLock",
+        2: "RowShareLock",
+        3: _ROW_EXCLUSIVE,
+        4: SHARE_UPDATE,
+        5: _SHARE,
+        6: SHARE_ROW,
+        7: "ExclusiveLock",
+        8: EXCLUSIVE,
+    }
     for item in node.get("relations", ()):
         table = nodes.relation(item["RangeVar"])
         yield Action(kind="lock_table", on=table, locks=((table, modes.get(node.get("mode", 8), EXCLUSIVE)),))

@@ -1,4 +1,4 @@
-"""ALTER TABLE, part by part. Locks: https://www.postgresql.org/docs/current/sql-altertable.html"""
+"""The actions of ALTER TABLE. Locks: https://www.postgresql.org/docs/current/sql-altertable.html"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema that the revisions have made so far, and what of it is new in the change that is being looked at."""
+"""The schema that the revisions have made so far, and what of it is new in the present change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Index:
 
 @dataclass
 class Table:
-    """`of_revisions` False: no revision that was read makes it, so its other columns and indexes are not known."""
+    """A table. `of_revisions` is False if no revision makes it, so its other columns and indexes are unknown."""
 
     of_revisions: bool = True
     columns: dict[str, Column] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Table:
 
 
 class Catalog:
-    """Follows actions. Nothing is refused here: what does not fit is what the rules or the database complain of."""
+    """The schema, updated by actions. It refuses nothing: the rules or the database complain about mistakes."""
 
     def __init__(self) -> None:
         self.tables: dict[Key, Table] = {}
@@ -52,7 +52,7 @@ class Catalog:
         self.new_objects: set[str] = set()
 
     def begin_change(self) -> None:
-        """What was made so far is in use from now on."""
+        """Mark everything made so far as in use."""
         self.new_tables = set()
         self.new_columns = set()
         self.new_constraints = set()
@@ -65,11 +65,11 @@ class Catalog:
         return (table, column) in self.new_columns
 
     def table(self, table: Key) -> Table:
-        """The table as far as it is known; one that no revision made is begun here."""
+        """Return the table as far as it is known; one that no revision made is created here."""
         return self.tables.setdefault(table, Table(of_revisions=False))
 
     def table_of_index(self, name: str) -> Key | None:
-        """The table that the index is on, if revisions say so."""
+        """Return the table that the index is on, if revisions say so."""
         return next((table for table, found in self.tables.items() if name in found.indexes), None)
 
     def never_null(self, table: Key, column: str) -> bool:
@@ -165,7 +165,8 @@ class Catalog:
     def _change(self, action: Action, **fields: object) -> None:
         columns = self.table(action.on).columns
         known = columns.get(action.column, Column(name=action.column, type=""))
-        columns[action.column] = replace(known, **fields)  # type: ignore[arg-type]  # fields of Column, each its own type
+        # Fields of Column, each with its own type.
+        columns[action.column] = replace(known, **fields)  # type: ignore[arg-type]
 
     def _add_constraint(self, action: Action) -> None:
         if action.constraint is not None:

@@ -1,4 +1,4 @@
-"""The tables that the application declares, beside those that the revisions make."""
+"""The tables that the application declares, compared with those that the revisions make."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ __all__ = ["drift"]
 
 
 def drift(models: Sequence[Text], made: Catalog, folder: str, *, left_out: frozenset[str]) -> list[Finding]:
-    """Where the two differ: tables, columns, types, NOT NULL and foreign keys. Both were read by the same grammar.
+    """Compare tables, columns, types, NOT NULL and foreign keys. The same grammar has read both sides.
 
-    `left_out` are tables that are not compared, by name: Alembic's own, and those of declared changes, whose SQL a database decides.
-
-    A table that is only in the database is none of the application's, and no finding.
+    `left_out` are the tables to skip, by name: Alembic's own, and those of declared changes, whose SQL depends on a
+    database. A table that only the database has does not belong to the application, and is no finding.
     """
     declared = Catalog()
     for text in models:
@@ -62,4 +61,7 @@ def _columns(table: Key, wanted: Table, there: Table) -> Iterator[str]:
     keys = {(rule.columns, rule.target) for rule in wanted.constraints.values() if rule.kind == "foreign"}
     made = {(rule.columns, rule.target) for rule in there.constraints.values() if rule.kind == "foreign"}
     for columns, target in sorted(keys - made, key=str):
-        yield f"{name} is declared to reference {shown(target) if target else ''} by {', '.join(columns)}, and no revision says so"
+        yield (
+            f"{name} is declared to reference {shown(target) if target else ''} by {', '.join(columns)}, and no "
+            "revision says so"
+        )

@@ -1,4 +1,4 @@
-"""The rules over the revisions, in the order in which those are applied, with the schema as it grows."""
+"""Applies the rules to the revisions, in the order in which those run, with the schema as it grows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Engine", "Script", "Statement", "at", "statements_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A statement where it stands: its line in the file, and whether it runs outside Alembic's transaction."""
+    """A statement in its file: its line, and whether it runs outside Alembic's transaction."""
 
     parsed: Parsed
     line: int
@@ -33,7 +33,10 @@ class Statement:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """A revision, or a file of SQL. `judged` False: it only tells what is there. `transactional`: it runs in one transaction."""
+    """A revision, or a file of SQL.
+
+    `judged` is False if it only contributes to the schema. `transactional`: it runs in one transaction.
+    """
 
     revision: str
     path: str
@@ -45,7 +48,7 @@ class Script:
 
 
 def statements_of(steps: Sequence[Step], texts: Sequence[Text], *, sql_file: bool = False) -> tuple[Statement, ...]:
-    """The steps' statements; in a file of SQL the line is the statement's own."""
+    """Return the steps' statements; in a file of SQL the line is the statement's own."""
     return tuple(
         Statement(
             parsed=parsed,
@@ -61,7 +64,7 @@ def statements_of(steps: Sequence[Step], texts: Sequence[Text], *, sql_file: boo
 def at(
     rule: Rule, message: str, script: Script, *, line: int = 0, statement: int = -1, action: Action | None = None
 ) -> Finding:
-    """A finding of the rule in the script."""
+    """Make a finding of the rule in the script."""
     return Finding(
         rule=rule.id,
         message=message,
@@ -77,7 +80,7 @@ def at(
 
 
 class Engine:
-    """`rules` are those that count; `known` are settings of the session that whoever migrates gives (`lock_timeout`)."""
+    """Judges scripts by the `rules` given; `known` are the session's settings during a migration (`lock_timeout`)."""
 
     def __init__(self, *, version: int, rules: Iterable[str], known: Iterable[str] = ()) -> None:
         self.catalog = Catalog()
@@ -85,11 +88,11 @@ class Engine:
         self.rules = [RULES[name] for name in rules if name in RULES]
         self.known = frozenset(known)
         self.free: set[tuple[str, int]] = set()
-        """Statements that only touch what is new in the change: nobody can be harmed by them."""
+        """Statements, as (revision, index), that only touch what is new in the change: they can harm no session."""
         self._orders: dict[tuple[Key, Key], tuple[Script, int]] = {}
 
     def change(self, scripts: Sequence[Script]) -> list[Finding]:
-        """Scripts that are applied together: what one of them makes is new to all."""
+        """Judge scripts that are applied together: what one of them makes is new to all."""
         self.catalog.begin_change()
         found: list[Finding] = []
         for script in scripts:
@@ -143,7 +146,7 @@ class Engine:
     def _lock_order(
         self, action: Action, context: RuleContext, script: Script, line: int, number: int
     ) -> list[Finding]:
-        """Locks of this transaction that another one takes the other way round."""
+        """Find locks of this transaction that another one takes in the opposite order."""
         rule = RULES["lock-order"]
         if not context.in_transaction or rule not in self.rules:
             return []
@@ -161,7 +164,7 @@ class Engine:
         return found
 
     def _unindexed(self, scripts: Sequence[Script]) -> list[Finding]:
-        """Foreign keys of this change whose columns no index begins with, now that the change is whole."""
+        """Find foreign keys of this change whose columns no index begins with, once the change is complete."""
         rule = RULES["missing-foreign-key-index"]
         if rule not in self.rules:
             return []
@@ -174,9 +177,19 @@ class Engine:
                         if table is None or not set(columns) <= table.columns.keys() | set(columns):
                             continue
                         if not table.has_index(columns):
-                            message = f"{action.on[1]} references another table by {', '.join(columns)}, and no index begins with it"
+                            message = (
+                                f"{action.on[1]} references another table by {', '.join(columns)}, and no index "
+                                "begins with it"
+                            )
                             found.append(
-                                at(rule, message, script, line=statement.line, statement=number, action=_about(action, columns))
+                                at(
+                                    rule,
+                                    message,
+                                    script,
+                                    line=statement.line,
+                                    statement=number,
+                                    action=_about(action, columns),
+                                )
                             )  # fmt: skip
         return found
 

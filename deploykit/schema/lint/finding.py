@@ -1,4 +1,4 @@
-"""What was found: one rule at one place."""
+"""One rule's finding at one place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ __all__ = ["Finding"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """`statement` numbers the statement in its revision, so that two engines' findings on it can be joined; -1: none."""
+    """A finding. `statement` is the index of the statement in its revision, -1 for none.
+
+    It joins the findings of two engines.
+    """
 
     rule: str
     message: str

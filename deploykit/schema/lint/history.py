@@ -1,4 +1,4 @@
-"""What only shows when revisions are looked at together: heads, edits, downgrades that lose data."""
+"""Findings about revisions together: heads, edits, downgrades that lose data."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ _GIT_SECONDS = 60.0
 def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Finding]:
     script = Script(revision="", path=folder)
     return [
-        at(RULES["multiple-heads"], f"{label or 'the branch without a label'} has {len(found)} heads: {', '.join(found)}", script)
+        at(RULES["multiple-heads"], f"{label or 'the branch without a label'} has {len(found)} heads: "
+                                    f"{', '.join(found)}", script)
         for label, found in branches.items()
         if len(found) > 1
     ]  # fmt: skip
 
 
 def phases(revisions: Iterable[Revision]) -> list[Finding]:
-    """Expands in the contract branch, and contracts outside of it: a release would run them, or never would."""
+    """Find expands in the contract branch, and contracts outside it: a release would run them, or never would."""
     found = []
     for item in revisions:
         script, ends = Script(revision=item.revision, path=item.path), "contract" in item.labels
@@ -46,13 +47,13 @@ def phases(revisions: Iterable[Revision]) -> list[Finding]:
                     else "outside the branch contract, so a release runs it"
                 )
                 found.append(
-                    at(RULES["phase-forbidden"], f"op.{operation.kind} stands {where}", script, line=operation.line)
+                    at(RULES["phase-forbidden"], f"op.{operation.kind} is {where}", script, line=operation.line)
                 )
     return found
 
 
 def downgrades(script: Script, names: Iterable[str]) -> list[Finding]:
-    """What the downgrade of a revision loses. `names` are the rules that count."""
+    """Find what the downgrade of a revision loses. `names` are the rules that apply."""
     made, gone = _made_and_gone(script)
     found = []
     for number, statement in enumerate(script.downgrade):
@@ -99,10 +100,10 @@ def _named(action: Action) -> str:
 
 
 def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Finding], str]:
-    """Revisions that the newest version tag has otherwise, and a note of what was compared.
+    """Find revisions that differ from the newest version tag, and note what was compared.
 
-    A version tag says what was released, so what it holds has been applied. Comments may change, and must: they
-    acknowledge. `judged` are the revisions' ids by path.
+    A version tag marks a release, so its revisions have been applied. Comments may change, since they acknowledge
+    findings. `judged` are the revisions' ids by path.
     """
     tag = _git(root, "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*")
     if not tag:
@@ -117,11 +118,21 @@ def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Find
         path = name.removeprefix(prefix)
         if not path.endswith(".py") or path.endswith(("env.py", "__init__.py")) or status not in {"M", "D"}:
             continue
-        if status == "M" and _code((root / path).read_text("utf-8", "replace")) == _code(_git(root, "show", f"{tag.strip()}:{name}")):  # fmt: skip
+        if status == "M" and _code((root / path).read_text("utf-8", "replace")) == _code(
+            _git(root, "show", f"{tag.strip()}:{name}")
+        ):
             continue
         how = "is gone" if status == "D" else "is another one"
         script = Script(revision=judged.get(path, ""), path=path)
-        found.append(at(RULES["edited-revision"], f"{path} {how} than in {tag.strip()}, which was released" if status == "M" else f"{path} {how}, and was released with {tag.strip()}", script))  # fmt: skip
+        found.append(
+            at(
+                RULES["edited-revision"],
+                f"{path} {how} than in {tag.strip()}, which was released"
+                if status == "M"
+                else f"{path} {how}, and was released with {tag.strip()}",
+                script,
+            )
+        )
     return found, f"compared with the revisions of {tag.strip()}"
 
 
@@ -134,7 +145,7 @@ def _git(root: Path, *words: str) -> str:
 
 
 def _code(text: str) -> str:
-    """The code without comments and docstrings; the text itself where it is no Python."""
+    """Return the code without comments and docstrings; the text itself if it is not Python."""
     try:
         tree = ast.parse(text)
     except SyntaxError:

@@ -1,4 +1,4 @@
-"""The lint as a whole: render, read, judge, join with squawk, sort out what was acknowledged."""
+"""The lint as a whole: render, parse, judge, join with squawk, and apply acknowledgements."""
 
 from __future__ import annotations
 
@@ -32,18 +32,20 @@ if TYPE_CHECKING:
 __all__ = ["OLDEST_SERVER", "Options", "Report", "lint"]
 
 OLDEST_SERVER = 14
-"""Assumed where nobody says which server it is: the oldest that PostgreSQL's project still mends."""
+"""The server's version if none is given: the oldest that the PostgreSQL project still supports."""
 _RENDER_SECONDS = 300.0
 _OF_SQL = ("require-lock-timeout", "require-statement-timeout")
-"""In a file of SQL nobody else sets them; the kit's own upgrade of revisions does."""
+"""Rules for files of SQL only: there is no default for these settings, but the kit's upgrade of revisions sets them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What is asked. `root` is the tree; `reader` a Python with pglast; `python` the application's, unless `sql` is given.
+    """The options of a lint.
 
-    `revs` are the ends of a range, `A:B`; `since` what is applied everywhere. `server_version` 0: not said, `ask`: ask the database.
-    `dialect`: another database than PostgreSQL (`mysql`), see `other_databases`.
+    - `root` is the tree, `reader` a Python with pglast, `python` the application's (not needed with `sql`).
+    - `revs` are the ends of a range, `A:B`; `since` are revisions that are applied everywhere.
+    - `server_version` 0 means not given; `ask` queries the database.
+    - `dialect` is a database other than PostgreSQL (`mysql`), see `other_databases`.
     """
 
     root: str
@@ -65,7 +67,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What came of it. `unknown` are revisions (path: why) of which nobody can say what they do."""
+    """The report of a lint. `unknown` are revisions (path: why) whose effect can't be determined."""
 
     found: tuple[Finding, ...]
     acknowledged: tuple[tuple[Finding, str], ...] = ()
@@ -92,9 +94,9 @@ class Report:
 
 
 def lint(options: Options, *, render: Renderer | None = None, read: Reader = read_texts) -> Report:
-    """Judge the revisions, or files of SQL. `render` and `read` are the two programs that are asked.
+    """Judge the revisions, or files of SQL. `render` and `read` run the two programs involved.
 
-    Raises UsageError and InconclusiveError for what can't be judged at all.
+    Raises UsageError and InconclusiveError for anything that can't be judged at all.
     """
     _check_names(options)
     if options.sql:
@@ -108,7 +110,7 @@ def _check_names(options: Options) -> None:
             close = difflib.get_close_matches(name, RULES, 1)
             raise UsageError(
                 f"there is no rule {name!r}" + (f", did you mean {close[0]!r}?" if close else ""),
-                next_step="see the rules in docs/migrations.md, and mend [tool.deploykit.migrations]",
+                next_step="see the rules in docs/migrations.md, and fix [tool.deploykit.migrations]",
             )
 
 
@@ -199,13 +201,14 @@ def _compared(metadata: str, declared: Sequence[str]) -> list[str]:
     notes = [f"the application's tables, {metadata}, were compared"]
     if declared:
         notes.append(
-            f"not compared, since their changes are declared: {', '.join(declared)}; invoke db.revision --autogenerate compares them"
+            f"not compared, since their changes are declared: {', '.join(declared)}; invoke db.revision "
+            "--autogenerate compares them"
         )
     return notes
 
 
 def render_revisions(options: Options) -> Rendered:
-    """Every revision with its SQL, from the application's own environment."""
+    """Return every revision with its SQL, from the application's own environment."""
     argv = render_command(
         options.python,
         options.migrations,
@@ -216,7 +219,7 @@ def render_revisions(options: Options) -> Rendered:
         other_database=bool(options.dialect),
     )
     done = run(argv, cwd=options.root, timeout=_RENDER_SECONDS, check=False)
-    # What went wrong before it could answer stands on standard error.
+    # Errors before the answer are on standard error.
     return parse_rendering(done.stdout if "@deploykit " in done.stdout else done.stderr)
 
 
@@ -304,7 +307,10 @@ def _unread(rendered: Rendered, read: Sequence[Text], scripts: Sequence[Script])
 
 
 def _changes(scripts: Sequence[Script], *, together: bool) -> list[list[Script]]:
-    """What is applied together. Without a range each revision is a change of its own: the safe assumption."""
+    """Group the scripts that are applied together.
+
+    Without a range each revision is its own change: the safe assumption.
+    """
     if not together:
         return [[script] for script in scripts]
     before = [[script] for script in scripts if not script.judged]
@@ -329,7 +335,10 @@ def _report(  # noqa: PLR0913 - by keyword
     elif options.squawk:
         theirs = ask_squawk(options.squawk, judged, version=engine.version, enabled=options.enable)
         found, counts = merged(found, theirs, engine.free)
-        notes.append(f"squawk: {counts['both']} findings that the kit has too, {counts['added']} more, {counts['free']} that other revisions or the same change make free")  # fmt: skip
+        notes.append(
+            f"squawk: {counts['both']} findings that the kit has too, {counts['added']} more, {counts['free']} "
+            "that other revisions or the same change make free"
+        )
     found += [item for remark in remarks for item in remark.refused]
     allowances = [*options.allow, *(one for remark in remarks for one in remark.allowed)]
     by_revision = {name: script.revision for script in judged for name in (script.revision, script.path)}

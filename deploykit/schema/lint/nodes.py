@@ -43,14 +43,15 @@ _SERIALS = {
     "serial2": "smallint",
 }
 STEADY = frozenset({
-    "now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_database", "current_schema", "lower",
-    "upper", "coalesce", "concat", "md5", "to_timestamp", "to_date", "to_char", "to_number", "timezone", "date_trunc", "make_interval",
-    "make_date", "make_timestamp", "make_timestamptz", "jsonb_build_object", "jsonb_build_array", "json_build_object", "json_build_array",
-    "to_json", "to_jsonb", "row_to_json", "array_fill", "string_to_array", "point", "box", "int4range", "int8range", "tstzrange",
-    "daterange", "numrange", "abs", "round", "ceil", "floor", "length", "replace", "trim", "btrim", "substring", "date_part", "extract",
-    "age", "decode", "encode", "repeat", "left", "right", "array_length", "to_tsvector", "nullif", "greatest", "least",
+    "now", "transaction_timestamp", "statement_timestamp", "current_setting", "current_database", "current_schema",
+    "lower", "upper", "coalesce", "concat", "md5", "to_timestamp", "to_date", "to_char", "to_number", "timezone",
+    "date_trunc", "make_interval", "make_date", "make_timestamp", "make_timestamptz", "jsonb_build_object",
+    "jsonb_build_array", "json_build_object", "json_build_array", "to_json", "to_jsonb", "row_to_json", "array_fill",
+    "string_to_array", "point", "box", "int4range", "int8range", "tstzrange", "daterange", "numrange", "abs", "round",
+    "ceil", "floor", "length", "replace", "trim", "btrim", "substring", "date_part", "extract", "age", "decode",
+    "encode", "repeat", "left", "right", "array_length", "to_tsvector", "nullif", "greatest", "least",
 })  # fmt: skip
-"""Functions that are immutable or stable: PostgreSQL evaluates them once, and rewrites nothing. Of others nobody can say."""
+"""Functions that are immutable or stable: PostgreSQL evaluates them once, and rewrites nothing. Others are unknown."""
 
 
 def string(node: Node) -> str:
@@ -66,7 +67,7 @@ def relation(node: Node) -> Key:
 
 
 def walk(node: Any) -> Iterator[tuple[str, Any]]:
-    """Every named node below this one, with its name."""
+    """Yield every named node below this one, with its name."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield name, value
@@ -82,7 +83,10 @@ def flag(options: Any, name: str) -> bool:
 
 
 def type_of(node: Node) -> tuple[str, int]:
-    """A type as PostgreSQL names it, and its length limit; 0: none. A precision with a scale is written out in the name."""
+    """Return a type as PostgreSQL names it, and its length limit (0: none).
+
+    A precision with a scale is written out in the name.
+    """
     names = [name for name in strings(node.get("names")) if name != "pg_catalog"]
     name = ".".join(names)
     name = _TYPES.get(name, _SERIALS.get(name, name))
@@ -138,7 +142,7 @@ _KINDS = {
 
 
 def constraint(node: Node, of_column: str = "") -> Constraint | None:
-    """The constraint; None for what the grammar calls one and is none, such as a default."""
+    """Return the constraint; None for a node that the grammar calls one and is none, such as a default."""
     kind = _KINDS.get(node["contype"])
     if kind is None:
         return None
@@ -155,7 +159,7 @@ def constraint(node: Node, of_column: str = "") -> Constraint | None:
 
 
 def not_null_columns(expression: Any) -> tuple[str, ...]:
-    """The columns of which the expression says, alone or joined by AND, that they are not NULL."""
+    """Return the columns that the expression, alone or joined by AND, keeps from being NULL."""
     node = expression or {}
     if "BoolExpr" in node and node["BoolExpr"].get("boolop") == "AND_EXPR":
         return tuple(name for part in node["BoolExpr"].get("args", ()) for name in not_null_columns(part))

@@ -1,7 +1,8 @@
-"""What of the lint holds on MariaDB, MySQL and others: what two versions of an application survive, not what a lock costs.
+"""The rules for MariaDB, MySQL and others: what two versions of an application survive, not what a lock costs.
 
-Revisions are rendered in PostgreSQL's words and read by its grammar there, too: Alembic's operations mean the same everywhere. What is
-written as SQL of the other database is read where both know it; what only the other one knows is said, statement by statement.
+Revisions are rendered as PostgreSQL's SQL and read by its grammar there too: Alembic's operations mean the same
+everywhere. SQL of the other database is read if both know it. Statements that only the other one knows are reported one
+by one.
 """
 
 from __future__ import annotations
@@ -53,12 +54,12 @@ _TOKEN = re.compile(r"'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*
 
 
 def readable(sql: str) -> str:
-    """With names in SQL's quotes instead of MySQL's."""
+    """Return the SQL with standard quotes around names instead of MySQL's."""
     return _TOKEN.sub(lambda found: '"' + found[0][1:-1] + '"' if found[0].startswith("`") else found[0], sql)
 
 
 def unread(steps: Sequence[Step], texts: Sequence[Text], script: Script) -> Iterator[Finding]:
-    """A finding for each statement that nobody could read."""
+    """Yield a finding for each statement that could not be parsed."""
     for step, text in zip(steps, texts, strict=True):
         if text.error:
             words = " ".join(step.sql.split())
@@ -70,7 +71,7 @@ _BY_LIMIT = "# outside the migration, or in a revision of its own, batch by batc
 
 
 def plain(found: Finding, dialect: str) -> Finding:
-    """Without the lock, which is PostgreSQL's, and with a batch as the database has it."""
+    """Return the finding without the lock, which is PostgreSQL's, and with the database's own form of a batch."""
     found = replace(found, lock="", how_long="")
     if found.rule == "unbatched-data-change" and dialect in {"mysql", "mariadb"}:
         way = 'op.execute("UPDATE the_table SET … WHERE … ORDER BY id LIMIT 1000")'

@@ -1,6 +1,6 @@
-"""SQL read by PostgreSQL's own grammar (libpg_query, through pglast), in an environment of its own.
+"""SQL parsed by PostgreSQL's own grammar (libpg_query, through pglast), in an environment of its own.
 
-pglast is under the GPL, so it is a program that is asked, and no part of the kit: `docs/decisions/0004-reading-sql.md`.
+pglast is under the GPL, so it runs as a program and is no part of the kit: `docs/decisions/0004-reading-sql.md`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECONDS = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class Parsed:
-    """One statement: its text, the line in its text on which it begins (from 0), the grammar's name for it and its node."""
+    """One statement: its text, its first line in the whole text (from 0), its name in the grammar, and its node."""
 
     sql: str
     line: int
@@ -34,14 +34,14 @@ class Parsed:
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """A text that was read; `error` is the grammar's complaint, and then there are no statements."""
+    """A parsed text; `error` is the grammar's complaint, and then there are no statements."""
 
     statements: tuple[Parsed, ...] = ()
     error: str = ""
 
 
 def read_texts(texts: Sequence[str], python: Path | str) -> tuple[list[Text], str]:
-    """Each text read, and the version of the grammar. Raises InconclusiveError when the reader gives no answer."""
+    """Parse each text; return them with the version of the grammar. Raises InconclusiveError without an answer."""
     # An isolated Python: nothing of the tree that is judged is imported.
     done = run([str(python), "-I", str(READER)], stdin=json.dumps(list(texts)), timeout=_SECONDS, check=False)
     try:
@@ -50,7 +50,7 @@ def read_texts(texts: Sequence[str], python: Path | str) -> tuple[list[Text], st
         raise InconclusiveError(
             f"the SQL could not be read: the reader ended with exit code {done.returncode}",
             details=done.stderr.strip().splitlines()[-10:],
-            next_step="run the gate again; its tools are made anew when their environment is deleted",
+            next_step="run the gate again; delete the environment of its tools to rebuild them",
         ) from None
     read = [_text(text, item) for text, item in zip(texts, answer["texts"], strict=True)]
     return read, str(answer["grammar"])
@@ -73,7 +73,7 @@ def _text(text: str, item: Mapping[str, Any]) -> Text:
 
 
 def _comment_lines(sql: str) -> int:
-    """Lines of comment and space before the first word: they belong to the statement, which begins below them."""
+    """Count lines of comment and space before the first word: they belong to the statement, which begins below them."""
     count = 0
     for line in sql.splitlines():
         if line.strip() and not line.lstrip().startswith("--"):

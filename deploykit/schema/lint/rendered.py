@@ -1,4 +1,4 @@
-"""The revisions as `in_app render` tells them, as values; and which of them are looked at."""
+"""The answer of `in_app render` as values, and the choice of the revisions to judge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARK = "@deploykit "
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """SQL of one operation, and the line of the revision that asked for it (0: not known)."""
+    """The SQL of one operation, and the line of the revision that asked for it (0: not known)."""
 
     sql: str
     line: int = 0
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Declared:
-    """An operation on a declared change (expand, contract, undo, reopen) and the tables that an expand is about."""
+    """An operation on a declared change (expand, contract, undo, reopen), and the tables that an expand concerns."""
 
     kind: str
     tables: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True)
 class Direction:
-    """An upgrade or a downgrade. `unknown`: why its steps may not be all; empty when they are."""
+    """An upgrade or a downgrade. `unknown` says why its steps may be incomplete; empty when they are complete."""
 
     steps: tuple[Step, ...] = ()
     declared: tuple[Declared, ...] = ()
@@ -57,7 +57,7 @@ class Revision:
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """All revisions in the order in which they are applied. `env` is the text of env.py, `folder` where it stands."""
+    """All revisions in the order in which they are applied. `env` is the text of env.py, `folder` its folder."""
 
     revisions: tuple[Revision, ...]
     branches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -68,19 +68,19 @@ class Rendered:
 
 
 def parse_rendering(output: str) -> Rendered:
-    """What `in_app render` printed. Raises InconclusiveError when it could not render, with its reason."""
+    """Parse the output of `in_app render`. Raises InconclusiveError with the reason when it could not render."""
     lines = output.splitlines()
     marked = next((line for line in reversed(lines) if line.startswith(_MARK)), "")
     if not marked:
         raise InconclusiveError(
             "the revisions could not be rendered",
             details=[line for line in lines if line.strip()][-15:],
-            next_step="mend what the last lines say, then run the gate again",
+            next_step="fix what the last lines report, then run the gate again",
         )
     answer = json.loads(marked.removeprefix(_MARK))
     if error := answer.get("error"):
         raise InconclusiveError(
-            f"the revisions can't be judged: {error['message']}", next_step="mend that, then: invoke db.lint"
+            f"the revisions can't be judged: {error['message']}", next_step="fix that, then: invoke db.lint"
         )
     models = answer["models"]
     return Rendered(
@@ -117,9 +117,9 @@ def _direction(item: Mapping[str, Any]) -> Direction:
 
 
 def chosen(revisions: Sequence[Revision], first: Sequence[str], last: str) -> set[str]:
-    """The revisions after `first` (none: from the beginning) up to `last` (`heads`: all), by id.
+    """Return the revisions after `first` (none: from the beginning) up to `last` (`heads`: all), by id.
 
-    Ids may be shortened as far as they are unique. Raises UsageError for one that is not there.
+    Ids may be shortened as far as they are unique. Raises UsageError for an unknown one.
     """
     by_id = {item.revision: item for item in revisions}
     before: set[str] = set()

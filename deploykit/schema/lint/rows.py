@@ -16,14 +16,15 @@ __all__ = ["delete", "insert", "merge", "select", "update"]
 
 _ROW_EXCLUSIVE = "RowExclusiveLock"
 _CALLED_FOR_NOTHING = frozenset({
-    "set_config", "setval", "nextval", "currval", "pg_sleep", "pg_advisory_lock", "pg_advisory_xact_lock", "pg_advisory_unlock",
-    "count", "max", "min", "sum", "avg", "array_agg", "string_agg", "bool_and", "bool_or", "row_number", "rank", "version",
-    "gen_random_uuid", "uuid_generate_v4", "random", "generate_series", "unnest", "clock_timestamp",
+    "set_config", "setval", "nextval", "currval", "pg_sleep", "pg_advisory_lock", "pg_advisory_xact_lock",
+    "pg_advisory_unlock", "count", "max", "min", "sum", "avg", "array_agg", "string_agg", "bool_and", "bool_or",
+    "row_number", "rank", "version", "gen_random_uuid", "uuid_generate_v4", "random", "generate_series", "unnest",
+    "clock_timestamp",
 })  # fmt: skip
 
 
 def _within(node: Node) -> Iterator[Action]:
-    """The changes in the WITH of a statement."""
+    """Yield the changes in the WITH of a statement."""
     for name, value in nodes.walk(node.get("withClause")):
         if name in {"UpdateStmt", "DeleteStmt"}:
             yield from (update if name == "UpdateStmt" else delete)(value)
@@ -87,7 +88,7 @@ def _is_bounded(node: Node) -> bool:
 
 
 def _equal_columns(where: Any) -> tuple[str, ...]:
-    """The columns that must equal a constant, or be one of a list of constants."""
+    """Return the columns that must equal a constant, or be one of a list of constants."""
     node = where or {}
     if node.get("BoolExpr", {}).get("boolop") == "AND_EXPR":
         return tuple(name for part in node["BoolExpr"]["args"] for name in _equal_columns(part))
@@ -106,7 +107,7 @@ def insert(node: Node) -> Iterator[Action]:
 
 
 def select(node: Node) -> Iterator[Action]:
-    """Reading is nothing, unless it changes rows in WITH, makes a table, or calls a function of which nobody knows."""
+    """Return the actions of a SELECT: none, unless it changes rows in WITH, makes a table, or calls unknown code."""
     if "intoClause" in node:
         yield Action(kind="create_table", on=nodes.relation(node["intoClause"]["rel"]), also={"constraints": ()})
     for name, value in nodes.walk(node):

@@ -15,9 +15,12 @@ __all__ = ["RuleContext"]
 
 @dataclass
 class RuleContext:
-    """`existing` are the types that a revision says its columns had. `held` are the strong locks of this transaction on
-    tables that were there before, in the order taken. `made_invalid` are the constraints added NOT VALID in it,
-    `waited`: something in it has waited for a strong lock already.
+    """The context of an action.
+
+    - `existing` are the types that a revision says its columns had.
+    - `held` are the strong locks of this transaction on tables that existed before, in the order taken.
+    - `made_invalid` are the constraints added NOT VALID in it.
+    - `waited`: something in it has already waited for a strong lock.
     """
 
     catalog: Catalog
@@ -45,7 +48,7 @@ class RuleContext:
         self.waited = False
 
     def after(self, action: Action) -> None:
-        """Note what the action leaves behind for the actions after it."""
+        """Update the context for the actions after this one."""
         if action.kind in {"begin", "commit", "rollback"}:
             self.begin_transaction(in_transaction=action.kind == "begin")
             return
@@ -66,7 +69,7 @@ class RuleContext:
             self.changed_schema.add(action.on)
 
     def strong(self, action: Action) -> list[tuple[Key, Mode]]:
-        """The locks that stop writers of tables which are in use."""
+        """Return the locks that block writers of tables in use."""
         return [
             (table, mode)
             for table, mode in (*action.locks, *self._referenced(action))
@@ -74,7 +77,7 @@ class RuleContext:
         ]
 
     def _referenced(self, action: Action) -> list[tuple[Key, Mode]]:
-        """Dropping a foreign key, or a table that has one, also locks what it references: its triggers stand there."""
+        """Return the locks on referenced tables: dropping a foreign key, or its table, drops triggers there."""
         if action.kind not in {"drop_constraint", "drop_table"}:
             return []
         rules = self.catalog.table(action.on).constraints.items()
@@ -87,5 +90,5 @@ class RuleContext:
         ]
 
     def is_old(self, action: Action) -> bool:
-        """Whether its table is in use: it was there before this change."""
+        """Whether its table is in use: it existed before this change."""
         return not self.catalog.is_new(action.on)

@@ -1,4 +1,4 @@
-"""squawk as a second engine: its findings beside the kit's, and none of them twice."""
+"""squawk as a second engine: its findings are added to the kit's, without duplicates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["ask_squawk", "merged"]
 _SECONDS = 300.0
 _ON_REQUEST = ("require-lock-timeout", "require-statement-timeout", "prefer-robust-stmts")
 _NARROWER = ("prefer-bigint-over-int", "prefer-bigint-over-smallint")
-"""The kit says it of keys alone."""
+"""Rules that the kit applies to keys alone."""
 _SAME = {
     "adding-field-with-default": ("stored-generated-column", "adding-serial-primary-key-field"),
     "adding-not-nullable-field": ("not-null-in-expand",),
@@ -33,16 +33,18 @@ _SAME = {
     "ban-set-schema": ("renaming-table",),
     "prefer-repack": ("table-rewrite",),
 }
-"""What the kit calls by another name."""
+"""Rules that the kit has under another name."""
 _BETTER_KNOWN = frozenset({
-    "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default", "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null",
-    "ban-drop-domain", "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view", "changing-column-type", "require-concurrent-index-deletion",
+    "adding-not-nullable-field", "ban-drop-constraint", "ban-drop-default",
+    "ban-concurrent-index-creation-in-transaction", "ban-drop-column", "ban-drop-not-null", "ban-drop-domain",
+    "ban-drop-function", "ban-drop-sequence", "ban-drop-table", "ban-drop-type", "ban-drop-view",
+    "changing-column-type", "require-concurrent-index-deletion",
 })  # fmt: skip
-"""What only other revisions decide (a proven CHECK, the type before, the phase): squawk sees one revision at a time."""
+"""Rules that depend on other revisions (a proven CHECK, the type before, the phase), which squawk does not see."""
 
 
 def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled: Sequence[str]) -> list[Finding]:
-    """What squawk finds in the scripts, each as a file. Raises InconclusiveError when it gives no answer."""
+    """Return squawk's findings in the scripts, each as a file. Raises InconclusiveError without an answer."""
     with tempfile.TemporaryDirectory(prefix="deploykit-squawk-") as folder:
         places: dict[str, dict[int, int]] = {}
         for number, script in enumerate(scripts):
@@ -70,7 +72,7 @@ def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled
 
 
 def _as_file(script: Script) -> tuple[str, dict[int, int]]:
-    """The script as a file, its transactions written out, and the number of the statement for each line (from 0)."""
+    """Return the script as a file with explicit transactions, and the statement's index for each line (from 0)."""
     lines: list[str] = []
     numbers: dict[int, int] = {}
     inside = False
@@ -105,9 +107,12 @@ def _found(item: Mapping[str, Any], scripts: Sequence[Script], places: Mapping[s
 def merged(
     own: Sequence[Finding], theirs: Sequence[Finding], free: set[tuple[str, int]]
 ) -> tuple[list[Finding], dict[str, int]]:
-    """The kit's findings and what squawk adds, with the counts of what both say and of what is free here.
+    """Merge squawk's findings into the kit's.
 
-    What squawk alone finds has `squawk/` before the rule. On what is new in the same change nothing is held against it.
+    Returns counts of those that both have, and of those that are harmless here.
+
+    squawk's own findings have `squawk/` before the rule. Those about objects that are new in the same change are
+    dropped.
     """
     from dataclasses import replace
 

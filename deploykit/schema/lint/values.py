@@ -1,4 +1,4 @@
-"""What a statement does, as values that rules are written on."""
+"""The values that rules work on: what a statement does."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ def shown(table: Key) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraint:
-    """`kind`: check, foreign, unique, primary, exclusion, not-null. `valid` False: NOT VALID. `index`: USING INDEX.
+    """A constraint. `kind` is check, foreign, unique, primary, exclusion or not-null.
 
-    `not_null` are the columns that the expression of a CHECK keeps from being NULL.
+    `valid` is False for NOT VALID; `index` is that of USING INDEX. `not_null` are the columns that a CHECK keeps from
+    being NULL.
     """
 
     kind: str
@@ -61,7 +62,7 @@ class Constraint:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """`default` is empty, `constant` or `volatile`; `length` the limit that its type has; `constraints` are its own."""
+    """A column. `default` is empty, `constant` or `volatile`; `length` is its type's limit; `constraints` its own."""
 
     name: str
     type: str
@@ -81,9 +82,10 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing that a statement does to one table (or other thing) `on`. `locks` are the table locks that it takes.
+    """One thing that a statement does to one table (or other object) `on`. `locks` are the table locks that it takes.
 
-    `scans`: the table is read or written whole while the strongest of them is held. `also`: whatever else its kind needs.
+    `scans`: the table is read or written whole while the strongest of them is held. `also` has what else its kind
+    needs.
     """
 
     kind: str

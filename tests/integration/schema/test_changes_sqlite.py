@@ -59,7 +59,7 @@ def columns(sql) -> list[str]:
 def test_bare_alembic_goes_up_and_down_and_up(lite, url, sql):
     done = alembic(lite, url, "upgrade", "b")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the two shapes are not kept in step" in done.stdout
+    assert "the two shapes are not kept in sync" in done.stdout
     sql("INSERT INTO items (price_2) VALUES (1.5)")
     done = alembic(lite, url, "upgrade", "heads")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -125,7 +125,7 @@ def test_an_operation_in_the_wrong_phase_fails(repo, tested):
     write(repo, "b", "a", "op.expand_rename_column('items', 'name', 'title', change='c')", "op.undo('c')")
     write(repo, "k", "b", "op.contract('c')", "op.reopen('c')")
     done = tested("-k", "phases")
-    assert "op.contract stands outside the branch contract" in done.stdout
+    assert "op.contract is outside the branch contract" in done.stdout
     assert done.returncode == 1
 
 

@@ -148,7 +148,7 @@ def test_every_kind_of_operation_is_described(tree, sqlite):
         ("try:\n    sa.inspect(op.get_bind())\nexcept Exception:\n    pass", "sqlalchemy.inspect"),
         ("from sqlalchemy.orm import Session\nSession(op.get_bind()).execute(sa.text('select 1')).scalar_one()", "it reads from the database"),
         ("import os\nsa.create_engine('sqlite://').connect()", "a connection of its own"),
-        ("op.execute('CALL clean_up()')", "what this SQL changes can't be told: CALL CLEAN_UP ( )"),
+        ("op.execute('CALL clean_up()')", "what this SQL changes is unknown: CALL CLEAN_UP ( )"),
         ("raise RuntimeError('no')", "it can't be run without a database: RuntimeError: no"),
         ("op.execute(object())", "a statement can't be read: AttributeError"),
         ("import os\nos.environ['DATABASE_URL']", "KeyError"),

@@ -41,7 +41,10 @@ def unless(query: str, statement: str) -> str:
 
 
 def has_constraint(table: Table, name: str) -> str:
-    return f"SELECT FROM pg_constraint WHERE conrelid = {literal(table_name(table))}::regclass AND conname = {literal(name)}"
+    return (
+        f"SELECT FROM pg_constraint WHERE conrelid = {literal(table_name(table))}::regclass AND conname = "
+        f"{literal(name)}"
+    )
 
 
 def validated(table: Table, name: str, definition: str, *, what: str = "") -> tuple[Block, Block]:
@@ -130,7 +133,10 @@ def comment(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ..
 
 
 def make_statistics(table: Table, item: Statistics, name: str, tail: str) -> Block:
-    made = f"CREATE STATISTICS IF NOT EXISTS {quote(item.schema)}.{quote(name)}{item.kinds} ON {tail} FROM {table_name(table)}"
+    made = (
+        f"CREATE STATISTICS IF NOT EXISTS {quote(item.schema)}.{quote(name)}{item.kinds} ON {tail} FROM "
+        f"{table_name(table)}"
+    )
     return Block((made,), title=f"make the statistics {name}")
 
 

@@ -183,8 +183,10 @@ def read_relation(ask: Asking, table: Table) -> Relation:
         raise Refused(f"there is no table {table}", "check its name and schema, or make it in an earlier revision")
     kind, owner, rows, parent_schema, parent, bound = ask.rows(
         "SELECT c.relkind::text, pg_get_userbyid(c.relowner), c.reltuples::bigint, n.nspname, p.relname, "
-        "pg_get_expr(c.relpartbound, c.oid) FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND c.relispartition "
-        f"LEFT JOIN pg_class p ON p.oid = i.inhparent LEFT JOIN pg_namespace n ON n.oid = p.relnamespace WHERE c.oid = {oid}"
+        "pg_get_expr(c.relpartbound, c.oid) FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid AND "
+        "c.relispartition "
+        "LEFT JOIN pg_class p ON p.oid = i.inhparent LEFT JOIN pg_namespace n ON n.oid = p.relnamespace WHERE "
+        f"c.oid = {oid}"
     )[0]
     if kind not in {"r", "p"}:
         raise Refused(f"{table} is no table", "a change is declared for a table")
@@ -208,10 +210,13 @@ def read_relation(ask: Asking, table: Table) -> Relation:
 
 def _columns(ask: Asking, oid: int) -> dict[str, Column]:
     rows = ask.rows(
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, coalesce(pg_get_expr(d.adbin, d.adrelid), ''), "
-        "a.attidentity::text, a.attgenerated::text, coalesce(pg_get_serial_sequence(c.oid::regclass::text, a.attname), ''), "
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, coalesce(pg_get_expr(d.adbin, "
+        "d.adrelid), ''), "
+        "a.attidentity::text, a.attgenerated::text, coalesce(pg_get_serial_sequence(c.oid::regclass::text, "
+        "a.attname), ''), "
         "coalesce(col_description(a.attrelid, a.attnum), '') "
-        "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+        "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON d.adrelid = "
+        "a.attrelid AND d.adnum = a.attnum "
         f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
     grants = _column_grants(ask, oid)
@@ -221,7 +226,8 @@ def _columns(ask: Asking, oid: int) -> dict[str, Column]:
 def _column_grants(ask: Asking, oid: int) -> dict[str, tuple[Grant, ...]]:
     """Return the grants by column, without the owner's own."""
     rows = ask.rows(
-        "SELECT a.attname, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.is_grantable, x.privilege_type "
+        "SELECT a.attname, CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) "
+        "END, x.is_grantable, x.privilege_type "
         "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid, aclexplode(a.attacl) x "
         f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped AND x.grantee <> c.relowner"
     )
@@ -237,8 +243,10 @@ def _statistics(ask: Asking, oid: int) -> tuple[Statistics, ...]:
         "SELECT s.stxname, n.nspname, "
         f"split_part(substr(pg_get_statisticsobjdef(s.oid), length('CREATE STATISTICS ' || {name}) + 1), ' ON ', 1), "
         "pg_get_statisticsobjdef_columns(s.oid), "
-        "ARRAY(SELECT DISTINCT a.attname::text FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
-        f"WHERE d.classid = 'pg_statistic_ext'::regclass AND d.objid = s.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid = {oid}), "
+        "ARRAY(SELECT DISTINCT a.attname::text FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid "
+        "AND a.attnum = d.refobjsubid "
+        "WHERE d.classid = 'pg_statistic_ext'::regclass AND d.objid = s.oid AND d.refclassid = "
+        f"'pg_class'::regclass AND d.refobjid = {oid}), "
         "s.stxexprs IS NOT NULL FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace "
         f"WHERE s.stxrelid = {oid} ORDER BY s.stxname"
     )
@@ -249,12 +257,15 @@ def _indexes(ask: Asking, oid: int) -> tuple[Index, ...]:
     # Expressions and predicates are in pg_depend as well, so an index on lower(name) is found by the column name.
     rows = ask.rows(
         "SELECT c.relname, n.nspname, pg_get_indexdef(i.indexrelid), "
-        "ARRAY(SELECT DISTINCT a.attname::text FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
+        "ARRAY(SELECT DISTINCT a.attname::text FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid "
+        "AND a.attnum = d.refobjsubid "
         f"WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid = {oid} "
         f"UNION SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = {oid} AND a.attnum = ANY(i.indkey)), "
-        "i.indisunique, i.indisprimary, coalesce(k.conname, ''), i.indisvalid, i.indpred IS NULL AND i.indexprs IS NULL "
+        "i.indisunique, i.indisprimary, coalesce(k.conname, ''), i.indisvalid, i.indpred IS NULL AND "
+        "i.indexprs IS NULL "
         "FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-        "LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') AND k.conrelid = i.indrelid "
+        "LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.contype IN ('p', 'u', 'x') AND "
+        "k.conrelid = i.indrelid "
         f"WHERE i.indrelid = {oid} ORDER BY c.relname"
     )
     return tuple(Index(row[0], row[1], row[2], tuple(row[3]), *row[4:9]) for row in rows)
@@ -263,9 +274,11 @@ def _indexes(ask: Asking, oid: int) -> tuple[Index, ...]:
 def _constraints(ask: Asking, where: str) -> tuple[Constraint, ...]:
     rows = ask.rows(
         "SELECT k.conname, k.contype::text, pg_get_constraintdef(k.oid), "
-        "ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o), "
+        "ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON "
+        "a.attrelid = k.conrelid AND a.attnum = u.n ORDER BY u.o), "
         "n.nspname, c.relname, rn.nspname, r.relname, "
-        "ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o) "
+        "ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY u(n, o) JOIN pg_attribute a ON "
+        "a.attrelid = k.confrelid AND a.attnum = u.n ORDER BY u.o) "
         "FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
         "LEFT JOIN pg_class r ON r.oid = k.confrelid LEFT JOIN pg_namespace rn ON rn.oid = r.relnamespace "
         f"WHERE {where} ORDER BY k.conname"
@@ -287,9 +300,12 @@ def _constraints(ask: Asking, where: str) -> tuple[Constraint, ...]:
 def _views(ask: Asking, oid: int) -> dict[str, tuple[str, ...]]:
     """Return views (and rules) by name, with the columns of the table that they read."""
     rows = ask.rows(
-        "SELECT v.oid::regclass::text, array_agg(DISTINCT a.attname::text) FROM pg_depend d JOIN pg_rewrite w ON w.oid = d.objid "
-        "JOIN pg_class v ON v.oid = w.ev_class JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
-        f"WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = {oid} AND v.oid <> {oid} GROUP BY 1"
+        "SELECT v.oid::regclass::text, array_agg(DISTINCT a.attname::text) FROM pg_depend d JOIN pg_rewrite w "
+        "ON w.oid = d.objid "
+        "JOIN pg_class v ON v.oid = w.ev_class JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = "
+        "d.refobjsubid "
+        "WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = "
+        f"{oid} AND v.oid <> {oid} GROUP BY 1"
     )
     return {row[0]: tuple(row[1]) for row in rows}
 
@@ -297,16 +313,19 @@ def _views(ask: Asking, oid: int) -> dict[str, tuple[str, ...]]:
 def _grants(ask: Asking, oid: int) -> tuple[tuple[str, str], ...]:
     """Return (role quoted for SQL, privilege) pairs, without the owner's own."""
     rows = ask.rows(
-        "SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, x.privilege_type "
+        "SELECT CASE WHEN x.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(x.grantee)) END, "
+        "x.privilege_type "
         f"FROM pg_class c, aclexplode(c.relacl) x WHERE c.oid = {oid} AND x.grantee <> c.relowner "
-        "AND x.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES', 'TRIGGER', 'TRUNCATE') ORDER BY 1, 2"
+        "AND x.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE', 'REFERENCES', 'TRIGGER', 'TRUNCATE') "
+        "ORDER BY 1, 2"
     )
     return tuple((row[0], row[1]) for row in rows)
 
 
 def _partition_key(ask: Asking, oid: int) -> tuple[str, ...]:
     rows = ask.rows(
-        "SELECT a.attname::text FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = ANY(p.partattrs) "
+        "SELECT a.attname::text FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid "
+        "AND a.attnum = ANY(p.partattrs) "
         f"WHERE p.partrelid = {oid}"
     )
     return tuple(row[0] for row in rows)

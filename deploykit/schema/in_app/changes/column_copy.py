@@ -137,7 +137,7 @@ def _refuse(relation: Relation, copy: Copy) -> None:
 
 
 def _fill_new(key: str, relation: Relation, copy: Copy) -> Backfill:
-    # Rows that the sync wrote have values; a mapping that loses something (cents of a fraction) must not touch those again.
+    # The sync has written some rows. A mapping that loses something (fractions of a cent) must not write them again.
     empty = " AND ".join(f"{quote(name)} IS NULL" for name in copy.new)
     # Asked of the old columns first: an expression is not computed twice for each row.
     some = " OR ".join(
@@ -235,7 +235,7 @@ class _Following:
             self._constraint(constraint)
         if relation.constraints_on(names, "x"):
             raise Refused(
-                f"an exclusion constraint stands on {relation.table}.{old.name}, and PostgreSQL can't build one beside writers",
+                f"{relation.table}.{old.name} has an exclusion constraint, which PostgreSQL can't build concurrently",
                 "drop the constraint by a change of its own first",
             )
         notes = []
@@ -252,7 +252,8 @@ class _Following:
         relation, old = self.relation, self.copy.old
         return (
             *(
-                f"the index {item.name} on {', '.join(item.columns)} has no successor: declare one by op.expand_create_index"
+                f"the index {item.name} on {', '.join(item.columns)} has no successor: declare one by "
+                "op.expand_create_index"
                 for item in relation.indexes_on(old)
             ),
             *(

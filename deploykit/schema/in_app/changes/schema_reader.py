@@ -28,7 +28,8 @@ class SchemaReader:
         if not relation.partitioned:
             return ()
         rows = self.ask.rows(
-            "SELECT n.nspname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT n.nspname, c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN "
+            "pg_namespace n ON n.oid = c.relnamespace "
             f"WHERE i.inhparent = {literal(table_name(relation.table))}::regclass ORDER BY c.relname"
         )
         return tuple(self.relation(Table(row[1], row[0])) for row in rows)

@@ -39,7 +39,7 @@ def literal(value: Any) -> str:
 
 
 def name_for(*parts: str) -> str:
-    """Return a name of at most 63 bytes made of the parts; a truncated one ends with a digest, so that it stays unique."""
+    """Return a name of at most 63 bytes made of the parts; a truncated one ends with a digest, to stay unique."""
     name = "_".join(part for part in parts if part)
     if len(name.encode()) <= _LONGEST:
         return name
@@ -124,5 +124,5 @@ def _tokens(text: str) -> Iterable[tuple[str, str]]:
 
 
 def one_statement(text: str) -> str:
-    """Return the one statement without its final semicolon. Raises Refused for several."""
+    """Return the statement without the semicolon at its end."""
     return re.sub(r"[\s;]+\Z", "", text.strip())

@@ -2,8 +2,8 @@
 
 The rule, for a row with old columns o and new columns n:
 
-- INSERT: a value in any n is a new writer's, and o is made of it; else n is made of o. An explicit NULL in n can't be told from
-  none at all, so it counts as none, except for a session that says which shape it writes (`deploykit.shape`).
+- INSERT: a value in any n is a new writer's, and o is computed from it; else n is computed from o. An explicit NULL
+  in n looks like no value, and counts as none. A session may say which shape it writes (`deploykit.shape`).
 - UPDATE: the side that changed decides; when both did, the new one does.
 - An UPDATE of other columns, or of these to the values they have, runs nothing.
 """
@@ -61,7 +61,10 @@ def pair_sync(
     """Return the statements for function and triggers. `up` computes new columns from old ones, `down` the reverse."""
     names = [column.name for column in (*old, *new)]
     newer = " OR ".join(differ(f"NEW.{quote(c.name)}", f"OLD.{quote(c.name)}", c) for c in new)
-    shape = f"TG_OP = 'INSERT' AND position({literal(f',{key},')} IN coalesce(current_setting({literal(SHAPE_SETTING)}, true), '')) > 0"
+    shape = (
+        f"TG_OP = 'INSERT' AND position({literal(f',{key},')} IN "
+        f"coalesce(current_setting({literal(SHAPE_SETTING)}, true), '')) > 0"
+    )
     # In an INSERT, OLD is a row of NULLs, so "differs from OLD" is "has a value".
     body = "\n".join(
         [
@@ -110,7 +113,7 @@ def fill_sync(key: str, table: Table, column: Column, expression: str, columns: 
 def install(
     key: str, table: Table, made: str, columns: Sequence[str], changed: str, *, on_insert: str = ""
 ) -> tuple[str, ...]:
-    """Return the function and its two triggers: for each INSERT, and for an UPDATE that changes one of these columns."""
+    """Return the function and its two triggers, for an INSERT, and for an UPDATE that changes one of these columns."""
     insert, update = trigger_names(key)
     name, when = function_name(key), silent(key)
     target = table_name(table)
@@ -119,7 +122,8 @@ def install(
         made,
         f"DROP TRIGGER IF EXISTS {quote(insert)} ON {target}",
         f"DROP TRIGGER IF EXISTS {quote(update)} ON {target}",
-        f"CREATE TRIGGER {quote(insert)} BEFORE INSERT ON {target} FOR EACH ROW WHEN ({first}) EXECUTE FUNCTION {name}()",
+        f"CREATE TRIGGER {quote(insert)} BEFORE INSERT ON {target} FOR EACH ROW WHEN ({first}) EXECUTE FUNCTION "
+        f"{name}()",
         f"CREATE TRIGGER {quote(update)} BEFORE UPDATE OF {', '.join(map(quote, columns))} ON {target} "
         f"FOR EACH ROW WHEN ({when} AND ({changed})) EXECUTE FUNCTION {name}()",
     )

@@ -66,15 +66,17 @@ class TableSync:
         return (*make, *self._kept_close(), *self._drop_triggers(), *self._triggers())
 
     def _kept_close(self) -> tuple[str, ...]:
-        """The functions run with their owner's rights, so no other role may create triggers with them. Firing one needs
-        no right.
+        """Keep other roles from creating triggers with the functions, which run with their owner's rights.
+
+        Firing a trigger needs no right.
         """
         parts = ("to_target", "to_source", *(("replace",) if self.creates else ("pull_target", "pull_source")))
         return tuple(f"REVOKE ALL ON FUNCTION {function_name(self.key, part)}() FROM PUBLIC" for part in parts)
 
     def remove(self, *, target_gone: str = "") -> tuple[str, ...]:
-        """Remove the sync. `target_gone` is the statement that drops the target with its triggers, before their
-        functions.
+        """Remove the sync.
+
+        `target_gone` is the statement that drops the target with its triggers, before their functions.
         """
         functions = ("gate_old", "gate_new", "to_target", "to_source", "replace", "pull_target", "pull_source")
         return (
@@ -90,8 +92,9 @@ class TableSync:
         return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
 
     def _quietly(self, *statements: str) -> str:
-        """Return a body whose statements the other side's triggers ignore. It restores the setting, since changes may
-        nest.
+        """Return a body whose statements the other side's triggers ignore.
+
+        It restores the setting, since changes may nest.
         """
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
@@ -125,8 +128,10 @@ class TableSync:
         differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
         emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
         body = self._quietly(
-            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = OLD.{quote(self.target_key)};\n"
-            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND ({differ});\n  END IF"
+            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = "
+            f"OLD.{quote(self.target_key)};\n"
+            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND "
+            f"({differ});\n  END IF"
         )
         return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
 
@@ -139,7 +144,7 @@ class TableSync:
         return function(function_name(self.key, "replace"), body, more=_AS_MAKER)
 
     def _pull_target(self) -> str:
-        """Insert the target's row after the source's, without values of its own."""
+        """Fill a target's row that is inserted after the source's with the source's values, where it has none."""
         return self._pull(
             "pull_target",
             self.source,
@@ -149,7 +154,7 @@ class TableSync:
         )
 
     def _pull_source(self) -> str:
-        """Update the source's row after the target's: the new writer's values win."""
+        """Fill a source's row that is inserted after the target's with the target's values: the new writer's win."""
         return self._pull("pull_source", self.target, self.target_key, self.source_key, dict(self.columns), always=True)
 
     def _pull(
@@ -167,7 +172,8 @@ class TableSync:
             [
                 "DECLARE r record;",
                 "BEGIN",
-                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = NEW.{quote(own_key)};",
+                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = "
+                f"NEW.{quote(own_key)};",
                 f"  IF FOUND AND ({some}) THEN",
                 *lines,
                 "  END IF;",

@@ -54,7 +54,10 @@ class Progress:
         rate = self.seen / seconds
         share = min(100 * self.seen / self.total, 100.0) if self.total else 100.0
         left = max(self.total - self.seen, 0) / rate if rate else 0.0
-        return f"{self.title}: {self.seen:,} of about {self.total:,} rows ({share:.0f} %), {rate:,.0f} rows/s, {left:.0f} s left"
+        return (
+            f"{self.title}: {self.seen:,} of about {self.total:,} rows ({share:.0f} %), {rate:,.0f} rows/s, "
+            f"{left:.0f} s left"
+        )
 
 
 class BatchRunner:
@@ -86,8 +89,9 @@ class BatchRunner:
         self._failed: list[BaseException] = []
 
     def run(self) -> Progress:
-        """Process the ranges that are not done. Raises Blocked when a row stays locked, and any other error of the
-        database.
+        """Process the ranges that are not done.
+
+        Raises Blocked when a row stays locked, and any other error of the database.
         """
         where = f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number}"
         if not self.session.value(f"SELECT EXISTS (SELECT FROM {SCHEMA}.range WHERE {where})"):
@@ -127,11 +131,13 @@ class BatchRunner:
     def _plan(self) -> None:
         planned = plan_ranges(self.session, self.step.table)
         total = self.session.value(
-            f"SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM pg_partition_tree(to_regclass({literal(table_name(self.step.table))})) t "
+            "SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint FROM "
+            f"pg_partition_tree(to_regclass({literal(table_name(self.step.table))})) t "
             "JOIN pg_class c ON c.oid = t.relid WHERE t.isleaf"
         )
         total = total or self.session.value(
-            f"SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = to_regclass({literal(table_name(self.step.table))})"
+            "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = "
+            f"to_regclass({literal(table_name(self.step.table))})"
         )
         with self.session.transaction():
             if isinstance(self.step, Comparison):
@@ -141,7 +147,8 @@ class BatchRunner:
             for part, (leaf, lower, upper) in enumerate(planned):
                 values = (self.key, self.program, self.number, part, relation_text(leaf), lower, upper)
                 self.session.run(
-                    f"INSERT INTO {SCHEMA}.range (key, program, number, part, relation, lower, upper) VALUES ({', '.join(map(literal, values))})"
+                    f"INSERT INTO {SCHEMA}.range (key, program, number, part, relation, lower, upper) VALUES "
+                    f"({', '.join(map(literal, values))})"
                 )
             self.session.run(
                 f"UPDATE {SCHEMA}.step SET total = {int(total or 0)} "
@@ -159,7 +166,7 @@ class BatchRunner:
                     session = stack.enter_context(self.connect())
                 except (DBAPIError, OSError) as error:
                     reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-                    self.tell(f"{self.step.title}: one worker less, since it gets no connection: {reason[-1]}")
+                    self.tell(f"{self.step.title}: one worker less, since it can't connect: {reason[-1]}")
                     return
                 self._work(session, parts)
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
@@ -205,7 +212,7 @@ class BatchRunner:
                 found = holders(session, [part.table])
                 if time.monotonic() - since > self.total_seconds:
                     raise Blocked(f"{self.step.title}: a row stays locked", found) from error
-                self.tell(f"{self.step.title}: a row is locked, it is tried again; {'; '.join(found)}")
+                self.tell(f"{self.step.title}: a row is locked, trying again; {'; '.join(found)}")
                 size = max(size // 4, 1)
                 parts.put((replace(part, cursor=after), since))
                 time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - jitter
@@ -226,7 +233,8 @@ class BatchRunner:
         names = ", ".join(literal(name) for name, _ in step.assignments)
         return not self.session.value(
             "SELECT EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid "
-            f"WHERE i.indrelid = {literal(table_name(part.table))}::regclass AND a.attname IN ({names}) AND (a.attnum = ANY (i.indkey) "
+            f"WHERE i.indrelid = {literal(table_name(part.table))}::regclass AND a.attname IN ({names}) AND "
+            "(a.attnum = ANY (i.indkey) "
             "OR EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid "
             "AND d.refclassid = 'pg_class'::regclass AND d.refobjid = i.indrelid AND d.refobjsubid = a.attnum)))"
         )
@@ -240,8 +248,9 @@ class BatchRunner:
     def _batch(
         self, session: Session, part: Range, after: tuple[str, ...], end: tuple[str, ...], size: int, *, last: bool
     ) -> int:
-        """Process the rows of the batch and move the cursor in the same transaction. Returns the rows written or
-        compared.
+        """Process the rows of the batch and move the cursor in the same transaction.
+
+        Returns the rows written or compared.
         """
         rows = predicate(self._keys[str(part.table)], after, end)
         cursor = f"cursor = {literal(_json(end))}, done = {'TRUE' if last else 'FALSE'}"
@@ -254,17 +263,20 @@ class BatchRunner:
         return self._write(session, self.step, part, rows, counted)
 
     def _where(self, part: Range) -> str:
-        return f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part = {part.part}"
+        return (
+            f"key = {literal(self.key)} AND program = {literal(self.program)} AND number = {self.number} AND part "
+            f"= {part.part}"
+        )
 
     def _write(self, session: Session, step: Backfill, part: Range, rows: str, counted: Callable[[int], str]) -> int:
         """Write the rows, and the `counted` figures of them, in one transaction."""
-        # Whoever has the row may wait for what `before` has locked.
+        # The row's holder may wait for what `before` has locked.
         patience = self.lock_seconds * (SHORTER if step.before else 1.0)
         began = (
             "BEGIN",
             f"SET LOCAL lock_timeout = '{int(patience * 1000)}ms'",
             f"SET LOCAL deploykit.sync = {literal(step.key)}",
-            # A crash of the server may take the last batches back, rows and cursor alike; nobody has to wait for the disk.
+            # A crash of the server may revert the last batches, rows and cursor alike, so no commit waits for the disk.
             "SET LOCAL synchronous_commit = off",
             *((step.before,) if step.before else ()),
         )
@@ -290,17 +302,20 @@ class BatchRunner:
         with session.transaction():
             seen, bad, left, right = session.rows(
                 f"SELECT count(*), count(*) FILTER (WHERE ({step.agree}) IS NOT TRUE), "
-                f"coalesce(sum(hashtextextended({step.left}, 0)), 0)::text, coalesce(sum(hashtextextended({step.right}, 0)), 0)::text "
+                f"coalesce(sum(hashtextextended({step.left}, 0)), 0)::text, "
+                f"coalesce(sum(hashtextextended({step.right}, 0)), 0)::text "
                 f"FROM {source} WHERE {rows}"
             )[0]
             if bad:
                 shown = self._keys[str(part.table)].text()
                 session.run(
-                    f"INSERT INTO {SCHEMA}.mismatch SELECT {literal(self.key)}, {self.number}, {shown}, {step.left}, {step.right} "
+                    f"INSERT INTO {SCHEMA}.mismatch SELECT {literal(self.key)}, {self.number}, {shown}, "
+                    f"{step.left}, {step.right} "
                     f"FROM {source} WHERE ({rows}) AND ({step.agree}) IS NOT TRUE LIMIT {_SHOWN}"
                 )
             session.run(
-                f"UPDATE {SCHEMA}.range SET {cursor}, seen = seen + {seen}, bad = bad + {bad}, checksums = {literal(f'{left} {right}')} WHERE {where}"
+                f"UPDATE {SCHEMA}.range SET {cursor}, seen = seen + {seen}, bad = bad + {bad}, checksums = "
+                f"{literal(f'{left} {right}')} WHERE {where}"
             )
         return int(seen)
 

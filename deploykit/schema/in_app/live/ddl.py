@@ -117,7 +117,10 @@ def _got_none(  # noqa: PLR0913, PLR0917 - the parts of one try
     tell: Callable[[str], None],
     error: Exception,
 ) -> None:
-    """Handle a try that got no lock: report the holders, and raise Blocked past the limit. `spent` is (seconds, tries)."""
+    """Handle a try that got no lock: report the holders, and raise Blocked past the limit.
+
+    `spent` is (seconds, tries).
+    """
     waited, tries = spent
     found = holders(session, tables)
     if waited > limits.total:
@@ -150,7 +153,7 @@ def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
 
 
 def _alone(session: Session, block: Block, after: Callable[[float, int], Sequence[str]], tries: int) -> None:
-    """Return the timeout of a statement outside a transaction. Its lock blocks no reader or writer, so it may wait."""
+    """Run a statement outside a transaction. It waits without a limit, under a lock that blocks no reader or writer."""
     session.run("SET lock_timeout = 0")
     session.run("SET statement_timeout = 0")
     began = time.perf_counter()
@@ -174,8 +177,10 @@ def _alone(session: Session, block: Block, after: Callable[[float, int], Sequenc
 def _drop_remains(session: Session, schema: str, name: str) -> None:
     """Drop the invalid remains of a killed CREATE INDEX CONCURRENTLY or REINDEX (name_ccnew, name_ccnew1 …)."""
     rows = session.rows(
-        "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-        f"WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = {literal(schema)} AND (c.relname = {literal(name)} "
+        "SELECT n.nspname, c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace "
+        "n ON n.oid = c.relnamespace "
+        f"WHERE NOT i.indisvalid AND c.relkind = 'i' AND n.nspname = {literal(schema)} AND (c.relname = "
+        f"{literal(name)} "
         f"OR ({literal(name)} LIKE '%\\_ccnew' AND c.relname ~ ('^' || {literal(name)} || '[0-9]*$')))"
     )
     for row in rows:
@@ -198,7 +203,8 @@ def _see_autovacuum_off(session: Session, tables: Sequence[Table], limits: Limit
     so long would detect a deadlock, and be the one that is ended.
     """
     found = session.rows(
-        "SELECT DISTINCT l.relation::regclass::text FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND a.backend_type = 'autovacuum worker' "
+        "SELECT DISTINCT l.relation::regclass::text FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE "
+        "l.granted AND a.backend_type = 'autovacuum worker' "
         f"AND l.relation IN ({_oids(tables)}) AND a.query NOT LIKE '%to prevent wraparound%'"
     )
     if not found:
@@ -218,12 +224,15 @@ def _oids(tables: Sequence[Table]) -> str:
 
 
 def long_transactions(session: Session, tables: Sequence[Table], seconds: int = _OLD_SECONDS) -> list[str]:
-    """Describe transactions that hold a lock on the tables for long. The statement would wait for them, and all others
-    behind it.
+    """Describe transactions that hold a lock on the tables for long.
+
+    The statement would wait for them, and all others behind it.
     """
     rows = session.rows(
-        "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.usename, '?'), a.state, extract(epoch FROM now() - a.xact_start)::int "
-        f"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.relation IN ({_oids(tables)}) AND a.pid <> pg_backend_pid() "
+        "SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), a.usename, '?'), a.state, "
+        "extract(epoch FROM now() - a.xact_start)::int "
+        "FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.granted AND l.relation IN "
+        f"({_oids(tables)}) AND a.pid <> pg_backend_pid() "
         f"AND a.xact_start < now() - interval '{seconds} seconds' ORDER BY 4 DESC LIMIT 3"
     )
     return [
@@ -235,9 +244,11 @@ def long_transactions(session: Session, tables: Sequence[Table], seconds: int = 
 def holders(session: Session, tables: Sequence[Table]) -> list[str]:
     """Describe the sessions that hold locks on the tables now."""
     rows = session.rows(
-        "SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), a.state, extract(epoch FROM now() - a.xact_start)::int, "
+        "SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type), a.state, extract(epoch FROM "
+        "now() - a.xact_start)::int, "
         "left(regexp_replace(a.query, '\\s+', ' ', 'g'), 60) "
-        f"FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation IN ({_oids(tables)})) "
+        "FROM pg_stat_activity a WHERE a.pid <> pg_backend_pid() AND EXISTS (SELECT FROM pg_locks l WHERE "
+        f"l.pid = a.pid AND l.granted AND l.relation IN ({_oids(tables)})) "
         "ORDER BY a.xact_start LIMIT 3"
     )
     return [f"process {row[0]}, {row[1]} ({row[2]}, for {row[3]} s): {row[4]}" for row in rows]
@@ -245,8 +256,10 @@ def holders(session: Session, tables: Sequence[Table]) -> list[str]:
 
 def _cancel(session: Session, tables: Sequence[Table], tell: Callable[[str], None]) -> None:
     rows = session.rows(
-        "SELECT a.pid, CASE WHEN a.state LIKE 'idle%' THEN pg_terminate_backend(a.pid) ELSE pg_cancel_backend(a.pid) END FROM pg_stat_activity a "
-        "WHERE a.pid <> pg_backend_pid() AND a.backend_type = 'client backend' AND a.xact_start < now() - interval '1 second' "
+        "SELECT a.pid, CASE WHEN a.state LIKE 'idle%' THEN pg_terminate_backend(a.pid) ELSE "
+        "pg_cancel_backend(a.pid) END FROM pg_stat_activity a "
+        "WHERE a.pid <> pg_backend_pid() AND a.backend_type = 'client backend' AND a.xact_start < now() - "
+        "interval '1 second' "
         f"AND EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.granted AND l.relation IN ({_oids(tables)}))"
     )
     for row in rows:

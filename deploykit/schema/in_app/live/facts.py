@@ -37,7 +37,8 @@ def record_facts(session: Session, facts: Mapping[str, Any], revisions: Iterable
     ]
     with session.transaction():
         session.run(
-            f"UPDATE {SCHEMA}.release SET running = FALSE, ended_at = now() WHERE app = {app} AND environment = {environment} "
+            f"UPDATE {SCHEMA}.release SET running = FALSE, ended_at = now() WHERE app = {app} AND environment = "
+            f"{environment} "
             f"AND running AND id NOT IN ({ids})"
         )
         for item in running:
@@ -46,7 +47,8 @@ def record_facts(session: Session, facts: Mapping[str, Any], revisions: Iterable
             _note(session, app, environment, own, f",{','.join(changes)},", keep=False)
         for name, value in facts.get("settings", {}).items():
             session.run(
-                f"INSERT INTO {SCHEMA}.setting VALUES ({literal(name)}, {literal(str(value))}) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+                f"INSERT INTO {SCHEMA}.setting VALUES ({literal(name)}, {literal(str(value))}) ON CONFLICT "
+                "(name) DO UPDATE SET value = excluded.value"
             )
         if point := facts.get("restore_point"):
             session.run(f"INSERT INTO {SCHEMA}.restore_point VALUES ({literal(point['at'])}, {literal(point['what'])})")

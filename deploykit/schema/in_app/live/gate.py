@@ -31,13 +31,16 @@ def reasons(session: Session, state: State, known: Known) -> list[str]:
     settings = {**_DEFAULTS, **state.settings()}
     soak = float(settings["soak"])
     row = session.rows(
-        f"SELECT extract(epoch FROM now() - greatest(c.filled_at, (SELECT max(coalesce(ended_at, seen_at)) FROM {SCHEMA}.release r "
-        f"WHERE NOT r.running AND {_lacks(known.key)})))::float8 FROM {SCHEMA}.change c WHERE c.key = {literal(known.key)}"
+        "SELECT extract(epoch FROM now() - greatest(c.filled_at, (SELECT max(coalesce(ended_at, seen_at)) FROM "
+        f"{SCHEMA}.release r "
+        f"WHERE NOT r.running AND {_lacks(known.key)})))::float8 FROM {SCHEMA}.change c WHERE c.key = "
+        f"{literal(known.key)}"
     )[0]
     since = float(row[0] or 0)
     if since < soak:
         found.append(
-            f"it soaks for {_span(soak)} after its rows were there and the last release of the old shape ended: {_span(soak - since)} left"
+            f"it soaks for {_span(soak)} after its rows were there and the last release of the old shape ended: "
+            f"{_span(soak - since)} left"
         )
     if settings["restore_wanted"] == "yes" and not settings["restore_waived"]:
         age = session.value(f"SELECT extract(epoch FROM now() - max(taken_at))::float8 FROM {SCHEMA}.restore_point")
@@ -54,7 +57,8 @@ def _lacks(key: str) -> str:
 
 def _needed(session: Session, known: Known) -> list[str]:
     rows = session.rows(
-        f"SELECT app, environment, id, version FROM {SCHEMA}.release r WHERE running AND {_lacks(known.key)} ORDER BY seen_at"
+        f"SELECT app, environment, id, version FROM {SCHEMA}.release r WHERE running AND {_lacks(known.key)} "
+        "ORDER BY seen_at"
     )
     return [
         f"{row[0]} {row[3]} ({row[2]}) still runs or is kept warm in {row[1]}, and needs the old shape" for row in rows
@@ -64,7 +68,8 @@ def _needed(session: Session, known: Known) -> list[str]:
 def knowing(session: Session, key: str) -> list[str]:
     """Return the releases that run, or are kept warm, and know the change: they read its new shape."""
     rows = session.rows(
-        f"SELECT app, environment, id, version FROM {SCHEMA}.release r WHERE running AND NOT ({_lacks(key)}) ORDER BY seen_at"
+        f"SELECT app, environment, id, version FROM {SCHEMA}.release r WHERE running AND NOT ({_lacks(key)}) "
+        "ORDER BY seen_at"
     )
     return [f"{row[0]} {row[3]} ({row[2]}) in {row[1]}" for row in rows]
 
@@ -80,8 +85,7 @@ def is_empty(session: Session, known: Known) -> bool:
 
 
 def is_fresh(session: Session, known: Known, run: str) -> bool:
-    """Whether the database is being created: this run expanded it, and it has no releases, no rows and no other
-    sessions.
+    """Whether the database is being created: this run expanded it, and it has no releases, rows or other sessions.
 
     A new developer's `alembic upgrade heads`, or a test's, then runs expand and contract at once.
     """
@@ -105,7 +109,7 @@ class Gate:
         self._session, self._state = session, state
 
     def open(self, known: Known, *, run: str, override: str = "") -> list[str]:
-        """Return the reasons against a contract. An empty list allows it, and the ledger then has the override, if any."""
+        """Return the reasons against a contract. When there are none, the ledger then has the override, if any."""
         if is_fresh(self._session, known, run):
             return []
         against = reasons(self._session, self._state, known)

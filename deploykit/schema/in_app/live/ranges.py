@@ -29,8 +29,10 @@ _ANALYZED = (
     "SELECT s.n_mod_since_analyze <= 0.1 * c.reltuples FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid "
     "WHERE s.relid = {table}::regclass AND c.reltuples > 0 AND greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL"
 )
-"""Statistics are fresh while less than a tenth was written since, which is when autovacuum would analyze
-(autovacuum_analyze_scale_factor)."""
+"""Statistics are fresh while less than a tenth was written since.
+
+From there on autovacuum would analyze (autovacuum_analyze_scale_factor).
+"""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,10 @@ def key_of(session: Session, table: Table) -> Key:
         "SELECT i.indexrelid, a.attname, format_type(a.atttypid, a.atttypmod), i.indisprimary FROM pg_index i "
         "JOIN LATERAL unnest(i.indkey) WITH ORDINALITY k(n, o) ON k.o <= i.indnkeyatts "
         "JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n "
-        f"WHERE i.indrelid = {literal(table_name(table))}::regclass AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL "
-        "AND NOT EXISTS (SELECT FROM unnest(i.indkey) x JOIN pg_attribute b ON b.attrelid = i.indrelid AND b.attnum = x WHERE NOT b.attnotnull) "
+        f"WHERE i.indrelid = {literal(table_name(table))}::regclass AND i.indisunique AND i.indisvalid AND "
+        "i.indpred IS NULL AND i.indexprs IS NULL "
+        "AND NOT EXISTS (SELECT FROM unnest(i.indkey) x JOIN pg_attribute b ON b.attrelid = i.indrelid AND "
+        "b.attnum = x WHERE NOT b.attnotnull) "
         "ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid, k.o"
     )
     if not rows:
@@ -107,7 +111,8 @@ def _leaves(session: Session, table: Table) -> list[Table]:
     if find_relation(session, table) is None:
         return []
     rows = session.rows(
-        f"SELECT n.nspname, c.relname FROM pg_partition_tree({literal(table_name(table))}::regclass) t JOIN pg_class c ON c.oid = t.relid "
+        f"SELECT n.nspname, c.relname FROM pg_partition_tree({literal(table_name(table))}::regclass) t JOIN "
+        "pg_class c ON c.oid = t.relid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY c.relname"
     )
     return [Table(row[1], row[0]) for row in rows] or [table]
@@ -126,7 +131,8 @@ def _by_key(session: Session, leaf: Table, key: Key, segments: int) -> list[tupl
     if segments > 1:
         bounds = session.value(
             "SELECT histogram_bounds::text::text[] FROM pg_stats "
-            f"WHERE schemaname = {literal(leaf.schema)} AND tablename = {literal(leaf.name)} AND attname = {literal(key.columns[0][0])}"
+            f"WHERE schemaname = {literal(leaf.schema)} AND tablename = {literal(leaf.name)} AND attname = "
+            f"{literal(key.columns[0][0])}"
         )
         inner = list(bounds or ())[1:-1]
         step = max(len(inner) // segments, 1)
@@ -180,7 +186,7 @@ def batch_end(
         end = int(after[0]) + size
         return ((str(end),), False) if end < int(part.upper[0]) else (part.upper, True)
     if not key.columns:
-        # Some sixty rows on a page; a page is what can be told without reading.
+        # Some sixty rows on a page; the number of pages is known without reading.
         low = int(after[0]) if after else 0
         high = min(low + max(size // 60, 1), int(part.upper[0]))
         return (str(high),), high >= int(part.upper[0])

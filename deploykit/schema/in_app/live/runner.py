@@ -63,14 +63,15 @@ class Mismatches(Refused):
     """Rows that don't agree; `rows` are (key, old, new) of the first of them."""
 
     def __init__(self, message: str, rows: Sequence[Sequence[Any]]) -> None:
-        super().__init__(message, "mend these rows, or the declaration's expressions, and type: invoke db.verify")
+        super().__init__(message, "fix these rows, or the declaration's expressions, then: invoke db.verify")
         self.rows = [tuple(row) for row in rows]
 
 
 @dataclass
 class Runner:
-    """Runs the programs of changes on one database. `connect` opens further sessions for several workers; `tell` gets
-    progress messages.
+    """Runs the programs of changes on one database.
+
+    `connect` opens further sessions for several workers; `tell` gets progress messages.
     """
 
     session: Session
@@ -90,7 +91,8 @@ class Runner:
         if known is not None and known.phase not in {"planned", "undone"}:
             if known.checksum != checksum(change):
                 raise Refused(
-                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was edited since",
+                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was "
+                    "edited since",
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return known
@@ -147,7 +149,8 @@ class Runner:
 
     def _mismatches(self, key: str, bad: int) -> Mismatches:
         rows = self.session.rows(
-            f"SELECT row_key, old, new FROM {SCHEMA}.mismatch WHERE key = {literal(key)} ORDER BY number, row_key LIMIT 20"
+            f"SELECT row_key, old, new FROM {SCHEMA}.mismatch WHERE key = {literal(key)} ORDER BY number, "
+            "row_key LIMIT 20"
         )
         return Mismatches(f"{bad:,} rows of {key} don't agree", rows)
 
@@ -192,7 +195,8 @@ class Runner:
         if not override and (readers := knowing(self.session, key)):
             raise Refused(
                 f"the new shape of {key} stays, since a version that reads it still runs: {', '.join(readers)}",
-                "roll back first (the old shape is there): invoke rollback; then type it again, or give a reason: --override '…'",
+                "roll back first (the old shape is there): invoke rollback; then run it again, or give a "
+                "reason: --override '…'",
             )
         self.state.event(key, "undo", f"{reason} {override}".strip())
         self.perform(known, "undo")
@@ -294,16 +298,16 @@ def only_one(session: Session, wait: float, tell: Callable[[str], None]) -> Iter
     The lock is the session's, outside any transaction: an open one would hold a snapshot that CREATE INDEX CONCURRENTLY
     waits for. A killed process keeps it until its last statement has ended.
     """
-    deadline, told = time.monotonic() + wait, False
+    deadline, reported = time.monotonic() + wait, False
     while not session.value(f"SELECT pg_try_advisory_lock({_KEY})"):
         if time.monotonic() > deadline:
             raise Refused(
                 "another process works on the changes of this database",
                 "wait until it has ended: invoke db.status shows how far it is",
             )
-        if not told:
+        if not reported:
             tell("another process works on the changes of this database: waiting")
-            told = True
+            reported = True
         time.sleep(0.1)
     try:
         yield

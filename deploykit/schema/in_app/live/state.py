@@ -23,26 +23,37 @@ __all__ = ["SCHEMA", "Known", "State"]
 SCHEMA = "deploykit"
 _TABLES = (
     f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.change (key text PRIMARY KEY, declaration text NOT NULL, steps text NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.change (key text PRIMARY KEY, declaration text NOT NULL, steps text "
+    "NOT NULL, "
     "checksum text NOT NULL, phase text NOT NULL, revision text NOT NULL DEFAULT '', run text NOT NULL DEFAULT '', "
-    "declared_at timestamptz NOT NULL DEFAULT now(), expanded_at timestamptz, filled_at timestamptz, verified_at timestamptz, "
+    "declared_at timestamptz NOT NULL DEFAULT now(), expanded_at timestamptz, filled_at timestamptz, "
+    "verified_at timestamptz, "
     "contracted_at timestamptz, undone_at timestamptz)",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.step (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE CASCADE, program text NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.step (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE CASCADE, "
+    "program text NOT NULL, "
     "number int NOT NULL, status text NOT NULL, rows bigint NOT NULL DEFAULT 0, total bigint NOT NULL DEFAULT 0, "
     "held_ms double precision NOT NULL DEFAULT 0, attempts int NOT NULL DEFAULT 0, note text NOT NULL DEFAULT '', "
     "started_at timestamptz NOT NULL DEFAULT now(), finished_at timestamptz, PRIMARY KEY (key, program, number))",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.range (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE CASCADE, program text NOT NULL, "
-    "number int NOT NULL, part int NOT NULL, relation text NOT NULL, lower text NOT NULL DEFAULT '', upper text NOT NULL DEFAULT '', "
-    "cursor text NOT NULL DEFAULT '', rows bigint NOT NULL DEFAULT 0, seen bigint NOT NULL DEFAULT 0, bad bigint NOT NULL DEFAULT 0, "
-    "checksums text NOT NULL DEFAULT '', done boolean NOT NULL DEFAULT FALSE, PRIMARY KEY (key, program, number, part))",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.mismatch (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE CASCADE, number int NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.range (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE "
+    "CASCADE, program text NOT NULL, "
+    "number int NOT NULL, part int NOT NULL, relation text NOT NULL, lower text NOT NULL DEFAULT '', upper "
+    "text NOT NULL DEFAULT '', "
+    "cursor text NOT NULL DEFAULT '', rows bigint NOT NULL DEFAULT 0, seen bigint NOT NULL DEFAULT 0, bad "
+    "bigint NOT NULL DEFAULT 0, "
+    "checksums text NOT NULL DEFAULT '', done boolean NOT NULL DEFAULT FALSE, PRIMARY KEY (key, program, "
+    "number, part))",
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.mismatch (key text NOT NULL REFERENCES {SCHEMA}.change ON DELETE "
+    "CASCADE, number int NOT NULL, "
     "row_key text NOT NULL, old text, new text)",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.release (app text NOT NULL, environment text NOT NULL, id text NOT NULL, version text NOT NULL, "
-    "changes text NOT NULL, running boolean NOT NULL, seen_at timestamptz NOT NULL DEFAULT now(), ended_at timestamptz, "
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.release (app text NOT NULL, environment text NOT NULL, id text NOT "
+    "NULL, version text NOT NULL, "
+    "changes text NOT NULL, running boolean NOT NULL, seen_at timestamptz NOT NULL DEFAULT now(), ended_at "
+    "timestamptz, "
     "PRIMARY KEY (app, environment, id))",
     f"CREATE TABLE IF NOT EXISTS {SCHEMA}.setting (name text PRIMARY KEY, value text NOT NULL)",
     f"CREATE TABLE IF NOT EXISTS {SCHEMA}.restore_point (taken_at timestamptz NOT NULL, what text NOT NULL)",
-    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.event (at timestamptz NOT NULL DEFAULT clock_timestamp(), who text NOT NULL DEFAULT current_user, "
+    f"CREATE TABLE IF NOT EXISTS {SCHEMA}.event (at timestamptz NOT NULL DEFAULT clock_timestamp(), who text "
+    "NOT NULL DEFAULT current_user, "
     "key text NOT NULL, what text NOT NULL, reason text NOT NULL DEFAULT '')",
 )
 
@@ -89,7 +100,8 @@ class State:
     def _read(self, where: str) -> list[Known]:
         names = ("declared_at", "expanded_at", "filled_at", "verified_at", "contracted_at", "undone_at")
         rows = self._session.rows(
-            f"SELECT declaration, steps, phase, revision, run, checksum, {', '.join(names)} FROM {SCHEMA}.change {where} ORDER BY declared_at, key"
+            f"SELECT declaration, steps, phase, revision, run, checksum, {', '.join(names)} FROM "
+            f"{SCHEMA}.change {where} ORDER BY declared_at, key"
         )
         return [
             Known(
@@ -150,7 +162,8 @@ class State:
 
     def begin_sql(self, key: str, program: str, number: int) -> str:
         return (
-            f"INSERT INTO {SCHEMA}.step (key, program, number, status) VALUES ({literal(key)}, {literal(program)}, {number}, 'begun') "
+            f"INSERT INTO {SCHEMA}.step (key, program, number, status) VALUES ({literal(key)}, "
+            f"{literal(program)}, {number}, 'begun') "
             "ON CONFLICT (key, program, number) DO NOTHING"
         )
 
@@ -165,7 +178,8 @@ class State:
 
     def event(self, key: str, what: str, reason: str = "") -> None:
         self._session.run(
-            f"INSERT INTO {SCHEMA}.event (key, what, reason) VALUES ({literal(key)}, {literal(what)}, {literal(reason)})"
+            f"INSERT INTO {SCHEMA}.event (key, what, reason) VALUES ({literal(key)}, {literal(what)}, "
+            f"{literal(reason)})"
         )
 
     def settings(self) -> dict[str, str]:
@@ -174,12 +188,14 @@ class State:
     def set(self, **values: str) -> None:
         for name, value in values.items():
             self._session.run(
-                f"INSERT INTO {SCHEMA}.setting VALUES ({literal(name)}, {literal(value)}) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+                f"INSERT INTO {SCHEMA}.setting VALUES ({literal(name)}, {literal(value)}) ON CONFLICT (name) DO "
+                "UPDATE SET value = excluded.value"
             )
 
     def steps_of(self, key: str) -> Sequence[Sequence[Any]]:
         return self._session.rows(
-            f"SELECT program, number, status, rows, total, held_ms, attempts, note, extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 "
+            "SELECT program, number, status, rows, total, held_ms, attempts, note, extract(epoch FROM "
+            "coalesce(finished_at, clock_timestamp()) - started_at)::float8 "
             f"FROM {SCHEMA}.step WHERE key = {literal(key)} ORDER BY started_at, number"
         )
 

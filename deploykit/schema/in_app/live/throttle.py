@@ -1,6 +1,4 @@
-"""When a backfill slows down: others wait for locks, replicas lag, the database is busy, a query or a person asks for
-it.
-"""
+"""When a backfill slows down: others wait for locks, replicas lag, the database is busy, or it is asked to."""
 
 from __future__ import annotations
 
@@ -43,8 +41,9 @@ class Pace:
 
 
 class Throttle:
-    """Consulted between batches. Settings in the database (`backfill.paused`, `backfill.speed`) work from another
-    terminal.
+    """Consulted between batches.
+
+    Settings in the database (`backfill.paused`, `backfill.speed`) work from another terminal.
     """
 
     def __init__(self, pace: Pace, tell: Callable[[str], None]) -> None:
@@ -77,7 +76,8 @@ class Throttle:
         waiting, lag, active = session.rows(
             "SELECT (SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()), "
             "(SELECT coalesce(max(extract(epoch FROM replay_lag)), 0)::float8 FROM pg_stat_replication), "
-            "(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' AND pid <> pg_backend_pid())"
+            "(SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' "
+            "AND pid <> pg_backend_pid())"
         )[0]
         if self.pace.waiting is not None and waiting > self.pace.waiting:
             return f"{waiting} statements wait for locks"

@@ -24,8 +24,9 @@ def _copy(  # noqa: PLR0913 - by keyword
     required: Sequence[str] = (),
     pointed: bool = False,
 ) -> Plan:
-    """Plan copies of columns. `new` has the columns' texts by name; `pointed`: constraints and indexes follow the one
-    column.
+    """Plan copies of columns.
+
+    `new` has the columns' texts by name; `pointed`: constraints and indexes follow the one column.
     """
     table = quote(shape.name)
     for column in old:
@@ -188,7 +189,8 @@ def _add_column(change: Change, reader: TableReader) -> Plan:
             plan.contract.append(
                 [
                     "fill",
-                    f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE {quote(column)} IS NULL",
+                    f"UPDATE {quote(shape.name)} SET {quote(column)} = {sqlite_sql(fill)} WHERE "
+                    f"{quote(column)} IS NULL",
                 ]
             )
         plan.contract.append(["table", shape.name, [["set", column, f"{text} NOT NULL"]]])

@@ -31,7 +31,10 @@ def _add_constraint(change: Change, reader: TableReader) -> Plan:
 @plans("add_foreign_key")
 def _add_foreign_key(change: Change, reader: TableReader) -> Plan:
     shape, option = reader.shape(change.table), change.options
-    text = f"CONSTRAINT {quote(option['name'])} FOREIGN KEY ({column_list(option['columns'])}) REFERENCES {quote(option['refers'])} ({column_list(option['referred'])})"
+    text = (
+        f"CONSTRAINT {quote(option['name'])} FOREIGN KEY ({column_list(option['columns'])}) REFERENCES "
+        f"{quote(option['refers'])} ({column_list(option['referred'])})"
+    )
     for what in ("on_delete", "on_update"):
         if option.get(what):
             text += f" {what.replace('_', ' ').upper()} {option[what]}"

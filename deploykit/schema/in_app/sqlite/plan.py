@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["PLANS", "Action", "Plan", "TableReader", "plans", "relaxing"]
 
 Action = list[Any]
-"""`["table", name, edits]`, `["sql", statement, inverse]`, `["fill", statement]`, `["rename", old, new]`, `["drop", table]`."""
+"""One action of a plan, by its first item.
+
+It is `["table", name, edits]`, `["sql", statement, inverse]`, `["fill", statement]`, `["rename", old, new]` or
+`["drop", table]`.
+"""
 
 
 class TableReader(Protocol):

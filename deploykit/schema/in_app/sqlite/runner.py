@@ -23,7 +23,8 @@ __all__ = ["TABLE", "KnownChange", "SqliteRunner", "described"]
 
 TABLE = "deploykit_change"
 _MADE = (
-    f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, declaration TEXT NOT NULL, plan TEXT NOT NULL, inverse TEXT NOT NULL, "
+    f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, declaration TEXT NOT NULL, plan TEXT NOT NULL, "
+    "inverse TEXT NOT NULL, "
     "phase TEXT NOT NULL, revision TEXT NOT NULL, expanded_at TEXT, contracted_at TEXT, undone_at TEXT)"
 )
 
@@ -56,7 +57,8 @@ class SqliteRunner:
         if not self.session.value(f"SELECT 1 FROM sqlite_master WHERE name = '{TABLE}'"):
             return []
         rows = self.session.rows(
-            f"SELECT declaration, plan, inverse, phase, revision, expanded_at, contracted_at, undone_at FROM {TABLE} ORDER BY rowid"
+            "SELECT declaration, plan, inverse, phase, revision, expanded_at, contracted_at, undone_at FROM "
+            f"{TABLE} ORDER BY rowid"
         )
         return [
             KnownChange(
@@ -80,7 +82,8 @@ class SqliteRunner:
 
     def shape(self, table: str) -> Shape:
         rows = self.session.rows(
-            f"SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower({text_literal(table)}) AND sql IS NOT NULL ORDER BY rowid"
+            f"SELECT type, name, sql FROM sqlite_master WHERE lower(tbl_name) = lower({text_literal(table)}) "
+            "AND sql IS NOT NULL ORDER BY rowid"
         )
         made = [row for row in rows if row[0] == "table"]
         if not made:
@@ -110,7 +113,8 @@ class SqliteRunner:
         if found is not None and found.phase != "undone":
             if found.change != change:
                 raise Refused(
-                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was edited since",
+                    f"the change {change.key} was declared otherwise when it was expanded, so its revision was "
+                    "edited since",
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return
@@ -134,9 +138,10 @@ class SqliteRunner:
                 )
             )
             self.session.run(
-                f"INSERT OR REPLACE INTO {TABLE} (key, declaration, plan, inverse, phase, revision, expanded_at) VALUES ({values}, CURRENT_TIMESTAMP)"
+                f"INSERT OR REPLACE INTO {TABLE} (key, declaration, plan, inverse, phase, revision, "
+                f"expanded_at) VALUES ({values}, CURRENT_TIMESTAMP)"
             )
-        self.tell(f"{change.key}: expanded, with its rows; on SQLite the two shapes are not kept in step")
+        self.tell(f"{change.key}: expanded, with its rows; on SQLite the two shapes are not kept in sync")
 
     def contract(self, key: str) -> None:
         known = self.known(key)
@@ -177,14 +182,15 @@ class SqliteRunner:
             phase, ""
         )
         self.session.run(
-            f"UPDATE {TABLE} SET phase = {text_literal(phase)}, inverse = {text_literal(json.dumps(inverse))}{at} WHERE key = {text_literal(key)}"
+            f"UPDATE {TABLE} SET phase = {text_literal(phase)}, inverse = "
+            f"{text_literal(json.dumps(inverse))}{at} WHERE key = {text_literal(key)}"
         )
 
     # The actions
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Follow https://sqlite.org/lang_altertable.html, section 7: foreign keys are off, and checked before the end."""
+        """Follow https://sqlite.org/lang_altertable.html, section 7: foreign keys are off, and checked at the end."""
         checked = self.session.value("PRAGMA foreign_keys")
         self.session.run("PRAGMA foreign_keys = OFF")
         legacy = self.session.value("PRAGMA legacy_alter_table")
@@ -196,7 +202,7 @@ class SqliteRunner:
                 broken = [row for row in self.session.rows("PRAGMA foreign_key_check") if tuple(row) not in before]
                 if broken:
                     table, _, parent, _ = broken[0]
-                    raise Refused(f"rows of {table} would refer to none of {parent}", "mend these rows first")
+                    raise Refused(f"rows of {table} would refer to none of {parent}", "fix these rows first")
         finally:
             self.session.run(f"PRAGMA legacy_alter_table = {'ON' if legacy else 'OFF'}")
             if checked:
@@ -210,23 +216,23 @@ class SqliteRunner:
         return inverses
 
     def _one(self, action: Action) -> list[Action]:
-        what, *told = action
+        what, *arguments = action
         if what == "table":
-            return self._rebuild(*told)
+            return self._rebuild(*arguments)
         if what == "rename":
-            old, new = told
+            old, new = arguments
             # Not in legacy mode: who refers to the table goes on referring to it.
             self.session.run("PRAGMA legacy_alter_table = OFF")
             self._statements([f"ALTER TABLE {quote(old)} RENAME TO {quote(new)}"])
             self.session.run("PRAGMA legacy_alter_table = ON")
             return [["rename", new, old]]
         if what == "drop":
-            shape = self.shape(told[0])
+            shape = self.shape(arguments[0])
             made = [shape.sql(shape.name), *shape.indexes, *shape.triggers]
             self._statements([f"DROP TABLE {quote(shape.name)}"])
             return [["fill", sql] for sql in made]
-        self._statements([told[0]])
-        return [["sql", told[1], told[0]]] if what == "sql" else []
+        self._statements([arguments[0]])
+        return [["sql", arguments[1], arguments[0]]] if what == "sql" else []
 
     def _rebuild(self, table: str, edits: Sequence[list[Any]]) -> list[Action]:
         shape = self.shape(table)
@@ -277,32 +283,33 @@ class SqliteRunner:
             except DBAPIError as error:
                 raise Refused(
                     f"SQLite refuses it: {error.orig}: {' '.join(statement.split())[:200]}",
-                    "expressions of a declaration have to be SQL that both databases know, CAST(x AS y) say; nothing was changed",
+                    "expressions of a declaration have to be SQL that both databases know, CAST(x AS y) say; "
+                    "nothing was changed",
                 ) from None
 
 
 def described(actions: Sequence[Action]) -> list[str]:
     """Describe each action on a line, for people."""
     lines: list[str] = []
-    for what, *told in actions:
+    for what, *arguments in actions:
         if what == "table":
-            # The table is made anew, with its text edited: no statement says what changes.
-            lines += [f"-- {told[0]}: {_edit(edit)}" for edit in told[1]]
+            # The table is rebuilt from its edited text, so no statement shows the change.
+            lines += [f"-- {arguments[0]}: {_edit(edit)}" for edit in arguments[1]]
         elif what == "rename":
-            lines.append(f"ALTER TABLE {quote(told[0])} RENAME TO {quote(told[1])}")
+            lines.append(f"ALTER TABLE {quote(arguments[0])} RENAME TO {quote(arguments[1])}")
         elif what == "drop":
-            lines.append(f"DROP TABLE {quote(told[0])}")
+            lines.append(f"DROP TABLE {quote(arguments[0])}")
         else:
-            lines.append(told[0])
+            lines.append(arguments[0])
     return lines
 
 
 def _edit(edit: Sequence[Any]) -> str:
-    what, *told = edit
+    what, *arguments = edit
     if what == "add":
-        return f"add {told[0]}" + (f", of {told[1]}" if len(told) > 1 and told[1] else "")
+        return f"add {arguments[0]}" + (f", of {arguments[1]}" if len(arguments) > 1 and arguments[1] else "")
     if what == "set":
-        return f"{told[0]} becomes {told[1]}"
+        return f"{arguments[0]} becomes {arguments[1]}"
     if what == "point":
-        return "constraints and indexes: " + ", ".join(f"{old} becomes {new}" for old, new in told[0].items())
-    return f"{what} {told[0]}"
+        return "constraints and indexes: " + ", ".join(f"{old} becomes {new}" for old, new in arguments[0].items())
+    return f"{what} {arguments[0]}"

@@ -22,7 +22,8 @@ Edit = list[Any]
 """The name of an edit and its arguments, as plain JSON values."""
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)|(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
+    r"""(?P<space>\s+|--[^\n]*(?:\n|$)|/\*.*?\*/)|(?P<string>'(?:[^']|'')*')"""
+    r"""|(?P<quoted>"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]*\])"""
     r"""|(?P<word>[^\W\d]\w*)|(?P<number>\d[\w.]*)|(?P<other>.)""",
     re.DOTALL,
 )
@@ -42,8 +43,9 @@ def _plain(kind: str, text: str) -> str:
 
 @dataclass
 class Shape:
-    """A table. `items` are the columns and constraints between the parentheses; `tail` follows them (STRICT, WITHOUT
-    ROWID).
+    """A table.
+
+    `items` are the columns and constraints between the parentheses; `tail` follows them (STRICT, WITHOUT ROWID).
     """
 
     name: str
@@ -121,8 +123,8 @@ class Shape:
     # Edits: each returns its inverse.
 
     def apply(self, edit: Edit) -> Edit:
-        what, *told = edit
-        inverse: Edit = getattr(self, f"_{what}")(*told)
+        what, *arguments = edit
+        inverse: Edit = getattr(self, f"_{what}")(*arguments)
         return inverse
 
     def _add(self, text: str, value: str = "") -> Edit:

@@ -50,7 +50,8 @@ def _execute(change: Change, _: TableReader) -> Plan:
 def _nothing(change: Change, _: TableReader) -> Plan:
     lacks = {
         "add_exclusion": "exclusion constraints",
-        "add_enum_value": "enumerations: a CHECK that lists the values is changed by op.expand_drop_constraint and op.expand_add_check",
+        "add_enum_value": "enumerations: a CHECK that lists the values is changed by op.expand_drop_constraint "
+        "and op.expand_add_check",
     }
     return Plan(notes=[f"nothing is done: SQLite has no {lacks.get(change.kind, 'partitions')}"])
 
@@ -61,10 +62,14 @@ def _split_table(change: Change, reader: TableReader) -> Plan:
     to, key, own = option["to"], option["key"], _primary_key(shape)
     columns = option["columns"]
     items = [
-        f"{quote(key)} {shape.column(own).type} PRIMARY KEY REFERENCES {quote(shape.name)} ({quote(own)}) ON DELETE CASCADE",
+        f"{quote(key)} {shape.column(own).type} PRIMARY KEY REFERENCES {quote(shape.name)} ({quote(own)}) ON "
+        "DELETE CASCADE",
         *(shape.column(name).without("primary key").sql() for name in columns),
     ]
-    filled = f"INSERT INTO {quote(to)} ({column_list([key, *columns])}) SELECT {column_list([own, *columns])} FROM {quote(shape.name)}"
+    filled = (
+        f"INSERT INTO {quote(to)} ({column_list([key, *columns])}) SELECT {column_list([own, *columns])} FROM "
+        f"{quote(shape.name)}"
+    )
     relaxed = [edit for name in columns for edit in relaxing(shape, name)]
     back = [
         f"UPDATE {quote(shape.name)} SET {quote(name)} = (SELECT {quote(to)}.{quote(name)} FROM {quote(to)} "

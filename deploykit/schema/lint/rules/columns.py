@@ -1,4 +1,4 @@
-"""Columns: what rewrites the table, and what the version that runs now does not survive."""
+"""Rules about columns: what rewrites the table, and what the running version does not survive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
-_REWRITE = "the table and its indexes are written anew"
+_REWRITE = "the table and its indexes are rewritten"
 
 
 def _adds(action: Action, context: RuleContext) -> bool:
@@ -25,19 +25,19 @@ def _volatile(action: Action, context: RuleContext) -> str:
         return ""
     column = action.definition
     if column.default == "volatile" or (column.default == "constant" and context.version < 11):
-        return f"the default of {column.name} is computed for each row, so {shown(action.on)} is written anew"
+        return f"the default of {column.name} is computed for each row, so {shown(action.on)} is rewritten"
     return ""
 
 
 def _stored(action: Action, context: RuleContext) -> str:
     if _adds(action, context) and action.definition.stored:
-        return f"{action.column} is computed for each row, so {shown(action.on)} is written anew"
+        return f"{action.column} is computed for each row, so {shown(action.on)} is rewritten"
     return ""
 
 
 def _serial(action: Action, context: RuleContext) -> str:
     if _adds(action, context) and (action.definition.serial or action.definition.identity):
-        return f"{action.column} gets a number for each row, so {shown(action.on)} is written anew"
+        return f"{action.column} gets a number for each row, so {shown(action.on)} is rewritten"
     return ""
 
 
@@ -58,7 +58,10 @@ def _required(action: Action, context: RuleContext) -> str:
         return ""
     column = action.definition
     if column.not_null and not (column.default or column.serial or column.identity):
-        return f"{column.name} is NOT NULL and has no default: rows that are there refuse it, and so do the old version's inserts"
+        return (
+            f"{column.name} is NOT NULL without a default: existing rows violate it, and so do the old "
+            "version's inserts"
+        )
     return ""
 
 
@@ -75,7 +78,10 @@ def _expand(action: Action, context: RuleContext) -> str:
     bare = [name for name in columns if not getattr(table.columns.get(name), "default", "")]
     proven = [name for name in bare if context.catalog.never_null(action.on, name)]
     if set(bare) > set(proven):
-        return f"inserts of the version that runs now may leave {', '.join(bare)} of {shown(action.on)} empty, and would fail"
+        return (
+            f"inserts of the version that runs now may leave {', '.join(bare)} of {shown(action.on)} empty, and "
+            "would fail"
+        )
     return ""
 
 
@@ -145,7 +151,8 @@ RULES = (
     ),
     Rule(
         id="changing-column-type",
-        why="a change of type rewrites the table, unless it only widens (varchar, numeric), and the old version writes the old type",
+        why="a change of type rewrites the table, unless it only widens (varchar, numeric), and the old "
+        "version writes the old type",
         lock="AccessExclusiveLock",
         how_long=_REWRITE,
         rewrite=_NEW_COLUMN.replace("{new}", "${column}_new"),
@@ -153,10 +160,12 @@ RULES = (
     ),
     Rule(
         id="adding-required-field",
-        why="a NOT NULL column without a default fails on a table with rows, and breaks the inserts of the version that runs",
+        why="a NOT NULL column without a default fails on a table with rows, and breaks the inserts of the "
+        "version that runs",
         lock="AccessExclusiveLock",
         how_long="it fails, or one scan of the table",
-        rewrite='op.add_column("$table", sa.Column("$column", …, nullable=False, server_default="…"))  # or nullable=True',
+        rewrite='op.add_column("$table", sa.Column("$column", …, nullable=False, server_default="…"))  # or '
+        "nullable=True",
         check=_required,
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""Constraints: each is first promised for new rows (NOT VALID), then checked for the old ones under a lock that lets writers by."""
+"""Rules about constraints: NOT VALID first, for new rows, then validated under a lock that admits writers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RULES"]
 
 
 def _added(action: Action, context: RuleContext, kind: str) -> Constraint | None:
-    """The constraint of that kind that the action adds to a table in use, with a check of all its rows."""
+    """Return the constraint of that kind that the action adds to a table in use, with a check of all its rows."""
     if action.kind == "add_constraint" and action.constraint is not None and context.is_old(action):
         rule = action.constraint
         return rule if rule.kind == kind and rule.valid and not rule.index else None
@@ -30,31 +30,45 @@ def _of_column(action: Action, context: RuleContext, *kinds: str) -> bool:
 def _check(action: Action, context: RuleContext) -> str:
     rule = _added(action, context, "check") or _added(action, context, "not-null")
     if rule is not None:
-        return f"every row of {shown(action.on)} is checked for {rule.name or 'the constraint'} while nobody can use the table"
+        return (
+            f"every row of {shown(action.on)} is checked for {rule.name or 'the constraint'} while no session can "
+            "use the table"
+        )
     if _of_column(action, context, "check"):
-        return f"the CHECK of the new column {action.column} makes PostgreSQL read all of {shown(action.on)} under a full lock"
+        return (
+            f"the CHECK of the new column {action.column} makes PostgreSQL read all of {shown(action.on)} under a "
+            "full lock"
+        )
     return ""
 
 
 def _foreign(action: Action, context: RuleContext) -> str:
     rule = _added(action, context, "foreign")
     if rule is not None and rule.target:
-        return f"every row of {shown(action.on)} is looked up in {shown(rule.target)} while nobody can write to either"
+        return (
+            f"every row of {shown(action.on)} is looked up in {shown(rule.target)} while no session can write to either"
+        )
     if _of_column(action, context, "foreign"):
-        return f"the new column {action.column} of {shown(action.on)} brings its foreign key with it, which locks both tables"
+        return (
+            f"the new column {action.column} of {shown(action.on)} brings its foreign key with it, which locks "
+            "both tables"
+        )
     return ""
 
 
 def _unique(action: Action, context: RuleContext) -> str:
     rule = _added(action, context, "unique") or _added(action, context, "primary")
     if rule is not None or _of_column(action, context, "unique", "primary"):
-        return f"the index of this constraint is built while nobody can use {shown(action.on)}"
+        return f"the index of this constraint is built while no session can use {shown(action.on)}"
     return ""
 
 
 def _exclusion(action: Action, context: RuleContext) -> str:
     if _added(action, context, "exclusion") is not None:
-        return f"an exclusion constraint can't be added to {shown(action.on)} without a full lock for as long as its index takes"
+        return (
+            f"an exclusion constraint can't be added to {shown(action.on)} without a full lock for as long as its "
+            "index takes"
+        )
     return ""
 
 
@@ -63,7 +77,10 @@ def _not_null(action: Action, context: RuleContext) -> str:
         return ""
     if context.version >= 12 and context.catalog.never_null(action.on, action.column):
         return ""
-    return f"every row of {shown(action.on)} is read while nobody can use the table, since no valid CHECK says that {action.column} is set"
+    return (
+        f"every row of {shown(action.on)} is read while no session can use the table, since no valid CHECK "
+        f"says that {action.column} is set"
+    )
 
 
 def _at_once(action: Action, context: RuleContext) -> str:
@@ -95,7 +112,7 @@ def _alter_domain(action: Action, _situation: RuleContext) -> str:
 RULES = (
     Rule(
         id="constraint-missing-not-valid",
-        why="adding a CHECK reads the whole table before anybody can use it again",
+        why="adding a CHECK reads the whole table before any session can use it again",
         lock="AccessExclusiveLock",
         how_long="one scan of the table",
         rewrite='op.create_check_constraint("$name", "$table", "…", postgresql_not_valid=True)\n'
@@ -137,7 +154,8 @@ RULES = (
         how_long="one scan of the table; nothing with the proof (PostgreSQL 12 and newer)",
         rewrite='op.execute("ALTER TABLE $table ADD CONSTRAINT ${column}_set CHECK ($column IS NOT NULL) NOT VALID")\n'
         '# next revision: op.execute("ALTER TABLE $table VALIDATE CONSTRAINT ${column}_set")\n'
-        '# next revision: op.alter_column("$table", "$column", nullable=False); op.drop_constraint("${column}_set", "$table")',
+        '# next revision: op.alter_column("$table", "$column", nullable=False); '
+        'op.drop_constraint("${column}_set", "$table")',
         check=_not_null,
     ),
     Rule(
@@ -151,7 +169,8 @@ RULES = (
     Rule(
         id="ban-create-domain-with-constraint",
         why="the constraint of a domain can later be changed only with a full look at every table that uses it",
-        rewrite='# the plain type, and a CHECK on each table:\nop.create_check_constraint("…", "$table", "…", postgresql_not_valid=True)',
+        rewrite='# the plain type, and a CHECK on each table:\nop.create_check_constraint("…", "$table", "…", '
+        "postgresql_not_valid=True)",
         check=_create_domain,
     ),
     Rule(

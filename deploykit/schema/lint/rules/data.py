@@ -1,4 +1,4 @@
-"""Rows: changed in batches, and not in the transaction that holds a lock."""
+"""Rules about rows: changed in batches, and not in the transaction that holds a lock."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def _opaque(action: Action, _situation: RuleContext) -> str:
 RULES = (
     Rule(
         id="unbatched-data-change",
-        why="one UPDATE or DELETE over a table locks its rows for as long as it takes, bloats it, and lets replicas lag",
+        why="one UPDATE or DELETE over a table locks its rows for as long as it takes, bloats it, and lets "
+        "replicas lag",
         lock="RowExclusiveLock",
         how_long="the row locks are held until the transaction ends",
         rewrite=_BATCH,
@@ -72,7 +73,7 @@ RULES = (
     ),
     Rule(
         id="opaque-block",
-        why="code that runs in the database may do anything, and nothing here can tell",
+        why="code in the database may do anything, which can't be seen here",
         rewrite="# write it as operations of Alembic or as plain statements, or acknowledge it after reading it:\n"
         "# deploykit: allow opaque-block because …",
         check=_opaque,

@@ -1,4 +1,4 @@
-"""Rules about revisions together, and about what was said of them. Their checks stand in `history` and `drift`."""
+"""Rules about revisions together, and about their comments. `history` and `drift` check them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["RULES"]
 RULES = (
     Rule(
         id="multiple-heads",
-        why="two revisions follow the same one, so nobody knows which the database is to have",
+        why="two revisions follow the same one, so the target of an upgrade is not defined",
         rewrite="alembic merge heads -m 'Merge heads'",
     ),
     Rule(
@@ -19,8 +19,10 @@ RULES = (
     ),
     Rule(
         id="downgrade-loses-data",
-        why="a downgrade that deletes what its upgrade did not make, or brings back empty what was dropped, can't undo it",
-        rewrite='def downgrade():\n    raise NotImplementedError("restore from the backup, or roll the application back")',
+        why="a downgrade that deletes what its upgrade did not make, or brings back empty what was dropped, "
+        "can't undo it",
+        rewrite='def downgrade():\n    raise NotImplementedError("restore from the backup, or roll the '
+        'application back")',
     ),
     Rule(
         id="downgrade-drops-new-data",
@@ -35,17 +37,20 @@ RULES = (
     ),
     Rule(
         id="unread-statement",
-        why="on another database than PostgreSQL: a statement that its grammar does not know, so nobody looked at what it does",
-        rewrite="# one of Alembic's operations, or SQL that both know; else say what it does:\n# deploykit: allow unread-statement because …",
+        why="on another database than PostgreSQL: a statement that its grammar does not know, so its effect "
+        "was not judged",
+        rewrite="# one of Alembic's operations, or SQL that both know; else say what it does:\n# deploykit: "
+        "allow unread-statement because …",
     ),
     Rule(
         id="phase-forbidden",
-        why="a release runs every branch but `contract`: an old shape would be dropped under the version that reads it, or a new one never made",
+        why="a release runs every branch but `contract`: an old shape would be dropped under the version that "
+        "reads it, or a new one never made",
         rewrite="invoke db.revision -m 'What it ends' --contract",
     ),
     Rule(
         id="acknowledgement-without-reason",
-        why="whoever reads it later has to know why it was right",
+        why="a later reader has to know why it was right",
         rewrite="# deploykit: allow RULE because the table has 40 rows and is written once a day",
     ),
     Rule(

@@ -1,4 +1,4 @@
-"""Indexes: built and dropped beside the traffic, or in front of it."""
+"""Rules about indexes: built and dropped concurrently, or blocking."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _drop(action: Action, context: RuleContext) -> str:
 def _reindex(action: Action, context: RuleContext) -> str:
     # Before PostgreSQL 12 there is no other way.
     old = action.kind == "reindex" and not action.concurrent and context.is_old(action) and context.version >= 12
-    return f"{shown(action.on) or action.name} can't be written to while it is indexed anew" if old else ""
+    return f"{shown(action.on) or action.name} can't be written to while it is reindexed" if old else ""
 
 
 def _detach(action: Action, context: RuleContext) -> str:
@@ -61,7 +61,8 @@ RULES = (
         why="an ordinary CREATE INDEX stops every write to the table until it is built",
         lock="ShareLock",
         how_long="while the table is read and sorted: minutes for millions of rows",
-        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, if_not_exists=True)',
+        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, '
+        "if_not_exists=True)",
         check=_index,
     ),
     Rule(
@@ -76,7 +77,7 @@ RULES = (
         id="require-concurrent-reindex",
         why="an ordinary REINDEX stops every write, and the reads that would use the index",
         lock="ShareLock",
-        how_long="while the indexes are built anew",
+        how_long="while the indexes are rebuilt",
         rewrite=f'{_BLOCK}op.execute("REINDEX TABLE CONCURRENTLY $table")',
         check=_reindex,
     ),
@@ -91,7 +92,8 @@ RULES = (
     Rule(
         id="ban-concurrent-index-creation-in-transaction",
         why="PostgreSQL refuses CONCURRENTLY in a transaction, and Alembic runs each revision in one",
-        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, if_not_exists=True)',
+        rewrite=f'{_BLOCK}op.create_index("$name", "$table", ["$column"], postgresql_concurrently=True, '
+        "if_not_exists=True)",
         check=_in_transaction,
     ),
     Rule(
@@ -102,9 +104,11 @@ RULES = (
     ),
     Rule(
         id="missing-foreign-key-index",
-        why="without an index on the referencing columns each delete or key change of a referenced row reads the whole table",
+        why="without an index on the referencing columns each delete or key change of a referenced row reads "
+        "the whole table",
         lock="RowShareLock",
         how_long="a sequential scan for each such row",
-        rewrite=f'{_BLOCK}op.create_index("ix_${{table}}_$column", "$table", ["$column"], postgresql_concurrently=True)',
+        rewrite=f'{_BLOCK}op.create_index("ix_${{table}}_$column", "$table", ["$column"], '
+        "postgresql_concurrently=True)",
     ),
 )

@@ -1,4 +1,4 @@
-"""What hangs on tables or stands beside them: constraints that are taken away, types, functions, sequences, views."""
+"""Rules about dependent and other objects: dropped constraints, types, functions, sequences, views."""
 
 from __future__ import annotations
 
@@ -34,9 +34,16 @@ def _constraint(action: Action, context: RuleContext) -> str:
     table = context.catalog.table(action.on)
     rule = table.constraints.get(action.name)
     # A CHECK that only proved what NOT NULL says by now guarantees nothing more.
-    if rule is not None and rule.not_null and all(getattr(table.columns.get(name), "not_null", False) for name in rule.not_null):  # fmt: skip
+    if (
+        rule is not None
+        and rule.not_null
+        and all(getattr(table.columns.get(name), "not_null", False) for name in rule.not_null)
+    ):
         return ""
-    return f"what {action.name} kept out of {shown(action.on)} can be written from now on, and it can't be put back over that"
+    return (
+        f"what {action.name} kept out of {shown(action.on)} can be written from now on, and it can't be put "
+        "back over that"
+    )
 
 
 def _schema(action: Action, context: RuleContext) -> str:
@@ -46,12 +53,20 @@ def _schema(action: Action, context: RuleContext) -> str:
 
 def _expression(action: Action, context: RuleContext) -> str:
     old = action.kind == "drop_expression" and context.is_old(action)
-    return f"{shown(action.on)}.{action.column} is no longer computed, and the version that runs now does not write it" if old else ""  # fmt: skip
+    return (
+        f"{shown(action.on)}.{action.column} is no longer computed, and the version that runs now does not write it"
+        if old
+        else ""
+    )
 
 
 def _identity(action: Action, context: RuleContext) -> str:
     old = action.kind == "alter_identity" and context.is_old(action)
-    return f"inserts of the version that runs now count on how {shown(action.on)}.{action.column} is numbered" if old else ""  # fmt: skip
+    return (
+        f"inserts of the version that runs now count on how {shown(action.on)}.{action.column} is numbered"
+        if old
+        else ""
+    )
 
 
 def _renamed(action: Action, context: RuleContext) -> str:
@@ -64,7 +79,8 @@ _LATER = "# stop using it in this release; in a later one:\n# deploykit: phase c
 RULES = (
     Rule(
         id="ban-drop-constraint",
-        why="a guarantee that the version that runs now may rely on is gone, and rows that break it keep it from coming back",
+        why="a guarantee that the version that runs now may rely on is gone, and rows that break it keep it "
+        "from coming back",
         lock="AccessExclusiveLock",
         how_long="short; for a foreign key on both tables",
         rewrite=_LATER + 'op.drop_constraint("$name", "$table")',
@@ -136,7 +152,7 @@ RULES = (
     Rule(
         id="renaming-object",
         why="the version that runs now may name it, such as in ON CONFLICT ON CONSTRAINT or in a cast",
-        rewrite="# make a new one beside it, and drop the old one in a later release",
+        rewrite="# make a new one, and drop the old one in a later release",
         check=_renamed,
     ),
 )

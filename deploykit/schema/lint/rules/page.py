@@ -1,4 +1,4 @@
-"""The rules as docs/migrations.md shows them: `python -m deploykit.schema.lint.rules.page` prints them anew."""
+"""The rules as docs/migrations.md shows them: `python -m deploykit.schema.lint.rules.page` prints them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["page"]
 
 
 def page() -> str:
-    """A table for each group of rules."""
+    """Return a table for each group of rules."""
     parts = []
     for title, rules in GROUPS.items():
         rows = [f"### {title}", "", "| rule | why | lock, and for how long | the safe way |", "|---|---|---|---|"]

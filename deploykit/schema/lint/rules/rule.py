@@ -1,4 +1,4 @@
-"""What a rule is. Its id is squawk's where squawk has the same rule, so that both engines say the same thing once."""
+"""A rule. Its id is squawk's if squawk has the same rule, so that the two engines report it once."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def _nothing(_action: Action, _situation: RuleContext) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`check` says what it found in an action, empty: nothing; rules about more than an action have none.
+    """A rule. `check` returns its message for an action, empty for none; rules about several actions have no check.
 
-    `lock` and `how_long` are what the database does meanwhile (`lock` empty: it is not about a lock). `rewrite` is the
-    safe way as code, with `$table`, `$column`, `$name` for the names. `on` False: only where a setting asks for it.
+    `lock` and `how_long` are what the database does meanwhile (an empty `lock`: it is not about a lock). `rewrite` is
+    the safe way as code, with `$table`, `$column`, `$name` for the names. With `on` False it applies only if a setting
+    enables it.
     """
 
     id: str
@@ -36,7 +37,7 @@ class Rule:
     on: bool = True
 
     def safe_way(self, action: Action | None = None) -> str:
-        """The rewrite with the names of the action in it."""
+        """Return the rewrite with the names of the action in it."""
         names = {"table": "the_table", "column": "the_column", "name": "the_name"}
         if action is not None:
             columns = action.constraint.columns if action.constraint is not None else action.also.get("columns", ())

@@ -1,4 +1,4 @@
-"""Whole tables, schemas, databases and enums."""
+"""Rules about whole tables, schemas, databases and enums."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def _truncate(action: Action, context: RuleContext) -> str:
 
 def _repack(action: Action, context: RuleContext) -> str:
     if action.kind in {"vacuum_full", "cluster"} and context.is_old(action):
-        return f"{shown(action.on) or 'every table'} is written anew while nobody can use it"
+        return f"{shown(action.on) or 'every table'} is rewritten while no session can use it"
     return ""
 
 
 def _rewrite(action: Action, context: RuleContext) -> str:
     old = action.kind == "rewrite" and context.is_old(action)
-    return f"{action.name} writes {shown(action.on)} anew while nobody can use it" if old else ""
+    return f"{action.name} rewrites {shown(action.on)} while no session can use it" if old else ""
 
 
 def _attach(action: Action, context: RuleContext) -> str:
@@ -63,12 +63,12 @@ def _attach(action: Action, context: RuleContext) -> str:
     checks = [rule for rule in context.catalog.table(action.also["child"]).constraints.values() if rule.kind == "check"]
     if any(rule.valid for rule in checks):
         return ""
-    return f"every row of {action.name} is read to see that it belongs there, while nobody can use it"
+    return f"every row of {action.name} is read to see that it belongs there, while no session can use it"
 
 
 def _refresh(action: Action, context: RuleContext) -> str:
     old = action.kind == "refresh_view" and not action.concurrent and context.is_old(action)
-    return f"{shown(action.on)} can't be read while it is filled anew" if old else ""
+    return f"{shown(action.on)} can't be read while it is refilled" if old else ""
 
 
 def _enum_in_transaction(action: Action, context: RuleContext) -> str:
@@ -149,7 +149,7 @@ RULES = (
     ),
     Rule(
         id="prefer-repack",
-        why="VACUUM FULL and CLUSTER write the table anew",
+        why="VACUUM FULL and CLUSTER rewrite the table",
         lock="AccessExclusiveLock",
         how_long="as long as writing the whole table takes",
         rewrite="# outside migrations: pg_repack --table $table",
@@ -157,7 +157,7 @@ RULES = (
     ),
     Rule(
         id="table-rewrite",
-        why="another tablespace, access method or persistence means that the table is written anew",
+        why="another tablespace, access method or persistence rewrites the table",
         lock="AccessExclusiveLock",
         how_long="as long as writing the whole table takes",
         rewrite="# a new table, write to both, copy in batches, move the reads",
@@ -165,7 +165,8 @@ RULES = (
     ),
     Rule(
         id="attach-partition-scan",
-        why="ATTACH PARTITION reads the whole table, unless a valid CHECK on it says what the bounds say; a default partition too",
+        why="ATTACH PARTITION reads the whole table, unless a valid CHECK on it says what the bounds say; a "
+        "default partition too",
         lock="AccessExclusiveLock",
         how_long="one scan of the table that is attached",
         rewrite='op.create_check_constraint("${name}_bounds", "$name", "…", postgresql_not_valid=True)\n'
@@ -184,7 +185,8 @@ RULES = (
     Rule(
         id="enum-value-in-transaction",
         why="before PostgreSQL 12 ADD VALUE can't run in a transaction, and since then the value can't be used in it",
-        rewrite="with op.get_context().autocommit_block():\n    op.execute(\"ALTER TYPE $name ADD VALUE IF NOT EXISTS '…'\")",
+        rewrite='with op.get_context().autocommit_block():\n    op.execute("ALTER TYPE $name ADD VALUE IF NOT '
+        "EXISTS '…'\")",
         check=_enum_in_transaction,
     ),
     Rule(

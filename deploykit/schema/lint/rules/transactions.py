@@ -1,4 +1,4 @@
-"""Transactions: what is held together, for how long a lock is waited for, and in what order."""
+"""Rules about transactions: what is held together, how long a lock is waited for, and in what order."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _schema(action: Action, _situation: RuleContext) -> str:
 RULES = (
     Rule(
         id="require-lock-timeout",
-        why="a statement that waits for a lock makes everybody wait who comes after it; the kit's own upgrade sets a lock_timeout",
+        why="a statement that waits for a lock blocks all later ones; the kit's own upgrade sets a lock_timeout",
         rewrite="op.execute(\"SET LOCAL lock_timeout = '2s'\")",
         check=_lock_timeout,
         on=False,
@@ -88,7 +88,8 @@ RULES = (
     ),
     Rule(
         id="many-tables-locked",
-        why="whoever holds one lock while waiting for the next stops both tables, and may deadlock with the application",
+        why="a session that holds one lock while it waits for the next blocks both tables, and may deadlock "
+        "with the application",
         lock="AccessExclusiveLock",
         how_long="until the transaction ends",
         rewrite="# one revision, and so one transaction, for each table",
@@ -103,7 +104,8 @@ RULES = (
     ),
     Rule(
         id="transaction-nesting",
-        why="Alembic holds a transaction around each revision; COMMIT in it leaves a half-applied revision without its stamp",
+        why="Alembic holds a transaction around each revision; COMMIT in it leaves a half-applied revision "
+        "without its stamp",
         rewrite="with op.get_context().autocommit_block():\n    …",
         check=_nesting,
     ),
@@ -121,7 +123,7 @@ RULES = (
     ),
     Rule(
         id="require-table-schema",
-        why="which table is meant depends on the search_path of whoever migrates",
+        why="which table is meant depends on the search_path of the session that migrates",
         rewrite='op.create_table("$table", …, schema="app")',
         check=_schema,
         on=False,

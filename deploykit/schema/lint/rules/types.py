@@ -1,4 +1,4 @@
-"""Types that are hard to leave again: they are only looked at where a column is made."""
+"""Rules about types that are hard to change later; they are checked where a column is made."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _each(wrong: Callable[[Column], bool], words: str) -> Callable[[Action, Rule
 
 
 def _with_keys(action: Action) -> tuple[Column, ...]:
-    """The columns; one that a constraint of the table makes the key is primary, too."""
+    """Return the columns; one that a constraint of the table makes the key is primary, too."""
     # One column of several is seldom a number that runs out.
     rules = [rule for rule in action.also.get("constraints", ()) if rule.kind == "primary" and len(rule.columns) == 1]
     keys = {name for rule in rules for name in rule.columns}
@@ -52,7 +52,8 @@ def _long(action: Action, context: RuleContext) -> str:
 RULES = (
     Rule(
         id="prefer-bigint-over-int",
-        why="a key of four bytes ends at 2,147,483,647, and changing it then rewrites the table and all that reference it",
+        why="a key of four bytes ends at 2,147,483,647, and changing it then rewrites the table and all that "
+        "reference it",
         rewrite='sa.Column("$column", sa.BigInteger, sa.Identity(), primary_key=True)',
         check=_each(lambda column: column.primary and column.type == "integer", "a key of four bytes"),
     ),
@@ -88,7 +89,8 @@ RULES = (
     ),
     Rule(
         id="prefer-jsonb",
-        why="json has no equality, so SELECT DISTINCT and GROUP BY over its rows fail, also in the version that runs now",
+        why="json has no equality, so SELECT DISTINCT and GROUP BY over its rows fail, also in the version "
+        "that runs now",
         rewrite='sa.Column("$column", postgresql.JSONB)',
         check=_each(lambda column: column.type == "json", "json, which can't be compared"),
     ),

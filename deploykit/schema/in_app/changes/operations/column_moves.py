@@ -50,14 +50,15 @@ def _split(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
     source, target = relation.table, Table(option["to"], relation.table.schema)
     if len(relation.primary_key) != 1:
-        raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be told")
+        raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be identified")
     if reader.holds(f"SELECT to_regclass('{table_name(target)}') IS NOT NULL"):
         raise Refused(f"there is already a {target}", "move the columns there by op.expand_move_column")
     own = relation.primary_key[0]
     columns = {name: name for name in option["columns"]}
     table_sync = _table_sync(change, relation, own, target, option["key"], columns, creates=True)
     defined = [
-        f"{quote(option['key'])} {relation.column(own).type} PRIMARY KEY REFERENCES {table_name(source)} ({quote(own)}) ON DELETE CASCADE",
+        f"{quote(option['key'])} {relation.column(own).type} PRIMARY KEY REFERENCES {table_name(source)} "
+        f"({quote(own)}) ON DELETE CASCADE",
         *(_definition(relation, name) for name in columns),
         f"{MADE} boolean NOT NULL DEFAULT FALSE",
     ]
@@ -76,7 +77,8 @@ def _split(change: Change, reader: SchemaReader) -> Steps:
         key=change.key,
         # FOR SHARE reads the newest version of a row, and none that was deleted meanwhile.
         statement=(
-            f"INSERT INTO {table_name(target)} ({quote(option['key'])}, {names}, {MADE}) SELECT source.{quote(own)}, {values}, TRUE "
+            f"INSERT INTO {table_name(target)} ({quote(option['key'])}, {names}, {MADE}) SELECT "
+            f"source.{quote(own)}, {values}, TRUE "
             f"FROM {table_name(source)} source WHERE {{batch}} FOR SHARE ON CONFLICT DO NOTHING"
         ),
         before=table_sync.gate_old,
@@ -301,11 +303,14 @@ def _move(change: Change, reader: SchemaReader) -> Steps:
     other.free(new)
     table_sync = _table_sync(change, relation, own, target, key, {column.name: new}, creates=False)
     loosen, tighten = _loosen(change, relation)
-    rows = f"SELECT source.{quote(own)} AS k, source.{quote(column.name)} AS v FROM {table_name(source)} source WHERE {{batch}} FOR SHARE"
+    rows = (
+        f"SELECT source.{quote(own)} AS k, source.{quote(column.name)} AS v FROM {table_name(source)} source "
+        f"WHERE {{batch}} FOR SHARE"
+    )
     fill = Backfill(
         source,
         key=change.key,
-        # FOR SHARE reads the newest version of a row: a plain read could be older than what the sync has already written.
+        # FOR SHARE reads the newest version of a row. A plain read could be older than what the sync has written.
         statement=(
             f"UPDATE {table_name(target)} t SET {quote(new)} = s.v FROM ({rows}) s "
             f"WHERE t.{quote(key)} = s.k AND t.{quote(new)} IS NULL AND s.v IS NOT NULL"

@@ -170,7 +170,10 @@ def _twice(relation: Relation, columns: Sequence[str], name: str) -> Comparison:
     """Compare for duplicates: rows whose values another row has as well. The ctid and the partition identify a row."""
     same = " AND ".join(f"o.{quote(column)} = source.{quote(column)}" for column in columns)
     shown = ", ".join(f"source.{quote(column)}::text" for column in columns)
-    other = f"SELECT FROM {table_name(relation.table)} o WHERE {same} AND (o.ctid, o.tableoid) IS DISTINCT FROM (source.ctid, source.tableoid)"
+    other = (
+        f"SELECT FROM {table_name(relation.table)} o WHERE {same} AND (o.ctid, o.tableoid) IS DISTINCT FROM "
+        "(source.ctid, source.tableoid)"
+    )
     return Comparison(
         relation.table,
         f"NOT EXISTS ({other})",
@@ -222,8 +225,7 @@ def _add_primary_key(change: Change, reader: SchemaReader) -> Steps:
 def expand_add_exclusion(
     table: str, name: str, definition: str, *, phase: str = "contract", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Add an exclusion constraint: `definition` is what follows EXCLUDE, such as `USING gist (room WITH =, during WITH
-    &&)`.
+    """Add an exclusion constraint: `definition` follows EXCLUDE, such as `USING gist (room WITH =, during WITH &&)`.
 
     PostgreSQL can't build one concurrently, so it is refused for a table of more than 10,000 rows.
     """
@@ -238,7 +240,7 @@ def _add_exclusion(change: Change, reader: SchemaReader) -> Steps:
     many = reader.ask.rows(f"SELECT count(*) FROM (SELECT FROM {table_name(table)} LIMIT {_MOST_ROWS + 1}) x")[0][0]
     if many > _MOST_ROWS:
         raise Refused(
-            f"{table} has more than {_MOST_ROWS} rows, and an exclusion constraint is built while nobody may write",
+            f"{table} has more than {_MOST_ROWS} rows, and building an exclusion constraint blocks all writers",
             "make a new table with the constraint and move the rows by op.expand_split_table, or check it by a trigger",
         )
     add = unless(
@@ -256,8 +258,9 @@ def _fresh(relation: Relation, name: str) -> None:
 def expand_drop_constraint(
     table: str, name: str, *, phase: str = "contract", schema: str | None = None, change: str = ""
 ) -> Change:
-    """Drop a constraint at contract, since an old version may rely on it; `phase="expand"` if the new version must
-    violate it.
+    """Drop a constraint at contract, since an old version may rely on it.
+
+    `phase="expand"` drops it at once, for a new version that must violate it.
     """
     return make("drop_constraint", table, schema, change, name, name=name, phase=_phase(phase))
 

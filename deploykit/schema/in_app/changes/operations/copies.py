@@ -97,7 +97,7 @@ def expand_split_column(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Split a column into several: `into` has their types by name, `up` an expression for each, `down` the old value."""
+    """Split a column: `into` has the new types by name, `up` an expression for each, `down` the old value."""
     new = {name: type_name(type_) for name, type_ in into.items()}
     return make(
         "split_column",

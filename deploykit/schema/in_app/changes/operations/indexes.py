@@ -29,7 +29,7 @@ def expand_create_index(  # noqa: PLR0913 - by keyword
     schema: str | None = None,
     change: str = "",
 ) -> Change:
-    """Build an index concurrently. `on` are columns, or expressions in parentheses, with their options (`name DESC`)."""
+    """Build an index concurrently. `on` are columns or expressions in parentheses, with their options (`name DESC`)."""
     options = {"on": list(on), "unique": unique, "using": using, "where": where, "include": list(include)}
     return make("create_index", table, schema, change, name, name=name, **options)
 
@@ -75,7 +75,7 @@ def _drop(change: Change, reader: SchemaReader) -> Steps:
     index = _index(relation, change.options["name"])
     if index.constraint:
         raise Refused(
-            f"the constraint {index.constraint} stands on the index {index.name}",
+            f"the constraint {index.constraint} uses the index {index.name}",
             "declare it by op.expand_drop_constraint",
         )
     return Steps(

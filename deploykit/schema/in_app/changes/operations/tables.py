@@ -32,7 +32,7 @@ def _rename(change: Change, reader: SchemaReader) -> Steps:
     old, new = relation.table, Table(change.options["to"], relation.table.schema)
     if reader.holds(f"SELECT to_regclass({literal(table_name(new))}) IS NOT NULL"):
         raise Refused(f"there is already a {new}", "choose another name")
-    # Columns by name: with `*` the view would be the same today, and nobody could tell what it shows later.
+    # Columns by name: a view with `*` would not say what it shows after a later change.
     columns = ", ".join(quote(name) for name in relation.columns)
     options = " WITH (security_invoker = true)" if reader.version >= _SECURITY_INVOKER else ""
     view = f"CREATE VIEW {table_name(old)}{options} AS SELECT {columns} FROM {table_name(new)}"
@@ -93,8 +93,7 @@ def _drop(change: Change, reader: SchemaReader) -> Steps:
 def expand_attach_partition(
     table: str, partition: str, bound: str, *, schema: str | None = None, change: str = ""
 ) -> Change:
-    """Attach a table as a partition: `bound` follows its name, such as `FOR VALUES FROM ('2026-01-01') TO
-    ('2027-01-01')`.
+    """Attach a table as a partition: `bound` is such as `FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')`.
 
     A CHECK with the same condition is validated first, so that ATTACH reads no row.
     """
@@ -136,7 +135,8 @@ def _condition(reader: SchemaReader, parent: Table, bound: str) -> str:
     """Return the bound of a range of one column as a CHECK, which spares ATTACH a scan; empty if there is none."""
     rows = reader.ask.rows(
         "SELECT p.partstrat::text, p.partnatts, a.attname FROM pg_partitioned_table p LEFT JOIN pg_attribute a "
-        f"ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] WHERE p.partrelid = {literal(table_name(parent))}::regclass"
+        "ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0] WHERE p.partrelid = "
+        f"{literal(table_name(parent))}::regclass"
     )
     strategy, columns, name = rows[0]
     match = _RANGE.fullmatch(bound)
@@ -151,7 +151,10 @@ def _condition(reader: SchemaReader, parent: Table, bound: str) -> str:
 
 
 def _detach_block(parent: Table, part: Table) -> Block:
-    attached = f"SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = {literal(table_name(part))}::regclass AND inhparent = {literal(table_name(parent))}::regclass)"
+    attached = (
+        f"SELECT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = {literal(table_name(part))}::regclass AND "
+        f"inhparent = {literal(table_name(parent))}::regclass)"
+    )
     return Block(
         (f"ALTER TABLE {table_name(parent)} DETACH PARTITION {table_name(part)} CONCURRENTLY",),
         title=f"detach {part}",
@@ -167,7 +170,10 @@ def _drop_bound_checks(part: Relation, *others: str) -> Block:
         or "NULL"
     )
     table = literal(table_name(part.table))
-    found = f"SELECT conname FROM pg_constraint WHERE conrelid = {table}::regclass AND contype = 'c' AND NOT coalesce(conname IN ({known}), FALSE)"
+    found = (
+        f"SELECT conname FROM pg_constraint WHERE conrelid = {table}::regclass AND contype = 'c' AND NOT "
+        f"coalesce(conname IN ({known}), FALSE)"
+    )
     drop = f"EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', {table}, found.conname)"
     loop = f"FOR found IN {found} AND conislocal LOOP {drop}; END LOOP;"
     return Block((f"DO {DOLLAR} DECLARE found record; BEGIN {loop} END {DOLLAR}",), title="drop the check of the bound")

@@ -55,7 +55,8 @@ def _labels(reader: SchemaReader, change: Change) -> tuple[str, list[str]]:
     relation = reader.of(change)
     column = relation.column(change.options["column"])
     rows = reader.ask.rows(
-        f"SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = to_regtype({literal(column.type)})::oid ORDER BY e.enumsortorder"
+        f"SELECT e.enumlabel FROM pg_enum e WHERE e.enumtypid = to_regtype({literal(column.type)})::oid ORDER "
+        "BY e.enumsortorder"
     )
     if not rows:
         raise Refused(f"{relation.table}.{column.name} is {column.type}, no enumeration", "check the column's name")

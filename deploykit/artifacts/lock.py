@@ -49,7 +49,10 @@ class Lock:
             return "no requirements found: the environment is bare Python"
         if self.assumed:
             made = f"uv pip compile --generate-hashes -o requirements.lock {self.source}"
-            return f"{self.source} does not pin everything by hash, so the kit chose versions and keeps them (lock: {made})"
+            return (
+                f"{self.source} does not pin everything by hash, "
+                f"so the kit chose versions and keeps them (lock: {made})"
+            )
         return f"locked by {self.source}"
 
 

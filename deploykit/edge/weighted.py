@@ -133,7 +133,8 @@ class WeightedProxy(ABC):
             return self._url(self._state())
 
     def _url(self, state: EdgeState) -> str:
-        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._bind, self._bind)  # noqa: S104  # nosec B104 - compared, not bound
+        loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nosec B104 - compared, not bound
+        reached = loopback.get(self._bind, self._bind)
         return f"http://{address(reached, state.port)}"
 
     def _locked(self) -> AbstractContextManager[None]:

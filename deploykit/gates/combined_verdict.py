@@ -56,5 +56,6 @@ def combine(
 
 def _line(verdict: Verdict) -> str:
     evidence = verdict.evidence
-    line = f"{verdict.gate}: {verdict.outcome.value} ({evidence.looked_at} {evidence.unit}, {evidence.tool} {evidence.tool_version})"
+    seen = f"{evidence.looked_at} {evidence.unit}, {evidence.tool} {evidence.tool_version}"
+    line = f"{verdict.gate}: {verdict.outcome.value} ({seen})"
     return f"{line}: {verdict.reason}" if verdict.reason and verdict.outcome is not Outcome.PASSED else line

@@ -172,7 +172,8 @@ def interpret(
         raise InconclusiveError(
             what,
             details=[*counts.skipped[:20]] or last_lines(completed),
-            next_step="check tests.paths in [tool.deploykit]; a test that can't run here has to fail, not to be skipped",
+            next_step="check tests.paths in [tool.deploykit]; "
+            "a test that can't run here has to fail, not to be skipped",
         )
     if len(counts.skipped) > allowed_skips:
         return Verdict(

@@ -41,7 +41,7 @@ def select(
     if present:
         conditions += f" AND {_read(table, present)} IS NOT NULL"
     names = ", ".join(_read(table, column) for column in columns or table.names)
-    text = f"SELECT {names} FROM {table.name} WHERE {conditions}"  # noqa: S608  # nosec B608 - names of ours, values bound
+    text = f"SELECT {names} FROM {table.name} WHERE {conditions}"  # noqa: S608  # nosec B608 - values bound
     if order:
         text += " ORDER BY " + ", ".join(
             f"{_read(table, column.lstrip('-'))}{' DESC' if column.startswith('-') else ''}" for column in order
@@ -55,18 +55,18 @@ def select(
 def insert(table: Table, values: Mapping[str, Any]) -> Query:
     names = ", ".join(_name(table, column) for column in values)
     marks = ", ".join("?" for _ in values)
-    return Query(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608  # nosec B608 - as above
+    return Query(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608  # nosec B608
 
 
 def update(table: Table, values: Mapping[str, Any], where: Mapping[str, Any]) -> Query:
     news = ", ".join(f"{_name(table, column)} = ?" for column in values)
     conditions, known = _conditions(table, where)
-    return Query(f"UPDATE {table.name} SET {news} WHERE {conditions}", [*values.values(), *known])  # noqa: S608  # nosec B608 - as above
+    return Query(f"UPDATE {table.name} SET {news} WHERE {conditions}", [*values.values(), *known])  # noqa: S608  # nosec B608
 
 
 def delete(table: Table, where: Mapping[str, Any]) -> Query:
     conditions, known = _conditions(table, where)
-    return Query(f"DELETE FROM {table.name} WHERE {conditions}", known)  # noqa: S608  # nosec B608 - as above
+    return Query(f"DELETE FROM {table.name} WHERE {conditions}", known)  # noqa: S608  # nosec B608
 
 
 def _conditions(table: Table, where: Mapping[str, Any]) -> tuple[str, list[Any]]:

@@ -134,7 +134,8 @@ class SqlLedger(SqlLock):
             was = known.outcome.value
             if was != _RUNNING and not (was in _UNDONE_LATER and outcome.value == _ROLLED_BACK):
                 raise DeploykitError(
-                    f"Release {release} of {self.app} in {self.environment} ended already: it is {was}, not {outcome.value}.",
+                    f"Release {release} of {self.app} in {self.environment} ended already: "
+                    f"it is {was}, not {outcome.value}.",
                     next_step=f"invoke history --env {self.environment}",
                 )
             journal.append("release.finished", {"outcome": outcome.value, "reason": reason}, release=release)

@@ -47,7 +47,7 @@ class SqliteDatabase(Database):
     def for_alembic(self) -> Any:
         return self.connect().driver
 
-    def _begin_read(self, connection: Connection, *, snapshot: bool) -> None:  # noqa: ARG002 - SQLite's always see one moment
+    def _begin_read(self, connection: Connection, *, snapshot: bool) -> None:  # noqa: ARG002 - always a snapshot
         connection.run("BEGIN")
 
     def _begin_write(self, connection: Connection, *, flush: bool) -> None:

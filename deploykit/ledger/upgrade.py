@@ -85,7 +85,8 @@ def _apply(database: Database) -> None:
             return
         if version is not None and version not in REVISIONS:
             raise UsageError(
-                f"The ledger {database.where} was written by a newer deploykit (its tables are at {version}, this kit knows {HEAD}).",
+                f"The ledger {database.where} was written by a newer deploykit "
+                f"(its tables are at {version}, this kit knows {HEAD}).",
                 next_step="pip install --upgrade deploykit",
             )
         if version is None and tables and database.is_sqlite:

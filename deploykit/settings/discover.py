@@ -103,9 +103,11 @@ def _command(repo: Repo, settings: Settings) -> tuple[list[Assumption], tuple[st
             program = source.path if "." not in source.module else f"-m {source.module.removesuffix('.__main__')}"
             why = f"found {source.path}: a program that reads PORT"
             return [Assumption(path=path, value=f"python {program}", why=why)], ()
-    return [], (
-        f"looked for a Flask, FastAPI, Starlette, Litestar, Quart, Bottle, Django, WSGI or ASGI application in {LOOKED_FOR}",
+    why = (
+        "looked for a Flask, FastAPI, Starlette, Litestar, Quart, Bottle, Django, "
+        f"WSGI or ASGI application in {LOOKED_FOR}"
     )
+    return [], (why,)
 
 
 def _health(repo: Repo, settings: Settings) -> Iterator[Assumption]:

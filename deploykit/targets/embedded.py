@@ -220,7 +220,8 @@ class EmbeddedPostgres:
             major = version.read_text("ascii").strip()
             if major != str(postgres_programs.MAJOR):
                 raise DeploykitError(
-                    f"the data in {self.data} are of PostgreSQL {major}, and the server here is {postgres_programs.MAJOR}",
+                    f"the data in {self.data} are of PostgreSQL {major}, "
+                    f"and the server here is {postgres_programs.MAJOR}",
                     next_step=f"move {self.data} away, or dump it with PostgreSQL {major} and restore",
                 )
             return

@@ -55,7 +55,8 @@ def plan_lines(answer: Mapping[str, Any], name: str) -> Iterator[str]:
     if not plans:
         yield f"nothing is to be changed in {name}"
     for item in plans:
-        yield f"{item['key']}: {item['kind'].replace('_', ' ')} on {item['table']}, {item['phase']} (revision {item['revision'] or 'none'})"
+        kind, revision = item["kind"].replace("_", " "), item["revision"] or "none"
+        yield f"{item['key']}: {kind} on {item['table']}, {item['phase']} (revision {revision})"
         if "refused" in item:
             yield f"    refused: {item['refused']}"
             yield f"    next: {item['next_step']}"

@@ -102,7 +102,7 @@ def _show_help(word: str) -> None:
     words = sys.argv[1:]
     if word in words[1:]:
         sys.stdout.flush()
-        os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606 - this very program
+        os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606
 
 
 def _relax_garbage_collection() -> None:

@@ -74,7 +74,8 @@ def push(_context: Context, json: bool = False) -> int | None:
         raise UsageError(
             "no registry is set to push the image to",
             details=["a single host takes the image from its own engine, and needs none"],
-            next_step='add to pyproject.toml:\n\n[tool.deploykit.image]\nrepository = "registry.example.org/team/app"\n',
+            next_step="add to pyproject.toml:\n\n[tool.deploykit.image]\n"
+            'repository = "registry.example.org/team/app"\n',
         )
     where = parse_repository(settings.image.repository)
     docker, image = _build(settings, tree, plan)

@@ -66,7 +66,8 @@ def pip(tools: Path, *words: object) -> int:
     """The exit code of pip; 0 at once where there is nothing to install."""
     if "install" in words and words[-1] == "install":
         return 0
-    return subprocess.run([str(tools / "bin" / "pip"), *map(str, words)], check=False).returncode  # nosec B603 - argv only, words of the kit
+    argv = [str(tools / "bin" / "pip"), *map(str, words)]
+    return subprocess.run(argv, check=False).returncode  # nosec B603 - argv only, words of the kit
 
 
 def wanted(given: Path, name: str) -> list[object]:

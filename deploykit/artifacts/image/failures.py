@@ -76,7 +76,8 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return UsageError(
             f"a step of {where} can't be run: its image is for another processor than the engine's",
             details=lines,
-            next_step="set image.base and image.platform to what the engine runs, or install emulation on its machine (binfmt)",
+            next_step="set image.base and image.platform to what the engine runs, "
+            "or install emulation on its machine (binfmt)",
         )
     if not failed_step and (match := _NO_BASE.search(said)):
         named = _BASE_NAMED.search(said)

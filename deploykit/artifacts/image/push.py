@@ -117,7 +117,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     with open_registry(repository, docker.environ, insecure=insecure) as registry:
         for tag in tags:
             if not tag.moves:
-                retrier.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]  # a lambda's default
+                retrier.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]
         first = tags[0].name
         with contextlib.suppress(Refused):  # whether one may push is for the engine to say
             retrier.call(
@@ -133,7 +133,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
                 next_step="run the same again; another process may be pushing the same tag",
             )
         for tag in tags[1:]:
-            retrier.call(lambda tag=tag: _put_tag(registry, repository, tag, image_id, there))  # type: ignore[misc]  # a lambda's default
+            retrier.call(lambda tag=tag: _put_tag(registry, repository, tag, image_id, there))  # type: ignore[misc]
     return Pushed(
         repository=repository,
         digest=there.digest,
@@ -186,7 +186,8 @@ class _Retrier:
                     raise Unavailable(
                         f"{error.message}{often}", details=error.details, next_step=error.next_step
                     ) from None
-                pause = self._backoff.pause(attempt, random.random())  # noqa: S311  # nosec B311 - jitter, nothing secret
+                random_share = random.random()  # noqa: S311  # nosec B311 - jitter, nothing secret
+                pause = self._backoff.pause(attempt, random_share)
                 self._say(f"{error.message}; trying again in {pause:.1f} s ({attempt} of {self._backoff.attempts})")
                 self._sleep(pause)
         raise AssertionError  # pragma: no cover - attempts is at least 1
@@ -253,7 +254,8 @@ def push_failure(said: str, repository: Repository, tag: str) -> DeploykitError:
         return UsageError(
             f"{registry} speaks plain HTTP, and the engine wants HTTPS",
             details=last,
-            next_step=f'add "insecure-registries": ["{registry}"] to /etc/docker/daemon.json, or give the registry a certificate',
+            next_step=f'add "insecure-registries": ["{registry}"] to /etc/docker/daemon.json, '
+            "or give the registry a certificate",
         )
     if "certificate" in said.lower():
         return UsageError(

@@ -87,7 +87,8 @@ def judge_licences(wanted: Licences, names: Iterable[str], context: GateContext)
         )
     judged = sum(1 for item in installed.values() if not item["local"])
     notes.append(
-        f"licences of {judged} packages: allowed {', '.join(wanted.allow) or 'any'}; denied {', '.join(wanted.deny) or 'none'}"
+        f"licences of {judged} packages: allowed {', '.join(wanted.allow) or 'any'}; "
+        f"denied {', '.join(wanted.deny) or 'none'}"
     )
     stale = sorted(wanted.accepted.keys() - installed.keys())
     notes += [f"licence accepted, but the package is not installed any more: {name}" for name in stale]

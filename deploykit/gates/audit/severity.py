@@ -109,6 +109,6 @@ def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
 
 
 def _fetched(address: str) -> Mapping[str, Any] | None:
-    with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  # nosec B310 - https or loopback, checked
+    with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  # nosec B310 - checked
         record = json.loads(answer.read(_LARGEST))
     return record if isinstance(record, dict) else None

@@ -123,7 +123,8 @@ def ensure_accessory(
             _create(engine, names, accessory, container)
     elif found["Config"]["Labels"].get(_SPEC, accessory.digest) != accessory.digest:
         tell(
-            f"the accessory {accessory.name} was created with other settings and stays as it is; to create it again with these (its "
+            f"the accessory {accessory.name} was created with other settings and stays as it is; "
+            "to create it again with these (its "
             f"volume stays): docker rm --force {container}"
         )
     if found is None or found["State"]["Status"] != "running":

@@ -56,7 +56,7 @@ class TestProcessTarget(TargetContract):
 
     def test_a_port_that_is_to_be_avoided_is_not_chosen(self, paths, supervisor, spec, monkeypatch):
         monkeypatch.setattr(ports, "RANGE", range(31_990, 31_992))
-        monkeypatch.setattr(ports.free_port, "__kwdefaults__", {"among": range(31_990, 31_992), "chance": None})
+        monkeypatch.setattr(ports.free_port, "__kwdefaults__", {"port_range": range(31_990, 31_992), "rng": None})
         target = ProcessTarget("shop", "test", paths, supervisor, avoid=[31_990])
         assert target.start(spec()).port == 31_991
 

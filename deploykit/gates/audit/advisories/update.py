@@ -68,7 +68,8 @@ def _compare(before: AdvisoryCopy, after: AdvisoryCopy) -> None:
         )
     if len(after.by_id) < len(before.by_id) * _SMALLEST_SHARE:
         raise DeploykitError(
-            f"what was fetched has {len(after.by_id)} advisories and the copy that is here {len(before.by_id)}, so the copy stays",
+            f"what was fetched has {len(after.by_id)} advisories and the copy that is here {len(before.by_id)}, "
+            "so the copy stays",
             details=("a source that lost a tenth of them is more likely broken than right",),
             next_step="look at the source, or say --force",
         )

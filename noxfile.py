@@ -13,8 +13,8 @@ again = ["--reruns=1", "-rR", "--rerun-show-tracebacks"]
 sessions.register_tests(
     "integration", paths=["tests/integration"], arguments=["-n", "auto", "--dist", "worksteal", *again]
 )
-# In the order of tests/faults/conftest.py, the longest first, so that no core is idle at the end. They mostly wait: three at
-# a time keep two cores busy.
+# In the order of tests/faults/conftest.py, the longest first, so that no core is idle at the end.
+# They mostly wait: three at a time keep two cores busy.
 in_order = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
 others = ["--ignore=tests/faults/signals"]
 sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *in_order, *others, *again])

@@ -1,4 +1,5 @@
-"""python -m benchmarks [startup] [gates] [switch] [board] [secrets] [sast] [migrations-lint] [docker] [docker-load] [schema-backfill] [--json] [--write]
+"""python -m benchmarks [startup] [gates] [switch] [board] [secrets] [sast] [migrations-lint] [docker] [docker-load]
+[schema-backfill] [--json] [--write]
 
 Exit code 1 when a bound is not kept.
 """

@@ -1,4 +1,6 @@
-"""This repository's own release: the board with its PostgreSQL, HAProxy and migrations, from a clone of what is committed."""
+"""This repository's own release: the board with its PostgreSQL, HAProxy and migrations, from a clone of what is
+committed.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Run by the Python that has detect-secrets: its own findings in named files, for the equality test and the benchmark.
 
-Standard input: `{"files": […], "processes": 2}`, paths relative to the present folder. Standard output: for each file with
-secrets its `[type, hash, line]`s, and `crashed`: the files that end detect-secrets with a traceback. Every plug-in is on, the
-filters are the default ones; nothing is verified over the network.
+Standard input: `{"files": […], "processes": 2}`, paths relative to the present folder. Standard output: for each file
+with secrets its `[type, hash, line]`s, and `crashed`: the files that end detect-secrets with a traceback. Every
+plug-in is on, the filters are the default ones; nothing is verified over the network.
 """
 
 from __future__ import annotations

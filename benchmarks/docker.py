@@ -1,9 +1,11 @@
-"""`invoke release` on the target docker against the bare sequence done by hand, on one engine, one registry, one replica.
+"""`invoke release` on the target docker against the bare sequence done by hand, on one engine, one registry, one
+replica.
 
-By hand: `docker build`, `docker push`, `docker run`, the proxy told of the new container, and the first answer of the new
-version through it. Once with the kit's own Dockerfile, which compiles and has a health check, against one of a single COPY;
-and once with that simple one in the repository, so that both build the very same. Warm: base image and dependency layers are there, only a source file changes. Needs a Docker Engine,
-Debian's `docker-registry` and the images that the fault tests use (see `.ci/run`).
+By hand: `docker build`, `docker push`, `docker run`, the proxy told of the new container, and the first answer of the
+new version through it. Once with the kit's own Dockerfile, which compiles and has a health check, against one of a
+single COPY; and once with that simple one in the repository, so that both build the very same. Warm: base image and
+dependency layers are there, only a source file changes. Needs a Docker Engine, Debian's `docker-registry` and the
+images that the fault tests use (see `.ci/run`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["forget", "free_port", "measure", "registry", "settings"]
 
 ROUNDS = 9
-"""One release takes a fifth longer than the one before it now and then, on either side: the medians of five are not steady."""
+"""One release takes a fifth longer than the one before it now and then, on either side: the medians of five are not
+steady.
+"""
 BOUND = 4.0
 """Half of what Kamal takes for it. Rollback and status are reported, without a bound."""
 BASE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")

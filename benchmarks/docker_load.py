@@ -1,4 +1,5 @@
-"""Ten releases to containers, three of them broken, and four rollbacks, while keep-alive clients that never retry send at least 300,000 requests.
+"""Ten releases to containers, three of them broken, and four rollbacks, while keep-alive clients that never retry
+send at least 300,000 requests.
 
 Needs what the benchmark `docker` needs. It takes as long as the requests do: some minutes.
 """

@@ -1,4 +1,5 @@
-"""What the gates cost a developer: the hooks on a commit of one file, and `invoke ci` on a tree of which every pass stands.
+"""What the gates cost a developer: the hooks on a commit of one file, and `invoke ci` on a tree of which every pass
+stands.
 
 Both are whole processes, on a small repository. The tools' environments are made before anything is measured.
 """

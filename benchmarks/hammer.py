@@ -1,7 +1,7 @@
 """Keep-alive clients that never retry, as fast as they are answered: python -m benchmarks.hammer HOST PORT CLIENTS
 
-A process of its own, so that what measures does not slow down what asks. Every half second it prints a JSON line with all
-that was seen so far; it ends when its standard input does.
+A process of its own, so that what measures does not slow down what asks. Every half second it prints a JSON line with
+all that was seen so far; it ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _REQUEST = b"GET / HTTP/1.1\r\nHost: hammer\r\n\r\n"
 
 
 class _Client(threading.Thread):
-    """One connection. Only where a server said that it closes after its answer is another one made, as any client does."""
+    """One connection.
+
+    Only where a server said that it closes after its answer is another one made, as any client does.
+    """
 
     def __init__(self, host: str, port: int, stop: threading.Event) -> None:
         super().__init__(daemon=True)

@@ -1,6 +1,8 @@
-"""What the benchmarks share: whole processes timed from outside, series that are interleaved, and how figures are shown.
+"""What the benchmarks share: whole processes timed from outside, series that are interleaved, and how figures are
+shown.
 
-Wall time is what a user waits, CPU time (user and system, with ended children) what a busy machine does not change much.
+Wall time is what a user waits, CPU time (user and system, with ended children) what a busy machine does not change
+much.
 """
 
 from __future__ import annotations
@@ -123,7 +125,9 @@ def _waited(process: subprocess.Popen[bytes], began: float) -> float:
 def interleaved(
     one: Callable[[], Ran], other: Callable[[], Ran], *, series: int, runs: int
 ) -> list[tuple[list[Ran], list[Ran]]]:
-    """So many series of so many runs of both, each time one after the other, so that what disturbs one disturbs both."""
+    """So many series of so many runs of both, each time one after the other, so that what disturbs one disturbs
+    both.
+    """
     one(), other()  # once without being counted: bytecode is written, files are in memory
     found = []
     for _ in range(series):

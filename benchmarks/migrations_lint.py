@@ -35,7 +35,10 @@ def downgrade():
 '''
 _SHAPES = (
     (
-        'op.create_table("t{n}", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("note", sa.Text))',
+        (
+            'op.create_table("t{n}", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("note",'
+            " sa.Text))"
+        ),
         'op.drop_table("t{n}")',
     ),
     ('op.add_column("t0", sa.Column("c{n}", sa.Text))', 'op.drop_column("t0", "c{n}")'),

@@ -3,8 +3,8 @@
     python -m benchmarks sast
     python -m benchmarks.sast [FOLDER]
 
-Without a folder it installs a corpus (Django, SQLAlchemy, requests and more) into a temporary one. The tools' environments
-are made before the clock starts. `--json PATH` writes the figures.
+Without a folder it installs a corpus (Django, SQLAlchemy, requests and more) into a temporary one. The tools'
+environments are made before the clock starts. `--json PATH` writes the figures.
 """
 
 from __future__ import annotations

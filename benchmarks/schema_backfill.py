@@ -1,8 +1,9 @@
-"""The backfill of a declared change, side by side in one run: bare loops, the shape that pgroll's statement has, two workers.
+"""The backfill of a declared change, side by side in one run: bare loops, the shape that pgroll's statement has, two
+workers.
 
-A PostgreSQL 18 from the wheel, fsync on, with room enough for WAL that no checkpoint comes in the middle of a variant. Every variant
-starts from the same rows, freshly made, and its result is checked. The variants take turns, another one first in each round; a ratio
-is that of one round, and the median of them is shown.
+A PostgreSQL 18 from the wheel, fsync on, with room enough for WAL that no checkpoint comes in the middle of a
+variant. Every variant starts from the same rows, freshly made, and its result is checked. The variants take turns,
+another one first in each round; a ratio is that of one round, and the median of them is shown.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ SIZES = (300_000, 1_000_000)
 _TABLE = (
     "CREATE TABLE items (id bigserial PRIMARY KEY, name text, description text, updated_at timestamptz DEFAULT now())"
 )
-_ROWS = "INSERT INTO items (name, description) SELECT 'name ' || g, NULLIF('text ' || g, 'text 0') FROM generate_series(1, {count}) g"
-# pgroll 0.16: two row triggers that fire for each row and copy every column, a batch in a CTE that locks and joins the table to itself.
+_ROWS = (
+    "INSERT INTO items (name, description) SELECT 'name ' || g, NULLIF('text ' || g, 'text 0') FROM generate_series(1,"
+    " {count}) g"
+)
+# pgroll 0.16: two row triggers that fire for each row and copy every column, a batch in a CTE that locks and joins
+# the table to itself.
 _PGROLL = """
 ALTER TABLE items ADD COLUMN description_2 text;
 CREATE FUNCTION pgroll_up() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -1,8 +1,9 @@
 """The secrets gate beside detect-secrets, on the same cores, and what both find in the labelled corpus.
 
-The tree is `DEPLOYKIT_BENCH_TREE` (such as a source distribution, unpacked), else the well-known projects of `benchmarks.sast`
-as they are installed, 45 MB at most. detect-secrets takes minutes for that, so it looks at a sample: every so many-th
-file; the kit looks at the sample too, for equality, and at the whole tree, for its speed. Speeds are bytes a second.
+The tree is `DEPLOYKIT_BENCH_TREE` (such as a source distribution, unpacked), else the well-known projects of
+`benchmarks.sast` as they are installed, 45 MB at most. detect-secrets takes minutes for that, so it looks at a
+sample: every so many-th file; the kit looks at the sample too, for equality, and at the whole tree, for its speed.
+Speeds are bytes a second.
 
 `python -m benchmarks.secrets` prints the table of the corpus, as it stands in docs/secrets.md.
 """

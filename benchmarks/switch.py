@@ -1,4 +1,5 @@
-"""Releases and rollbacks of the smallest service under load, with a real HAProxy: how long the switch takes, what is lost.
+"""Releases and rollbacks of the smallest service under load, with a real HAProxy: how long the switch takes, what is
+lost.
 
 The switch as the clients saw it lies between the first answer of the new version and the last of the old one.
 """

@@ -32,8 +32,8 @@ _FORM = "1"
 _ADVISORIES_VARIABLE = "DEPLOYKIT_ADVISORIES"
 # Differ from one terminal, login or run to the next, and say nothing about a tree.
 _PASSING = frozenset({
-    "COLORTERM", "COLUMNS", "DEPLOYKIT_FORCE", "DEPLOYKIT_NOX_RUN", "DISPLAY", "FORCE_COLOR", "LINES", "NO_COLOR", "OLDPWD",
-    "PROMPT_COMMAND", "PS1", "PWD", "SHLVL", "STY", "TERM", "TMUX", "TMUX_PANE", "WINDOWID", "_",
+    "COLORTERM", "COLUMNS", "DEPLOYKIT_FORCE", "DEPLOYKIT_NOX_RUN", "DISPLAY", "FORCE_COLOR", "LINES", "NO_COLOR",
+    "OLDPWD", "PROMPT_COMMAND", "PS1", "PWD", "SHLVL", "STY", "TERM", "TMUX", "TMUX_PANE", "WINDOWID", "_",
 })  # fmt: skip
 _PASSING_STARTS = ("DBUS_", "GPG_", "ITERM_", "NOX_", "SSH_", "TERM_", "VSCODE_", "XDG_SESSION", "XDG_VTNR")
 

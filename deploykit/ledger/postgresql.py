@@ -64,8 +64,8 @@ class PostgresqlDatabase(Database):
         try:
             # A bound on waiting for other writers, and no commit that a crash of the server could forget.
             driver.execute(
-                "SELECT set_config('lock_timeout', %s, false),"
-                " CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END",
+                "SELECT set_config('lock_timeout', %s, false), CASE current_setting('synchronous_commit') WHEN 'off'"
+                " THEN set_config('synchronous_commit', 'on', false) END",
                 [str(self._busy_milliseconds)],
             )
             driver.autocommit = autocommit

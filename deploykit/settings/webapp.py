@@ -166,8 +166,9 @@ def server_command(app: WebApp, dependencies: Mapping[str, str]) -> tuple[str, s
     if any(f"fastapi[{extra}]" in dependencies for extra in ("standard", "all")):
         return commands["uvicorn"], "fastapi brings uvicorn"
     if "Flask" in app.kind:
-        return f"flask --app {call} run --host 127.0.0.1 --port {{port}}", (
-            "Flask's own development server, for want of a better one: add gunicorn or waitress to the dependencies"
+        return (
+            f"flask --app {call} run --host 127.0.0.1 --port {{port}}",
+            "Flask's own development server, for want of a better one: add gunicorn or waitress to the dependencies",
         )
     return None
 

@@ -26,8 +26,10 @@ _JSON = "one JSON object on standard output; what people read goes to standard e
 @command(
     positional=["name"],
     help={
-        "name": "lint, typing, test, coverage, sast, audit, secrets, security (the last three), migrations, format, image "
-        "or workflows",
+        "name": (
+            "lint, typing, test, coverage, sast, audit, secrets, security (the last three), migrations, format, image "
+            "or workflows"
+        ),
         "path": "the tree to look at; it need not know the kit",
         "base": "coverage: the revision that changed lines are counted from",
         "force": _FORCE,

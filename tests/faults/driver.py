@@ -1,18 +1,19 @@
 """A fork server that runs the kit's commands, and kills, signals or delays them where it is told to.
 
-It reads one JSON object a line (see `harness.Driver`) and answers one. The modules are imported once, so a command costs a
-fork instead of a start of Python; a killed child is a killed process like any other.
+It reads one JSON object a line (see `harness.Driver`) and answers one. The modules are imported once, so a command
+costs a fork instead of a start of Python; a killed child is a killed process like any other.
 
-What a command did is traced: each step of its journal, and each call of the ledger's writing methods in its main thread.
-Which steps and which methods there are is found at run time, so that a new one is met without being listed here.
+What a command did is traced: each step of its journal, and each call of the ledger's writing methods in its main
+thread. Which steps and which methods there are is found at run time, so that a new one is met without being listed
+here.
 
     kill   {"step": 3, "point": "during", "delay": 0.05, "victim": "command"}
-           {"call": 7, "point": "before"}                      (or "after")
-    pause  [{"where": "deploykit.release.workflow.stages:preflight", "seconds": 5}]   waits there, before the real function, as
+           {"call": 7, "point": "before"}                      (or "after") pause  [{"where":
+           "deploykit.release.workflow.stages:preflight", "seconds": 5}]   waits there, before the real function, as
            the command's own waits do ("deaf": as one that never looks); "ready": a file that it makes when it does
     signal {"how": "ctrl-c", "times": 2, "pause": 0.1}         (or "SIGTERM", "hang-up"), sent at the first pause, or
-           with "after": seconds, so long after the command began, or with "listening": seconds, so long after it began to
-           listen to signals; "then": how those after the first are sent
+           with "after": seconds, so long after the command began, or with "listening": seconds, so long after it
+           began to listen to signals; "then": how those after the first are sent
 
 `step` counts the journal's intents in that command from 0. Points: before-intent, after-intent, during (after `delay`
 seconds of the action), after-action (the result is not written yet), after-result. Victims: the command itself, the
@@ -257,7 +258,9 @@ def unread() -> int:
 
 
 def attend(pid: int, master: int, request: dict[str, Any], ready: Path) -> tuple[int, bytes]:
-    """Read the child's terminal until it ends, sending what the request wants when it is ready: (wait status, output)."""
+    """Read the child's terminal until it ends, sending what the request wants when it is ready: (wait status,
+    output).
+    """
     wanted = dict(request["signal"] or {})
     left = int(wanted.get("times", 1)) if wanted else 0
     began = time.monotonic()

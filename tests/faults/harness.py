@@ -1,4 +1,6 @@
-"""What the fault tests share: keep-alive clients that never retry, a driver that kills commands, and a small service."""
+"""What the fault tests share: keep-alive clients that never retry, a driver that kills commands, and a small
+service.
+"""
 
 from __future__ import annotations
 
@@ -207,8 +209,8 @@ class Driver:
 class Machine:
     """One machine for all tests: a state folder whose parts and builds they share, and drivers for their commands.
 
-    Threads may use it; a driver runs one command at a time, so there are as many as commands at once. They are made when
-    they are first needed: each takes more than a second of processor time.
+    Threads may use it; a driver runs one command at a time, so there are as many as commands at once. They are made
+    when they are first needed: each takes more than a second of processor time.
     """
 
     def __init__(self, state: Path) -> None:
@@ -219,7 +221,10 @@ class Machine:
         self._worlds = 0
 
     def run(self, folder: Path, *commands: Sequence[str], **options: Any) -> Ran:
-        """Commands one after the other in one process (see driver.py). Options: kill, pauses, signal, terminal, unread, env."""
+        """Commands one after the other in one process (see driver.py).
+
+        Options: kill, pauses, signal, terminal, unread, env.
+        """
         with self._lock:
             driver = self._free.pop() if self._free else None
         if driver is None:
@@ -255,7 +260,9 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleasedService:
-    """One app in one environment of one machine: a repository with the smallest service, and how its commands are run."""
+    """One app in one environment of one machine: a repository with the smallest service, and how its commands are
+    run.
+    """
 
     repo: Path
     machine: Machine
@@ -288,7 +295,9 @@ class ReleasedService:
             self.commits[content] = foreign_repo.commit(self.repo, "Another behaviour")
 
     def settings(self, **service: object) -> None:
-        """The service's settings; `thresholds` is a table of the environment's, `repository` where images are pushed."""
+        """The service's settings; `thresholds` is a table of the environment's, `repository` where images are
+        pushed.
+        """
         repository = service.pop("repository", "")
         thresholds = service.pop("thresholds", {})
         words = {

@@ -62,8 +62,8 @@ def target() -> str:
     return "docker"
 
 
-# One way to cancel, the stages in which the targets differ and one pair of clones by default: all of them are met on the
-# machine's own processes.
+# One way to cancel, the stages in which the targets differ and one pair of clones by default: all of them are met on
+# the machine's own processes.
 @pytest.fixture(params=["Ctrl-C", pytest.param("SIGTERM", marks=pytest.mark.every_case)])
 def scene(tiny: ReleasedService, request: pytest.FixtureRequest, every_case: bool) -> Scene:
     tiny.settings(warm_for=KEPT_WARM)

@@ -1,5 +1,5 @@
-"""The engine itself ends and comes back in the middle of a release. It is one of this test's own, in a network of its own:
-its bridges and its rules of the firewall are nobody else's.
+"""The engine itself ends and comes back in the middle of a release. It is one of this test's own, in a network of its
+own: its bridges and its rules of the firewall are nobody else's.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.xdist_group("one engine")
 CLONE_NEWNET = 0x4000_0000
 ADDRESS = "10.77.0.1"
-"""Of this machine in the test's network. Not loopback: what is published there goes through a helper of the engine, which
-ends with it; everything else goes by rules of the kernel."""
+"""Of this machine in the test's network. Not loopback: what is published there goes through a helper of the engine,
+which ends with it; everything else goes by rules of the kernel."""
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,7 +40,9 @@ def checked(code: int) -> None:
 
 @contextlib.contextmanager
 def own_network() -> Iterator[None]:
-    """This thread, and all threads and processes that it begins, in a new network with nothing but a loopback interface."""
+    """This thread, and all threads and processes that it begins, in a new network with nothing but a loopback
+    interface.
+    """
     with open("/proc/thread-self/ns/net") as before:  # noqa: PTH123 - its descriptor is what is kept
         checked(LIBC.unshare(CLONE_NEWNET))
         try:
@@ -163,7 +165,10 @@ def running(released: ReleasedService) -> dict[str, int]:
 def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
     released: ReleasedService, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str
 ) -> None:
-    """What runs goes on. The release goes back, or is finished or undone by whatever is typed when the engine is there again."""
+    """What runs goes on.
+
+    The release goes back, or is finished or undone by whatever is typed when the engine is there again.
+    """
     for text in ("zero", "one"):
         released.release(text)
     released.behave("two")
@@ -194,7 +199,8 @@ def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
     if way == "release":
         assert get(url) == "two"
     if again.returncode == 3:
-        # It has ended in the record, and without an engine its container could not be stopped: the next release does that.
+        # It has ended in the record, and without an engine its container could not be stopped: the next release does
+        # that.
         assert "there is nothing to resume" in again.text
         released.release("three")
     assert released.problems() == []

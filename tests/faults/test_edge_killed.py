@@ -61,7 +61,9 @@ def test_a_proxy_that_is_killed_right_after_a_switch_comes_back_to_the_version_i
 
 
 def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny: ReleasedService) -> None:
-    """Between the raise and the lower both versions have weight: whichever users get, both run, and the release ends well."""
+    """Between the raise and the lower both versions have weight: whichever users get, both run, and the release ends
+    well.
+    """
     tiny.settings(warm_for=KEPT_WARM)
     for number in range(3):
         tiny.release(f"live {number}")

@@ -1,8 +1,9 @@
 """A command killed by -9 anywhere: the three ways on each find theirs, and users notice nothing.
 
-By default each kind of step is met once, at one of its points, and gone on from in one way; with --every-case at all and in all.
-`tests/integration/crashes` has all of them in one process, on fakes. The steps are those that a real command wrote into its journal in this very run. A step that is not in STEPS fails the
-suite before its cases run: look at it, and at what a kill in it should lead to, then add it.
+By default each kind of step is met once, at one of its points, and gone on from in one way; with --every-case at all
+and in all. `tests/integration/crashes` has all of them in one process, on fakes. The steps are those that a real
+command wrote into its journal in this very run. A step that is not in STEPS fails the suite before its cases run:
+look at it, and at what a kill in it should lead to, then add it.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ STEPS = {
         *("raise", "lower", "live", "drain", "warm"),
     ],
 }
-"""The journal's steps, by what is released over what. "undone" are those after a verdict that was against the release."""
+"""The journal's steps, by what is released over what. "undone" are those after a verdict that was against the
+release.
+"""
 
 FIRST = ("edge", "attach", "raise", "verify", "live")
 """Steps that go another way when nothing was released before; by default the first release is killed in these alone."""
@@ -138,8 +141,8 @@ class Trial:
 def cases_of(steps: Sequence[tuple[str, float]], *, skip: int = 0, rotate: bool = False) -> list[Case]:
     """Every step, at every point that differs from its neighbours, in every way.
 
-    Before an intent is where the kill after the result before it leaves the record, so only the first one's is met; what is
-    written between two steps has a test of its own. And only what takes its time is killed in the middle.
+    Before an intent is where the kill after the result before it leaves the record, so only the first one's is met;
+    what is written between two steps has a test of its own. And only what takes its time is killed in the middle.
 
     `rotate` takes the ways by turns, so that each step meets each: for a journal whose steps are also another's.
     """

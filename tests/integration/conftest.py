@@ -31,7 +31,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """`once("kit", make)`: a folder that `make` fills for the worker that asks first; the others wait for it and share it."""
+    """`once("kit", make)`: a folder that `make` fills for the worker that asks first; the others wait for it and
+    share it.
+    """
     run = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         run = run.parent

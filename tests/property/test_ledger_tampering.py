@@ -1,4 +1,6 @@
-"""Whatever is changed behind a ledger's back, `check` finds it: any field, any byte of the file that can still be read."""
+"""Whatever is changed behind a ledger's back, `check` finds it: any field, any byte of the file that can still be
+read.
+"""
 
 from __future__ import annotations
 

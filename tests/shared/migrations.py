@@ -31,7 +31,8 @@ def tree(tmp_path, monkeypatch):
         def __call__(self, revision, down, body="pass", *, labels=None, head=""):
             text = (
                 f'"""about {revision}"""\nfrom alembic import op\nimport sqlalchemy as sa\n{head}\n'
-                f"revision = {revision!r}\ndown_revision = {down!r}\nbranch_labels = {labels!r}\ndepends_on = None\n\n\n"
+                f"revision = {revision!r}\ndown_revision = {down!r}\nbranch_labels = {labels!r}\ndepends_on ="
+                " None\n\n\n"
                 f"def upgrade():\n{textwrap.indent(textwrap.dedent(body).strip(), '    ')}\n"
             )
             (self.migrations / "versions" / f"{revision}.py").write_text(text, encoding="utf-8")

@@ -1,4 +1,7 @@
-"""PostgreSQL for tests: one server for many, a fresh database for each. Nothing of it outlives the tests, so nothing is synced."""
+"""PostgreSQL for tests: one server for many, a fresh database for each.
+
+Nothing of it outlives the tests, so nothing is synced.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 
 
 class Postgres:
-    """A server; `url` is that of its maintenance database. All its paths are short: a Unix socket's may have 107 bytes."""
+    """A server; `url` is that of its maintenance database.
+
+    All its paths are short: a Unix socket's may have 107 bytes.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url

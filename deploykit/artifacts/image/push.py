@@ -36,9 +36,11 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _TRANSIENT = re.compile(
-    r"connection reset|connection refused|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS handshake timeout|"
+    r"connection reset|connection refused|broken pipe|\bEOF\b|i/o timeout|timeout exceeded|deadline exceeded|TLS"
+    r" handshake timeout|"
     r"toomanyrequests|too many requests|unexpected HTTP status: 5\d\d|5\d\d (?:Internal|Bad Gateway|Service|Gateway)|"
-    r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload (?:unknown|invalid)|unknown: unknown error",
+    r"server error|temporarily|no such host|network is unreachable|http: server closed|blob upload"
+    r" (?:unknown|invalid)|unknown: unknown error",
     re.IGNORECASE,
 )
 _PLAIN_HTTP = "server gave http response to https client"
@@ -254,8 +256,10 @@ def push_failure(said: str, repository: Repository, tag: str) -> DeploykitError:
         return UsageError(
             f"{registry} speaks plain HTTP, and the engine wants HTTPS",
             details=last,
-            next_step=f'add "insecure-registries": ["{registry}"] to /etc/docker/daemon.json, '
-            "or give the registry a certificate",
+            next_step=(
+                f'add "insecure-registries": ["{registry}"] to /etc/docker/daemon.json, '
+                "or give the registry a certificate"
+            ),
         )
     if "certificate" in said.lower():
         return UsageError(

@@ -123,7 +123,8 @@ def as_markdown(shares: Sequence[Share]) -> str:
         wanted = f"{share.wanted:g} %" if share.wanted else ""
         shown = share.shown if share.total else "nothing to run"
         rows.append(
-            f"| {_cell(share.what)} | {shown} | {share.total} | {wanted} | {'' if share.is_enough else '**too little**'} |"
+            f"| {_cell(share.what)} | {shown} | {share.total} | {wanted} |"
+            f" {'' if share.is_enough else '**too little**'} |"
         )
     for share in shares:
         if share.missing and share.what.startswith("statements changed"):

@@ -53,8 +53,9 @@ RUFFS = frozenset({"B101", "B105", "B106", "B107", "B110", "B112"})
 UNDERSTOOD = frozenset({"tests", "skips", "exclude_dirs", "targets", "assert_used"})
 
 _NAMES = frozenset({
-    "exec", "eval", "new", "CommunityData", "UsmUserData", "exec_command", "extra", "RawSQL", "listen", "load", "Environment",
-    "Template", "mark_safe", "SafeText", "SafeUnicode", "SafeString", "SafeBytes", "set_missing_host_key_policy", "generate",
+    "exec", "eval", "new", "CommunityData", "UsmUserData", "exec_command", "extra", "RawSQL", "listen", "load",
+    "Environment", "Template", "mark_safe", "SafeText", "SafeUnicode", "SafeString", "SafeBytes", "set_missing_host_key_policy",
+    "generate",
     "generate_private_key", "from_pretrained", "load_dataset", "hf_hub_download", "snapshot_download", "repository_id",
     "Markup", "crypt", "mksalt", "wrap_socket", "Context", "__import__", "import_module",
 })  # fmt: skip
@@ -336,7 +337,7 @@ def main() -> None:
             "python": ".".join(map(str, sys.version_info[:3])),
             "tests": sorted(_SCAN[0].tests),
             "skips": sorted(_SCAN[0].skips),
-            "assert_skips": ((config.get_option("assert_used") or {}).get("skips") or []),
+            "assert_skips": (config.get_option("assert_used") or {}).get("skips") or [],
             "files": answers,
         },
         sys.stdout,

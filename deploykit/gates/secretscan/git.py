@@ -40,8 +40,8 @@ def staged_changes(root: Path) -> list[Change]:
 def history_changes(root: Path, *, known: Sequence[str] = ()) -> Iterator[Change]:
     """Every version of every file in all refs' history, but for what the commits `known` and their ancestors have."""
     argv = [
-        "-c", "log.showRoot=true", "log", "--all", "--stdin", "--raw", "-z", "-m", "--no-renames", "--no-abbrev", "--no-ext-diff",
-        "--format=%x01%H",
+        "-c", "log.showRoot=true", "log", "--all", "--stdin", "--raw", "-z", "-m", "--no-renames", "--no-abbrev",
+        "--no-ext-diff", "--format=%x01%H",
     ]  # fmt: skip
     out = _git(root, *argv, stdin="".join(f"^{commit}\n" for commit in known))
     for part in out.split("\x01")[1:]:

@@ -1,7 +1,7 @@
 """Signals at random moments of releases and rollbacks: nothing hangs, nothing is lost, one version has the traffic.
 
-A command gets them from when it listens: before, it has done nothing, and signals do what they do by default. A batch sends
-the same signals after the same shares of a command's time, wherever those fall on this machine.
+A command gets them from when it listens: before, it has done nothing, and signals do what they do by default. A batch
+sends the same signals after the same shares of a command's time, wherever those fall on this machine.
 """
 
 from __future__ import annotations

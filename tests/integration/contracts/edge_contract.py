@@ -1,6 +1,6 @@
 """What every edge must do. A test module subclasses `EdgeContract` and gives the fixtures `edge` (not started),
-`again` (the same edge as a new command would make it), `pid` (that of its proxy, by the edge), `app`, `client`, `load` and `eventually`
-(see tests/integration/edge/conftest.py).
+`again` (the same edge as a new command would make it), `pid` (that of its proxy, by the edge), `app`, `client`,
+`load` and `eventually` (see tests/integration/edge/conftest.py).
 """
 
 from __future__ import annotations
@@ -413,7 +413,9 @@ class EdgeContract:
     def test_a_proxy_that_is_killed_in_the_middle_of_a_change_is_waited_for(
         self, two, app, client, pid, eventually, monkeypatch, what, ask
     ):
-        """At each question that the change asks of it: it comes back with the file's weights, and the change is made."""
+        """At each question that the change asks of it: it comes back with the file's weights, and the change is
+        made.
+        """
         third = app("r3-web-0")
         changes = {
             "weights": lambda: two.set_weights({"r2-web-0": 100, "r1-web-0": 0}),

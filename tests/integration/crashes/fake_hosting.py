@@ -1,4 +1,7 @@
-"""Hosting without a machine: its target, edge and artefacts are in memory. How a version behaves is said by its tree."""
+"""Hosting without a machine: its target, edge and artefacts are in memory.
+
+How a version behaves is said by its tree.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def read_tree(root: Path) -> GitTree:
 
 
 class FakeHosting:
-    """Implements `Hosting`. `shared` as an engine, which other machines reach, too: then it starts instances at once."""
+    """Implements `Hosting`.
+
+    `shared` as an engine, which other machines reach, too: then it starts instances at once.
+    """
 
     kind = "fake"
 

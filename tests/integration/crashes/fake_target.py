@@ -78,8 +78,8 @@ def _directly(_name: str, change: Callable[[], Any]) -> Any:
 class FakeTarget:
     """Implements `Target` on a `Machine`. `write` makes each change, given its name.
 
-    `does` tells what a program of that argv does, given its variables. `starts_at_once` also makes of starting and ending two
-    changes each, as on an engine, where a container is created and started, ended and removed.
+    `does` tells what a program of that argv does, given its variables. `starts_at_once` also makes of starting and
+    ending two changes each, as on an engine, where a container is created and started, ended and removed.
     """
 
     name = "fake"

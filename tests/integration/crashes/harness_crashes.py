@@ -166,7 +166,10 @@ class Scene:
 
 
 def unserved(environment: Scene) -> tuple[list[str], Callable[[str], None]]:
-    """The writes after which a user got no answer, and who looks for them (`Writes.after`). Only where there are users."""
+    """The writes after which a user got no answer, and who looks for them (`Writes.after`).
+
+    Only where there are users.
+    """
     found: list[str] = []
     users = environment.live() != ("", "")
 

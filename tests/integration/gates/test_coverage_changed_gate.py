@@ -1,4 +1,6 @@
-"""Coverage of changed lines and of packages, with the real coverage, and the reports that are there whatever is judged."""
+"""Coverage of changed lines and of packages, with the real coverage, and the reports that are there whatever is
+judged.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The hook pack as other repositories use it: the real pre-commit and prek, and this repository as the source of the hooks."""
+"""The hook pack as other repositories use it: the real pre-commit and prek, and this repository as the source of the
+hooks.
+"""
 
 from __future__ import annotations
 

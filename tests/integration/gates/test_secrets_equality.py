@@ -26,7 +26,9 @@ HEX = "3f9a1c7e5b2d8064f1e9a7c3b5d20846"
 RUN = "kQ7mZx2LtWvBs9JdNfGhRuEaOi5KtZwXyB2v4M0Q"
 
 ODD = {
-    "pragma.py": f'a = "{KEY}"  # pragma: allowlist secret\n# pragma: allowlist nextline secret\nb = "{KEY}"\nc = "{KEY}"\n',
+    "pragma.py": (
+        f'a = "{KEY}"  # pragma: allowlist secret\n# pragma: allowlist nextline secret\nb = "{KEY}"\nc = "{KEY}"\n'
+    ),
     "eager_pragma.txt": f"{KEY}  # pragma: allowlist secret\n",
     "twice.py": f'x = "{KEY}"\npassword = "{KEY}"\ny = "{KEY}"\n',
     "windows.ini": f"[a]\r\npassword = larch\r\nname = {HEX}\r\n; x\r\nmany =\r\n  one\r\n  {HEX[::-1]}\r\n",
@@ -39,7 +41,10 @@ ODD = {
     "plain": f"name = {HEX}\nother: {RUN}\n",
     "plain_with_hit": f'name = {HEX}\nkey = "{KEY}"\n',
     "list.json": f'["{RUN}",\n"{HEX}"]\n',
-    "a.yaml": f"a: {HEX}  # comment\nb: &x {RUN}\nc: *x\npassword: |\n  larch\n  tree\nd: {{e: {HEX[::-1]}, f: '{RUN[::-1]}'}}\n",
+    "a.yaml": (
+        f"a: {HEX}  # comment\nb: &x {RUN}\nc: *x\npassword: |\n  larch\n  tree\nd: {{e: {HEX[::-1]}, f:"
+        f" '{RUN[::-1]}'}}\n"
+    ),
     "flow.yml": f"a:\n  - {{name: {HEX},\n     password: larch}}\n  - [{RUN}, x]\n",
     "binary.yaml": f"a: !!binary {base64.b64encode(bytes(range(3, 130, 3))).decode()}\n",
     "escaped.yaml": f'a: "\\x{ord(KEY[0]):02x}{KEY[1:]}"\n"pass\\u0077ord": larch\nq: say "{RUN}" twice\n',

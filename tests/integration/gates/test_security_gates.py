@@ -209,7 +209,9 @@ def test_what_is_below_the_threshold_is_listed_and_fails_nothing(shop, audited, 
 
 @pytest.fixture
 def locked(shop, audited, tmp_path):
-    """A uv project with a lock, and a copy of advisories about one of its packages; what uv's configuration says is `more`."""
+    """A uv project with a lock, and a copy of advisories about one of its packages; what uv's configuration says is
+    `more`.
+    """
 
     def lock(more: str = ""):
         audited("iniconfig==2.0.0\n")
@@ -237,7 +239,9 @@ def test_what_uvs_configuration_leaves_out_for_ever_is_found_all_the_same(locked
 
 
 def test_a_uv_lock_is_looked_up_without_a_package_index(shop, locked, tmp_path):
-    """uv asks the index for the projects' status, too: where that can't be reached, the advisories are looked up all the same."""
+    """uv asks the index for the projects' status, too: where that can't be reached, the advisories are looked up all
+    the same.
+    """
     locked()
     text = (shop.root / "uv.lock").read_text()
     (shop.root / "uv.lock").write_text(re.sub(r'registry = "[^"]*"', 'registry = "http://127.0.0.1:9/simple"', text))

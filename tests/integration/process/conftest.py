@@ -30,7 +30,9 @@ def home():
 
 @pytest.fixture
 def until():
-    """Wait for an event that this process can't be told of: `until(question, seconds)` answers the first true answer."""
+    """Wait for an event that this process can't be told of: `until(question, seconds)` answers the first true
+    answer.
+    """
 
     def wait(question, seconds=20.0):
         deadline = time.monotonic() + seconds

@@ -53,7 +53,10 @@ def test_a_program_that_is_alive_is_not_started_twice(supervisor, program):
 
 
 def test_what_the_program_was_given_is_what_it_gets(supervisor, program, until, home):
-    source = "import os, sys; e = os.environ; print(os.getcwd(), e['A'], e['B'], len(e) - ('LC_CTYPE' in e), sys.stdin.read())"
+    source = (
+        "import os, sys; e = os.environ; print(os.getcwd(), e['A'], e['B'], len(e) - ('LC_CTYPE' in e),"
+        " sys.stdin.read())"
+    )
     one = program("web", source, env={"A": "ü", "B": "2"})
     supervisor.start(one)
     until(lambda: not supervisor.status("web").alive)
@@ -238,14 +241,11 @@ def test_a_shutdown_stops_the_newest_first_and_leaves_nothing(supervisor, progra
 
 def test_two_clients_that_come_first_share_one_daemon(supervisor, program, home):
     code = (
-        "import sys; from pathlib import Path\n"
-        "from deploykit.process.supervisor.client import Supervisor\n"
-        "from deploykit.process.supervisor.interface import Program\n"
-        "folder = Path(sys.argv[1]); name = sys.argv[2]\n"
-        "program = Program(name=name, argv=('sleep', '60'), cwd=folder, env={'PATH': '/bin:/usr/bin'}, log=folder / name)\n"
-        "one = Supervisor(folder / 'supervisor')\n"
-        "sys.stdin.readline()\n"
-        "one.start(program); print(one.pid())"
+        "import sys; from pathlib import Path\nfrom deploykit.process.supervisor.client import Supervisor\nfrom"
+        " deploykit.process.supervisor.interface import Program\nfolder = Path(sys.argv[1]); name ="
+        " sys.argv[2]\nprogram = Program(name=name, argv=('sleep', '60'), cwd=folder, env={'PATH': '/bin:/usr/bin'},"
+        " log=folder / name)\none = Supervisor(folder / 'supervisor')\nsys.stdin.readline()\none.start(program);"
+        " print(one.pid())"
     )
     clients = [
         subprocess.Popen(
@@ -263,13 +263,10 @@ def test_two_clients_that_come_first_share_one_daemon(supervisor, program, home)
 
 def test_the_daemon_survives_its_callers_session(supervisor, program, home):
     code = (
-        "import os, sys; from pathlib import Path\n"
-        "from deploykit.process.supervisor.client import Supervisor\n"
-        "from deploykit.process.supervisor.interface import Program\n"
-        "folder = Path(sys.argv[1])\n"
-        "program = Program(name='a', argv=('sleep', '60'), cwd=folder, env={'PATH': '/bin:/usr/bin'}, log=folder / 'a')\n"
-        "print(Supervisor(folder / 'supervisor').start(program).pid, flush=True)\n"
-        "sys.stdin.read()"
+        "import os, sys; from pathlib import Path\nfrom deploykit.process.supervisor.client import Supervisor\nfrom"
+        " deploykit.process.supervisor.interface import Program\nfolder = Path(sys.argv[1])\nprogram ="
+        " Program(name='a', argv=('sleep', '60'), cwd=folder, env={'PATH': '/bin:/usr/bin'}, log=folder /"
+        " 'a')\nprint(Supervisor(folder / 'supervisor').start(program).pid, flush=True)\nsys.stdin.read()"
     )
     caller = subprocess.Popen(
         [sys.executable, "-c", code, str(home)],

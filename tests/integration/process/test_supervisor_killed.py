@@ -58,7 +58,10 @@ def test_an_adopted_program_is_restarted_when_it_ends(supervisor, program, kill,
 def test_the_end_of_an_adopted_program_is_seen_with_its_code_where_the_kernel_tells_it(
     supervisor, program, kill, until
 ):
-    source = "import signal\ndef end(*_): raise SystemExit(7)\nsignal.signal(15, end); print('up')\nwhile True: signal.pause()"
+    source = (
+        "import signal\ndef end(*_): raise SystemExit(7)\nsignal.signal(15, end); print('up')\nwhile True:"
+        " signal.pause()"
+    )
     one = program("web", source)
     pid = supervisor.start(one).pid
     until(lambda: "up" in one.log.read_text())

@@ -1,4 +1,6 @@
-"""What the release tests share: the kit installed from its wheel, the kit in this process, and a state folder of their own."""
+"""What the release tests share: the kit installed from its wheel, the kit in this process, and a state folder of
+their own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Everything that a person can get wrong: a clear sentence, the next command, an exit code that is not 0, nothing half-changed."""
+"""Everything that a person can get wrong: a clear sentence, the next command, an exit code that is not 0, nothing
+half-changed.
+"""
 
 from __future__ import annotations
 

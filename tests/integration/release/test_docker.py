@@ -389,7 +389,9 @@ def test_without_anything_that_runs_there_is_nothing_to_adopt(shop: DockerServic
 
 
 def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: DockerService) -> None:
-    """Containers of a version of the kit that kept no note: the label is left out of the copy that takes their place."""
+    """Containers of a version of the kit that kept no note: the label is left out of the copy that takes their
+    place.
+    """
     shop.release("one")
     (found,) = shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"})
     shown = shop.engine.find_container(found["Id"])
@@ -445,7 +447,9 @@ def refusing() -> Iterator[str]:
 
 
 def refused(shop: DockerService, *, code: int, says: str, next_step: str, run: Any = None) -> None:
-    """One sentence and what to do next; users stay where they are, nothing is left behind, and the next release works."""
+    """One sentence and what to do next; users stay where they are, nothing is left behind, and the next release
+    works.
+    """
     ran = (run or shop)("release")
     text = " ".join(ran.both.split())
     assert ran.code == code, ran.both
@@ -518,7 +522,8 @@ def test_ctrl_c_while_a_program_is_asked_ends_that_too(
     slow = tmp_path / "slow" / program
     slow.parent.mkdir()
     slow.write_text(
-        f'#!/bin/sh\ncase " $* " in\n*" {question} "*) echo $$ >{asked}; kill -INT $PPID; exec sleep 300 ;;\nesac\nexec {real} "$@"\n'
+        f'#!/bin/sh\ncase " $* " in\n*" {question} "*) echo $$ >{asked}; kill -INT $PPID; exec sleep 300 ;;\nesac\nexec'
+        f' {real} "$@"\n'
     )
     slow.chmod(0o755)
     shop.fixtures.behave(shop.repo, VERSION_TEXT="cancelled")

@@ -1,4 +1,6 @@
-"""A declared change through releases of a repository that isn't ours: expand, both versions, contract, and the ways back."""
+"""A declared change through releases of a repository that isn't ours: expand, both versions, contract, and the ways
+back.
+"""
 
 from __future__ import annotations
 

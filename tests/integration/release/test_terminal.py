@@ -1,4 +1,6 @@
-"""How it looks: 80 columns and no colour codes in a pipe, colour where it is asked for, and a tidy screen on a terminal."""
+"""How it looks: 80 columns and no colour codes in a pipe, colour where it is asked for, and a tidy screen on a
+terminal.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_the_list_of_tasks_gives_each_a_whole_sentence(here, tiny):
 
 @pytest.fixture
 def printed(here, tiny, foreign_repo) -> dict[str, str]:
-    """What is printed in a pipe in the course of a release, of one with a long name that fails, and of looking at them."""
+    """What is printed in a pipe in the course of a release, of one with a long name that fails, and of looking at
+    them.
+    """
     told = {"release": here(tiny, "release", *LOCAL).ok().both}
     foreign_repo.behave(tiny, CRASH=True)
     told["failure"] = here(tiny, "release", *LOCAL).both

@@ -24,10 +24,14 @@ def shop(tree):
         .read_text()
         .replace(
             "engine =",
-            "if context.is_offline_mode():\n    context.configure(url='postgresql://', literal_binds=True)\n    context.run_migrations()\n    raise SystemExit\nengine =",
+            "if context.is_offline_mode():\n    context.configure(url='postgresql://', literal_binds=True)\n   "
+            " context.run_migrations()\n    raise SystemExit\nengine =",
         )
     )
-    table = "op.create_table('items', sa.Column('id', sa.Integer, primary_key=True), sa.Column('price', sa.Integer, nullable=False))"
+    table = (
+        "op.create_table('items', sa.Column('id', sa.Integer, primary_key=True), sa.Column('price', sa.Integer,"
+        " nullable=False))"
+    )
     write(tree, "a", None, None, None, table, "op.drop_table('items')")
     declared(tree, EXPAND)
     return tree

@@ -45,7 +45,10 @@ def outside(*statements: str) -> str:
     return "with op.get_context().autocommit_block():\n" + "\n".join(f"    op.execute({one!r})" for one in statements)
 
 
-NEW = 'op.create_table("fresh", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("a", sa.Text))\n'
+NEW = (
+    'op.create_table("fresh", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("a",'
+    " sa.Text))\n"
+)
 CHECKED = sql("ALTER TABLE orders ADD CONSTRAINT c CHECK (note IS NOT NULL) NOT VALID")
 PROVEN = CHECKED + "\n" + sql("ALTER TABLE orders VALIDATE CONSTRAINT c")
 TYPED = 'op.create_table("fresh", sa.Column("id", {}, primary_key=True))'

@@ -1,4 +1,6 @@
-"""An application with declared changes, and the ways to migrate it: bare Alembic, and the kit's commands in its environment."""
+"""An application with declared changes, and the ways to migrate it: bare Alembic, and the kit's commands in its
+environment.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ import sys
 from deploykit.process import run
 from deploykit.schema.runner import change_command, parse_change, parse_upgrade, upgrade_command
 
-EXPAND = "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='(price_2 * 100)::int', change='price')"
+EXPAND = (
+    "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='(price_2 * 100)::int',"
+    " change='price')"
+)
 
 
 def declared(tree, body: str) -> None:
@@ -19,8 +24,9 @@ def declared(tree, body: str) -> None:
 
 def write(tree, revision, down, labels, depends, up, back) -> None:
     (tree.migrations / "versions" / f"{revision}.py").write_text(
-        f'"""about {revision}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = {revision!r}\ndown_revision = {down!r}\n'
-        f"branch_labels = {labels!r}\ndepends_on = {depends!r}\n\n\ndef upgrade():\n    {up}\n\n\ndef downgrade():\n    {back}\n"
+        f'"""about {revision}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision ='
+        f" {revision!r}\ndown_revision = {down!r}\nbranch_labels = {labels!r}\ndepends_on = {depends!r}\n\n\ndef"
+        f" upgrade():\n    {up}\n\n\ndef downgrade():\n    {back}\n"
     )
 
 

@@ -17,7 +17,9 @@ register()
 
 @pytest.fixture
 def between(database):
-    """`between(before, after)`: what `split` makes of the way from one set of tables to the other; each adds tables to a metadata."""
+    """`between(before, after)`: what `split` makes of the way from one set of tables to the other; each adds tables
+    to a metadata.
+    """
     engine = sa.create_engine(database.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.NullPool)
 
     def compared(before, after):

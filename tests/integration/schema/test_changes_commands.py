@@ -31,7 +31,9 @@ def url(database):
 
 @pytest.fixture
 def sql(database):
-    """Run a statement on a connection of its own, which is gone again: a database that is only being made has no others."""
+    """Run a statement on a connection of its own, which is gone again: a database that is only being made has no
+    others.
+    """
 
     def run_it(text: str):
         with psycopg.connect(database, autocommit=True) as connection:
@@ -197,7 +199,8 @@ def test_a_backfill_whose_connection_is_cut_connects_anew(shop, url, sql):
     def cutter() -> None:
         while not ended.is_set() and not cut:
             found = sql(
-                "SELECT pid FROM pg_stat_activity WHERE application_name = 'deploykit migrations' AND query LIKE '%price_2%'"
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'deploykit migrations' AND query LIKE"
+                " '%price_2%'"
             )
             if found:
                 cut.extend(row[0] for row in found)
@@ -289,8 +292,9 @@ def test_autogenerate_does_not_see_the_kits_own(shop, url):
         )
         .replace(
             "from alembic import context",
-            "import sqlalchemy as sa\nfrom alembic import context\nmetadata = sa.MetaData()\n"
-            "sa.Table('items', metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('price_2', sa.Numeric(12, 2), nullable=False))",
+            "import sqlalchemy as sa\nfrom alembic import context\nmetadata = sa.MetaData()\nsa.Table('items',"
+            " metadata, sa.Column('id', sa.Integer, primary_key=True), sa.Column('price_2', sa.Numeric(12, 2),"
+            " nullable=False))",
         )
     )
     assert alembic(shop, url, "upgrade", "heads").returncode == 0

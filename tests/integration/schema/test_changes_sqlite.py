@@ -1,4 +1,6 @@
-"""Declared changes on a developer's SQLite file: by bare Alembic, by the kit's commands, and found between models and file."""
+"""Declared changes on a developer's SQLite file: by bare Alembic, by the kit's commands, and found between models and
+file.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def lite(shop):
     """The trunk, with a declaration in words that both databases know."""
     declared(
         shop,
-        "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='CAST(price_2 * 100 AS integer)', change='price')",
+        "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='CAST(price_2 * 100 AS"
+        " integer)', change='price')",
     )
     return shop
 

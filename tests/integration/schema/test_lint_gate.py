@@ -15,7 +15,10 @@ from deploykit.gates.run import judge
 from deploykit.gates.tools import managed_tool
 from deploykit.model import Outcome
 
-TABLE = 'op.create_table("orders", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("a", sa.Text))'
+TABLE = (
+    'op.create_table("orders", sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True), sa.Column("a",'
+    " sa.Text))"
+)
 DROP = 'op.drop_column("orders", "a")'
 
 
@@ -103,8 +106,8 @@ def test_no_migrations_and_a_broken_script_are_never_green(tree, ask):
 
 
 MYSQL = (
-    'op.create_table("orders", sa.Column("id", mysql.BIGINT(unsigned=True), primary_key=True), sa.Column("a", mysql.TINYINT(1)), '
-    'sa.Column("kind", mysql.ENUM("x", "y")), mysql_engine="InnoDB")'
+    'op.create_table("orders", sa.Column("id", mysql.BIGINT(unsigned=True), primary_key=True), sa.Column("a",'
+    ' mysql.TINYINT(1)), sa.Column("kind", mysql.ENUM("x", "y")), mysql_engine="InnoDB")'
 )
 
 

@@ -1,4 +1,6 @@
-"""Plain DDL on a real MariaDB: Alembic's own operations by the kit's upgrade; a declared change is refused aloud, and nothing of it done."""
+"""Plain DDL on a real MariaDB: Alembic's own operations by the kit's upgrade; a declared change is refused aloud, and
+nothing of it done.
+"""
 
 from __future__ import annotations
 

@@ -184,7 +184,10 @@ def test_the_path_of_the_kit_hides_no_module_of_the_application(tree, url):
         "import runner, statements, inspect\nassert runner.NAME == statements.NAME == 'mine'\nassert inspect.signature"
     )
     # Of the kit only its Alembic plug-in may be there: Alembic imports it where the kit is installed.
-    plugin = "{'deploykit', 'deploykit._version', 'deploykit.schema', 'deploykit.schema.in_app', 'deploykit.schema.in_app.plugin'}"
+    plugin = (
+        "{'deploykit', 'deploykit._version', 'deploykit.schema', 'deploykit.schema.in_app',"
+        " 'deploykit.schema.in_app.plugin'}"
+    )
     tree(
         "a",
         None,

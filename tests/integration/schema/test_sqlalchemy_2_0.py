@@ -15,7 +15,10 @@ ORDERS = {
     "sqlalchemy first": "import sqlalchemy, sqlalchemy.orm; import alembic",
     "plug-in first": "import deploykit.schema.in_app.plugin; import alembic",
 }
-ASK = "\nfrom alembic import op\nimport sqlalchemy\nprint(sqlalchemy.__version__[:3], hasattr(op, 'expand_rename_column'), hasattr(op, 'contract'))"
+ASK = (
+    "\nfrom alembic import op\nimport sqlalchemy\nprint(sqlalchemy.__version__[:3], hasattr(op,"
+    " 'expand_rename_column'), hasattr(op, 'contract'))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +53,8 @@ def test_the_same_on_sqlite(older, shop, tmp_path):
 
     declared(
         shop,
-        "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='CAST(price_2 * 100 AS integer)', change='price')",
+        "op.expand_change_type('items', 'price', sa.Numeric(12, 2), up='price / 100.0', down='CAST(price_2 * 100 AS"
+        " integer)', change='price')",
     )
     up = alembic(shop, url, "upgrade", "heads", python=older)
     assert up.returncode == 0, up.stdout + up.stderr

@@ -20,7 +20,8 @@ sa.Table("items", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Co
 def repo(tree):
     (tree.root / "models.py").write_text(MODELS)
     (tree.root / "pyproject.toml").write_text(
-        '[tool.deploykit]\napp = "shop"\n[tool.deploykit.database]\nurl = "env:DATABASE_URL"\ndriver = "postgresql+psycopg"\nmigrations = "migrations"\n'
+        '[tool.deploykit]\napp = "shop"\n[tool.deploykit.database]\nurl = "env:DATABASE_URL"\ndriver ='
+        ' "postgresql+psycopg"\nmigrations = "migrations"\n'
     )
     tree.env(
         "from models import metadata\n"
@@ -41,8 +42,9 @@ def repo(tree):
 
 def write(tree, revision, down, up, back, labels=None, depends=None) -> None:
     (tree.migrations / "versions" / f"{revision}.py").write_text(
-        f'"""about {revision}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision = {revision!r}\ndown_revision = {down!r}\n'
-        f"branch_labels = {labels!r}\ndepends_on = {depends!r}\n\n\ndef upgrade():\n    {up}\n\n\ndef downgrade():\n    {back}\n"
+        f'"""about {revision}"""\nfrom alembic import op\nimport sqlalchemy as sa\nrevision ='
+        f" {revision!r}\ndown_revision = {down!r}\nbranch_labels = {labels!r}\ndepends_on = {depends!r}\n\n\ndef"
+        f" upgrade():\n    {up}\n\n\ndef downgrade():\n    {back}\n"
     )
 
 
@@ -106,7 +108,9 @@ def test_a_downgrade_that_forgets_something_fails(repo, tested):
         repo,
         "b",
         "a",
-        "op.execute('CREATE SEQUENCE IF NOT EXISTS left_over')\n    op.create_table('u' if not op.get_bind().exec_driver_sql(\"SELECT to_regclass('seen')\").scalar() else 'w', sa.Column('id', sa.Integer))\n    op.execute('CREATE TABLE IF NOT EXISTS seen ()')",
+        "op.execute('CREATE SEQUENCE IF NOT EXISTS left_over')\n    op.create_table('u' if not"
+        " op.get_bind().exec_driver_sql(\"SELECT to_regclass('seen')\").scalar() else 'w', sa.Column('id',"
+        " sa.Integer))\n    op.execute('CREATE TABLE IF NOT EXISTS seen ()')",
         "op.execute('DROP TABLE IF EXISTS u')\n    op.execute('DROP TABLE IF EXISTS w')",
     )
     done = tested("-k", "round-trip")
@@ -155,10 +159,9 @@ def test_this_version_is_tried_while_the_old_shape_is_still_there(repo, tested):
     write(repo, "b", "a", "op.expand_rename_column('items', 'name', 'title', change='c')", "op.undo('c')")
     write(repo, "k", None, "op.contract('c')", "op.reopen('c')", labels=("contract",), depends="b")
     asked = (
-        "import os, psycopg\n"
-        "connection = psycopg.connect(os.environ['DATABASE_URL'].replace('postgresql+psycopg', 'postgresql'), autocommit=True)\n"
-        "connection.execute(\"INSERT INTO items (title) VALUES ('x')\")\n"
-        "(row,) = connection.execute('SELECT * FROM items').fetchall()\n"
+        "import os, psycopg\nconnection = psycopg.connect(os.environ['DATABASE_URL'].replace('postgresql+psycopg',"
+        " 'postgresql'), autocommit=True)\nconnection.execute(\"INSERT INTO items (title) VALUES ('x')\")\n(row,) ="
+        " connection.execute('SELECT * FROM items').fetchall()\n"
     )
     (repo.root / "check.py").write_text(asked)
     present = ["--deploykit-present", f"{sys.executable} check.py", "-k", "present"]

@@ -1,4 +1,6 @@
-"""A repo that isn't ours: a noxfile of three lines, its own package, tests and lock, and nox as its developer runs it."""
+"""A repo that isn't ours: a noxfile of three lines, its own package, tests and lock, and nox as its developer runs
+it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 FILES = {
     "noxfile.py": "from deploykit import sessions\n\nsessions.register()\n",
-    "pyproject.toml": """\
+    "pyproject.toml": (
+        """\
 [build-system]
 requires = ["setuptools"]
 build-backend = "setuptools.build_meta"
@@ -39,9 +42,13 @@ package = false
 
 [tool.deploykit]
 app = "bakery"
-""",
+"""
+    ),
     "bakery/__init__.py": '"""A bakery."""\n\n\ndef loaves(flour: int) -> int:\n    return flour // 500\n',
-    "tests/test_loaves.py": "import iniconfig  # noqa: F401\n\nfrom bakery import loaves\n\n\ndef test_loaves() -> None:\n    assert loaves(1000) == 2\n",
+    "tests/test_loaves.py": (
+        "import iniconfig  # noqa: F401\n\nfrom bakery import loaves\n\n\ndef test_loaves() -> None:\n    assert"
+        " loaves(1000) == 2\n"
+    ),
     ".gitignore": "__pycache__/\n.nox/\n*.egg-info/\n",
 }
 

@@ -1,4 +1,7 @@
-"""`nox -s test security` in a repo that isn't ours. The tests share its environments, and leave its files as they were."""
+"""`nox -s test security` in a repo that isn't ours.
+
+The tests share its environments, and leave its files as they were.
+"""
 
 from __future__ import annotations
 

@@ -119,7 +119,8 @@ class TestProcessTarget(TargetContract):
     def test_a_one_off_command_of_a_killed_caller_is_found_again(self, target, one_off, paths, supervisor, tmp_path):
         go = tmp_path / "go"
         work = one_off(
-            f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('done')"
+            f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}):"
+            " time.sleep(0.01)\nprint('done')"
         )
         code = (
             "import json, sys; from pathlib import Path\n"
@@ -147,7 +148,10 @@ class TestProcessTarget(TargetContract):
 
     def test_a_one_off_command_whose_supervisor_is_killed_goes_on(self, target, one_off, supervisor, tmp_path):
         go = tmp_path / "go"
-        source = f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\nprint('done')"
+        source = (
+            f"import os, time\nprint('begun', flush=True)\nwhile not os.path.exists({str(go)!r}):"
+            " time.sleep(0.01)\nprint('done')"
+        )
         other = Program(
             name="x", argv=("sleep", "60"), cwd=Path("/"), env={"PATH": "/bin:/usr/bin"}, log=tmp_path / "x"
         )

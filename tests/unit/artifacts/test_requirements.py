@@ -38,7 +38,8 @@ def test_nested_files_constraints_and_options_are_taken_in(tmp_path):
     top = put(
         tmp_path,
         "requirements/all.txt",
-        "--index-url https://example.org/simple\n--find-links=wheels\n-r base.txt\n-rbase.txt\n-c limits.txt\ngunicorn\n",
+        "--index-url https://example.org/simple\n--find-links=wheels\n-r base.txt\n-rbase.txt\n-c"
+        " limits.txt\ngunicorn\n",
     )
     found = read(top, tmp_path)
     assert found.lines == ("flask", "gunicorn")

@@ -17,7 +17,9 @@ NOW = 1_800_000_000.0
 
 @dataclass
 class ScriptedToolbox:
-    """Every tool is one script; `says` maps a word of its command line to (standard output, exit code[, standard error])."""
+    """Every tool is one script; `says` maps a word of its command line to (standard output, exit code[, standard
+    error]).
+    """
 
     folder: Path
     says: dict[str, tuple[str, int] | tuple[str, int, str]] = field(default_factory=dict)

@@ -1,8 +1,10 @@
-"""The matrix of ways in which a gate looks at nothing or too little. Not one of them is green, and each says what to do.
+"""The matrix of ways in which a gate looks at nothing or too little. Not one of them is green, and each says what to
+do.
 
-A way is a line of `WAYS`: what is wrong, the words in which the verdict says so, and a function that sets it up in a real
-repository and gives the verdict of the gate. Tools that have to misbehave are scripts; git, the secrets engine and the readers of coverage data are real.
-`test_never_green.py` has the ways in which a tool fails to answer, times every gate.
+A way is a line of `WAYS`: what is wrong, the words in which the verdict says so, and a function that sets it up in a
+real repository and gives the verdict of the gate. Tools that have to misbehave are scripts; git, the secrets engine
+and the readers of coverage data are real. `test_never_green.py` has the ways in which a tool fails to answer, times
+every gate.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ def test_one_file_is_counted_too():
 
 
 def test_a_syntax_error_that_stops_mypy_is_a_finding_and_says_so():
-    text = "b.py:2: error: Unexpected EOF while parsing  [syntax]\nFound 1 error in 1 file (errors prevented further checking)\n"
+    text = (
+        "b.py:2: error: Unexpected EOF while parsing  [syntax]\nFound 1 error in 1 file (errors prevented further"
+        " checking)\n"
+    )
     verdict = interpret(said(text, 2), version="2", paths=["."])
     assert verdict.outcome is Outcome.FINDINGS
     assert "kept mypy from looking further" in verdict.reason

@@ -87,7 +87,8 @@ def test_a_damaged_index_is_found(ledger, where):
     with contextlib.closing(sqlite3.connect(where)) as connection, connection:
         connection.execute("PRAGMA writable_schema=ON")
         connection.execute(
-            "UPDATE sqlite_master SET sql = replace(sql, 'sequence)', 'started_at)') WHERE name = 'deploykit_releases_order'"
+            "UPDATE sqlite_master SET sql = replace(sql, 'sequence)', 'started_at)') WHERE name ="
+            " 'deploykit_releases_order'"
         )
     assert any("the file is damaged" in problem.message for problem in ledger.check())
 

@@ -13,14 +13,18 @@ _SCOPE = {"app": "shop", "environment": "staging"}
 def test_values_are_bound_and_names_are_quoted():
     where = {**_SCOPE, "commit": "'; DROP TABLE deploykit_releases; --"}
     query = select(RELEASES, where, columns=["id"], present="live_sequence", order=["-live_sequence", "id"], limit=1)
-    assert query.text.replace("deploykit_releases.", "") == (
-        'SELECT "id" FROM deploykit_releases WHERE "app" = ? AND "environment" = ? AND "commit" = ?'
+    assert (
+        query.text.replace("deploykit_releases.", "")
+        == 'SELECT "id" FROM deploykit_releases WHERE "app" = ? AND "environment" = ? AND "commit" = ?'
         ' AND "live_sequence" IS NOT NULL ORDER BY "live_sequence" DESC, "id" LIMIT ?'
     )
     assert query.text.count('deploykit_releases."') == query.text.count('"') // 2, "SQLite takes the others for texts"
     assert query.values == ["shop", "staging", "'; DROP TABLE deploykit_releases; --", 1]
     assert update(CHAINS, {"hash": "x"}, _SCOPE) == (
-        'UPDATE deploykit_chains SET "hash" = ? WHERE deploykit_chains."app" = ? AND deploykit_chains."environment" = ?',
+        (
+            'UPDATE deploykit_chains SET "hash" = ? WHERE deploykit_chains."app" = ? AND'
+            ' deploykit_chains."environment" = ?'
+        ),
         ["x", "shop", "staging"],
     )
 

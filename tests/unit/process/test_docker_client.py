@@ -271,8 +271,8 @@ def test_a_missing_sdk_is_named_with_the_line_that_installs_it(tmp_path: Path, i
         (tmp_path / "docker").mkdir()
         (tmp_path / "docker" / "Dockerfile").touch()
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from deploykit.process.docker import Engine\n"
-        "problem = Engine(environ={}).problem(); print(type(problem).__name__, problem.message, problem.next_step, sep='|')"
+        "import sys; sys.path.insert(0, sys.argv[1]); from deploykit.process.docker import Engine\nproblem ="
+        " Engine(environ={}).problem(); print(type(problem).__name__, problem.message, problem.next_step, sep='|')"
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
@@ -386,7 +386,7 @@ def test_threads_share_a_client(engine: Engine):
 
 def test_a_connection_that_the_engine_closed_meanwhile_is_not_used(engine: Engine, server: _Unix):
     engine.find_image("x")
-    (*_, kept) = server.connections
+    *_, kept = server.connections
     before = len(server.connections)
     engine.find_image("x")
     assert len(server.connections) == before, "one connection is enough"

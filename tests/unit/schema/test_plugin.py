@@ -21,7 +21,10 @@ ORDERS = {
     "plugins module first": "import alembic.runtime.plugins; import alembic",
     "config first": "from alembic.config import Config; import alembic",
 }
-ASK = "\nfrom alembic import op\nprint(hasattr(op, 'expand_rename_column'), hasattr(op, 'contract'), hasattr(op, 'undo'), hasattr(op, 'reopen'))"
+ASK = (
+    "\nfrom alembic import op\nprint(hasattr(op, 'expand_rename_column'), hasattr(op, 'contract'), hasattr(op, 'undo'),"
+    " hasattr(op, 'reopen'))"
+)
 
 
 def python(code: str, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,8 @@ def test_a_program_that_died_before_its_answer_is_an_error_with_its_last_lines()
 def test_an_error_of_an_upgrade_is_a_sentence_with_its_details():
     found = parse_upgrade(
         '@deploykit {"applied": ["a"], "seconds": 1.5, "error": {"kind": "revision", "revision": "b", "title": "add",'
-        ' "message": "no such table", "sql": "DROP TABLE x", "where": "b.py:3", "blockers": ["a transaction open for 9 s"]}}'
+        ' "message": "no such table", "sql": "DROP TABLE x", "where": "b.py:3", "blockers": ["a transaction open for 9'
+        ' s"]}}'
     )
     assert found.error == "revision b (add) failed: no such table"
     assert found.details == ("SQL: DROP TABLE x", "at: b.py:3", "a transaction open for 9 s")

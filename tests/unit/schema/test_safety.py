@@ -71,7 +71,8 @@ def test_what_the_pending_revisions_make_they_may_change():
             "CREATE TABLE a (b int)",
             "ALTER TABLE public.a DROP b, ADD c int NOT NULL, RENAME TO d",
             "ALTER TABLE d ALTER c TYPE text; DROP TABLE d",
-            "ALTER TABLE old ADD x int; ALTER TABLE old RENAME x TO y; ALTER TABLE old ALTER y TYPE text; ALTER TABLE old DROP y",
+            "ALTER TABLE old ADD x int; ALTER TABLE old RENAME x TO y; ALTER TABLE old ALTER y TYPE text; ALTER TABLE"
+            " old DROP y",
         )
         == []
     )

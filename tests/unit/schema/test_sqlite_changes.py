@@ -18,13 +18,14 @@ from deploykit.schema.in_app.sqlite.shape import ColumnText, Shape
 load()
 
 ITEMS = (
-    "CREATE TABLE items (id INTEGER NOT NULL, name VARCHAR(40) COLLATE NOCASE NOT NULL, price VARCHAR(20) DEFAULT '0' NOT NULL, "
-    "state VARCHAR(9) DEFAULT 'new, old' NOT NULL, note TEXT, PRIMARY KEY (id), "
-    "CONSTRAINT items_name UNIQUE (name), CONSTRAINT items_price CHECK (length(price) < 9))"
+    "CREATE TABLE items (id INTEGER NOT NULL, name VARCHAR(40) COLLATE NOCASE NOT NULL, price VARCHAR(20) DEFAULT '0'"
+    " NOT NULL, state VARCHAR(9) DEFAULT 'new, old' NOT NULL, note TEXT, PRIMARY KEY (id), CONSTRAINT items_name UNIQUE"
+    " (name), CONSTRAINT items_price CHECK (length(price) < 9))"
 )
 ORDERS = (
-    "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, item_id INTEGER NOT NULL REFERENCES items (id) ON DELETE SET NULL, amount INTEGER, "
-    "doubled INTEGER GENERATED ALWAYS AS (amount * 2) VIRTUAL) -- of customers, they say"
+    "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, item_id INTEGER NOT NULL REFERENCES items (id) ON"
+    " DELETE SET NULL, amount INTEGER, doubled INTEGER GENERATED ALWAYS AS (amount * 2) VIRTUAL) -- of customers,"
+    " they say"
 )
 SETUP = (
     ITEMS,
@@ -40,7 +41,10 @@ SETUP = (
 
 @dataclass(frozen=True)
 class Case:
-    """`insert` is what a new version writes, and `sees` what it reads of the first row. `lost`: the rows don't come back as they were."""
+    """`insert` is what a new version writes, and `sees` what it reads of the first row.
+
+    `lost`: the rows don't come back as they were.
+    """
 
     kind: str
     arguments: tuple
@@ -400,9 +404,9 @@ def test_what_can_not_be_is_refused_in_a_sentence(runner, declared, words):
 
 def test_a_table_is_read_word_by_word():
     sql = (
-        'CREATE TABLE "odd ""one""" (a INTEGER PRIMARY KEY, -- the key, really\n "b,c" TEXT DEFAULT \'x, (y\' NOT NULL /* (why), */, '
-        "[d] NUMERIC(10, 2) CONSTRAINT positive CHECK (d > 0) NOT NULL, e TEXT REFERENCES o (x) ON DELETE SET NULL ON UPDATE SET DEFAULT NOT DEFERRABLE, "
-        'UNIQUE (a, "b,c")) STRICT, WITHOUT ROWID'
+        'CREATE TABLE "odd ""one""" (a INTEGER PRIMARY KEY, -- the key, really\n "b,c" TEXT DEFAULT \'x, (y\' NOT NULL'
+        " /* (why), */, [d] NUMERIC(10, 2) CONSTRAINT positive CHECK (d > 0) NOT NULL, e TEXT REFERENCES o (x) ON"
+        ' DELETE SET NULL ON UPDATE SET DEFAULT NOT DEFERRABLE, UNIQUE (a, "b,c")) STRICT, WITHOUT ROWID'
     )
     shape = Shape.parse("odd", sql)
     assert shape.columns() == ["a", "b,c", "d", "e"]

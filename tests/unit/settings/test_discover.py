@@ -166,7 +166,8 @@ def test_what_is_set_is_never_assumed(repo):
         "app.py": FLASK,
         "alembic.ini": "",
         "requirements.txt": "gunicorn\nsqlalchemy\npsycopg",
-        "pyproject.toml": """
+        "pyproject.toml": (
+            """
         [tool.deploykit]
         app = "mine"
         packages = []
@@ -176,7 +177,8 @@ def test_what_is_set_is_never_assumed(repo):
         security.audit.requirements = ""
         database = { url = "env:DB", migrations = "" }
         service = { command = "run {port}", health = "/x", requirements = "" }
-        """,
+        """
+        ),
     }
     loaded = load(repo(files), environ={})
     assert loaded.assumed == ()

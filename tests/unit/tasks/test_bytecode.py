@@ -31,7 +31,9 @@ namespace.add_task(own)
 
 @pytest.fixture
 def typed(tmp_path):
-    """`typed(*words, **variables)` runs invoke with a copy of the kit that has no bytecode; answers what has some then."""
+    """`typed(*words, **variables)` runs invoke with a copy of the kit that has no bytecode; answers what has some
+    then.
+    """
     kit, repo = tmp_path / "kit", tmp_path / "repo"
     repo.mkdir()
     shutil.copytree(Path(deploykit.__file__).parent, kit / "deploykit", ignore=shutil.ignore_patterns("__pycache__"))

@@ -174,8 +174,8 @@ def login(docker: Docker, tmp_path: Path) -> Callable[..., Docker]:
 class Between:
     """A proxy in front of a registry: `fault(method, path, headers)` says for each request what to do with it.
 
-    None lets it pass, "cut" ends the connection at once, a number after so many bytes of the request's body, and bytes are
-    the answer. One connection carries one request, so that nothing passes unseen.
+    None lets it pass, "cut" ends the connection at once, a number after so many bytes of the request's body, and
+    bytes are the answer. One connection carries one request, so that nothing passes unseen.
     """
 
     upstream: str

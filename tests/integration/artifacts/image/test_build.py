@@ -66,7 +66,9 @@ def layers(docker: Docker, image: Image) -> list[str]:
 
 
 def contents(docker: Docker, image: Image) -> list[list[str]]:
-    """What is in each layer but the base, in its order: all that a tar says of an entry, to see what differs where something does."""
+    """What is in each layer but the base, in its order: all that a tar says of an entry, to see what differs where
+    something does.
+    """
     found = []
     with tempfile.TemporaryDirectory() as folder:
         docker.run("save", "--output", f"{folder}/image.tar", image.id)
@@ -163,8 +165,8 @@ def test_another_source_keeps_the_layer_of_the_lock(build, run_image, docker, sh
 
 
 def test_the_same_tree_makes_the_same_content_without_a_cache(build, docker, shop):
-    """The engine writes a layer's entries in one of two orders (`shop-1.dist-info` before or after what is in `shop/`), so that
-    the layers' digests may differ where nothing that is in them does.
+    """The engine writes a layer's entries in one of two orders (`shop-1.dist-info` before or after what is in
+    `shop/`), so that the layers' digests may differ where nothing that is in them does.
     """
     first = build(shop)
     fresh = build(shop, cached=False)
@@ -239,7 +241,9 @@ def test_a_change_that_keeps_the_size_is_in_the_image(build, run_image, docker, 
 
 @pytest.fixture
 def private_index(shop, tmp_path: Path, make_wheel) -> Iterator[tuple[BuildSecrets, str]]:
-    """A package index that speaks HTTPS with a certificate of its own and wants a password; `shop` needs a package of it."""
+    """A package index that speaks HTTPS with a certificate of its own and wants a password; `shop` needs a package of
+    it.
+    """
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     words = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
     subprocess.run(
@@ -441,12 +445,9 @@ def test_the_release_board_has_an_image(docker, base, app_name, tmp_path: Path):
         "run", "--detach", "--network", "none", "--label", f"test={app_name}", image.id
     ).stdout.strip()
     ask = (
-        "import http.client, time\n"
-        "for _ in range(100):\n"
-        "    try:\n"
-        "        c = http.client.HTTPConnection('127.0.0.1', 8000); c.request('GET', '/health'); print(c.getresponse().status); break\n"
-        "    except OSError:\n"
-        "        time.sleep(0.1)\n"
+        "import http.client, time\nfor _ in range(100):\n    try:\n        c = http.client.HTTPConnection('127.0.0.1',"
+        " 8000); c.request('GET', '/health'); print(c.getresponse().status); break\n    except OSError:\n       "
+        " time.sleep(0.1)\n"
     )
     # Without a database it is up and not well, and says so.
     assert docker.run("exec", container, "python", "-c", ask).stdout.strip() == "503"

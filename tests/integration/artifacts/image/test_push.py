@@ -217,7 +217,8 @@ def test_a_credential_helper_is_asked(pushed, login, registry, small_image, tmp_
     folder.mkdir()
     helper = folder / "docker-credential-test"
     helper.write_text(
-        f'#!/bin/sh\nread -r name\necho "$1 $name" >> {folder}/asked\necho \'{{"Username":"{USER}","Secret":"{WORD}"}}\'\n'
+        f'#!/bin/sh\nread -r name\necho "$1 $name" >> {folder}/asked\necho'
+        f' \'{{"Username":"{USER}","Secret":"{WORD}"}}\'\n'
     )
     helper.chmod(0o755)
     docker = login(credHelpers={registry.address: "test"})

@@ -32,7 +32,8 @@ WRITER = "a writer of the application"
 
 @dataclass(frozen=True)
 class Shape:
-    """Statements of one version of the application. `v` is the row's value as a whole number, whatever the columns make of it.
+    """Statements of one version of the application. `v` is the row's value as a whole number, whatever the columns
+    make of it.
 
     `insert` answers the id, `read` the value by id. Empty: this version does not do that.
     """
@@ -46,7 +47,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Case:
-    """An operation: the tables before, its declaration, and both versions. `agree` is a query that finds rows that are out of step."""
+    """An operation: the tables before, its declaration, and both versions.
+
+    `agree` is a query that finds rows that are out of step.
+    """
 
     name: str
     setup: str
@@ -207,51 +211,78 @@ class ChangedDatabase:
             found: dict[str, Any] = {}
             for table in self.case.tables:
                 found[table] = {
-                    "columns": connection.execute(
-                        "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid), a.attidentity::text "
-                        "FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
-                        "WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "indexes": connection.execute(
-                        "SELECT pg_get_indexdef(indexrelid), indisvalid, indisprimary FROM pg_index WHERE indrelid = %s::regclass ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "constraints": connection.execute(
-                        "SELECT conname, contype::text, pg_get_constraintdef(oid), convalidated FROM pg_constraint WHERE conrelid = %s::regclass AND contype <> 'n' ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "triggers": connection.execute(
-                        "SELECT tgname, pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "privileges": connection.execute(
-                        "SELECT '' AS column, relowner::regrole::text, relacl::text FROM pg_class WHERE oid = %s::regclass "
-                        "UNION ALL SELECT attname, '', ARRAY(SELECT x::text FROM unnest(attacl) x ORDER BY 1)::text FROM pg_attribute "
-                        "WHERE attrelid = %s::regclass AND attacl IS NOT NULL AND NOT attisdropped ORDER BY 1",
-                        [table, table],
-                    ).fetchall(),
-                    "comments": connection.execute(
-                        "SELECT coalesce(a.attname, ''), d.description FROM pg_description d LEFT JOIN pg_attribute a ON a.attrelid = d.objoid "
-                        "AND a.attnum = d.objsubid AND d.objsubid > 0 WHERE d.classoid = 'pg_class'::regclass AND d.objoid = %s::regclass ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "sequences": connection.execute(
-                        "SELECT s.relname, a.attname, d.deptype::text FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' "
-                        "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
-                        "WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass ORDER BY 1",
-                        [table],
-                    ).fetchall(),
-                    "statistics": connection.execute(
-                        "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid = %s::regclass ORDER BY 1",
-                        [table],
-                    ).fetchall(),
+                    "columns": (
+                        connection.execute(
+                            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin,"
+                            " d.adrelid), a.attidentity::text FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid ="
+                            " a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND"
+                            " NOT a.attisdropped ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "indexes": (
+                        connection.execute(
+                            "SELECT pg_get_indexdef(indexrelid), indisvalid, indisprimary FROM pg_index WHERE indrelid"
+                            " = %s::regclass ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "constraints": (
+                        connection.execute(
+                            "SELECT conname, contype::text, pg_get_constraintdef(oid), convalidated FROM pg_constraint"
+                            " WHERE conrelid = %s::regclass AND contype <> 'n' ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "triggers": (
+                        connection.execute(
+                            "SELECT tgname, pg_get_triggerdef(oid), tgenabled::text FROM pg_trigger WHERE tgrelid ="
+                            " %s::regclass AND NOT tgisinternal ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "privileges": (
+                        connection.execute(
+                            "SELECT '' AS column, relowner::regrole::text, relacl::text FROM pg_class WHERE oid ="
+                            " %s::regclass UNION ALL SELECT attname, '', ARRAY(SELECT x::text FROM unnest(attacl) x"
+                            " ORDER BY 1)::text FROM pg_attribute WHERE attrelid = %s::regclass AND attacl IS NOT NULL"
+                            " AND NOT attisdropped ORDER BY 1",
+                            [table, table],
+                        ).fetchall()
+                    ),
+                    "comments": (
+                        connection.execute(
+                            "SELECT coalesce(a.attname, ''), d.description FROM pg_description d LEFT JOIN pg_attribute"
+                            " a ON a.attrelid = d.objoid AND a.attnum = d.objsubid AND d.objsubid > 0 WHERE d.classoid"
+                            " = 'pg_class'::regclass AND d.objoid = %s::regclass ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "sequences": (
+                        connection.execute(
+                            "SELECT s.relname, a.attname, d.deptype::text FROM pg_depend d JOIN pg_class s ON s.oid ="
+                            " d.objid AND s.relkind = 'S' JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum ="
+                            " d.refobjsubid WHERE d.classid = 'pg_class'::regclass AND d.refobjid = %s::regclass ORDER"
+                            " BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
+                    "statistics": (
+                        connection.execute(
+                            "SELECT stxname, pg_get_statisticsobjdef(oid) FROM pg_statistic_ext WHERE stxrelid ="
+                            " %s::regclass ORDER BY 1",
+                            [table],
+                        ).fetchall()
+                    ),
                 }
             found["functions"] = connection.execute(
-                "SELECT proname, CASE WHEN nspname = 'public' AND prokind <> 'a' THEN pg_get_functiondef(p.oid) END FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE nspname IN ('deploykit', 'public') ORDER BY 1"
+                "SELECT proname, CASE WHEN nspname = 'public' AND prokind <> 'a' THEN pg_get_functiondef(p.oid) END"
+                " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE nspname IN ('deploykit', 'public')"
+                " ORDER BY 1"
             ).fetchall()
             found["tables"] = connection.execute(
-                "SELECT relname, relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = 'public' AND relkind IN ('r', 'v', 'p', 'S') ORDER BY 1"
+                "SELECT relname, relkind::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE"
+                " nspname = 'public' AND relkind IN ('r', 'v', 'p', 'S') ORDER BY 1"
             ).fetchall()
             return found
 

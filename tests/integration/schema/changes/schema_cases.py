@@ -66,7 +66,10 @@ UPSERT = upserting(PRICE, "price")
 LEAVES_OUT = Shape(
     insert="INSERT INTO t (note, price) VALUES (%(v)s::text, CASE WHEN %(v)s %% 2 = 0 THEN %(v)s END) RETURNING id",
     update="UPDATE t SET note = %(v)s::text, price = CASE WHEN %(v)s %% 2 = 0 THEN %(v)s END WHERE id = %(id)s",
-    read="SELECT CASE WHEN note::int %% 2 = 0 THEN price WHEN coalesce(price, -1) = -1 THEN note::int END FROM t WHERE id = %(id)s",
+    read=(
+        "SELECT CASE WHEN note::int %% 2 = 0 THEN price WHEN coalesce(price, -1) = -1 THEN note::int END FROM t WHERE"
+        " id = %(id)s"
+    ),
     delete="DELETE FROM t WHERE id = %(id)s",
 )
 
@@ -122,7 +125,8 @@ CASES = [
     ),
     Case(
         "change_type_without_key",
-        "CREATE SEQUENCE s; CREATE TABLE t (id int DEFAULT nextval('s'), note text, price int NOT NULL); CREATE INDEX ix_t ON t (id);",
+        "CREATE SEQUENCE s; CREATE TABLE t (id int DEFAULT nextval('s'), note text, price int NOT NULL); CREATE INDEX"
+        " ix_t ON t (id);",
         partial(
             DECLARE["change_type"],
             "t",
@@ -284,7 +288,8 @@ CASES = [
     ),
     Case(
         "add_primary_key",
-        "CREATE SEQUENCE s; CREATE TABLE t (id int DEFAULT nextval('s'), note text, price int); CREATE INDEX ix_t ON t (id);",
+        "CREATE SEQUENCE s; CREATE TABLE t (id int DEFAULT nextval('s'), note text, price int); CREATE INDEX ix_t ON t"
+        " (id);",
         partial(DECLARE["add_primary_key"], "t", "t_pkey", ["id"], change="c"),
         PRICE,
         PRICE,
@@ -332,7 +337,8 @@ CASES = [
     Case(
         "attach_partition",
         PARTED
-        + "CREATE TABLE t_3 (LIKE t INCLUDING ALL); ALTER TABLE t_3 ALTER id DROP DEFAULT; INSERT INTO t_3 VALUES (100000001, 'x', 1);",
+        + "CREATE TABLE t_3 (LIKE t INCLUDING ALL); ALTER TABLE t_3 ALTER id DROP DEFAULT; INSERT INTO t_3 VALUES"
+        " (100000001, 'x', 1);",
         partial(DECLARE["attach_partition"], "t", "t_3", "FOR VALUES FROM (100000000) TO (200000000)", change="c"),
         PRICE,
         PRICE,
@@ -341,8 +347,8 @@ CASES = [
     ),
     Case(
         "detach_partition",
-        PARTED
-        + "CREATE TABLE t_3 PARTITION OF t FOR VALUES FROM (100000000) TO (200000000); INSERT INTO t_3 VALUES (100000001, 'x', 1);",
+        PARTED + "CREATE TABLE t_3 PARTITION OF t FOR VALUES FROM (100000000) TO (200000000); INSERT INTO t_3 VALUES"
+        " (100000001, 'x', 1);",
         partial(DECLARE["detach_partition"], "t", "t_3", change="c"),
         PRICE,
         PRICE,
@@ -370,7 +376,10 @@ CASES = [
         partial(DECLARE["split_table"], "t", ["price", "bio"], "profile", change="c"),
         PRICE,
         Shape(
-            insert="WITH made AS (INSERT INTO t (note) VALUES ('n') RETURNING id) INSERT INTO profile (t_id, price, bio) SELECT id, %(v)s, 'c' FROM made RETURNING t_id",
+            insert=(
+                "WITH made AS (INSERT INTO t (note) VALUES ('n') RETURNING id) INSERT INTO profile (t_id, price, bio)"
+                " SELECT id, %(v)s, 'c' FROM made RETURNING t_id"
+            ),
             update="UPDATE profile SET price = %(v)s WHERE t_id = %(id)s",
             read="SELECT price FROM profile WHERE t_id = %(id)s",
             delete="DELETE FROM t WHERE id = %(id)s",
@@ -384,13 +393,19 @@ CASES = [
         "CREATE TABLE account (id serial PRIMARY KEY, t_id int UNIQUE REFERENCES t ON DELETE CASCADE);",
         partial(DECLARE["move_column"], "t", "price", "account", on={"id": "t_id"}, change="c"),
         Shape(
-            insert="WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id) INSERT INTO account (t_id) SELECT id FROM made RETURNING t_id",
+            insert=(
+                "WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id) INSERT INTO account (t_id)"
+                " SELECT id FROM made RETURNING t_id"
+            ),
             update="UPDATE t SET price = %(v)s WHERE id = %(id)s",
             read="SELECT price FROM t WHERE id = %(id)s",
             delete="DELETE FROM t WHERE id = %(id)s",
         ),
         Shape(
-            insert="WITH made AS (INSERT INTO t (note) VALUES ('n') RETURNING id) INSERT INTO account (t_id, price) SELECT id, %(v)s FROM made RETURNING t_id",
+            insert=(
+                "WITH made AS (INSERT INTO t (note) VALUES ('n') RETURNING id) INSERT INTO account (t_id, price) SELECT"
+                " id, %(v)s FROM made RETURNING t_id"
+            ),
             update="UPDATE account SET price = %(v)s WHERE t_id = %(id)s",
             read="SELECT price FROM account WHERE t_id = %(id)s",
             delete="DELETE FROM t WHERE id = %(id)s",
@@ -425,22 +440,30 @@ CASES = [
     *(
         Case(
             f"change_key_{kind}",
-            f"CREATE TABLE t (id {definition} PRIMARY KEY, note text, price int, parent int REFERENCES t ON DELETE SET NULL);"
-            "CREATE TABLE r (id serial PRIMARY KEY, t_id int NOT NULL REFERENCES t ON DELETE CASCADE); CREATE INDEX ix_r ON r (t_id);",
+            f"CREATE TABLE t (id {definition} PRIMARY KEY, note text, price int, parent int REFERENCES t ON DELETE SET"
+            " NULL);CREATE TABLE r (id serial PRIMARY KEY, t_id int NOT NULL REFERENCES t ON DELETE CASCADE); CREATE"
+            " INDEX ix_r ON r (t_id);",
             partial(DECLARE["change_key"], "t", "id", change="c"),
             Shape(
-                insert="WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id) INSERT INTO r (t_id) SELECT id FROM made RETURNING t_id",
+                insert=(
+                    "WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id) INSERT INTO r (t_id)"
+                    " SELECT id FROM made RETURNING t_id"
+                ),
                 update="UPDATE t SET price = %(v)s, parent = id WHERE id = %(id)s",
                 read="SELECT t.price FROM t JOIN r ON r.t_id = t.id WHERE t.id = %(id)s",
                 delete="DELETE FROM t WHERE id = %(id)s",
             ),
             Shape(
-                insert="WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id_2) INSERT INTO r (t_id_2) SELECT id_2 FROM made RETURNING t_id_2",
+                insert=(
+                    "WITH made AS (INSERT INTO t (note, price) VALUES ('n', %(v)s) RETURNING id_2) INSERT INTO r"
+                    " (t_id_2) SELECT id_2 FROM made RETURNING t_id_2"
+                ),
                 update="UPDATE t SET price = %(v)s, parent_2 = id_2 WHERE id_2 = %(id)s",
                 read="SELECT t.price FROM t JOIN r ON r.t_id_2 = t.id_2 WHERE t.id_2 = %(id)s",
                 delete="DELETE FROM t WHERE id_2 = %(id)s",
             ),
-            "SELECT t.id FROM t JOIN r ON r.t_id = t.id WHERE (t.id, t.parent, r.t_id) IS DISTINCT FROM (t.id_2::int, t.parent_2::int, r.t_id_2::int)",
+            "SELECT t.id FROM t JOIN r ON r.t_id = t.id WHERE (t.id, t.parent, r.t_id) IS DISTINCT FROM (t.id_2::int,"
+            " t.parent_2::int, r.t_id_2::int)",
             tables=("t", "r"),
             late=True,
         )
@@ -452,17 +475,24 @@ CASES = [
     ),
     Case(
         "change_key_of_members",
-        "CREATE TABLE t (id serial PRIMARY KEY, price int); CREATE TABLE tag (id serial PRIMARY KEY);"
-        "CREATE TABLE r (tag_id int NOT NULL DEFAULT 1, t_id int NOT NULL REFERENCES t ON DELETE CASCADE, PRIMARY KEY (t_id, tag_id));",
+        "CREATE TABLE t (id serial PRIMARY KEY, price int); CREATE TABLE tag (id serial PRIMARY KEY);CREATE TABLE r"
+        " (tag_id int NOT NULL DEFAULT 1, t_id int NOT NULL REFERENCES t ON DELETE CASCADE, PRIMARY KEY (t_id,"
+        " tag_id));",
         partial(DECLARE["change_key"], "t", "id", change="c"),
         Shape(
-            insert="WITH made AS (INSERT INTO t (price) VALUES (%(v)s) RETURNING id) INSERT INTO r (t_id) SELECT id FROM made RETURNING t_id",
+            insert=(
+                "WITH made AS (INSERT INTO t (price) VALUES (%(v)s) RETURNING id) INSERT INTO r (t_id) SELECT id FROM"
+                " made RETURNING t_id"
+            ),
             update="UPDATE t SET price = %(v)s WHERE id = %(id)s",
             read="SELECT t.price FROM t JOIN r ON r.t_id = t.id WHERE t.id = %(id)s",
             delete="DELETE FROM t WHERE id = %(id)s",
         ),
         Shape(
-            insert="WITH made AS (INSERT INTO t (price) VALUES (%(v)s) RETURNING id_2) INSERT INTO r (t_id_2) SELECT id_2 FROM made RETURNING t_id_2",
+            insert=(
+                "WITH made AS (INSERT INTO t (price) VALUES (%(v)s) RETURNING id_2) INSERT INTO r (t_id_2) SELECT id_2"
+                " FROM made RETURNING t_id_2"
+            ),
             update="UPDATE t SET price = %(v)s WHERE id_2 = %(id)s",
             read="SELECT t.price FROM t JOIN r ON r.t_id_2 = t.id_2 WHERE t.id_2 = %(id)s",
             delete="DELETE FROM t WHERE id_2 = %(id)s",

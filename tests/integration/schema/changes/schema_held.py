@@ -1,9 +1,12 @@
-"""How long each operation holds the locks that keep readers or writers out, seen from outside in pg_locks. Prints a table.
+"""How long each operation holds the locks that keep readers or writers out, seen from outside in pg_locks. Prints a
+table.
 
-    python tests/integration/schema/changes/schema_held.py URL [ROWS [CASE …]]    # a PostgreSQL of no worth, on this machine
+    python tests/integration/schema/changes/schema_held.py URL [ROWS [CASE …]]    # a PostgreSQL of no worth, on this
+    machine
 
-A session of its own reads pg_locks all the time. A lock was there from its first sample to its last (`least`), and at most from the
-sample before to the one after (`most`). Of two locks that follow one another each counts for itself: they are told by their transactions.
+A session of its own reads pg_locks all the time. A lock was there from its first sample to its last (`least`), and at
+most from the sample before to the one after (`most`). Of two locks that follow one another each counts for itself:
+they are told by their transactions.
 """
 
 from __future__ import annotations
@@ -35,15 +38,19 @@ FEWER = {"add_exclusion": 5_000}
 MODES = ("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock")
 """Each of them keeps writers out, the first one readers, too."""
 LONGEST = 500
-"""Milliseconds. The work takes some 10; the rest is for a machine that is busy, and for the wait for the lock on another table."""
+"""Milliseconds.
+
+The work takes some 10; the rest is for a machine that is busy, and for the wait for the lock on another table.
+"""
 PROBE = 150
 """More than what a busy machine keeps the sampler from looking."""
 _SWITCH = 0x0DEC
 """The sampler works while somebody holds this advisory lock."""
 
-# The wait is short enough for a resolution below a millisecond, and leaves the processor to those who are watched. Each turn is a
-# transaction: an older snapshot would hold up CREATE INDEX CONCURRENTLY. Who it is, and what relation, is asked once for each lock.
-# A transaction that ends gives up its number before its locks (`3/0`): such a lock is the one that the same process had a moment ago.
+# The wait is short enough for a resolution below a millisecond, and leaves the processor to those who are watched.
+# Each turn is a transaction: an older snapshot would hold up CREATE INDEX CONCURRENTLY. Who it is, and what relation,
+# is asked once for each lock. A transaction that ends gives up its number before its locks (`3/0`): such a lock is
+# the one that the same process had a moment ago.
 _SAMPLER = f"""
 DO $sampler$
 DECLARE
@@ -126,7 +133,9 @@ class Held:
 
 @dataclass
 class Sampler:
-    """`with Sampler(url) as sampler:`; afterwards `held` has all that was seen, `gap` and `mean` are in milliseconds."""
+    """`with Sampler(url) as sampler:`; afterwards `held` has all that was seen, `gap` and `mean` are in
+    milliseconds.
+    """
 
     url: str
     held: list[Held] = field(default_factory=list)

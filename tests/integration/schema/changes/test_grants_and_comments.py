@@ -1,4 +1,7 @@
-"""What a column wears besides its values: privileges of its own, its comment, statistics. The new column has them, and the old one again."""
+"""What a column wears besides its values: privileges of its own, its comment, statistics.
+
+The new column has them, and the old one again.
+"""
 
 from __future__ import annotations
 
@@ -271,8 +274,8 @@ def statistics(url: str) -> dict[str, tuple[str, bool]]:
         return {
             row[0]: (row[1].partition(row[0])[2].strip(), row[2])
             for row in connection.execute(
-                "SELECT s.stxname, pg_get_statisticsobjdef(s.oid), EXISTS (SELECT FROM pg_statistic_ext_data d WHERE d.stxoid = s.oid) "
-                "FROM pg_statistic_ext s"
+                "SELECT s.stxname, pg_get_statisticsobjdef(s.oid), EXISTS (SELECT FROM pg_statistic_ext_data d WHERE"
+                " d.stxoid = s.oid) FROM pg_statistic_ext s"
             )
         }
 

@@ -1,4 +1,6 @@
-"""Backfills over every kind of key, with gaps, stopped in the middle and taken up again: each row once, none left out."""
+"""Backfills over every kind of key, with gaps, stopped in the middle and taken up again: each row once, none left
+out.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,11 @@ TABLES = {
         [],
     ),
     "partitions by list, one of them empty": (
-        "CREATE TABLE t (a int, b int, price int, PRIMARY KEY (a, b)) PARTITION BY LIST (a); CREATE TABLE t_0 PARTITION OF t FOR VALUES IN (0); CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t_9 PARTITION OF t FOR VALUES IN (9)",
+        (
+            "CREATE TABLE t (a int, b int, price int, PRIMARY KEY (a, b)) PARTITION BY LIST (a); CREATE TABLE t_0"
+            " PARTITION OF t FOR VALUES IN (0); CREATE TABLE t_1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t_9"
+            " PARTITION OF t FOR VALUES IN (9)"
+        ),
         "g % 2, g",
         None,
     ),

@@ -1,8 +1,8 @@
 """kill -9 in a change's life: whoever takes it up finds its way, and no row is lost, wrong or written twice.
 
-The process that is killed is a real one, forked from the test; its server process may go on with its last statement. In the longest life
-every fourth step of the journal is met in its middle, other ones for each operation; of the other lives some statements.
-With --every-case every statement is.
+The process that is killed is a real one, forked from the test; its server process may go on with its last statement.
+In the longest life every fourth step of the journal is met in its middle, other ones for each operation; of the other
+lives some statements. With --every-case every statement is.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Killing(Session):
 
 
 def in_child(url: str, case: Case, programs: list[str], *, kill_at: int = -1) -> tuple[int, list[int]]:
-    """Run the programs in a forked process; how it ended (negative: by a signal), and after how many statements each step of the
-    journal began; the last number is that of all.
+    """Run the programs in a forked process; how it ended (negative: by a signal), and after how many statements each
+    step of the journal began; the last number is that of all.
     """
     reading, writing = os.pipe()
     pid = os.fork()
@@ -197,7 +197,8 @@ def test_a_row_is_written_once_by_a_backfill_that_was_killed_often(server_18):
             connection.execute("INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, 3000) g")
             connection.execute("CREATE TABLE written (id int)")
             connection.execute(
-                "CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO written VALUES (NEW.id); RETURN NEW; END'"
+                "CREATE FUNCTION note_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO written VALUES"
+                " (NEW.id); RETURN NEW; END'"
             )
             connection.execute("CREATE TRIGGER a_note AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION note_it()")
         kills = 0

@@ -24,7 +24,9 @@ EVERYWHERE = {
 
 
 def served(way: int):
-    """Each operation on the servers that have it; without `--every-case` on one of them, and another one for the next way."""
+    """Each operation on the servers that have it; without `--every-case` on one of them, and another one for the next
+    way.
+    """
     params = []
     for index, case in enumerate(CASES):
         for version in case.versions:

@@ -1,4 +1,6 @@
-"""How long the locks that keep readers or writers out are held, seen in pg_locks by a session that does nothing else."""
+"""How long the locks that keep readers or writers out are held, seen in pg_locks by a session that does nothing
+else.
+"""
 
 from __future__ import annotations
 

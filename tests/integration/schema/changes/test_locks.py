@@ -79,7 +79,9 @@ def test_nobody_is_ended_unless_asked(database):
 
 
 def test_in_a_deadlock_the_change_gives_way(database):
-    """A transaction has what the change wants second, and wants what the change has: its statement must not be the one to die."""
+    """A transaction has what the change wants second, and wants what the change has: its statement must not be the
+    one to die.
+    """
     case = BY_NAME["add_foreign_key"]
     with changed_database(database, case) as found:
         change = case.declare()
@@ -114,7 +116,9 @@ def test_in_a_deadlock_the_change_gives_way(database):
 
 
 def test_tables_that_the_application_takes_in_its_own_order_are_had(database):
-    """A foreign key locks the referring table first, the application's transactions the other: at every moment some of them have it."""
+    """A foreign key locks the referring table first, the application's transactions the other: at every moment some
+    of them have it.
+    """
     case = BY_NAME["change_key_serial"]
     with changed_database(database, case, seed=20) as found:
         change = case.declare()
@@ -151,7 +155,9 @@ def test_tables_that_the_application_takes_in_its_own_order_are_had(database):
 
 
 def test_numbers_drawn_while_the_key_is_handed_back_are_not_given_twice(database):
-    """The way back waits for a transaction that draws on meanwhile: the old column's numbers begin behind all of them."""
+    """The way back waits for a transaction that draws on meanwhile: the old column's numbers begin behind all of
+    them.
+    """
     case = BY_NAME["change_key_identity"]
     with changed_database(database, case, seed=20) as found, psycopg.connect(database) as other:
         change = case.declare()
@@ -191,7 +197,10 @@ def test_numbers_drawn_while_the_key_is_handed_back_are_not_given_twice(database
 
 
 def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
-    """In pgroll it aborts the whole migration. Here the rest of the rows is done meanwhile, and the row when it is free."""
+    """In pgroll it aborts the whole migration.
+
+    Here the rest of the rows is done meanwhile, and the row when it is free.
+    """
     case = BY_NAME["change_type"]
     with changed_database(database, case) as found:
         with psycopg.connect(database, autocommit=True) as connection:
@@ -262,7 +271,8 @@ def test_a_cut_connection_is_told_as_one_and_goes_on_from_where_it_was(database)
                 cut.set()
                 with psycopg.connect(database, autocommit=True) as connection:
                     connection.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND"
+                        " datname = current_database()"
                     )
 
         found.runner.before_step = lambda _key, _program, number: cutter() if number == 1 else None
@@ -350,7 +360,9 @@ def test_an_autovacuum_makes_way(database, eager_autovacuum):
 
 
 def test_an_autovacuum_is_not_waited_for_with_another_lock_held(database, eager_autovacuum):
-    """Its time would be long enough for a writer, who has the one table and wants the other, to find a deadlock and be ended."""
+    """Its time would be long enough for a writer, who has the one table and wants the other, to find a deadlock and
+    be ended.
+    """
     theirs = (
         "SELECT count(*) FROM pg_locks WHERE relation = 'p'::regclass AND mode = 'AccessExclusiveLock' AND granted "
         "AND pid <> pg_backend_pid()"

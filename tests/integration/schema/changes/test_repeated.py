@@ -1,4 +1,5 @@
-"""The situations in which pgroll was measured to lose writes: expand and contract under clients at full speed, again and again.
+"""The situations in which pgroll was measured to lose writes: expand and contract under clients at full speed, again
+and again.
 
 DK_REPEAT says how often (5 by default; 50 for the record).
 """

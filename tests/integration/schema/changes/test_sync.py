@@ -1,4 +1,6 @@
-"""Any sequence of writes of both versions leaves both shapes in step; the one that wrote last is the one that counts."""
+"""Any sequence of writes of both versions leaves both shapes in step; the one that wrote last is the one that
+counts.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def test_both_sides_agree_after_every_write(synced, writes):
             column, value = ("price", cents) if who == "old" else ("price_2", decimal)
             synced.execute(f"INSERT INTO t (id, {column}) VALUES (%s, %s)", [key, value])
         elif who == "both":
-            # The new side decides; the old value is nonsense on purpose. Where the new one stays, the old one's change counts.
+            # The new side decides; the old value is nonsense on purpose. Where the new one stays, the old one's
+            # change counts.
             before = expected[key]
             synced.execute("UPDATE t SET price = 1, price_2 = %s WHERE id = %s", [decimal, key])
             cents = 1 if cents == before else cents

@@ -459,7 +459,9 @@ def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, sdk, 
 
 
 def test_a_log_that_was_read_to_its_end_leaves_no_dead_connection_to_others(engine, app, base):
-    """The stream ends its socket: where that was found in the pool again, every second request of other threads failed."""
+    """The stream ends its socket: where that was found in the pool again, every second request of other threads
+    failed.
+    """
     made = engine.create_container(base, ["echo", "hello"], name=f"{app}-said", labels={"deploykit.app": app})
     failed = []
 

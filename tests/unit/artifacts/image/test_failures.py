@@ -47,7 +47,10 @@ def test_a_failed_step_shows_what_it_printed(said: str):
     ("said", "kind", "message", "step"),
     [
         (
-            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: dockerfile parse error line 3: unknown instruction: RUNN",
+            (
+                "failed to solve with frontend dockerfile.v0: failed to create LLB definition: dockerfile parse error"
+                " line 3: unknown instruction: RUNN"
+            ),
             UsageError,
             "docker/Dockerfile is no valid Dockerfile: line 3: unknown instruction: RUNN",
             "line 3",
@@ -65,13 +68,19 @@ def test_a_failed_step_shows_what_it_printed(said: str):
             "git add nothing.txt",
         ),
         (
-            'ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref x::y: "/nothing.txt": not found',
+            (
+                "ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref x::y:"
+                ' "/nothing.txt": not found'
+            ),
             UsageError,
             "copies nothing.txt",
             "git add nothing.txt",
         ),
         (
-            "failed to solve: python:9: failed to resolve source metadata for docker.io/library/python:9: docker.io/library/python:9: not found",
+            (
+                "failed to solve: python:9: failed to resolve source metadata for docker.io/library/python:9:"
+                " docker.io/library/python:9: not found"
+            ),
             BuildFailed,
             "the base image python:9 can't be had",
             "docker pull python:9",

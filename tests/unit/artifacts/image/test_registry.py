@@ -23,7 +23,9 @@ DIGEST = "sha256:" + "0" * 64
 
 @contextmanager
 def serving(location: str = "", *, trust: tuple[Path, Path] | None = None) -> Iterator[str]:
-    """The address of a server that says a digest, or sends on to `location`; by HTTPS where it has a certificate and key."""
+    """The address of a server that says a digest, or sends on to `location`; by HTTPS where it has a certificate and
+    key.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:

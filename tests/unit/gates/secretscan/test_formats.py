@@ -1,4 +1,6 @@
-"""The kit's own rules: each has an example that is one and an example that is none, and the corpus says how good they are."""
+"""The kit's own rules: each has an example that is one and an example that is none, and the corpus says how good they
+are.
+"""
 
 from __future__ import annotations
 

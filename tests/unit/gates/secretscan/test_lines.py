@@ -1,4 +1,7 @@
-"""detect-secrets' rules in the kit's engine. That they are the same is held against detect-secrets itself, elsewhere."""
+"""detect-secrets' rules in the kit's engine.
+
+That they are the same is held against detect-secrets itself, elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""When a rollback asks the database whether the version's shape of the schema is still there; that it then refuses is an
-integration test (test_schema_changes.py).
+"""When a rollback asks the database whether the version's shape of the schema is still there; that it then refuses is
+an integration test (test_schema_changes.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A lost ledger that is restored: who is taken for live, and what is refused. The real engine and edge: tests/integration/release/test_docker.py."""
+"""A lost ledger that is restored: who is taken for live, and what is refused.
+
+The real engine and edge: tests/integration/release/test_docker.py.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,9 @@ from tests.shared.reporters import SilentReporter
 
 @pytest.fixture
 def undo(environment, ledger, released, monkeypatch):
-    """`undo(failure)` rolls back a first release that was killed after it had begun to start; `failure` of undoing it."""
+    """`undo(failure)` rolls back a first release that was killed after it had begun to start; `failure` of undoing
+    it.
+    """
 
     def attempt(failure: DeploykitError | None):
         record = released("1.0", outcome="running")

@@ -57,7 +57,9 @@ def test_a_signal_ends_a_wait_and_is_named(cancellation, number, name):
 
 
 def test_a_signal_that_comes_while_a_lock_is_held_leaves_no_lock_behind(cancellation):
-    """It came when the lock had just been taken: an exception from the handler left it taken, and others waited for ever."""
+    """It came when the lock had just been taken: an exception from the handler left it taken, and others waited for
+    ever.
+    """
 
     class Interrupted(logging.StreamHandler[io.StringIO]):
         def acquire(self) -> None:

@@ -115,7 +115,9 @@ def test_what_was_acknowledged_survives_a_kill(spawn, anywhere):
         go(worker)
         lines = [worker.stdout.readline() for _ in range(7 + 3 * round_)]
         worker.kill()
-        rest, errors = worker.communicate(timeout=30)
+        # Not by `communicate`, which loses lines that `readline` has read ahead.
+        rest, errors = worker.stdout.read(), worker.stderr.read()
+        worker.wait(30)
         assert errors == ""
         done = [int(line) for line in [*lines, *rest.splitlines(keepends=True)] if line.endswith("\n")]
         # Each timer answers twice: once for its entry, once for the entry that removes it.

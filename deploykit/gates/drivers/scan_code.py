@@ -54,9 +54,9 @@ UNDERSTOOD = frozenset({"tests", "skips", "exclude_dirs", "targets", "assert_use
 
 _NAMES = frozenset({
     "exec", "eval", "new", "CommunityData", "UsmUserData", "exec_command", "extra", "RawSQL", "listen", "load",
-    "Environment", "Template", "mark_safe", "SafeText", "SafeUnicode", "SafeString", "SafeBytes", "set_missing_host_key_policy",
-    "generate",
-    "generate_private_key", "from_pretrained", "load_dataset", "hf_hub_download", "snapshot_download", "repository_id",
+    "Environment", "Template", "mark_safe", "SafeText", "SafeUnicode", "SafeString", "SafeBytes",
+    "set_missing_host_key_policy", "generate", "generate_private_key", "from_pretrained", "load_dataset",
+    "hf_hub_download", "snapshot_download", "repository_id",
     "Markup", "crypt", "mksalt", "wrap_socket", "Context", "__import__", "import_module",
 })  # fmt: skip
 _REACHED = frozenset({ast.Assert, ast.Call, ast.Constant, ast.ExceptHandler, ast.FunctionDef})

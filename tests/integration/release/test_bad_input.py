@@ -533,13 +533,13 @@ WHILE_PARCELS = {
         lambda place: revision(place, "b1", "a1", "op.execute('SELECT no_such_function()')"),
         1,
         ("no_such_function",),
-        "mend the migration and release again; the running version still has the traffic",
+        "correct the migration and release again; the running version still has the traffic",
     ),
     "a migration that can't be loaded": (
         lambda place: revision(place, "b1", "a1", "this is no Python"),
         1,
         ("b1.py",),
-        "mend the migration, then: invoke release --env local",
+        "correct the migration, then: invoke release --env local",
     ),
     "two heads": (two_heads, 3, ("more than one migration head", "b1, b2"), "alembic merge heads"),
     "a database that is down": (

@@ -198,7 +198,7 @@ def test_old_images_go_and_those_that_can_be_wanted_stay(shop: DockerService) ->
         assert "does not have the image" in refused.both
 
 
-def test_two_machines_have_one_record_in_postgresql(
+def test_two_machines_have_one_ledger_in_postgresql(
     shop: DockerService, tmp_path: Path, postgres: str, foreign_repo: Any
 ) -> None:
     shop.settings('ledger = "env:SHOP_LEDGER"')
@@ -216,7 +216,7 @@ def test_two_machines_have_one_record_in_postgresql(
     assert record[0]["kind"] == "rollback"
     missing = shop("status")
     assert missing.code == 3
-    assert "SHOP_LEDGER has no value" in missing.both
+    assert "SHOP_LEDGER has no value" in " ".join(missing.both.split())
 
 
 @pytest.mark.parametrize(
@@ -298,10 +298,10 @@ def test_a_base_for_another_processor_is_said(shop: DockerService) -> None:
     assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
 
 
-# The record is lost ---------------------------------------------------------------------------------------------------
+# The ledger is lost ---------------------------------------------------------------------------------------------------
 
 
-def lose_the_record(shop: DockerService) -> None:
+def lose_the_ledger(shop: DockerService) -> None:
     for path in shop.state.rglob("ledger.sqlite3*"):
         path.unlink()
 
@@ -328,15 +328,15 @@ def asked_all_along(shop: DockerService) -> Iterator[list[str]]:
         client.join(30)
 
 
-def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(shop: DockerService) -> None:
+def test_with_the_ledger_lost_what_runs_says_what_it_is_and_can_be_rolled_back(shop: DockerService) -> None:
     first, second = shop.release("one"), shop.release("two")
     shop("rollback").ok()
-    third = shop.release("three")  # r4: ids go on where the lost record was, not where an empty one would begin
+    third = shop.release("three")  # r4: ids go on where the lost ledger was, not where an empty one would begin
     before = shop("status", "--json").ok().json
-    lose_the_record(shop)
+    lose_the_ledger(shop)
     refused = shop("release")
     assert refused.code == 3
-    assert "if the record was lost: invoke ledger.adopt --env staging" in " ".join(refused.both.split())
+    assert "if the ledger was lost: invoke ledger.adopt --env staging" in " ".join(refused.both.split())
     with asked_all_along(shop) as answers:
         status = shop("status", "--json").ok().json
         assert status["read_from_target"] is True
@@ -361,7 +361,7 @@ def test_with_the_record_lost_what_runs_says_what_it_is_and_can_be_rolled_back(s
     shop("history", "--check").ok()
 
 
-def test_a_lost_record_is_made_anew_on_another_machine(shop: DockerService, tmp_path: Path, foreign_repo: Any) -> None:
+def test_a_lost_ledger_is_restored_on_another_machine(shop: DockerService, tmp_path: Path, foreign_repo: Any) -> None:
     shop.release("one")
     second = shop.release("two")
     elsewhere = tmp_path / "elsewhere"
@@ -397,7 +397,7 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Do
     shown = shop.engine.find_container(found["Id"])
     assert shown is not None
     assert json.loads(shown["Config"]["Labels"]["deploykit.note.spec"])["app"] == shop.app
-    lose_the_record(shop)
+    lose_the_ledger(shop)
     docker = os.environ.get("DOCKER", "/usr/bin/docker")
     labels = {
         name: value for name, value in shown["Config"]["Labels"].items() if not name.startswith("deploykit.note.")

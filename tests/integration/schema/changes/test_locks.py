@@ -211,7 +211,7 @@ def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
 
         def watch_and_free(locked: psycopg.Connection) -> None:
             with psycopg.connect(database, autocommit=True) as looking:
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 90
                 while time.monotonic() < deadline:
                     count = looking.execute("SELECT count(*) FROM t WHERE price_2 IS NOT NULL").fetchone()[0]
                     seen.append(count)

@@ -2,7 +2,7 @@
 
 Judged are the total, the packages that the settings name, and the lines changed since the base.
 
-Data that nobody vouches for are no evidence: each folder must be named by a passed verdict about this very tree.
+Data that nobody vouches for are no evidence: each folder must be named by a passed verdict about exactly this tree.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def _branch(environment: Environment, sources: Sources) -> list[Problem]:
 
 
 def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
-    """Every gate that is wanted must have passed on this very tree; the newest verdict counts."""
+    """Every gate that is wanted must have passed on exactly this tree; the newest verdict counts."""
     from deploykit.gates.verdict_files import read_verdict
 
     problems = []
@@ -97,7 +97,7 @@ def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
             environment.ledger.add_evidence(found)
             verdict = found
         if verdict is None:
-            message = f"there is no evidence that gate {gate} passed on this very tree ({sources.tree.tree[:12]})"
+            message = f"there is no evidence that gate {gate} passed on exactly this tree ({sources.tree.tree[:12]})"
         elif verdict.outcome is not Outcome.PASSED:
             message = f"gate {gate} did not pass on this tree: {verdict.outcome.value}"
         else:

@@ -235,7 +235,7 @@ CASES = {
         argv=STAGING,
         code=2,
         says=(
-            "there is no evidence that gate test passed on this very tree",
+            "there is no evidence that gate test passed on exactly this tree",
             "gate security passed",
             "nox -s security",
         ),

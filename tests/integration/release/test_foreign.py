@@ -325,7 +325,7 @@ def test_down_ends_all_that_runs_and_keeps_the_record(orphaned, parcels):
         assert time.monotonic() < until, [item.argv for item in left]
         time.sleep(0.1)
     status = parcels("deploykit", *STATUS).ok().json
-    assert (status["edge"], status["keeper"], status["instances"]) == ("not running", "", [])
+    assert (status["edge"], status["supervised_by"], status["instances"]) == ("not running", "", [])
     assert parcels("deploykit", "history", *LOCAL, "--json").ok().json[0]["kind"] == "rollback"
 
 

@@ -24,7 +24,7 @@ class DrainingServer(uvicorn.Server):
     """On SIGTERM or SIGINT it goes on serving for at most `linger` seconds, and closes each connection with an answer.
 
     A server that closes an idle keep-alive connection races with the request that is just being written into it, and
-    that request is lost. So whoever is busy hears `Connection: close` on an answer first; only what stayed silent
+    that request is lost. So a busy client gets `Connection: close` on an answer first; only what stayed silent
     for all of `linger` is closed unasked. A second SIGTERM, or SIGINT, goes at once. The process then exits with 0.
     """
 

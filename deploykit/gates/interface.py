@@ -46,7 +46,7 @@ class GateContext:
     `tree` is the hash of the tree that is judged (uncommitted changes included), empty outside git.
     `arguments` narrow what is run (`nox -s test -- -k name`): such a run is no evidence for the whole tree.
     `base` is the revision to compare with, empty where none was given.
-    `on_line` hears the output of slow tools as it comes.
+    `on_line` gets the output of slow tools line by line.
     """
 
     root: Path

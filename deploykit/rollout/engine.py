@@ -49,7 +49,7 @@ class Performer(Protocol):
 class Engine:
     """Drives one rollout from its journal's present state to its end."""
 
-    def __init__(  # noqa: PLR0913 - what it works with, and who hears of it; by keyword
+    def __init__(  # noqa: PLR0913 - by keyword
         self,
         plan: Plan,
         journal: Journal,

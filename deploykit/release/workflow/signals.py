@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP cancel a release; a thread hears them.
+"""SIGINT, SIGTERM and SIGHUP cancel a release; a thread receives them.
 
 The handlers do nothing. Python's own, in C, writes the signal's number into a pipe, also while the main thread is
 held up in a call of some library; the thread reads it:
@@ -32,13 +32,14 @@ _NOTICE_SECONDS = 2.0
 
 @contextmanager
 def listening(cancellation: Cancellation, tell: Callable[[str], None], *, ends_process: bool = False) -> Iterator[None]:
-    """Signals cancel within the block, and do before and after it what they did. In a thread: no signal is heard.
+    """Within the block signals cancel; before and after it they do what they did. In a thread other than the main one
+    nothing is changed.
 
     Signals that were ignored when the process started (`nohup`, a shell's `&`) stay ignored. `tell` gets the answer
     to a signal that can't be acted on, in a thread.
 
-    `ends_process`: after the block the process only says how it went and ends. A signal then, which could but cut its
-    last words and its exit code, is let pass once.
+    `ends_process`: after the block the process only reports and ends. One signal is ignored then, since it could only
+    cut off the report and the exit code.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,28 +73,27 @@ class _Watcher(threading.Thread):
         self._reading = reading
         self._cancellation = cancellation
         self._tell = tell
-        self._heard: list[int] = []
+        self._received: list[int] = []
         self._answers: list[threading.Thread] = []
 
     def run(self) -> None:
         while numbers := os.read(self._reading, 64):
             for number in numbers:
-                # A terminal goes away once, however many pass that on: the kernel, the shell, and the kernel for the
-                # shell.
-                if number in _NAMES and not (number == signal.SIGHUP and number in self._heard):
-                    self._hear(signal.Signals(number))
+                # When a terminal goes away, the kernel and the shell may each send a SIGHUP. It counts once.
+                if number in _NAMES and not (number == signal.SIGHUP and number in self._received):
+                    self._deliver(signal.Signals(number))
         for answer in self._answers:
             answer.join()
 
-    def _hear(self, number: signal.Signals) -> None:
-        self._heard.append(number)
+    def _deliver(self, number: signal.Signals) -> None:
+        self._received.append(number)
         name, safe = _NAMES[number], "the traffic is being made safe first; this ends by itself"
-        if len(self._heard) == 1:
+        if len(self._received) == 1:
             masked = self._cancellation.masked
             self._cancellation.cancel(f"cancelled by {name}")
             if masked:
                 self._answer(f"{name}: {safe}")
-        elif len(self._heard) == 2 and self._cancellation.noticed(_NOTICE_SECONDS):
+        elif len(self._received) == 2 and self._cancellation.noticed(_NOTICE_SECONDS):
             self._answer(
                 f"{name}: {safe}. One more signal ends it at once and leaves it unfinished, for: invoke rollback"
             )
@@ -101,15 +101,15 @@ class _Watcher(threading.Thread):
             os._exit(128 + number)  # what a shell says of a program that a signal has ended
 
     def _answer(self, sentence: str) -> None:
-        """In a thread of its own: where the terminal takes nothing, the next signal counts all the same."""
+        """In a thread of its own: a terminal that blocks must not keep the next signal from counting."""
         thread = threading.Thread(target=self._tell, args=(sentence,), name="answer", daemon=True)
         thread.start()
         self._answers.append(thread)
 
 
 class _LastWords:
-    """After the verdict: the first signal is let pass, as the process is about to say the verdict and end; the next one
-    does what it did before, so that a command whose output is not read can be ended.
+    """After the outcome is known: the first signal is ignored, as the process only reports and ends. The next one does
+    what it did before, so that a command whose output is not read can be ended.
     """
 
     def __init__(self, before: Mapping[int, Any]) -> None:

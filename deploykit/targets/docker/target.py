@@ -354,9 +354,7 @@ class DockerTarget:
     # ---- accessories
 
     def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
-        """Start what the app needs beside it, once, and wait until it is ready; returns the host name by which
-        instances reach it. `tell` hears of one that was made by other settings.
-        """
+        """Start an accessory, once, and wait until it is ready. Returns its host name; see `accessories.ensure_accessory`."""
         self._network.ensure()
         return ensure_accessory(self._engine, self._names, accessory, tell=tell, wait=self._wait)
 

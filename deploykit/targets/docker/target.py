@@ -354,7 +354,7 @@ class DockerTarget:
     # ---- accessories
 
     def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
-        """Start an accessory, once, and wait until it is ready. Returns its host name; see `accessories.ensure_accessory`."""
+        """Start an accessory once and wait until it is ready; its host name. See `accessories.ensure_accessory`."""
         self._network.ensure()
         return ensure_accessory(self._engine, self._names, accessory, tell=tell, wait=self._wait)
 

@@ -6,13 +6,24 @@ import enum
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from deploykit.model import DeploykitError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from deploykit.model import Labels, Problem, Secret
 
-__all__ = ["Instance", "InstanceSpec", "InstanceState", "LockHolder", "OneOff", "OneOffResult", "Target"]
+__all__ = [
+    "Instance",
+    "InstanceSpec",
+    "InstanceState",
+    "LockHolder",
+    "OneOff",
+    "OneOffResult",
+    "Target",
+    "require_same_version",
+]
 
 
 class InstanceState(enum.Enum):
@@ -74,6 +85,15 @@ class Instance:
     @property
     def edge_address(self) -> tuple[str, int]:
         return (self.inner_host, self.inner_port) if self.inner_host else (self.host, self.port)
+
+
+def require_same_version(spec: InstanceSpec, present: Instance) -> None:
+    """Raise DeploykitError when what runs under the spec's name is another version: another ledger has started it."""
+    if present.labels.digest != spec.labels.digest:
+        raise DeploykitError(
+            f"{spec.name} runs already, and is another version: {present.labels.version}",
+            next_step=f"see what runs there: invoke status --env {spec.labels.environment}",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

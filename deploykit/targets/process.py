@@ -17,7 +17,15 @@ from deploykit.model import DeploykitError, Labels, Problem, Secret
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
-from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, LockHolder, OneOff, OneOffResult
+from deploykit.targets.interface import (
+    Instance,
+    InstanceSpec,
+    InstanceState,
+    LockHolder,
+    OneOff,
+    OneOffResult,
+    require_same_version,
+)
 from deploykit.targets.logs import Follower, follow, prune, rotated_log, tail
 from deploykit.targets.ports import LOOPBACK, free_port
 
@@ -100,7 +108,9 @@ class ProcessTarget:
         known = self._supervisor.programs()
         for status in known:
             if status.name == spec.name and status.alive:
-                return _instance(status)
+                present = _instance(status)
+                require_same_version(spec, present)
+                return present
         prune(self._logs, used={status.log.name for status in known}, keep=_KEPT_LOGS)
         taken = {int(status.labels["port"]) for status in known if status.labels.get(_KIND) == _INSTANCE}
         port = free_port(self._avoid | taken)

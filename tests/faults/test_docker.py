@@ -272,7 +272,7 @@ def test_of_two_releases_over_ssh_from_two_machines_one_wins_and_the_other_is_to
         alone = robin("release", env=over_ssh)
         assert alone.returncode == 3
         assert OTHER_LEDGER in alone.text
-        assert "if others release there with their own: set ledger" in alone.text
+        assert "if it was not: set ledger" in alone.text
         assert tiny.serves(tiny.url) == served
         assert tiny.problems() == []
     finally:

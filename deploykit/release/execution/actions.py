@@ -85,8 +85,8 @@ class RolloutActions:
         return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
 
     def _health(self, action: Action) -> Mapping[str, Any]:
-        spec = self.version.spec
-        seconds = self._each(action, lambda instance: self.checks.healthy(instance, spec))
+        spec, version = self.version.spec, self.version.artifact.version
+        seconds = self._each(action, lambda instance: self.checks.healthy(instance, spec, version))
         return {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
 
     def _smoke(self, action: Action) -> Mapping[str, Any]:

@@ -42,10 +42,11 @@ class Checks:
     def __post_init__(self) -> None:
         self.redact = Redactor(self.secrets)
 
-    def healthy(self, instance: Instance, spec: ReleaseSpec) -> float:
-        """Wait until the instance is healthy, then warm it up; seconds. Raises UnhealthyError with the whole cause.
+    def healthy(self, instance: Instance, spec: ReleaseSpec, version: str) -> float:
+        """Wait until the instance is healthy and says that it is `version`, then warm it up; seconds.
 
-        One that takes no requests is healthy when it has stayed up for a while.
+        One that takes no requests is healthy when it has stayed up for a while. Raises UnhealthyError with the whole
+        cause.
         """
         from deploykit.verify.health import wait_healthy
         from deploykit.verify.http import get
@@ -57,7 +58,7 @@ class Checks:
         healthy = wait_healthy(
             base + spec.health,
             timeout=spec.start_timeout,
-            version=instance.labels.version,
+            version=version,
             ended=lambda: self._ended(instance.name),
             logs=lambda: self.target.logs(instance.name),
             redact=self.redact,

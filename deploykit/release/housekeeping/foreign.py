@@ -1,7 +1,7 @@
 """Instances that were not started by this ledger.
 
-Two ledgers of one environment number their releases alike. `r1` of one is not `r1` of the other, but both name their
-instances so.
+Two ledgers of one environment number their releases alike, and so does an older copy of one. `r2` of one is not `r2` of
+the other, but both name their instances so.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["reject_foreign_instances"]
 
 
 def reject_foreign_instances(environment: Environment, *, unknown: bool = True) -> None:
-    """Raise UsageError when an instance belongs to another ledger: its release has another artefact here or, with
-    `unknown`, is not in this ledger at all. Call it with the environment's lock held.
+    """Raise UsageError when an instance belongs to another ledger.
+
+    Its release has another artefact in this one or, with `unknown`, is not in it at all. Call it with the environment's
+    lock held.
     """
-    if not environment.hosting.shared:
-        return
     name, ledger = environment.name, environment.ledger
     found = []
     for instance in environment.target.instances():
@@ -31,20 +31,21 @@ def reject_foreign_instances(environment: Environment, *, unknown: bool = True) 
             found.append(f"{instance.name}: version {instance.labels.version}")
     if not found:
         return
-    one_ledger = (
-        f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{name}], so that all share one'
-    )
-    if not ledger.releases(limit=1):
+    if environment.hosting.shared:
+        advice = (
+            f'set ledger = "env:DEPLOYKIT_LEDGER" under [tool.deploykit.environments.{name}], so that all share one; '
+            "or release from where it was released"
+        )
+    else:
+        advice = f"restore the newest copy of {environment.paths.ledger}; or stop what runs: invoke down --env {name}"
+    if ledger.releases(limit=1):
         raise UsageError(
-            f"what runs in {name} was released with another ledger than this one, which is empty",
-            details=found,
-            next_step=(
-                f"if the ledger was lost: invoke ledger.adopt --env {name}; if others release there with their own:"
-                f" {one_ledger}"
-            ),
+            f"what runs in {name} was released with another ledger than this one",
+            details=[*found, "two ledgers would each take the other's instances for their own"],
+            next_step=advice,
         )
     raise UsageError(
-        f"what runs in {name} was released with another ledger than this one",
-        details=[*found, "two ledgers would each take the other's containers for their own"],
-        next_step=f"{one_ledger}; or release from where it was released",
+        f"what runs in {name} was released with another ledger than this one, which is empty",
+        details=found,
+        next_step=f"if the ledger was lost: invoke ledger.adopt --env {name}; if it was not: {advice}",
     )

@@ -11,11 +11,13 @@ from deploykit.release.execution.checks import Checks
 from deploykit.release.reporting.text import filled, width
 from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
-from deploykit.targets.interface import InstanceState
+from deploykit.targets.interface import Instance, InstanceState
 from deploykit.verify.judge import JudgementOutcome
 
 if TYPE_CHECKING:
+    from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
+    from deploykit.release.version.spec import ReleaseSpec
 
 __all__ = ["Verified", "verify_live"]
 
@@ -67,16 +69,7 @@ def verify_live(environment: Environment) -> Verified:
     if not instances:
         checked.append(("instances", False, f"none of {live.id} runs"))
     for instance in instances:
-        if instance.state is InstanceState.EXITED:
-            checked.append((instance.name, False, f"ended, exit code {instance.exit_code}"))
-            continue
-        for name, check in (("health", checks.healthy), ("smoke", checks.smoke)):
-            try:
-                check(instance, spec)
-                checked.append((f"{instance.name} {name}", True, ""))
-            except DeploykitError as error:
-                checked.append((f"{instance.name} {name}", False, "; ".join([error.message, *error.details])))
-                break
+        checked += _check_instance(checks, instance, live, spec)
     judgement: dict[str, Any] = {}
     code = 0 if all(good for _, good, _ in checked) else 1
     if environment.edge.running():
@@ -87,3 +80,27 @@ def verify_live(environment: Environment) -> Verified:
     return Verified(
         environment=environment.name, version=live.version, checks=tuple(checked), judgement=judgement, exit_code=code
     )
+
+
+def _check_instance(
+    checks: Checks, instance: Instance, live: ReleaseRecord, spec: ReleaseSpec
+) -> list[tuple[str, bool, str]]:
+    """What is looked at, whether it is good, and a sentence where it is not."""
+    if instance.state is InstanceState.EXITED:
+        return [(instance.name, False, f"ended, exit code {instance.exit_code}")]
+    if live.digest and instance.labels.digest != live.digest:
+        sentence = f"runs version {instance.labels.version}, and the ledger has {live.version} as {live.id}"
+        return [(instance.name, False, sentence)]
+    checked: list[tuple[str, bool, str]] = []
+    if instance.restarts:
+        times = "once" if instance.restarts == 1 else f"{instance.restarts} times"
+        checked.append((f"{instance.name} restarts", False, f"ended by itself {times} since it was started"))
+    try:
+        checks.healthy(instance, spec, live.version)
+        checked.append((f"{instance.name} health", True, ""))
+        checks.smoke(instance, spec)
+        checked.append((f"{instance.name} smoke", True, ""))
+    except DeploykitError as error:
+        failed = "smoke" if checked and checked[-1][0].endswith("health") else "health"
+        checked.append((f"{instance.name} {failed}", False, "; ".join([error.message, *error.details])))
+    return checked

@@ -41,7 +41,7 @@ from deploykit.targets.docker.lock import EngineLock
 from deploykit.targets.docker.names import PREFIX, Kind, Names
 from deploykit.targets.docker.network import ADDRESS_LABEL, AppNetwork
 from deploykit.targets.docker.oneoff import run_to_end
-from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff, OneOffResult
+from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff, OneOffResult, require_same_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,11 +117,7 @@ class DockerTarget:
             found = self._find_started(spec.name)
             if found is not None and found["State"]["Status"] in _ALIVE:
                 present = self._instance(found)
-                if present.labels.digest != spec.labels.digest:
-                    raise DeploykitError(
-                        f"{spec.name} runs already, and is another version: {present.labels.version}",
-                        next_step="see what is released there by whom: invoke status",
-                    )
+                require_same_version(spec, present)
                 return present
             if found is not None:
                 self._engine.remove_container(found["Id"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,14 @@ class TargetContract:
         )
         assert back.port == instance.port
         assert until(lambda: ask(back))
+
+    def test_another_version_under_the_same_name_is_refused_and_left_alone(self, target, spec):
+        """Two ledgers, or an older copy of one, number their releases alike."""
+        first = target.start(spec())
+        other = replace(spec(), labels=replace(spec().labels, digest="sha256:other"))
+        with pytest.raises(DeploykitError, match="runs already, and is another version"):
+            target.start(other)
+        assert target.instance(first.name) == first
 
     def test_an_instance_that_ended_can_be_started_again(self, target, spec):
         target.start(spec("raise SystemExit(3)"))

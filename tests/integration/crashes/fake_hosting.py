@@ -127,14 +127,14 @@ class FakeChecks:
     secrets: object
     cancellation: object
 
-    def healthy(self, instance: Instance, _spec: ReleaseSpec) -> float:
+    def healthy(self, instance: Instance, _spec: ReleaseSpec, _version: str) -> float:
         found = self.target.instance(instance.name)
         if found is None or found.exit_code is not None:
             raise DeploykitError(f"{instance.name} is not running")
         return 0.0
 
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
-        return self.healthy(instance, spec)
+        return self.healthy(instance, spec, "")
 
     def verify(self, edge: Edge, release: str, _spec: ReleaseSpec, _since: Mark) -> Mapping[str, Any]:
         states = [state for state in edge.servers() if state.server.release == release]

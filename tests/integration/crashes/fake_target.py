@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Secret
-from deploykit.targets.interface import Instance, InstanceState, LockHolder, OneOffResult
+from deploykit.targets.interface import Instance, InstanceState, LockHolder, OneOffResult, require_same_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -106,6 +106,7 @@ class FakeTarget:
     def start(self, spec: InstanceSpec) -> Instance:
         known = self.instance(spec.name)
         if known is not None and known.state is InstanceState.RUNNING:
+            require_same_version(spec, known)
             return known
         with self._one:
             self._machine.ports += 1

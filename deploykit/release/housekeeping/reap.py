@@ -4,22 +4,22 @@ board.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.ledger.interface import LockHeld
-from deploykit.model.errors import DeploykitError
+from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
+from deploykit.release.version.recorded import rollback_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.ledger.interface import Timer
-    from deploykit.ledger.sql import SqlLedger
     from deploykit.release.environment import Environment
-    from deploykit.release.hosting.base import Hosting
 
 __all__ = ["Reaped", "prune", "reap", "reap_now"]
 
@@ -36,7 +36,7 @@ def reap_now(environment: Environment) -> Reaped:
     """Do what is due, under the environment's lock. Where it is taken, its holder does that anyway."""
     try:
         with environment_lock(environment.ledger, environment.target, "reap"):
-            due, old = reap(environment), prune(environment.hosting, environment.ledger)
+            due, old = reap(environment), prune(environment)
             return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
     except LockHeld as held:
         return Reaped(problems=(f"{held.message} Its holder does what is due.",))
@@ -61,25 +61,28 @@ def reap(environment: Environment, *, clock: Callable[[], float] = time.time) ->
     return Reaped(done=tuple(done), problems=tuple(problems))
 
 
-def prune(hosting: Hosting, ledger: SqlLedger) -> Reaped:
+def prune(environment: Environment) -> Reaped:
     """Remove artefacts that are no longer needed from a target that other machines share.
 
     Call it with the lock held.
     """
-    if not hosting.shared:
+    if not environment.hosting.shared:
         return Reaped()
     try:
-        return Reaped(done=tuple(hosting.prune(_digests_to_keep(ledger))))
+        return Reaped(done=tuple(environment.hosting.prune(_digests_to_keep(environment))))
     except DeploykitError as error:
         return Reaped(problems=(error.message,))
     except Exception as error:  # noqa: BLE001 - tidying up must not fail a release
         return Reaped(problems=(f"old images were not removed: {type(error).__name__}: {error}",))
 
 
-def _digests_to_keep(ledger: SqlLedger) -> set[str]:
-    """Digests of what is live, of what was before it, and of what has not ended."""
+def _digests_to_keep(environment: Environment) -> set[str]:
+    """Digests of what is live, of what was before it, of what a rollback goes to, and of what has not ended."""
+    ledger = environment.ledger
     records = [ledger.live(), ledger.unfinished()]
     records += [ledger.release(record.previous) for record in records if record is not None and record.previous]
+    with contextlib.suppress(UsageError):
+        records.append(rollback_target(ledger, environment.name, "", environment.paths.values))
     return {record.digest for record in records if record is not None and record.digest}
 
 

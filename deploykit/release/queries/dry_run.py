@@ -140,7 +140,7 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
             actions=(),
             next_step=f"invoke rollback --env {environment.name}",
         )
-    wanted = rollback_target(environment.ledger, environment.name, to)
+    wanted = rollback_target(environment.ledger, environment.name, to, environment.paths.values)
     live = environment.ledger.live()
     spec = spec_of(environment.ledger, wanted, environment.name)
     plan = make_plan(environment.target, environment.edge, live, instance_names(wanted.id, spec), judged=False)

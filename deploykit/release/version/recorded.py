@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.interface import Step, StepState
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
 from deploykit.release.version.spec import ReleaseSpec
+from deploykit.release.version.values import read_values
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from deploykit.ledger.sql import SqlLedger
 
 __all__ = ["rollback_target", "spec_of"]
@@ -17,23 +20,19 @@ _GOOD = frozenset({ReleaseOutcome.DONE, ReleaseOutcome.ROLLED_BACK})
 _LOOKED_AT = 1_000
 
 
-def rollback_target(ledger: SqlLedger, environment: str, to: str) -> ReleaseRecord:
-    """The release before the live one, or the newest good one that is `to` (a version or a release's id).
+def rollback_target(ledger: SqlLedger, environment: str, to: str, values_folder: Path) -> ReleaseRecord:
+    """The newest earlier release that is not the same as what is live; with `to`, the newest good one that is it.
 
-    Raises UsageError when nothing is live, nothing was before, or there is no such release.
+       `to` is a version or a release's id.
+    Two releases are the same when digest, spec and variables are. `values_folder` has the variables of releases from
+       this machine; those of others count as equal. Raises UsageError when nothing is live, or there is no such release.
     """
     history = f"invoke history --env {environment}"
     live = ledger.live()
     if live is None:
         raise UsageError(f"there is nothing to roll back: nothing is live in {environment}", next_step=history)
     if not to:
-        previous = ledger.release(live.previous) if live.previous else None
-        if previous is None:
-            raise UsageError(
-                f"there is nothing to roll back to: {live.version} ({live.id}) is the first release in {environment}",
-                next_step=history,
-            )
-        return previous
+        return _other_version_before(ledger, environment, live, values_folder)
     good = [
         record for record in ledger.releases(limit=_LOOKED_AT) if record.kind == "release" and record.outcome in _GOOD
     ]
@@ -45,11 +44,41 @@ def rollback_target(ledger: SqlLedger, environment: str, to: str) -> ReleaseReco
             details=[f"there are: {', '.join(versions) or 'none'}"],
             next_step=history,
         )
-    if named[0].id == live.id or named[0].digest == live.digest:
+    if _is_same(ledger, named[0], live, values_folder):
         raise UsageError(
             f"{to} is what is live in {environment} already", next_step=f"invoke status --env {environment}"
         )
     return named[0]
+
+
+def _other_version_before(
+    ledger: SqlLedger, environment: str, live: ReleaseRecord, values_folder: Path
+) -> ReleaseRecord:
+    seen, found = {live.id}, live
+    while found.previous and found.previous not in seen and (before := ledger.release(found.previous)) is not None:
+        if not _is_same(ledger, before, live, values_folder):
+            return before
+        seen.add(before.id)
+        found = before
+    what = f"{live.version} ({live.id}) is the first release in {environment}"
+    if len(seen) > 1:
+        what = f"every release in {environment} so far is the same as what is live, {live.version}"
+    raise UsageError(f"there is nothing to roll back to: {what}", next_step=f"invoke history --env {environment}")
+
+
+def _is_same(ledger: SqlLedger, one: ReleaseRecord, other: ReleaseRecord, values_folder: Path) -> bool:
+    """Whether a rollback from one to the other would change nothing."""
+    if one.id == other.id or one.digest != other.digest:
+        return one.id == other.id
+    specs = [_spec_steps(ledger, record) for record in (one, other)]
+    if all(specs) and specs[0][-1].action != specs[1][-1].action:
+        return False
+    values = [read_values(values_folder, record.id) for record in (one, other)]
+    return not all(values) or values[0] == values[1]
+
+
+def _spec_steps(ledger: SqlLedger, record: ReleaseRecord) -> list[Step]:
+    return [step for step in ledger.steps(record.id) if step.name == "plan" and step.state is StepState.DONE]
 
 
 def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> ReleaseSpec:
@@ -57,9 +86,8 @@ def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> Relea
 
     Raises DeploykitError when it was killed before that was written.
     """
-    for step in reversed(ledger.steps(record.id)):
-        if step.name == "plan" and step.state is StepState.DONE:
-            return ReleaseSpec.from_json(step.action)
+    if steps := _spec_steps(ledger, record):
+        return ReleaseSpec.from_json(steps[-1].action)
     raise DeploykitError(
         f"the ledger does not have how {record.id} is run", next_step=f"invoke history --env {environment} --check"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
 from deploykit.release.environment.versions import recorded_version
 from deploykit.release.housekeeping.board_events import report_to_board
 from deploykit.release.version.recorded import rollback_target
@@ -70,10 +71,12 @@ def recorded_target(environment: Environment, journal: ReleaseJournal) -> Releas
         return _record(environment, str(step.action["release"]))
     # Killed before that was written. The record itself has the version that was meant, and nothing has changed since.
     meant = _record(environment, journal.release)
-    before = ledger.release(live.previous) if (live := ledger.live()) is not None and live.previous else None
-    if before is not None and before.digest == meant.digest:
-        return before
-    return rollback_target(ledger, environment.name, meant.version)
+    values = environment.paths.values
+    with contextlib.suppress(UsageError):
+        before = rollback_target(ledger, environment.name, "", values)
+        if before.digest == meant.digest:
+            return before
+    return rollback_target(ledger, environment.name, meant.version, values)
 
 
 def report_undone(run: Run, undone: Undone) -> ReleaseReport:

@@ -59,6 +59,6 @@ def _with_the_traffic(environment: Environment) -> str:
 def _rollback_version(environment: Environment) -> str:
     """The version that `invoke rollback` would go to; empty: there is none."""
     try:
-        return rollback_target(environment.ledger, environment.name, "").version
+        return rollback_target(environment.ledger, environment.name, "", environment.paths.values).version
     except DeploykitError:
         return ""

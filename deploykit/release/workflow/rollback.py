@@ -47,7 +47,7 @@ def rollback(
                     return report_undone(run, undone)
                 run.stages.note(f"{undone.record.id} was undone; it had not ended")
         reject_foreign_instances(environment, unknown=False)
-        wanted = rollback_target(environment.ledger, environment.name, to)
+        wanted = rollback_target(environment.ledger, environment.name, to, environment.paths.values)
         refuse_past_contract(environment, wanted, warn=run.stages.warn)
         record = begin(
             run, "rollback", version=wanted.version, digest=wanted.digest, commit=wanted.commit, tree=wanted.tree

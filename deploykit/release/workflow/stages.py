@@ -116,7 +116,7 @@ def roll_out(attempt: Attempt, version: RunnableVersion, *, judged: bool) -> Non
     """Start the version, switch to it, verify it and record it; or undo all that. `judged`: it is not trusted yet."""
     state, attempt.failure = runner_of(attempt.run, attempt.journal, version).run(judged=judged)
     if judged:  # a rollback is in a hurry
-        for problem in prune(attempt.environment.hosting, attempt.environment.ledger).problems:
+        for problem in prune(attempt.environment).problems:
             attempt.stages.warn(problem)
     attempt.end_with(state)
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 RECORDS = {
-    "r1": SimpleNamespace(digest="sha256:1", previous=""),
-    "r2": SimpleNamespace(digest="sha256:2", previous="r1"),
-    "r3": SimpleNamespace(digest="sha256:3", previous="r2"),
+    "r1": SimpleNamespace(id="r1", digest="sha256:1", previous=""),
+    "r2": SimpleNamespace(id="r2", digest="sha256:2", previous="r1"),
+    "r3": SimpleNamespace(id="r3", digest="sha256:3", previous="r2"),
 }
 
 
@@ -35,7 +35,9 @@ class Hosting:
 
 def pruned(hosting: Hosting) -> Reaped:
     ledger: Any = SimpleNamespace(live=lambda: RECORDS["r2"], unfinished=lambda: RECORDS["r3"], release=RECORDS.get)
-    return prune(hosting, ledger)  # type: ignore[arg-type]
+    paths = SimpleNamespace(values=None)
+    environment: Any = SimpleNamespace(hosting=hosting, ledger=ledger, name="staging", paths=paths)
+    return prune(environment)
 
 
 def test_what_is_live_about_to_be_or_can_be_gone_back_to_is_needed() -> None:

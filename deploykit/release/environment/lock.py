@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,11 +50,19 @@ def environment_lock(
             with Heartbeat(_Both(ledger, target, reason, token), held, lease=LEASE_SECONDS, lost=on_lost):
                 yield held
         finally:
-            target.unlock(owner, token=token)
+            _give_back(lambda: target.unlock(owner, token=token), warn)
     finally:
-        # A lock that was taken away meanwhile is its new owner's.
-        with contextlib.suppress(StaleToken):
-            ledger.unlock(owner, held.token)
+        _give_back(lambda: ledger.unlock(owner, held.token), warn)
+
+
+def _give_back(unlock: Callable[[], None], warn: Callable[[str], None]) -> None:
+    """Unlock. A failure must not hide how the block ended: the lock then ends by itself."""
+    try:
+        unlock()
+    except StaleToken:
+        pass  # it was taken away meanwhile, and is its new owner's
+    except DeploykitError as error:
+        warn(f"the lock was not given back, and ends by itself in {LEASE_SECONDS:g} s: {error.message}")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.model.errors import DeploykitError
 from deploykit.release.version.instances import WEB
+from deploykit.release.version.recorded import stop_timeout
 from deploykit.rollout import Action, Kind
 from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
 
@@ -217,8 +218,9 @@ class RolloutActions:
 
     def _stop_timeout(self, name: str) -> float:
         instance = self.target.instance(name)
-        process = self.version.spec.process(instance.process) if instance is not None else None
-        return process.stop_timeout if process is not None else self.version.spec.stop_timeout
+        if instance is None:
+            return self.version.spec.stop_timeout
+        return stop_timeout(self.ledger, self.version.spec.environment, instance)
 
     def _forget_dead(self, *, keep: Sequence[str]) -> None:
         """Remove servers whose instances are gone: the machine was restarted, or the target was taken down."""

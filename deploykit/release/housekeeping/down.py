@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError
 from deploykit.release.environment.lock import environment_lock
+from deploykit.release.version.recorded import stop_timeout
 
 if TYPE_CHECKING:
     from deploykit.release.environment import Environment
@@ -28,7 +29,7 @@ def take_down(environment: Environment) -> list[str]:
                 edge.clear()
             done.append("the edge was stopped")
         for instance in instances:
-            target.stop(instance.name, timeout=10.0)
+            target.stop(instance.name, timeout=stop_timeout(environment.ledger, environment.name, instance))
             done.append(f"{instance.name} ({instance.labels.version}) was stopped")
         for timer in environment.ledger.timers():
             if timer.kind == "warm":

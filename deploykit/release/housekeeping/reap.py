@@ -13,7 +13,7 @@ from deploykit.ledger.interface import LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
-from deploykit.release.version.recorded import rollback_target
+from deploykit.release.version.recorded import rollback_target, stop_timeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +42,11 @@ def reap_now(environment: Environment) -> Reaped:
         return Reaped(problems=(f"{held.message} Its holder does what is due.",))
 
 
-def reap(environment: Environment, *, clock: Callable[[], float] = time.time) -> Reaped:
-    """Do what is due. Call it with the environment's lock held. `clock` is Unix time in seconds."""
+def reap(environment: Environment, *, events: bool = True, clock: Callable[[], float] = time.time) -> Reaped:
+    """Do what is due. Call it with the environment's lock held. `clock` is Unix time in seconds.
+
+    `events`: also send events to the board. A board that does not answer is asked once; the other events wait.
+    """
     done: list[str] = []
     problems: list[str] = []
     now = clock()
@@ -53,11 +56,12 @@ def reap(environment: Environment, *, clock: Callable[[], float] = time.time) ->
         try:
             if timer.kind == "warm":
                 done.append(_stop_warm(environment, timer))
-            elif timer.kind == "report":
+            elif timer.kind == "report" and events:
                 deliver(environment, timer)
                 done.append(f"{timer.release}: reported to the board")
         except DeploykitError as error:
             problems.append(error.message)
+            events = events and timer.kind != "report"
     return Reaped(done=tuple(done), problems=tuple(problems))
 
 
@@ -90,13 +94,13 @@ def _stop_warm(environment: Environment, timer: Timer) -> str:
     """Stop a version whose warm window is over, unless it has the traffic again after a rollback."""
     edge, target = environment.edge, environment.target
     servers = {state.server.name: state for state in edge.servers()} if edge.running() else {}
-    names = [instance.name for instance in target.instances() if instance.labels.release == timer.release]
-    if any(name in servers and servers[name].weight > 0 for name in names):
+    warm = [instance for instance in target.instances() if instance.labels.release == timer.release]
+    if any(each.name in servers and servers[each.name].weight > 0 for each in warm):
         environment.ledger.remove_timer(timer.id)
         return f"{timer.release} has the traffic again: it stays"
-    for name in names:
-        if name in servers:
-            edge.detach(name, force=True)
-        target.stop(name, timeout=10.0)
+    for each in warm:
+        if each.name in servers:
+            edge.detach(each.name, force=True)
+        target.stop(each.name, timeout=stop_timeout(environment.ledger, environment.name, each))
     environment.ledger.remove_timer(timer.id)
     return f"{timer.release}: its warm window is over, it was stopped"

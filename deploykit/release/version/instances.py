@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import Labels, Secret
@@ -12,13 +13,13 @@ from deploykit.targets.interface import InstanceSpec, OneOff
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from deploykit.release.version.spec import ReleaseSpec
 
 __all__ = [
     "SPEC_NOTE",
     "WEB",
+    "GoneArtifact",
     "RunnableArtifact",
     "RunnableVersion",
     "application_variables",
@@ -60,6 +61,20 @@ class RunnableArtifact(Protocol):
 
     def variables(self, path: str) -> Mapping[str, str]:
         """PATH, PYTHONPATH and the like; `path` is what follows on PATH."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoneArtifact:
+    """Implements `RunnableArtifact` for a version that is only to be stopped. Its own artefact may be gone."""
+
+    digest: str
+    version: str
+    tree: Path = Path("/")
+    python: Path = Path("python3")
+    image: str = ""
+
+    def variables(self, _path: str) -> Mapping[str, str]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

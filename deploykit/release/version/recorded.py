@@ -13,19 +13,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.ledger.sql import SqlLedger
+    from deploykit.targets.interface import Instance
 
-__all__ = ["rollback_target", "spec_of"]
+__all__ = ["rollback_target", "spec_of", "stop_timeout"]
 
 _GOOD = frozenset({ReleaseOutcome.DONE, ReleaseOutcome.ROLLED_BACK})
 _LOOKED_AT = 1_000
+_STOP_SECONDS = 10.0
 
 
 def rollback_target(ledger: SqlLedger, environment: str, to: str, values_folder: Path) -> ReleaseRecord:
     """The newest earlier release that is not the same as what is live; with `to`, the newest good one that is it.
 
-       `to` is a version or a release's id.
-    Two releases are the same when digest, spec and variables are. `values_folder` has the variables of releases from
-       this machine; those of others count as equal. Raises UsageError when nothing is live, or there is no such release.
+    `to` is a version or a release's id. Two releases are the same when digest, spec and variables are. `values_folder`
+    has the variables of releases from this machine; those of others count as equal.
+    Raises UsageError when nothing is live, or there is no such release.
     """
     history = f"invoke history --env {environment}"
     live = ledger.live()
@@ -91,3 +93,13 @@ def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> Relea
     raise DeploykitError(
         f"the ledger does not have how {record.id} is run", next_step=f"invoke history --env {environment} --check"
     )
+
+
+def stop_timeout(ledger: SqlLedger, environment: str, instance: Instance) -> float:
+    """Seconds that an instance gets to stop, by the spec of its own release; 10 where the ledger does not have that."""
+    record = ledger.release(instance.labels.release)
+    if record is None or not _spec_steps(ledger, record):
+        return _STOP_SECONDS
+    spec = spec_of(ledger, record, environment)
+    process = spec.process(instance.process)
+    return process.stop_timeout if process is not None else spec.stop_timeout

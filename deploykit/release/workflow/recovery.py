@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
-from deploykit.release.environment.versions import recorded_version
 from deploykit.release.housekeeping.board_events import report_to_board
-from deploykit.release.version.recorded import rollback_target
+from deploykit.release.version.instances import GoneArtifact, RunnableVersion
+from deploykit.release.version.recorded import rollback_target, spec_of
+from deploykit.release.version.values import read_values
 from deploykit.release.workflow.attempt import Attempt
 from deploykit.release.workflow.report import make_report
 from deploykit.release.workflow.stages import runner_of
@@ -52,7 +53,12 @@ def undo(run: Run, record: ReleaseRecord) -> Undone:
     with stages.stage("recover") as note:
         environment.cancellation.mask()
         serving = recorded_target(environment, journal) if record.kind == "rollback" else record
-        version = recorded_version(environment, serving, warn=stages.warn)
+        version = RunnableVersion(
+            release=serving.id,
+            spec=spec_of(environment.ledger, serving, environment.name),
+            artifact=GoneArtifact(digest=serving.digest, version=serving.version),
+            values=read_values(environment.paths.values, serving.id),
+        )
         runner = runner_of(run, journal, version)
         state, failure = runner.undo(Plan.from_json(step.action), "its process was killed")
         environment.cancellation.unmask()

@@ -32,7 +32,7 @@ def rollback(
     """
     with exclusive(environment, reporter, "rollback", ends_process=ends_process) as run:
         _restore_lost_ledger(run)
-        do_what_is_due(run)
+        do_what_is_due(run, events=False)  # in an incident nobody waits for a board that does not answer
         unfinished = environment.ledger.unfinished()
         if unfinished is not None and unfinished.kind == "rollback" and not to:
             # Who types it again after a kill wants the version that was asked for, not the one that was left.

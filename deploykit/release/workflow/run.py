@@ -67,7 +67,7 @@ def exclusive(
             ) from None
 
 
-def do_what_is_due(run: Run) -> None:
-    """Stop warm versions whose window is over, and send events that the board has not got."""
-    for problem in reap(run.environment).problems:
+def do_what_is_due(run: Run, *, events: bool = True) -> None:
+    """Stop warm versions whose window is over, and send `events` that the board has not got."""
+    for problem in reap(run.environment, events=events).problems:
         run.stages.warn(problem)

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from deploykit.ledger.interface import LockHeld
+from deploykit.model import DeploykitError
 from deploykit.release.environment import lock as locking
 from deploykit.release.environment.lock import TargetLocked, environment_lock
 from deploykit.release.environment.owner import Owner
@@ -133,3 +134,14 @@ def test_the_heartbeat_tells_when_somebody_took_the_target(take, ledger, target,
         assert "robin@elsewhere" in short_lease()
     assert ledger.holder() is None
     assert target.lock_holder().owner.startswith("robin@elsewhere")
+
+
+def test_a_lock_that_can_not_be_given_back_does_not_fail_what_was_done(take, ledger, target, monkeypatch):
+    def unreachable(*_: object, **__: object) -> None:
+        raise DeploykitError("no engine answers")
+
+    monkeypatch.setattr(target, "unlock", unreachable)
+    with take():
+        pass
+    assert take.told == ["the lock was not given back, and ends by itself in 30 s: no engine answers"]
+    assert ledger.holder() is None

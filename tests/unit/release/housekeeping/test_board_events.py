@@ -163,3 +163,19 @@ def test_the_start_is_told_once_or_never(environment, released, board):
     assert list(environment.ledger.timers()) == []
     report_start(with_board(environment, "self"), record)
     assert len(board.got) == 1, "its own board does not run yet"
+
+
+def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_all(environment, released, board):
+    """Twenty events that wait made a rollback wait a minute."""
+    from deploykit.release.housekeeping.reap import reap
+
+    board.status = 503
+    payload = {"url": f"{board.url}/api/events", "token_variable": "BOARD_TOKEN", "event": {"id": "1"}, "first": 0.0}
+    record = released("1.0.0")
+    for _ in range(20):
+        environment.ledger.add_timer("report", record.id, 0.0, payload | {"first": time.time()})
+    assert reap(environment, events=False).problems == ()
+    assert board.got == []
+    assert len(reap(environment).problems) == 1
+    assert len(board.got) == 1
+    assert len(list(environment.ledger.timers())) == 20

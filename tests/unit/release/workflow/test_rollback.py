@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
 from deploykit.release.execution.runner import RolloutRunner
-from deploykit.release.workflow import recovery
 from deploykit.release.workflow.rollback import rollback
 from deploykit.rollout import Plan
 from deploykit.rollout.blue_green import begin
@@ -17,18 +14,17 @@ from tests.shared.reporters import SilentReporter
 
 
 @pytest.fixture
-def undo(environment, ledger, released, monkeypatch):
+def undo(environment, ledger, released, spec, monkeypatch):
     """`undo(failure)` rolls back a first release that was killed after it had begun to start; `failure` of undoing
     it.
     """
 
     def attempt(failure: DeploykitError | None):
-        record = released("1.0", outcome="running")
+        record = released("1.0", outcome="running", spec=spec.as_json())
         held = ledger.acquire("tests", "a rollback", lease=60)
         plan = Plan(candidate=(f"{record.id}-web-0",))
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         ledger.unlock("tests", held.token)
-        monkeypatch.setattr(recovery, "recorded_version", lambda *_, **__: SimpleNamespace())
         monkeypatch.setattr(RolloutRunner, "undo", lambda *_: (begin(plan), failure))
         return rollback(environment, SilentReporter())
 

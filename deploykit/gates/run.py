@@ -100,7 +100,9 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         keep(combined)
         return combined
 
-    force = force or bool(environment.get(FORCE_VARIABLE)) or bool(arguments)
+    if force:
+        environment = {**environment, FORCE_VARIABLE: "1"}  # a gate's own cache must not answer either
+    force = bool(environment.get(FORCE_VARIABLE)) or bool(arguments)
     cached: list[Verdict] = []
     inputs_seen: list[str] = []
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files
+from deploykit.gates.inputs import FORCE_VARIABLE
 from deploykit.gates.secretscan.baseline import VERSION, Baseline, read_baseline
 from deploykit.gates.secretscan.findings import Secret, first_lines
 from deploykit.gates.tools import cache_home
@@ -210,7 +211,7 @@ def scan_tree(
         files,
         rules,
         processes=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        cache=ScanCache(cache_home(environment) / "secrets", root),
+        cache=ScanCache(cache_home(environment) / "secrets", root, read=not environment.get(FORCE_VARIABLE)),
         whole=not given,
     )
     # A file that was named and is not there was not looked at.

@@ -48,16 +48,20 @@ def content_key(settings: str, path: str, content: bytes) -> str:
 
 
 class ScanCache:
-    """`folder` is made when it is needed; a folder that can't be written costs time, and nothing else."""
+    """`folder` is made when it is needed; a folder that can't be written costs time, and nothing else.
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    `read` False: nothing is answered from the cache, it is only written.
+    """
+
+    def __init__(self, folder: Path, root: Path, *, read: bool = True) -> None:
         name = hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.path = folder / f"{name}.json"
+        self._read = read
         self._known: dict[str, list[Any]] = self._load()
 
     def get(self, key: str) -> tuple[str, tuple[Secret, ...]] | None:
         """The encoding that the content was read in (empty: binary), and its secrets."""
-        entry = self._known.get(key)
+        entry = self._known.get(key) if self._read else None
         if entry is None:
             return None
         try:

@@ -22,8 +22,13 @@ LEAK = f'key = "{KEY}"\n'
 def gate(context, tree, tmp_path):
     """Run the gate on the tree, outside CI unless a test says otherwise."""
 
-    def run(*arguments, ci=False, exclude=()):
-        environment = {**context.environment, "XDG_CACHE_HOME": str(tmp_path / "cache"), "CI": "true" if ci else ""}
+    def run(*arguments, ci=False, exclude=(), **more):
+        environment = {
+            **context.environment,
+            **more,
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "CI": "true" if ci else "",
+        }
         here = replace(context, environment=environment, arguments=arguments)
         return SecretsGate(exclude=exclude).run(here)
 
@@ -50,6 +55,13 @@ def git(tree, *words):
 def test_a_tree_without_secrets_passes_with_the_number_of_files(gate):
     verdict = gate()
     assert (verdict.outcome, verdict.evidence.looked_at) == (Outcome.PASSED, 2)
+
+
+def test_with_force_no_file_is_known_from_an_earlier_scan(gate):
+    known = "files known from an earlier scan by their content: 2"
+    gate()
+    assert known in gate().evidence.notes
+    assert not [note for note in gate(DEPLOYKIT_FORCE="1").evidence.notes if "earlier scan" in note]
 
 
 def test_a_secret_is_a_finding_that_shows_neither_it_nor_its_hash(gate, tree):

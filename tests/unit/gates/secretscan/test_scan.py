@@ -91,6 +91,14 @@ def test_a_second_scan_looks_only_at_what_changed(tree, tmp_path):
     assert (changed.cached, set(changed.secrets)) == (1, {"a", "b"})
 
 
+def test_a_cache_that_is_not_read_answers_nothing_and_is_written(tree, tmp_path):
+    root = tree(a=LEAK)
+    scan_files(root, ["a"], RULES, cache=ScanCache(tmp_path / "cache", root), whole=True)
+    forced = scan_files(root, ["a"], RULES, cache=ScanCache(tmp_path / "cache", root, read=False), whole=True)
+    assert (forced.cached, set(forced.secrets)) == (0, {"a"})
+    assert scan_files(root, ["a"], RULES, cache=ScanCache(tmp_path / "cache", root), whole=True).cached == 1
+
+
 def test_the_cache_holds_no_secret(tree, tmp_path):
     root = tree(a=LEAK)
     cache = ScanCache(tmp_path / "cache", root)

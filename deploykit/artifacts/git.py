@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
 from deploykit.artifacts.git_tree import GitTree
+from deploykit.artifacts.missing_content import reject_lfs_pointers, reject_submodules
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process import CommandNotFound, Completed, run
 
@@ -114,7 +115,8 @@ def tree_of(root: Path) -> str:
 def export(tree: GitTree, destination: Path) -> None:
     """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
-    Raises DeploykitError when a dirty working tree changed since it was read.
+    Raises DeploykitError when a dirty working tree changed since it was read, UsageError when git has not all of its
+    files: submodules, and files that are kept in Git LFS.
     """
     destination.mkdir(parents=True)
     with _scratch(tree.root) if tree.dirty else _own_index() as env:
@@ -128,12 +130,15 @@ def export(tree: GitTree, destination: Path) -> None:
                 )
         env["GIT_INDEX_FILE"] += ".export"
         _ok(_git(tree.top, "read-tree", tree.tree, env=env))
+        listed = _ok(_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
+        reject_submodules(entry.partition("\t")[2] for entry in listed.split("\0") if entry.startswith("160000 "))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
         words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
         # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
         done = _ok(_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
+    reject_lfs_pointers(destination)
 
 
 def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
@@ -207,7 +212,7 @@ def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
         yield f"repositories inside of the tree are not part of it: {', '.join(status.nested)}"
     modules = [entry.partition("\t")[2] for entry in files.split("\0") if entry.startswith("160000 ")]
     if modules:
-        yield f"submodules are not supported, their files are not part of the artefact: {', '.join(modules)}"
+        yield f"submodules are not supported, their files are not part of the tree: {', '.join(modules)}"
     if shallow:
         yield "the clone is shallow, so tags may be missing and the version too low: git fetch --unshallow --tags"
 

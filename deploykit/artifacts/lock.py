@@ -84,6 +84,7 @@ def resolve(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     """
     path = find(tree, requirements)
     if path is None:
+        _reject_unread(tree)
         return Lock(source="", file="requirements.lock", text="", key=sha256(""), hashed=False)
     source = path.relative_to(tree).as_posix()
     if path.name.startswith("pylock") and path.suffix == ".toml":
@@ -119,6 +120,24 @@ def _pyproject(tree: Path) -> dict[str, Any]:
         raise UsageError(f"pyproject.toml is not valid TOML: {error}") from error
 
 
+def _reject_unread(tree: Path) -> None:
+    """Raise UsageError when the tree declares its requirements in a way that the kit does not read."""
+    tool = _pyproject(tree).get("tool", {})
+    if "dependencies" in tool.get("poetry", {}):
+        where, next_step = "[tool.poetry]", "poetry export -o requirements.txt && git add requirements.txt"
+    elif (tree / "Pipfile").is_file():
+        where, next_step = "Pipfile", "pipenv requirements --hash > requirements.txt && git add requirements.txt"
+    elif found := next((name for name in ("setup.cfg", "setup.py") if _declares_requirements(tree / name)), ""):
+        where, next_step = found, f"uv pip compile --generate-hashes -o requirements.lock {found}"
+    else:
+        return
+    raise UsageError(f"the requirements are in {where}, which the kit does not read", next_step=next_step)
+
+
+def _declares_requirements(path: Path) -> bool:
+    return path.is_file() and "install_requires" in path.read_text(encoding="utf-8", errors="replace")
+
+
 def _exported(path: Path, tree: Path) -> Requirements:
     """`uv.lock` as requirements. Members of a workspace come as `-e ./member` and are installed from the tree."""
     out = tree.parent / "uv-export.txt"
@@ -138,6 +157,12 @@ def _declared(tree: Path) -> Requirements:
         raise UsageError(
             "the dependencies in pyproject.toml are dynamic, so they can't be read from it",
             next_step="uv pip compile --generate-hashes -o requirements.lock pyproject.toml",
+        )
+    if sources := _pyproject(tree).get("tool", {}).get("uv", {}).get("sources"):
+        # Without them a package of the same name would be installed from the public index.
+        raise UsageError(
+            f"[tool.uv.sources] says where to get {', '.join(sorted(sources))}, and there is no uv.lock that has it",
+            next_step="uv lock && git add uv.lock",
         )
     lines = table.get("dependencies", [])
     return Requirements(lines=tuple(str(line) for line in lines))

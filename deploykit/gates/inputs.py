@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 
     from deploykit.settings.models import Settings
 
-__all__ = ["FORCE_VARIABLE", "git_sees_everything", "inputs_of"]
-
-FORCE_VARIABLE = "DEPLOYKIT_FORCE"
-"""Set to anything, gates are run though nothing changed: the way to say it to nox."""
+__all__ = ["git_sees_everything", "inputs_of"]
 
 _FORM = "1"
 _ADVISORIES_VARIABLE = "DEPLOYKIT_ADVISORIES"

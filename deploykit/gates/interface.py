@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from deploykit.model import Verdict
 
-__all__ = ["WORK_FOLDER", "Gate", "GateContext", "Toolbox"]
+__all__ = ["FORCE_VARIABLE", "WORK_FOLDER", "Gate", "GateContext", "Toolbox"]
 
+FORCE_VARIABLE = "DEPLOYKIT_FORCE"
+"""Set to anything, gates run although nothing changed, and answer nothing from a cache of their own."""
 WORK_FOLDER = ".deploykit"
 """Folder in the tree for verdicts, reports and coverage data; it ignores itself, so it never dirties the tree."""
 

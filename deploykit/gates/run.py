@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
-from deploykit.gates.inputs import FORCE_VARIABLE, inputs_of
-from deploykit.gates.interface import Gate, GateContext, Toolbox
+from deploykit.gates.inputs import inputs_of
+from deploykit.gates.interface import FORCE_VARIABLE, Gate, GateContext, Toolbox
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs

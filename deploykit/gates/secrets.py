@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files
-from deploykit.gates.inputs import FORCE_VARIABLE
+from deploykit.gates.interface import FORCE_VARIABLE
 from deploykit.gates.secretscan.baseline import VERSION, Baseline, read_baseline
 from deploykit.gates.secretscan.findings import Secret, first_lines
 from deploykit.gates.tools import cache_home

@@ -18,7 +18,7 @@ from deploykit.gates.affected import affected_gates
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.files import list_files
 from deploykit.gates.image import dockerfiles
-from deploykit.gates.inputs import FORCE_VARIABLE
+from deploykit.gates.interface import FORCE_VARIABLE
 from deploykit.gates.report import render, wants_color
 from deploykit.gates.run import cached_verdicts
 from deploykit.gates.verdict_files import record_verdict

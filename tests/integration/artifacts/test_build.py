@@ -232,13 +232,14 @@ def test_links_within_the_tree_and_to_the_machine_are_kept(shop, build):
     assert str((artifact.tree / "zone").readlink()) == "/usr/share/zoneinfo"
 
 
-def test_what_git_warned_of_is_kept_with_the_artefact(shop, build, tmp_path):
+def test_a_tree_without_the_files_of_its_submodule_is_not_built(shop, build, tmp_path):
     other = type(shop)(tmp_path / "library")
     other.git("init", "--quiet")
     other.commit("lib.py")
     shop.git("submodule", "--quiet", "add", str(other.root), "vendor")
     shop.commit()
-    assert any("submodules are not supported" in note for note in build(shop).notes)
+    with pytest.raises(UsageError, match="the files of 1 submodule are not in this repository"):
+        build(shop)
 
 
 def test_an_interpreter_that_is_not_there_is_named(shop, store):

@@ -283,6 +283,22 @@ def test_submodules_are_named(repo, tmp_path):
     (warning,) = read_tree(repo.root).warnings
     assert "submodules are not supported" in warning
     assert "vendor/library" in warning
+    with pytest.raises(UsageError, match="the files of 1 submodule are not in this repository") as refused:
+        export(read_tree(repo.root), tmp_path / "out")
+    assert refused.value.details == ("vendor/library",)
+
+
+def test_a_pointer_into_git_lfs_is_not_exported_for_the_file(repo, tmp_path):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"
+    repo.write("model.bin", pointer)
+    repo.commit()
+    export(read_tree(repo.root), tmp_path / "as text")
+    repo.write(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")
+    with pytest.raises(UsageError, match="only pointers into Git LFS are here for 1 file of this tree") as refused:
+        export(read_tree(repo.root), tmp_path / "out")
+    assert refused.value.details == ("model.bin",)
+    repo.write("model.bin", "the model\n")
+    export(read_tree(repo.root), tmp_path / "again")
 
 
 def test_repositories_inside_of_the_tree_are_named_and_left_out(repo, tmp_path):

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Model", "Name", "Port", "PositiveSeconds", "Seconds", "Share"]
+from deploykit.settings.durations import IS_DURATION, parse_duration
 
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=86_400)]
+__all__ = [
+    "Duration",
+    "LongSeconds",
+    "Model",
+    "Name",
+    "Port",
+    "PositiveSeconds",
+    "Seconds",
+    "Share",
+]
+
+Duration = BeforeValidator(parse_duration)
+"""The last part of the annotation of a field in seconds, whose JSON Schema has the key `IS_DURATION`."""
+Seconds = Annotated[float, Field(ge=0, le=86_400, json_schema_extra={IS_DURATION: True}), Duration]
+PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, json_schema_extra={IS_DURATION: True}), Duration]
+LongSeconds = Annotated[float, Field(ge=0, le=31_536_000, json_schema_extra={IS_DURATION: True}), Duration]
 Share = Annotated[float, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]

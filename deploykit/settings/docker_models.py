@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deploykit.settings.base_model import Model, Name, Port
+from deploykit.settings.base_model import Model, Name, Port, PositiveSeconds
 
 __all__ = ["Accessory", "Docker", "Image"]
 
@@ -52,7 +52,7 @@ class Accessory(Model):
     """Names of variables whose values it gets, from where the application's come from."""
     health: str = ""
     """A command that is run in it until it answers 0; empty: it is ready when it runs."""
-    start_timeout: Annotated[float, Field(gt=0)] = 60
+    start_timeout: PositiveSeconds = 60
     memory_mb: Annotated[int, Field(ge=0)] = 0
     cpus: Annotated[float, Field(ge=0)] = 0
     environments: tuple[Name, ...] = ()

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from deploykit.settings.base_model import Model, PositiveSeconds
+from deploykit.settings.base_model import Duration, LongSeconds, Model, PositiveSeconds
+from deploykit.settings.durations import IS_DURATION
 
 __all__ = ["Backfill", "Contract", "MigrationAllow", "Migrations"]
 
@@ -28,7 +29,7 @@ class Backfill(Model):
     when: Literal["release", "separately"] = "release"
     """`release`: a release fills the rows of its changes before its version starts; `separately`: it is refused until
     `invoke db.backfill` has."""
-    batch: Annotated[float, Field(gt=0, le=10)] = 0.05
+    batch: Annotated[float, Field(gt=0, le=10, json_schema_extra={IS_DURATION: True}), Duration] = 0.05
     """Seconds that a batch is to take: so long others wait behind a row."""
     speed: Annotated[float, Field(gt=0, le=1)] = 1.0
     """The part of the time that it works; 0.25 rests three times as long as it works."""
@@ -47,11 +48,11 @@ class Backfill(Model):
 class Contract(Model):
     """What is wanted before an old shape is dropped."""
 
-    soak: Annotated[float, Field(ge=0, le=31_536_000)] = 86_400
+    soak: LongSeconds = 86_400
     """Seconds since all rows were there and the last release of the old shape ended."""
     restore_point: str = ""
     """A command that names the newest backup or snapshot: the last line it prints begins with its time (ISO 8601)."""
-    restore_age: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400
+    restore_age: Annotated[LongSeconds, Field(gt=0)] = 86_400
     """The restore point may be so old."""
     restore_waived: str = ""
     """Why there is none; empty: one is wanted, except on the target `process`."""
@@ -65,7 +66,7 @@ class Migrations(Model):
 
     backfill: Backfill = Backfill()
     contract: Contract = Contract()
-    lock_timeout: Annotated[float, Field(gt=0, le=30)] = 0.4
+    lock_timeout: Annotated[float, Field(gt=0, le=30, json_schema_extra={IS_DURATION: True}), Duration] = 0.4
     """Seconds that one try of a declared change waits for a lock, and so that others wait behind it."""
     lock_total: PositiveSeconds = 300
     """Seconds after which it gives up trying."""

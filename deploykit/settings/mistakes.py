@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import UsageError
+from deploykit.settings.durations import IS_DURATION
 from deploykit.settings.toml_lines import KeyPath, key_lines, nearest_line
 
 if TYPE_CHECKING:
@@ -159,6 +160,8 @@ def describe(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     match node.get("type"):
         case "integer":
             return f"a whole number{_range(node)}"
+        case "number" if IS_DURATION in node:
+            return f'a number of seconds{_range(node)}, or a text such as "10s", "5m" or "2h"'
         case "number":
             return f"a number{_range(node)}"
         case "string":

@@ -6,6 +6,8 @@ import ast
 import inspect
 from typing import Any
 
+from deploykit.settings.durations import DURATION_PATTERN, IS_DURATION
+
 __all__ = ["json_schema"]
 
 
@@ -25,8 +27,23 @@ def json_schema() -> dict[str, Any]:
                     node["properties"][field]["description"] = text
     smoke = definitions["Service"]["properties"]["smoke"]
     smoke["items"] = {"anyOf": [{"type": "string", "pattern": "^/"}, smoke["items"]]}
+    _allow_text_for_durations(schema)
     schema.pop("required", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tool.deploykit"}
+
+
+def _allow_text_for_durations(node: Any) -> None:
+    """A field in seconds may also be a text; `model_json_schema` knows only what the text becomes."""
+    if isinstance(node, list):
+        for each in node:
+            _allow_text_for_durations(each)
+    elif isinstance(node, dict):
+        if node.pop(IS_DURATION, False):
+            limits = ("type", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+            number = {key: node.pop(key) for key in limits if key in node}
+            node["anyOf"] = [number, {"type": "string", "pattern": DURATION_PATTERN}]
+        for each in node.values():
+            _allow_text_for_durations(each)
 
 
 def _attribute_docstrings(source: str) -> dict[str, dict[str, str]]:

@@ -82,7 +82,7 @@ def test_a_mistake_says_what_is_allowed(repo):
     assert allowed == [
         "lower-case letters, digits and hyphens, a letter first, 40 at most",
         "a whole number from 1 to 64",
-        "a number greater than 0 and at most 86400",
+        'a number of seconds greater than 0 and at most 86400, or a text such as "10s", "5m" or "2h"',
         '"blue-green", "rolling", "canary"',
         "a whole number from 1 to 1000000",
         "a table of url, token_variable",

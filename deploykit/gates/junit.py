@@ -27,6 +27,8 @@ class Counts:
     skipped: tuple[str, ...]
     failures: tuple[Finding, ...]
     repeated: tuple[str, ...] = ()
+    expected_failures: int = 0
+    """Of those that ran, how many failed as their mark `xfail` expects."""
 
 
 def read_counts(report: Path) -> Counts:
@@ -39,7 +41,7 @@ def read_counts(report: Path) -> Counts:
             "pytest left no readable report of what it ran", details=[str(error)], next_step="look at pytest's output"
         ) from error
     ran: Counter[str] = Counter()
-    skipped, failures = [], []
+    skipped, failures, expected = [], [], set()
     for case in root.iter("testcase"):
         name = f"{case.get('classname', '')}::{case.get('name', '')}".strip(":")
         problems = [child for child in case if child.tag in {"failure", "error"}]
@@ -50,13 +52,21 @@ def read_counts(report: Path) -> Counts:
             skipped.append(f"{name} ({skip.get('message', '')})")
         else:
             ran[name] += 1
+            if skip is not None:
+                expected.add(name)
     announced = sum(int(suite.get("tests", "0")) for suite in root.iter("testsuite"))
     if announced and not ran and not skipped:
         raise InconclusiveError(
             f"pytest's report announces {announced} tests and lists none", next_step="look at pytest's output"
         )
     repeated = tuple(name for name, times in ran.items() if times > 1)
-    return Counts(ran=len(ran), skipped=tuple(skipped), failures=tuple(failures), repeated=repeated)
+    return Counts(
+        ran=len(ran),
+        skipped=tuple(skipped),
+        failures=tuple(failures),
+        repeated=repeated,
+        expected_failures=len(expected),
+    )
 
 
 def _finding(name: str, case: ET.Element, problem: ET.Element) -> Finding:

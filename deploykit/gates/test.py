@@ -63,6 +63,7 @@ class TestGate:
         report.unlink(missing_ok=True)
         python = context.toolbox.python()
         environment = tool_environment(context.environment, project=context.work)
+        environment.pop("PYTHONOPTIMIZE", None)  # with it, assert statements do nothing
         version = self._version(context, python, environment)
         completed = run_tool(
             [*self._measured(context, python, data), "-m", "pytest", *self._words(context, python, report)],
@@ -152,6 +153,7 @@ def interpret(
         settings=settings,
         notes=(
             *((f"deselected by pytest's own configuration: {deselected[1]}",) if deselected else ()),
+            *((f"failed as expected (xfail): {counts.expected_failures}",) if counts.expected_failures else ()),
             *_rerun_notes(completed, counts),
             *(f"skipped: {name}" for name in counts.skipped[:20]),
         ),
@@ -175,6 +177,15 @@ def interpret(
             next_step="check tests.paths in [tool.deploykit]; "
             "a test that can't run here has to fail, not to be skipped",
         )
+    if counts.expected_failures == counts.ran:
+        raise InconclusiveError(
+            f"all {counts.ran} tests failed as their xfail mark expects, so none passed",
+            next_step="remove the mark xfail from tests that have to pass",
+        )
+    if (reason := _not_all_ran(completed)) is not None:
+        raise InconclusiveError(
+            reason, details=last_lines(completed), next_step="run all of them, without pytest.exit and without --lf"
+        )
     if len(counts.skipped) > allowed_skips:
         return Verdict(
             gate=gate,
@@ -184,6 +195,15 @@ def interpret(
             next_step="make them run, or set how many may be skipped: tests.allowed_skips",
         )
     return Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence)
+
+
+def _not_all_ran(completed: Completed) -> str | None:
+    """Why not all tests ran although pytest reports success."""
+    if "_pytest.outcomes.Exit:" in completed.stdout:
+        return "the test run was ended early, by pytest.exit"
+    if "run-last-failure: rerun previous" in completed.stdout:
+        return "only the tests that failed last time were run (--lf)"
+    return None
 
 
 def _rerun_notes(completed: Completed, counts: Counts) -> list[str]:

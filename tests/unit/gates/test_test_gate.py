@@ -154,3 +154,34 @@ def test_subtests_are_not_taken_for_tries(counts_of):
     verdict = judged(counts_of(suite(case("many"), case("many"))), 0, stdout="1 passed, 2 subtests passed in 0.1s\n")
     assert verdict.evidence.looked_at == 1
     assert not [note for note in verdict.evidence.notes if "again" in note]
+
+
+XFAIL = '<skipped type="pytest.xfail" message="known" />'
+
+
+def test_where_every_test_fails_as_expected_none_has_passed(counts_of):
+    counts = counts_of(suite(case("test_a", XFAIL), case("test_b", XFAIL)))
+    assert counts.expected_failures == 2
+    with pytest.raises(InconclusiveError, match="all 2 tests failed as their xfail mark expects, so none passed"):
+        judged(counts, 0)
+    verdict = judged(counts_of(suite(case("test_a", XFAIL), case("test_b"))), 0)
+    assert verdict.outcome is Outcome.PASSED
+    assert "failed as expected (xfail): 1" in verdict.evidence.notes
+
+
+@pytest.mark.parametrize(
+    ("stdout", "reason"),
+    [
+        (
+            "1 passed in 0.24s\n!!!!!! _pytest.outcomes.Exit: enough !!!!!!\n",
+            "the test run was ended early, by pytest.exit",
+        ),
+        (
+            "run-last-failure: rerun previous 1 failure\n1 passed, 9 deselected\n",
+            "only the tests that failed last time",
+        ),
+    ],
+)
+def test_a_run_that_was_not_whole_is_no_pass_though_pytest_answers_0(counts_of, stdout, reason):
+    with pytest.raises(InconclusiveError, match=reason):
+        judged(counts_of(suite(case("test_a"))), 0, stdout=stdout)

@@ -24,6 +24,9 @@ _NOT_SOURCES = frozenset({
 })  # fmt: skip
 
 
+_SHOWN = 10
+
+
 @dataclass(frozen=True, kw_only=True)
 class TreeFiles:
     """Regular files of a tree, relative with `/`, sorted. `notes` say what was left out, and why."""
@@ -35,7 +38,8 @@ class TreeFiles:
 def list_files(root: Path) -> TreeFiles:
     """Every file that is, or would be, committed: tracked ones and new ones that are not ignored.
 
-    Raises InconclusiveError when the tree is in git, and git can't be asked, or when a folder can't be listed.
+    Raises InconclusiveError when the tree is in git, and git can't be asked, or when not every file can be looked at: a
+    folder can't be listed, a name is not UTF-8, or files of a sparse checkout are not there.
     """
     if any((folder / ".git").exists() for folder in (root, *root.parents)):
         return _from_git(root)
@@ -79,20 +83,45 @@ def _from_git(root: Path) -> TreeFiles:
             "git could not list the tree's files", details=completed.stderr.splitlines()[-5:], next_step="git status"
         )
     names = [name for name in completed.stdout.split("\0") if name]
-    files, links, modules = [], 0, 0
+    files, absent, links, modules = [], [], 0, 0
     base = f"{root}{os.sep}"
     for name in names:
         try:
             mode = os.lstat(base + name).st_mode
         except (FileNotFoundError, NotADirectoryError):
-            continue  # deleted, and that is not yet committed
+            absent.append(name)
+            continue
         if stat.S_ISLNK(mode):
             links += 1
         elif stat.S_ISREG(mode):
             files.append(name)
         elif stat.S_ISDIR(mode):
             modules += 1
+    if absent:
+        _reject_absent(root, absent)
     return TreeFiles(files=tuple(sorted(files)), notes=_notes(links, modules))
+
+
+def _reject_absent(root: Path, absent: Sequence[str]) -> None:
+    """Raise InconclusiveError unless all of them were deleted in the working tree, and so are not of this tree."""
+    _reject_names([name for name in absent if "\N{REPLACEMENT CHARACTER}" in name])
+    deleted = run(["git", "ls-files", "-z", "--deleted"], cwd=root, timeout=120, check=False).stdout.split("\0")
+    sparse = sorted(set(absent) - set(deleted))
+    if sparse:
+        raise InconclusiveError(
+            f"{len(sparse)} files of the tree are not checked out, so they can't be looked at",
+            details=sparse[:_SHOWN],
+            next_step="git sparse-checkout disable",
+        )
+
+
+def _reject_names(names: Sequence[str]) -> None:
+    if names:
+        raise InconclusiveError(
+            f"{len(names)} file names are not UTF-8, so the files can't be looked at",
+            details=[name.encode("utf-8", "replace").decode() for name in names[:_SHOWN]],
+            next_step="rename them, or leave them out of the repository",
+        )
 
 
 def _walked(root: Path) -> TreeFiles:
@@ -112,7 +141,13 @@ def _walked(root: Path) -> TreeFiles:
                 files.append(prefix + entry.name)
             elif entry.is_dir() and entry.name not in _NOT_SOURCES and not Path(entry.path, "pyvenv.cfg").exists():
                 waiting.append(f"{prefix}{entry.name}/")
+    _reject_names([name for name in files if not _is_utf8(name)])
     return TreeFiles(files=tuple(sorted(files)), notes=("no git: the files were found by a walk", *_notes(links, 0)))
+
+
+def _is_utf8(name: str) -> bool:
+    """Whether Python decoded the name without escapes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _notes(links: int, modules: int) -> tuple[str, ...]:

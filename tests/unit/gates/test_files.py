@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 
 import pytest
@@ -81,3 +82,29 @@ def test_exclusions_are_files_folders_or_patterns(name, patterns, expected):
 
 def test_python_files_are_told_by_their_names():
     assert python_files(["a.py", "b.txt", "c.pyw"]) == ("a.py", "c.pyw")
+
+
+def test_a_name_that_is_not_utf_8_is_not_taken_for_a_deleted_file(tree):
+    (tree / os.fsdecode(b"caf\xe9.py")).write_text("password = 'x'\n")
+    subprocess.run(["git", "-C", tree, "add", "-A"], check=True)
+    with pytest.raises(InconclusiveError, match="1 file names are not UTF-8"):
+        list_files(tree)
+
+
+def test_without_git_a_name_that_is_not_utf_8_is_refused_as_well(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text("x\n")
+    with pytest.raises(InconclusiveError, match="1 file names are not UTF-8"):
+        list_files(tmp_path)
+
+
+def test_a_sparse_checkout_has_not_every_file_of_its_tree(tree):
+    git = ["git", "-C", str(tree), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "all"], check=True)
+    subprocess.run([*git, "sparse-checkout", "set", "--no-cone", "/app.py"], check=True)
+    assert not (tree / "tests").exists()
+    with pytest.raises(InconclusiveError, match="1 files of the tree are not checked out") as refused:
+        list_files(tree)
+    assert refused.value.details == ("tests/test_app.py",)
+    subprocess.run([*git, "sparse-checkout", "disable"], check=True)
+    assert "tests/test_app.py" in list_files(tree).files

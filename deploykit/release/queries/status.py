@@ -26,7 +26,8 @@ __all__ = ["InstanceStatus", "Status", "read_status", "status_lines"]
 class InstanceStatus:
     """One instance. `weight` is None where the edge does not know it.
 
-    `role` is "live", "warm", "new" (of a release that has not ended) or "left over".
+    `role` is "live", "warm", "new" (of a release that has not ended), "left over", or "foreign": another ledger has
+    started it, under the name of a release of this one.
     """
 
     name: str
@@ -96,6 +97,9 @@ def read_status(environment: Environment) -> Status:
             role = "live" if has_traffic else "warm"
         if unfinished is not None and release == unfinished.id and role == "left over":
             role = "new"
+        record = environment.ledger.release(release)
+        if record is not None and record.digest not in {"", instance.labels.digest}:
+            role = "foreign"
         instances.append(
             InstanceStatus(
                 name=instance.name,

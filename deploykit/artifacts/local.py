@@ -19,7 +19,7 @@ from deploykit.artifacts.artifact import FORMAT, MANIFEST, Artifact, digest_of
 from deploykit.artifacts.environment import Environments
 from deploykit.artifacts.files import canonical, folder_hash, freeze, sha256
 from deploykit.artifacts.interpreter import Interpreter, inspect
-from deploykit.artifacts.lock import Lock, project_table, resolve
+from deploykit.artifacts.lock import Lock, project_table, reject_other_python, resolve
 from deploykit.artifacts.store import Store
 from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import build_wheel, install_wheel, version_variables
@@ -136,6 +136,7 @@ class _Build:
             _reject_links_outside(self.sources, self.tree.top)
             note.append(f"tree {self.tree.tree[:12]}")
         with self._step("environment") as note:
+            reject_other_python(self.sources, self.interpreter.version)
             lock = resolve(
                 self.sources,
                 requirements=self.requirements,

@@ -7,9 +7,12 @@ the result is kept by what went in: the same tree gets the same environment for 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from deploykit.artifacts.files import canonical, sha256
 from deploykit.artifacts.requirements import TREE, Requirements, all_hashed, logical, read
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from deploykit.artifacts.interpreter import Interpreter
 
-__all__ = ["Lock", "find", "project_table", "resolve"]
+__all__ = ["Lock", "find", "project_table", "reject_other_python", "resolve"]
 
 UNIVERSAL = "universal"
 
@@ -118,6 +121,26 @@ def _pyproject(tree: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"pyproject.toml is not valid TOML: {error}") from error
+
+
+def reject_other_python(tree: Path, version: str) -> None:
+    """Raise UsageError when the tree asks for another Python than `version`, by requires-python or .python-version."""
+    wanted, where = str(_pyproject(tree).get("project", {}).get("requires-python", "")), "requires-python"
+    try:
+        fits = SpecifierSet(wanted).contains(version, prereleases=True)
+    except InvalidSpecifier as error:
+        raise UsageError(f"requires-python in pyproject.toml is not valid: {error}") from error
+    pinned = tree / ".python-version"
+    if fits and pinned.is_file():
+        line = (pinned.read_text(encoding="utf-8", errors="replace").split() or [""])[0]
+        if named := re.match(r"(?:cpython-)?(\d+\.\d+)", line):
+            fits, wanted, where = f"{version}.".startswith(f"{named[1]}."), line, ".python-version"
+    if not fits:
+        raise UsageError(
+            f"{where} asks for Python {wanted}, and this environment would have Python {version}",
+            details=["it is the Python that runs the kit, and decides the base image where image.base is not set"],
+            next_step="install the kit with that Python (uv tool install --python VERSION …), or set image.base",
+        )
 
 
 def _reject_unread(tree: Path) -> None:

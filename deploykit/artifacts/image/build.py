@@ -23,7 +23,7 @@ from deploykit.artifacts.image.failures import build_failure
 from deploykit.artifacts.image.image import APP_LABEL, BUILD_LABEL, OCI, Image, Recipe, inspect_image
 from deploykit.artifacts.image.secrets import BuildSecrets, secret_files
 from deploykit.artifacts.interpreter import Interpreter, inspect
-from deploykit.artifacts.lock import project_table
+from deploykit.artifacts.lock import project_table, reject_other_python
 from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import version_variables
 from deploykit.model import DeploykitError, UsageError
@@ -76,6 +76,8 @@ def build_image(  # noqa: PLR0913 - what a build depends on, all by keyword
             return replace(found, reused=True, seconds=time.monotonic() - started)
         notes: tuple[str, ...] = ()
         if dockerfile.generated:
+            if not recipe.base:
+                reject_other_python(context, python.version)
             notes = prepare(context, requirements=recipe.requirements, interpreter=python, kept=kept)
         job = _Job(
             engine=engine,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deploykit.artifacts.interpreter import inspect
-from deploykit.artifacts.lock import resolve
+from deploykit.artifacts.lock import reject_other_python, resolve
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +49,32 @@ def test_a_source_of_uv_is_not_replaced_by_a_package_of_the_same_name(tmp_path):
 def test_a_project_without_requirements_is_bare_python(tmp_path, name):
     (tmp_path / name).write_text("# nothing\n")
     assert lock(tmp_path).source == ""
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"pyproject.toml": '[project]\nname = "a"\nrequires-python = ">=3.99"\n'},
+            "requires-python asks for Python >=3.99",
+        ),
+        ({".python-version": "3.99\n"}, r"\.python-version asks for Python 3\.99"),
+        ({".python-version": "cpython-3.9.1\n"}, r"\.python-version asks for Python cpython-3\.9\.1"),
+    ],
+)
+def test_another_python_than_the_tree_asks_for_is_refused(tmp_path, files, said):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=said):
+        reject_other_python(tmp_path, "3.11.7")
+
+
+def test_the_python_that_the_tree_asks_for_is_taken(tmp_path):
+    (tmp_path / ".python-version").write_text("3.11\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.other]\na = 1\n")
+    reject_other_python(tmp_path, "3.11.7")
+    (tmp_path / ".python-version").write_text("system\n")
+    reject_other_python(tmp_path, "3.11.7")
 
 
 def lock(tree: Path):

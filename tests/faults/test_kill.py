@@ -103,7 +103,9 @@ class Trial:
         return f"fresh {self.fresh}"
 
     def release(self) -> str:
-        self.live = self.next_text()
+        """Release another behaviour than what is live: a rollback does not go back to the same."""
+        text = self.next_text()
+        self.live = text if text != self.live else self.next_text()
         self.released.release(self.live)
         return self.live
 

@@ -75,7 +75,7 @@ def recorded_target(environment: Environment, journal: ReleaseJournal) -> Releas
     step = journal.done("target")
     if step is not None:
         return _record(environment, str(step.action["release"]))
-    # Killed before that was written. The record itself has the version that was meant, and nothing has changed since.
+    # Killed before that was written. The rollback has the version that was meant, and nothing has changed since.
     meant = _record(environment, journal.release)
     values = environment.paths.values
     with contextlib.suppress(UsageError):

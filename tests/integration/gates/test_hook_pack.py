@@ -107,3 +107,48 @@ def test_with_pre_commit_each_hook_judges_its_files_of_the_commit(kit, repo, env
     }
     assert all(rule in done.stdout for rule in ("F401", "B102", "DL3006"))
     assert "untouched.py" not in done.stdout
+
+
+def test_one_line_has_the_hooks_run_at_each_commit_and_push_with_nothing_activated(tmp_path, environment):
+    """This repository's own configuration, in a smaller one: what is pushed is judged by its types and its tests."""
+    root, remote = tmp_path / "shop", tmp_path / "remote.git"
+    for name, text in {
+        "pyproject.toml": '[project]\nname = "shop"\nversion = "1"\n\n[tool.deploykit]\napp = "shop"\n',
+        "shop/__init__.py": '"""A shop."""\n\n\ndef price(cents: int) -> str:\n    return f"{cents / 100:.2f}"\n',
+        "tests/test_price.py": (
+            'from shop import price\n\n\ndef test_price() -> None:\n    assert price(150) == "1.50"\n'
+        ),
+        ".gitignore": "__pycache__/\n/.venv\n/.deploykit\n/.nox\n",
+        ".pre-commit-config.yaml": (ROOT / ".pre-commit-config.yaml").read_text(),
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (root / ".venv").symlink_to(sys.prefix)
+    owner = {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    bare = {name: value for name, value in environment.items() if name != "VIRTUAL_ENV"} | owner
+    bare["PATH"] = "/usr/local/bin:/usr/bin:/bin"
+    bare["SKIP"] = "deploykit-audit"  # it has no dependencies, and so nothing to look up
+
+    def type_in(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, cwd=root, env=bare, capture_output=True, text=True, timeout=300, check=False)
+
+    git(root, "init", "-q", "-b", "main")
+    git(root, "init", "-q", "--bare", str(remote))
+    git(root, "remote", "add", "origin", str(remote))
+    assert type_in(".venv/bin/pre-commit", "install").returncode == 0
+    git(root, "add", "-A")
+    done = type_in("git", "commit", "-m", "one")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (root / "shop" / "more.py").write_text('"""More."""\n\nimport os\n')
+    git(root, "add", "-A")
+    refused = type_in("git", "commit", "-m", "two")
+    assert refused.returncode == 1
+    assert "F401" in refused.stdout + refused.stderr
+    git(root, "reset", "-q", "--hard")
+    done = type_in("git", "push", "-q", "origin", "main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert outcomes(done.stdout + done.stderr) == {
+        "types": "Passed",
+        "tests": "Passed",
+        "vulnerable dependencies": "Skipped",
+    }

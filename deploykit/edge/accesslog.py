@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["LOG_FORMAT", "Line", "count", "lines_since", "mark_of", "parse_line"]
+__all__ = ["LOG_FORMAT", "Line", "count", "earlier_mark", "lines_since", "mark_of", "parse_line"]
 
 _TAG = "dk1"
 LOG_FORMAT = f"{_TAG} %[date(0,ms)] %b %s %ST %Tw %Tc %Tr %Ta %ts %HM %[var(txn.database)]"
@@ -81,6 +81,11 @@ def mark_of(log: Path, now_ms: int) -> Mark:
         return Mark({"head": 0, "offset": 0, "time_ms": now_ms})
 
 
+def earlier_mark(time_ms: int) -> Mark:
+    """A moment in the past, of which no place in the log is known."""
+    return Mark({"head": 0, "offset": 0, "time_ms": time_ms})
+
+
 def _first_line_crc(line: bytes) -> int:
     return zlib.crc32(line) if line.endswith(b"\n") else 0
 
@@ -98,29 +103,29 @@ def lines_since(log: Path, since: Mark) -> Iterator[Line]:
         if wanted["head"] and _first_line_crc(first) == wanted["head"]:
             parts.append(data[wanted["offset"] :])
             break
-        if path != log and not _begins_after(data, wanted["time_ms"]):
-            break
         parts.append(data)
+        if _begins_before(data, wanted["time_ms"]):
+            break
     for data in reversed(parts):
         for text in data.decode("utf-8", "replace").splitlines():
-            if (line := parse_line(text)) is not None:
+            if (line := parse_line(text)) is not None and line.time_ms >= wanted["time_ms"]:
                 yield line
 
 
-def _begins_after(data: bytes, time_ms: int) -> bool:
-    """Whether the file's first request came after that time."""
+def _begins_before(data: bytes, time_ms: int) -> bool:
+    """Whether the file's first request came before that time."""
     for raw in data.splitlines():
         if (line := parse_line(raw.decode("utf-8", "replace"))) is not None:
-            return line.time_ms >= time_ms
+            return line.time_ms < time_ms
     return False
 
 
-def count(lines: Iterable[Line], backend: str, servers: Collection[str]) -> Traffic:
-    """Sum up one release's requests in one backend. Requests that their client gave up are left out."""
+def count(lines: Iterable[Line], backends: Collection[str], servers: Collection[str]) -> Traffic:
+    """Sum up one release's requests in some backends. Requests that their client gave up are left out."""
     requests = errors = database_errors = 0
     latencies: list[float] = []
     for line in lines:
-        if line.client_left or line.backend != backend or line.server not in servers:
+        if line.client_left or line.backend not in backends or line.server not in servers:
             continue
         requests += 1
         errors += line.error

@@ -22,6 +22,8 @@ __all__ = [
     "PROBE",
     "PROBE_HEADER",
     "SOCKET",
+    "UNCHECKED",
+    "USERS",
     "ConfigOptions",
     "check_server",
     "render",
@@ -29,12 +31,20 @@ __all__ = [
 
 APP = "app"
 """The backend of user requests."""
+UNCHECKED = "unchecked"
+"""Takes user requests while no server passes its health check: a page may work although the health path does not, and
+one that does not is no worse than no answer."""
+USERS = frozenset({APP, UNCHECKED})
+"""The backends that user requests go to."""
 PROBE = "probe"
 """The backend of the kit's probes: the same servers, each reached by its name alone."""
 PROBE_HEADER = "X-Deploykit-Probe"
 """`TOKEN:SERVER`. Removed before the application sees it, no matter who sent it."""
 DATABASE_ERROR_HEADER = "X-Deploykit-Database-Error"
 """An application sets it on answers that failed for its database; counted, and removed before the user sees it."""
+HANDOVER = "handover"
+"""Takes the requests that a replaced process still gets, on connections that were idle, to the newest process: only
+that one has the present weights."""
 SOCKET = "admin.sock"
 """Relative to the edge's folder, which is the proxy's working directory: a Unix socket's path has at most 107 bytes."""
 BIND = "fd@3"
@@ -50,7 +60,7 @@ _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@%/?-]*")
 class ConfigOptions:
     """What does not change from release to release. `hard_stop_after`: seconds a replaced process may go on with its
     connections. `identity`: the (uid, gid) to become, None to stay. `maxconn` None: what the limit of open
-    files allows. `more`: further lines of the global section.
+    files allows. `more`: further lines of the global section. `handover`: who may use the socket HANDOVER.
     """
 
     app: str
@@ -60,6 +70,7 @@ class ConfigOptions:
     hard_stop_after: float
     identity: tuple[int, int] | None = None
     more: tuple[str, ...] = ()
+    handover: str = "mode 600"
 
 
 def check_server(server: Server) -> None:
@@ -81,7 +92,17 @@ def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str
             next_step="set service.health in [tool.deploykit] to a plain path such as /health",
         )
     lines = ["# Written by deploykit; changes are overwritten.", *state_lines(state), "", *_global(options)]
-    lines += ["", *_defaults(), "", *_public(state, bind), "", *_app(state, options), "", *_probe(state), ""]
+    lines += [
+        "",
+        *_defaults(),
+        "",
+        *_public(state, options, bind),
+        "",
+        *_app(state, options),
+        "",
+        *_unchecked(state, options),
+    ]
+    lines += ["", *_probe(state), "", f"backend {HANDOVER}", f"  server newest unix@{HANDOVER}.sock", ""]
     return "\n".join(lines)
 
 
@@ -120,16 +141,17 @@ def _defaults() -> list[str]:
         # One connection to the application per request: none can be closed by it while a request is on its way.
         "  option http-server-close",
         "  http-reuse never",
-        # A replaced process answers what comes on an idle connection once more, and says that it closes.
+        # A replaced process answers what comes on an idle connection once more, and says that it closes: see HANDOVER.
         "  option idle-close-on-response",
         "  option forwardfor",
     ]
 
 
-def _public(state: EdgeState, bind: str) -> list[str]:
+def _public(state: EdgeState, options: ConfigOptions, bind: str) -> list[str]:
     return [
         "frontend public",
         f"  bind {bind}",
+        f"  bind unix@{HANDOVER}.sock {options.handover}",
         f"  log-format '{LOG_FORMAT}'",
         f"  acl probing req.hdr({PROBE_HEADER}),field(1,:) -m str {state.token}",
         f"  http-request set-var(txn.server) req.hdr({PROBE_HEADER}),field(2,:) if probing",
@@ -137,13 +159,14 @@ def _public(state: EdgeState, bind: str) -> list[str]:
         "  http-request set-header X-Forwarded-Proto http if !{ req.hdr(X-Forwarded-Proto) -m found }",
         f"  http-response set-var(txn.database) int(1) if {{ res.hdr({DATABASE_ERROR_HEADER}) -m found }}",
         f"  http-response del-header {DATABASE_ERROR_HEADER}",
+        f"  use_backend {HANDOVER} if {{ stopping }}",
         f"  use_backend {PROBE} if {{ var(txn.server) -m found }}",
+        f"  use_backend {UNCHECKED} if {{ nbsrv({APP}) lt 1 }}",
         f"  default_backend {APP}",
     ]
 
 
 def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
-    name = f"{options.app} ({options.environment})"
     return [
         f"backend {APP}",
         "  balance roundrobin",
@@ -152,15 +175,26 @@ def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
         # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx. A
         # check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
         "  http-check expect rstatus ^[1-4]",
+        *_servers(state, options, CHECK),
+    ]
+
+
+def _unchecked(state: EdgeState, options: ConfigOptions) -> list[str]:
+    """The same servers with the same weights."""
+    return [f"backend {UNCHECKED}", "  balance roundrobin", *_servers(state, options, "")]
+
+
+def _servers(state: EdgeState, options: ConfigOptions, check: str) -> list[str]:
+    return [
         "  option redispatch 1",
         "  retries 3",
         # A connection that failed has carried nothing, so any method may try another server. An empty answer may
         # mean that the request was acted on: only methods that change nothing are sent again.
         "  retry-on conn-failure empty-response",
         "  http-request disable-l7-retry unless { method GET HEAD OPTIONS }",
-        _unavailable(f"{name}: no version is up right now, try again in a moment"),
+        _unavailable(f"{options.app} ({options.environment}): no version is up right now, try again in a moment"),
         *(
-            f"  server {entry.server.name} {entry.server.address} weight {entry.weight} {CHECK}"
+            f"  server {entry.server.name} {entry.server.address} weight {entry.weight} {check}".rstrip()
             for entry in state.servers.values()
         ),
     ]

@@ -11,9 +11,9 @@ import resource
 import time
 from typing import TYPE_CHECKING
 
-from deploykit.edge.accesslog import count, lines_since, mark_of
+from deploykit.edge.accesslog import count, earlier_mark, lines_since, mark_of
 from deploykit.edge.binary import find_haproxy
-from deploykit.edge.config import APP, SOCKET, ConfigOptions, render
+from deploykit.edge.config import SOCKET, USERS, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
 from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.privileges import unprivileged
@@ -112,11 +112,12 @@ class HAProxyEdge(WeightedProxy):
 
     # -- traffic -------------------------------------------------------------------------------------------------
 
-    def mark(self) -> Mark:
-        return mark_of(self._process.log, int(time.time() * 1000))
+    def mark(self, *, seconds_ago: float = 0.0) -> Mark:
+        now_ms = int(time.time() * 1000)
+        return earlier_mark(now_ms - int(seconds_ago * 1000)) if seconds_ago else mark_of(self._process.log, now_ms)
 
     def traffic(self, release: str, since: Mark) -> Traffic:
-        return count(lines_since(self._process.log, since), APP, self._state().names_of(release))
+        return count(lines_since(self._process.log, since), USERS, self._state().names_of(release))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -137,16 +138,20 @@ class HAProxyEdge(WeightedProxy):
         return self._process.draining_servers()
 
     def _write(self, state: EdgeState) -> None:
+        if unprivileged() is not None:
+            self._folder.chmod(0o711)  # the proxy is somebody else, who has to reach the socket of its successor
         write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
 
     def _options(self) -> ConfigOptions:
+        identity = unprivileged()
         return ConfigOptions(
             app=self._app,
             environment=self._environment,
             maxconn=_maxconn(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             threads=min(os.cpu_count() or 1, 4),
             hard_stop_after=self._hard_stop_after,
-            identity=unprivileged(),
+            identity=identity,
+            handover="mode 600" if identity is None else f"mode 600 uid {identity[0]}",
         )
 
     def _listen(self, state: EdgeState) -> str:

@@ -94,8 +94,8 @@ class Edge(Protocol):
         Raises ValueError when the total of all servers would become 0.
         """
 
-    def mark(self) -> Mark:
-        """The present moment in the traffic."""
+    def mark(self, *, seconds_ago: float = 0.0) -> Mark:
+        """The present moment in the traffic, or an earlier one."""
 
     def traffic(self, release: str, since: Mark) -> Traffic:
         """What the release's servers answered since the mark."""

@@ -8,10 +8,10 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from deploykit.edge.config import APP, CHECK, PROBE
+from deploykit.edge.config import APP, CHECK, PROBE, UNCHECKED, USERS
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
 from deploykit.model import UsageError
 
@@ -25,6 +25,8 @@ __all__ = ["RuntimeAPI", "RuntimeServer"]
 
 _PATH_LIMIT = 100
 _TIMEOUT = 5.0
+_BACKENDS = {APP: CHECK, UNCHECKED: "", PROBE: ""}
+"""The backends that have all servers, and the options of a server in each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +79,17 @@ class RuntimeAPI:
         return next((int(line[5:]) for line in answer.splitlines() if line.startswith("Pid: ")), None)
 
     def servers(self) -> dict[str, RuntimeServer]:
-        """The users' servers by name; `in_flight` has the probes' requests in it."""
-        both = self._stat()
-        probes = both[PROBE]
+        """The users' servers by name; `in_flight` has the requests of all backends in it, the probes' too."""
+        found = self._stat()
         return {
-            name: server
-            if (probe := probes.get(name)) is None
-            else RuntimeServer(**{**server.__dict__, "in_flight": server.in_flight + probe.in_flight})
-            for name, server in both[APP].items()
+            name: replace(
+                server, in_flight=sum(servers[name].in_flight for servers in found.values() if name in servers)
+            )
+            for name, server in found[APP].items()
         }
 
     def _stat(self) -> dict[str, dict[str, RuntimeServer]]:
-        found: dict[str, dict[str, RuntimeServer]] = {APP: {}, PROBE: {}}
+        found: dict[str, dict[str, RuntimeServer]] = {backend: {} for backend in _BACKENDS}
         text = self.ask("show stat -1 4 -1").removeprefix("# ")
         for row in csv.DictReader(line for line in text.splitlines() if line):
             if row["pxname"] in found:
@@ -104,11 +105,11 @@ class RuntimeAPI:
         return found
 
     def add(self, server: Server) -> None:
-        """Make the server known at weight 0 in both backends, with the address it has now."""
-        both = self._stat()
-        for backend, options in ((APP, CHECK), (PROBE, "")):
+        """Make the server known at weight 0 in all backends, with the address it has now."""
+        found = self._stat()
+        for backend, options in _BACKENDS.items():
             name = f"{backend}/{server.name}"
-            known = both[backend].get(server.name)
+            known = found[backend].get(server.name)
             commands: tuple[str, ...] = ()
             if known is None:
                 commands = (f"add server {name} {server.address} weight 0 {options}".rstrip(),)
@@ -129,9 +130,9 @@ class RuntimeAPI:
                 raise EdgeError(f"HAProxy did not take the server {server.name}", details=said.split("\n"))
 
     def remove(self, name: str, *, timeout: float = 5.0) -> None:
-        """Take the server out of both backends, cutting off what is in flight; nothing happens if it is not there."""
+        """Take the server out of all backends, cutting off what is in flight; nothing happens if it is not there."""
         deadline = time.monotonic() + timeout
-        for backend in (APP, PROBE):
+        for backend in _BACKENDS:
             while name in self._stat()[backend]:
                 said = self.ask(
                     f"set server {backend}/{name} state maint",
@@ -146,16 +147,23 @@ class RuntimeAPI:
         """Set and read back, all servers. Raises EdgeError when a weight did not become what was asked for."""
         if not weights:
             return self.servers()
-        said = self.ask(*(f"set server {APP}/{name} weight {weight}" for name, weight in weights.items()))
-        read = self.servers()
+        said = self.ask(
+            *(
+                f"set server {backend}/{name} weight {weight}"
+                for backend in sorted(USERS)
+                for name, weight in weights.items()
+            )
+        )
+        found = self._stat()
         wrong = [
-            f"{name}: wanted {weight}, is {read[name].weight if name in read else 'not there'}"
+            f"{name}: wanted {weight}, is {server.weight if server is not None else 'not there'}"
+            for backend in sorted(USERS)
             for name, weight in weights.items()
-            if name not in read or read[name].weight != weight
+            if (server := found[backend].get(name)) is None or server.weight != weight
         ]
         if wrong:
             raise EdgeError("HAProxy did not take a weight", details=[*wrong, *filter(None, said.split("\n"))])
-        return read
+        return self.servers()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import time
 from typing import TYPE_CHECKING
 
 from deploykit.edge.accesslog import count, parse_line
-from deploykit.edge.config import APP, ConfigOptions, render
+from deploykit.edge.config import USERS, ConfigOptions, render
 from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
@@ -142,8 +142,8 @@ class DockerEdge(WeightedProxy):
 
     # -- traffic -------------------------------------------------------------------------------------------------
 
-    def mark(self) -> Mark:
-        mark = Mark({"time_ms": self._agent.now_ms()})
+    def mark(self, *, seconds_ago: float = 0.0) -> Mark:
+        mark = Mark({"time_ms": self._agent.now_ms() - int(seconds_ago * 1000)})
         time.sleep(0.002)  # what comes after this call is logged with a later millisecond
         return mark
 
@@ -155,7 +155,7 @@ class DockerEdge(WeightedProxy):
             for text in self._containers.log(proxy.id, began // 1000)
             if (line := parse_line(text)) is not None and line.time_ms > began
         )
-        return count(lines, APP, self._state().names_of(release))
+        return count(lines, USERS, self._state().names_of(release))
 
     # -- the file ------------------------------------------------------------------------------------------------
 
@@ -193,6 +193,7 @@ class DockerEdge(WeightedProxy):
             threads=2,
             hard_stop_after=self._hard_stop_after,
             identity=(_NOBODY, _NOBODY),
+            handover="mode 666",  # its folder is a volume of the edge's containers, which may not change owners
             more=(f"fd-hard-limit {_DESCRIPTORS}", f"lua-load {WATCH}"),
         )
 

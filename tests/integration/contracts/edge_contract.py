@@ -278,6 +278,22 @@ class EdgeContract:
         assert answers == [(200, "r1")]
         eventually(lambda: in_flight(two, "r1-web-0") == 0)
 
+    def test_what_comes_on_an_idle_connection_after_a_reload_reaches_who_has_the_traffic_now(
+        self, two, client, client_address, eventually
+    ):
+        idle = [client(two.url()) for _ in range(4)]
+        for each in idle:
+            assert each.get() == (200, "r1")
+        replaced(two)
+        mark = two.mark()
+        two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+        assert [each.get() for each in idle[:2]] == [(200, "r2")] * 2
+        _, body = idle[2].get("/headers")
+        assert {name.lower(): value for name, value in json.loads(body).items()}["x-forwarded-for"] == client_address
+        assert idle[3].get("/status/500", method="POST")[0] == 500, "handed over with its method"
+        eventually(lambda: two.traffic("r2", mark).requests == 4)
+        assert two.traffic("r2", mark).errors == 1
+
     # -- what is done stays done
 
     def test_weights_survive_a_reload_and_a_stop(self, two, again, client):
@@ -293,6 +309,12 @@ class EdgeContract:
         assert {here.get() for _ in range(10)} == {(200, "r2")}
 
     # -- what users get, and what probes get
+
+    def test_traffic_can_be_counted_from_an_earlier_moment(self, two, client, eventually):
+        client(two.url()).get()
+        eventually(lambda: two.traffic("r1", two.mark(seconds_ago=60)).requests == 1)
+        eventually(lambda: two.traffic("r1", two.mark(seconds_ago=0.3)).requests == 0)
+        assert two.traffic("r1", two.mark(seconds_ago=60)).requests == 1
 
     def test_users_requests_are_counted_per_release(self, two, client, eventually):
         here = client(two.url())

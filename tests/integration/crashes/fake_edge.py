@@ -171,8 +171,9 @@ class FakeEdge:
 
     # -- traffic
 
-    def mark(self) -> Mark:
-        return Mark({"requests": len(self._proxy.answered)})
+    def mark(self, *, seconds_ago: float = 0.0) -> Mark:
+        """It has no time: any earlier moment is before all requests."""
+        return Mark({"requests": 0 if seconds_ago else len(self._proxy.answered)})
 
     def traffic(self, release: str, since: Mark) -> Traffic:
         seen = [status for name, status in self._proxy.answered[since.value["requests"] :] if name == release]

@@ -138,6 +138,8 @@ class TestFakeEdge(EdgeContract):
     test_a_client_that_leaves_is_no_error = None
     # it has no time, no connection and no headers,
     test_users_requests_are_counted_per_release = None
+    test_traffic_can_be_counted_from_an_earlier_moment = None
+    test_what_comes_on_an_idle_connection_after_a_reload_reaches_who_has_the_traffic_now = None
     test_a_server_that_breaks_its_answer_off_is_an_error = None
     test_probes_reach_every_replica = None
     test_the_application_does_not_see_the_probes_label = None

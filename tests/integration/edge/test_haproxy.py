@@ -184,8 +184,8 @@ def test_a_replaced_process_counts_as_in_flight_until_it_is_gone(two, client, ev
     replaced(two)
     two.set_weights({"r2-web-0": 100, "r1-web-0": 0})
     busy = {state.server.name: state.in_flight for state in two.servers()}
-    assert busy == {"r1-web-0": 1, "r2-web-0": 0}, "the idle connection may still ask r1 once more"
-    assert idle.get() == (200, "r1")
+    assert busy == {"r1-web-0": 1, "r2-web-0": 0}, "it may still wait for an answer of r1"
+    assert idle.get() == (200, "r2"), "what comes on an idle connection is handed over"
     eventually(lambda: all(state.in_flight == 0 for state in two.servers()))
 
 
@@ -212,14 +212,21 @@ def test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_
 # -- checks
 
 
-def test_a_server_that_says_5xx_to_its_check_is_out_within_seconds(two, make_edge, eventually, client):
+def test_while_no_server_passes_its_check_the_one_with_the_traffic_goes_on_answering(
+    two, app, make_edge, eventually, client
+):
     make_edge(health_path="/status/503").ensure()
     eventually(lambda: not any(state.up for state in two.servers()), 5)
+    mark = two.mark()
+    here = client(two.url())
+    assert [here.get() for _ in range(4)] == [(200, "r1")] * 4
+    eventually(lambda: two.traffic("r1", mark).requests == 4)
+    app.kill("r1-web-0")
     status, body = client(two.url()).get()
     assert status == 503
     assert "shop (local)" in body
     make_edge(health_path="/health").ensure()
-    eventually(lambda: all(state.up for state in two.servers()), 5)
+    eventually(lambda: [state.server.name for state in two.servers() if state.up] == ["r2-web-0"], 5)
 
 
 def test_a_busy_worker_is_not_a_dead_one(two, client):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from deploykit.edge.accesslog import count, lines_since, mark_of, parse_line
+from deploykit.edge.accesslog import count, earlier_mark, lines_since, mark_of, parse_line
 
 
 def line(time_ms=1000, backend="app", server="r1-web-0", status=200, times="0 1 20 25", ended="--", database="-"):
@@ -12,7 +12,7 @@ def line(time_ms=1000, backend="app", server="r1-web-0", status=200, times="0 1 
 
 
 def traffic(log, mark, servers=("r1-web-0",)):
-    return count(lines_since(log, mark), "app", servers)
+    return count(lines_since(log, mark), {"app"}, servers)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_client_that_leaves_is_no_error_and_no_evidence(ended, tmp_path):
     assert not parsed.error
     log = tmp_path / "log"
     log.write_text(line(status=200, ended=ended))
-    assert count(lines_since(log, mark_of(tmp_path / "none", 0)), "app", ["r1-web-0"]).requests == 0
+    assert count(lines_since(log, mark_of(tmp_path / "none", 0)), {"app"}, ["r1-web-0"]).requests == 0
 
 
 def test_an_answer_that_failed_counts_although_its_client_left():
@@ -122,3 +122,14 @@ def test_the_proxys_own_messages_between_requests_do_no_harm(tmp_path):
     with log.open("a") as file:
         file.write("[WARNING] server is DOWN\n" + line(2000) + "dk1 2100 app r1-w")
     assert traffic(log, mark).requests == 1
+
+
+def test_a_moment_in_the_past_counts_what_came_since_in_rotated_copies_too(tmp_path):
+    log = tmp_path / "log"
+    (tmp_path / "log.2").write_text(line(1000) * 8)
+    (tmp_path / "log.1").write_text(line(1500) * 4 + line(2500) * 2)
+    log.write_text(line(3000))
+    assert traffic(log, earlier_mark(2000)).requests == 3
+    assert traffic(log, earlier_mark(1200)).requests == 7
+    log.write_text("")
+    assert traffic(log, earlier_mark(2000)).requests == 2

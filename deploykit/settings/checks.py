@@ -26,6 +26,7 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
     """Every mistake that only shows when values are looked at together, or beside the files of the repo."""
     return [
         *_command(settings),
+        *_smoke(settings),
         *_variables(settings),
         *_migrations(settings, root),
         *_files(settings, root),
@@ -100,6 +101,24 @@ def _command(settings: Settings) -> Iterator[Mistake]:
             break
     if command and not command.strip():
         yield Mistake(path=path, what="is empty", allowed="one program and its arguments")
+
+
+def _smoke(settings: Settings) -> Iterator[Mistake]:
+    """A smoke check is a request or a command; what belongs to the other one has no meaning."""
+    for index, check in enumerate(settings.service.smoke):
+        path: KeyPath = ("service", "smoke", index)
+        if bool(check.path) == bool(check.command):
+            yield Mistake(path=path, what="is a request or a command", allowed='a path ("/orders"), or a command')
+        elif check.command:
+            for field in sorted(check.model_fields_set - {"command", "timeout"}):
+                yield Mistake(path=(*path, field), what="belongs to a request, and this is a command")
+            try:
+                shlex.split(check.command)
+            except ValueError as error:
+                yield Mistake(path=(*path, "command"), what=f"can't be split into words: {str(error).lower()}")
+        for name, value in check.headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[\r\n\0]", value):
+                yield Mistake(path=(*path, "headers", name), what="is not a header that HTTP allows")
 
 
 def _variables(settings: Settings) -> Iterator[Mistake]:

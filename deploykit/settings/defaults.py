@@ -24,6 +24,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
         "strategy": "blue-green",
         "preflight": ["migration-heads", "settings", "variables", "target"],
         "evidence": [],
+        "watch": [],
     },
     "development": {"target": "docker", "branch": "develop"},
     "staging": {"target": "docker", "branch": "main"},

@@ -31,11 +31,24 @@ Check = Literal[
 
 
 class SmokeCheck(Model):
-    """One request after the start: its path, the status wanted, and a piece of text that the body must contain."""
+    """A request that the new version must answer with `status` and a body that contains `contains`; or a `command`
+    that must end with 0.
 
-    path: Annotated[str, Field(pattern=r"^/")]
+    Cookies are kept from one request to the next. In `path`, `headers`, `body` and `contains`, `{random}` is a word
+    that is new at each run of the checks, and in `headers` and `body`, `${NAME}` is the value of a variable. In
+    `command`, `{url}` is the version's own address.
+    """
+
+    path: Annotated[str, Field(pattern=r"^(/.*)?$")] = ""
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: str = ""
     status: Annotated[int, Field(ge=100, le=599)] = 200
     contains: str = ""
+    command: str = ""
+    """Run in the folder of pyproject.toml, without a shell."""
+    timeout: PositiveSeconds | None = None
+    """None: 10 seconds for a request, 5 minutes for a command."""
 
 
 class Service(Model):
@@ -100,8 +113,6 @@ class Thresholds(Model):
     p95_ms: Annotated[float, Field(gt=0)] = 500
     requests: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     """At least so many requests are judged: users' where there are any, else probe requests."""
-    window: Seconds = 0
-    """Seconds to watch users' traffic for before probes make up what is missing."""
 
 
 class EnvironmentSettings(Model):
@@ -113,6 +124,8 @@ class EnvironmentSettings(Model):
     """The port users reach the service on; None: a free one is found once and then kept."""
     url: str = ""
     thresholds: Thresholds = Thresholds()
+    watch: Annotated[tuple[PositiveSeconds, ...], Field(max_length=1)] = (10,)
+    """For how long users' traffic is watched once the new version has it, and judged. 200 requests end it early."""
     preflight: tuple[Check, ...] = cast("tuple[Check, ...]", PREFLIGHT_CHECKS)
     evidence: tuple[str, ...] = ("test", "security")
     variables: dict[str, str] = Field(default_factory=dict)

@@ -20,16 +20,16 @@ _JSON = "one JSON object on standard output"
 
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def status(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """What is live, what runs, who holds the lock."""
+    """What is live, what runs, who holds the lock. Ends with 1 when something of what is live does not run well."""
     from deploykit.release.queries.status import read_status, status_lines
 
     found = read_status(open_from_here(env, app))
     if json:
         print_json(found.as_json())
-        return None
-    for line in status_lines(found, sys.stdout):
-        print(line)
-    return None
+    else:
+        for line in status_lines(found, sys.stdout):
+            print(line)
+    return found.exit_code
 
 
 @command(
@@ -67,7 +67,7 @@ def history(
 
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def verify(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """Judge what is live now: health, smoke checks, probe requests."""
+    """Judge what is live now: health, smoke checks, what users got in the last minute, probe requests."""
     from deploykit.release.queries.verify import verify_live
 
     verified = verify_live(open_from_here(env, app))

@@ -26,10 +26,14 @@ _SHOWN = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back. `headers` have lower-case names; `ms` is from the request to the end of the body."""
+    """What came back. `headers` have lower-case names; `ms` is from the request to the end of the body.
+
+    `set_cookies` are the values of all Set-Cookie headers.
+    """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
+    set_cookies: tuple[str, ...] = ()
     body: bytes = b""
     ms: float = 0.0
 
@@ -54,8 +58,8 @@ class NoAnswerError(Exception):
 class Connection:
     """A keep-alive connection to `http://host:port`; it is opened again after an answer that closes it or an error.
 
-    Where a `cancellation` comes while an answer is waited for, `get` raises Cancelled; nothing but `close` is of use
-    then.
+    Where a `cancellation` comes while an answer is waited for, `get` and `request` raise Cancelled; nothing but `close`
+    is of use then.
     """
 
     def __init__(self, base: str, *, timeout: float, cancellation: Cancellation = NEVER) -> None:
@@ -77,7 +81,21 @@ class Connection:
         timeout: float | None = None,
         connect: float | None = None,
     ) -> Answer:
-        """`connect` limits the time until there is a connection, where that is to be less than `timeout`.
+        """See `request`."""
+        return self.request("GET", path, headers, timeout=timeout, connect=connect)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        timeout: float | None = None,
+        connect: float | None = None,
+    ) -> Answer:
+        """`timeout` in place of the connection's own; `connect` limits the time until there is a connection, where that
+        is to be less.
 
         Raises NoAnswerError.
         """
@@ -96,7 +114,7 @@ class Connection:
             self._open.timeout = limit
             if self._open.sock is not None:
                 self._open.sock.settimeout(limit)
-            self._open.request("GET", self._prefix + path, headers=dict(headers or {}))
+            self._open.request(method, self._prefix + path, body=body, headers=dict(headers or {}))
             self._await_answer(self._open.sock, limit)
             response = self._open.getresponse()
             body = response.read(_BODY_LIMIT)
@@ -116,6 +134,7 @@ class Connection:
             status=response.status,
             headers={name.lower(): value for name, value in response.getheaders()},
             body=body,
+            set_cookies=tuple(response.headers.get_all("Set-Cookie", ())),
             ms=(time.perf_counter() - began) * 1000,
         )
 

@@ -1,37 +1,62 @@
-"""Smoke checks: a few requests that a version must answer rightly at its own address, before any user sees it."""
+"""Smoke checks: requests and commands that a version must pass at its own address, before any user sees it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+import secrets
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deploykit.model import DeploykitError
+from deploykit.process import run
 from deploykit.process.cancellation import NEVER, Cancellation
-from deploykit.verify.http import Connection, NoAnswerError, body_excerpt
+from deploykit.process.run import CommandNotFound, CommandTimedOut
+from deploykit.verify.http import Answer, Connection, NoAnswerError, body_excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["Check", "SmokeFailedError", "SmokeResult", "smoke"]
+__all__ = ["Check", "SmokeFailedError", "SmokeResult", "command_environment", "smoke", "variables_in"]
+
+_REQUEST_SECONDS = 10.0
+_COMMAND_SECONDS = 300.0
+_COMMAND_LINES = 20
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Check(Protocol):
-    """One request, as the settings' `SmokeCheck` has it: path, status wanted, text that the body must contain."""
+    """One request or one command, as the settings' `SmokeCheck` has it. `timeout` is in seconds, None for the
+    default.
+    """
 
     @property
     def path(self) -> str: ...
     @property
+    def method(self) -> str: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def body(self) -> str: ...
+    @property
     def status(self) -> int: ...
     @property
     def contains(self) -> str: ...
+    @property
+    def command(self) -> Sequence[str]: ...
+    @property
+    def timeout(self) -> float | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeResult:
-    """`problem` is empty when the check passed; `ms` is None when there was no answer."""
+    """`check` is what was asked or run; `problem` is empty when it passed; `ms` is None when there was no answer."""
 
-    path: str
+    check: str
     problem: str
     ms: float | None
 
@@ -40,49 +65,115 @@ class SmokeFailedError(DeploykitError):
     """At least one smoke check failed; every failed one is in `details`."""
 
 
-def smoke(  # noqa: PLR0913 - an address, checks, limits; by keyword
+def smoke(  # noqa: PLR0913 - an address, checks, and what they need; by keyword
     base: str,
     checks: Sequence[Check],
     *,
-    headers: Mapping[str, str] | None = None,
-    timeout: float = 10.0,
+    folder: Path,
+    variables: Mapping[str, str],
     redact: Callable[[str], str] = str,
     next_step: str = "",
     cancellation: Cancellation = NEVER,
 ) -> Sequence[SmokeResult]:
-    """Run every check against `base` (`http://host:port`), `timeout` seconds each; returns the results.
+    """Run every check against `base` (`http://host:port`), one after the other; returns the results.
 
-    Raises SmokeFailedError naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an
-    empty result.
+    Commands are run in `folder`. `variables` are the values of all of `variables_in(checks)`. Raises SmokeFailedError
+    naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an empty result.
     """
-    connection = Connection(base, timeout=timeout, cancellation=cancellation)
+    requests = _Requests(Connection(base, timeout=_REQUEST_SECONDS, cancellation=cancellation), variables, redact)
     try:
-        results = [_run(connection, check, headers, redact) for check in checks]
+        results = [
+            _run_command(check, base, folder, redact) if check.command else requests.run(check) for check in checks
+        ]
     finally:
-        connection.close()
+        requests.connection.close()
     failed = [result for result in results if result.problem]
     if failed:
         raise SmokeFailedError(
             f"{len(failed)} of {len(results)} smoke checks failed at {base}",
-            details=[f"GET {result.path}: {result.problem}" for result in failed],
+            details=[f"{result.check}: {result.problem}" for result in failed],
             next_step=next_step,
         )
     return results
 
 
-def _run(
-    connection: Connection, check: Check, headers: Mapping[str, str] | None, redact: Callable[[str], str]
-) -> SmokeResult:
+def variables_in(checks: Sequence[Check]) -> frozenset[str]:
+    """The names of the variables whose values the checks' headers and bodies hold."""
+    texts = [text for check in checks for text in (check.body, *check.headers.values())]
+    return frozenset(name for text in texts for name in _VARIABLE.findall(text))
+
+
+@dataclass
+class _Requests:
+    """The requests of one run, with the cookies that the version has set in it.
+
+    They are sent back whatever path or security they are for: one version is asked, at its own address.
+    """
+
+    connection: Connection
+    variables: Mapping[str, str]
+    redact: Callable[[str], str]
+    random: str = field(default_factory=lambda: secrets.token_hex(6))
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def run(self, check: Check) -> SmokeResult:
+        asked = f"{check.method} {check.path}"
+        headers = {name: self._filled(value) for name, value in check.headers.items()}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        try:
+            answer = self.connection.request(
+                check.method,
+                self._with_random(check.path),
+                headers,
+                body=self._filled(check.body).encode() if check.body else None,
+                timeout=check.timeout,
+            )
+        except NoAnswerError as error:
+            return SmokeResult(check=asked, problem=self.redact(str(error)), ms=None)
+        for text in answer.set_cookies:
+            name, _, value = text.partition(";")[0].partition("=")
+            self.cookies[name.strip()] = value.strip()
+        return SmokeResult(check=asked, problem=self._problem(check, answer), ms=answer.ms)
+
+    def _problem(self, check: Check, answer: Answer) -> str:
+        said = f"body: {body_excerpt(answer, self.redact) or '(empty)'}"
+        if answer.status != check.status:
+            to = f", a redirect to {self.redact(answer.location)}" if answer.location else ""
+            return f"status {answer.status}{to}, wanted {check.status}; {said}"
+        if check.contains and (wanted := self._with_random(check.contains)) not in answer.text:
+            return f"the body does not contain {wanted!r}; {said}"
+        return ""
+
+    def _with_random(self, text: str) -> str:
+        return text.replace("{random}", self.random)
+
+    def _filled(self, text: str) -> str:
+        return _VARIABLE.sub(lambda found: self.variables[found[1]], self._with_random(text))
+
+
+def command_environment() -> dict[str, str]:
+    """The environment of a check's command: this process's own, with the programs beside this Python first."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+
+def _run_command(check: Check, base: str, folder: Path, redact: Callable[[str], str]) -> SmokeResult:
+    words = [word.replace("{url}", base) for word in check.command]
+    name = redact(" ".join(words))
+    began = time.perf_counter()
     try:
-        answer = connection.get(check.path, headers)
-    except NoAnswerError as error:
-        return SmokeResult(path=check.path, problem=redact(str(error)), ms=None)
-    problem = ""
-    if answer.status != check.status:
-        to = f", a redirect to {redact(answer.location)}" if answer.location else ""
-        problem = (
-            f"status {answer.status}{to}, wanted {check.status}; body: {body_excerpt(answer, redact) or '(empty)'}"
+        done = run(
+            words,
+            cwd=folder,
+            env=command_environment(),
+            timeout=check.timeout or _COMMAND_SECONDS,
+            check=False,
+            redact=redact,
         )
-    elif check.contains and check.contains not in answer.text:
-        problem = f"the body does not contain {check.contains!r}; body: {body_excerpt(answer, redact) or '(empty)'}"
-    return SmokeResult(path=check.path, problem=problem, ms=answer.ms)
+    except (CommandNotFound, CommandTimedOut) as error:
+        return SmokeResult(check=name, problem="\n  ".join([error.message, *error.details]), ms=None)
+    ms = (time.perf_counter() - began) * 1000
+    if done.returncode == 0:
+        return SmokeResult(check=name, problem="", ms=ms)
+    said = (done.stdout + done.stderr).splitlines()[-_COMMAND_LINES:]
+    return SmokeResult(check=name, problem="\n  ".join([f"exit code {done.returncode}", *said]), ms=ms)

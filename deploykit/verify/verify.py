@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -18,8 +19,10 @@ __all__ = ["USERS", "TrafficCounts", "TrafficSource", "probe_paths", "verify"]
 
 USERS = "user requests"
 _POLL_SECONDS = 1.0
+_ENOUGH = 200
+"""So many users' requests are judged without waiting for more."""
 _ABORT_ERROR_RATE = 0.05
-"""The deployment-strategy template's limit for rolling back: above it, the window's end is not waited for."""
+"""The deployment-strategy template's limit for rolling back: above it, the end of the watch is not waited for."""
 
 _MarkT_contra = TypeVar("_MarkT_contra", contravariant=True)
 
@@ -48,8 +51,17 @@ class TrafficSource(Protocol[_MarkT_contra]):
 
 
 def probe_paths(health: str, checks: Sequence[Check] = ()) -> tuple[ProbePath, ...]:
-    """What probes ask for: the health path, and each smoke check's path with the status it wants."""
-    return (ProbePath(health, 200), *(ProbePath(check.path, check.status) for check in checks if check.path != health))
+    """What probes ask for: the health path, and the paths of smoke checks with the status they want.
+
+    Of the checks, those that are plain GETs and come before any other one: what follows may need what a POST has
+    changed, or a cookie.
+    """
+    plain = itertools.takewhile(_is_plain, checks)
+    return (ProbePath(health, 200), *(ProbePath(check.path, check.status) for check in plain if check.path != health))
+
+
+def _is_plain(check: Check) -> bool:
+    return bool(check.path) and check.method == "GET" and not (check.headers or check.body or "{random}" in check.path)
 
 
 def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
@@ -59,7 +71,8 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     *,
     since: _MarkT_contra,
     paths: Sequence[ProbePath],
-    window: float = 0.0,
+    watch: float = 0.0,
+    failed: Callable[[], bool] = lambda: False,
     probe_timeout: float = 30.0,
     on_progress: Callable[[str], None] = lambda _: None,
     redact: Callable[[str], str] = str,
@@ -67,15 +80,16 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     sleep: Callable[[float], None] = time.sleep,
     cancellation: Cancellation = NEVER,
 ) -> Judgement:
-    """Judge what the release answered since the mark `since`, after watching for `window` seconds.
+    """Judge what the release answered since the mark `since`, after watching users' requests for `watch` seconds.
 
-    More than 5 % errors (or the limit, if that is higher) among enough requests end the watch early. Where users sent
-    fewer than `limits.requests`, probes through the edge make up what is missing; the judgement says how many of each.
-    `on_progress` gets one line per second of the watch. A `cancellation` ends the probes, and raises Cancelled.
+    The watch ends early after 200 of them, after more than 5 % errors (or the limit, if that is higher) among enough,
+    and when `failed()`. Where users sent fewer than `limits.requests`, probes through the edge make up what is missing;
+    the judgement says how many of each. `on_progress` gets one line per second of the watch. A `cancellation` ends the
+    probes, and raises Cancelled.
     """
-    until = clock() + window
+    until = clock() + watch
     users = _user_traffic(edge, release, since)
-    while (left := until - clock()) > 0:
+    while users.requests < _ENOUGH and (left := until - clock()) > 0 and not failed():
         if users.requests >= limits.requests and users.errors > users.requests * max(
             _ABORT_ERROR_RATE, limits.error_rate
         ):

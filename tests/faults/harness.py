@@ -295,10 +295,11 @@ class ReleasedService:
             self.commits[content] = foreign_repo.commit(self.repo, "Another behaviour")
 
     def settings(self, **service: object) -> None:
-        """The service's settings; `thresholds` is a table of the environment's, `repository` where images are
-        pushed.
+        """The service's settings; `thresholds` and `watch` are the environment's, `repository` is where images are
+        pushed, `worker` the command of another process.
         """
-        repository = service.pop("repository", "")
+        repository, worker = service.pop("repository", ""), service.pop("worker", "")
+        watch = service.pop("watch", [])
         thresholds = service.pop("thresholds", {})
         words = {
             "command": "python server.py --host 127.0.0.1 --port {port}",
@@ -312,10 +313,12 @@ class ReleasedService:
         lines += [f'repository = "{repository}"', "insecure = true"] if repository else []
         lines += ["[tool.deploykit.docker]", f'edge_image = "{EDGE_IMAGE}"']
         lines += ["[tool.deploykit.environments.local]", f'target = "{self.target}"', f"port = {self.port}"]
-        lines += ['preflight = ["settings", "variables", "target"]']
+        lines += ['preflight = ["settings", "variables", "target"]', f"watch = {json.dumps(watch)}"]
         if isinstance(thresholds, dict) and thresholds:
             lines += ["[tool.deploykit.environments.local.thresholds]"]
             lines += [f"{name} = {json.dumps(value)}" for name, value in thresholds.items()]
+        if worker:
+            lines += ["[tool.deploykit.processes.worker]", f"command = {json.dumps(worker)}", 'settle = "300ms"']
         (self.repo / "pyproject.toml").write_text("\n".join(lines) + "\n")
         self._commit()
 
@@ -401,6 +404,23 @@ def get(url: str, path: str = "/", *, timeout: float = 10.0) -> str:
         return text
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def held_request(url: str) -> Iterator[Callable[[], str]]:
+    """A request that an instance waits for the rest of; the callable sends that and returns the answer's body."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=30) as connection:
+        connection.sendall(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\nConnection: close\r\n\r\n1")
+
+        def finish() -> str:
+            connection.sendall(b"2")
+            answer = b""
+            while piece := connection.recv(65_536):
+                answer += piece
+            return answer.rpartition(b"\r\n\r\n")[2].decode()
+
+        yield finish
 
 
 def eventually(what: Callable[[], object], *, within: float = 20.0, why: str = "") -> None:

@@ -38,6 +38,13 @@ from test_cancel import (  # noqa: F401 - collected here as well
     test_a_migration_or_a_slow_start_is_really_interrupted,
     test_what_is_past_its_verdict_is_finished_whatever_comes,
 )
+from test_green import (  # noqa: F401
+    test_a_process_that_ends_again_and_again_fails_the_release,
+    test_a_release_with_an_older_ledger_is_refused_and_users_keep_what_they_have,
+    test_a_rollback_passes_over_a_release_of_the_same_version,
+    test_pages_that_fail_behind_a_healthy_path_fail_the_release,
+    test_status_and_verify_say_what_users_get_and_what_was_started_again,
+)
 from test_ten_releases import (  # noqa: F401
     test_a_crash_at_start_is_given_up_and_says_why,
     test_a_health_path_that_answers_500_is_given_up_and_says_why,

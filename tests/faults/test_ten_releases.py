@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from harness import KEPT_WARM, Load, get
+from harness import KEPT_WARM, Load, eventually, get, held_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,4 +127,40 @@ def test_a_long_request_that_is_in_flight_during_the_switch_is_answered(tiny: Re
         assert tiny.serves(tiny.url) == "two"
     assert answer.result() == "one"
     assert report["outcome"] == "done"
+    assert tiny.problems() == []
+
+
+def running(released: ReleasedService) -> list[str]:
+    return sorted(item["name"] for item in released.instances() if item["state"] == "running")
+
+
+def test_a_request_that_outlives_the_drain_goes_on_through_the_next_releases_and_is_told(
+    tiny: ReleasedService,
+) -> None:
+    tiny.settings(warm_for=KEPT_WARM)
+    tiny.release("one")
+    with held_request(tiny.url) as finish:
+        tiny.behave("two")
+        second = tiny.ok("release", "--json")
+        assert ["not answered yet: 1 request on r1-web-0" in text for text in second.json["warnings"]] == [True]
+        drained = dict(second.steps)["drain"]
+        assert drained < 15, "the lock is not held for the whole of the drain limit"
+        tiny.behave("three")
+        third = tiny.ok("release", "--json")
+        assert ["not answered yet: 1 request on r1-web-0" in text for text in third.json["warnings"]] == [True]
+        assert running(tiny) == ["r1-web-0", "r2-web-0", "r3-web-0"]
+        assert finish() == "one"
+    assert tiny.problems() == []
+    tiny.release("four")
+    assert running(tiny) == ["r3-web-0", "r4-web-0"]
+
+
+def test_a_request_that_outlives_the_warm_window_is_cut_off_and_told(tiny: ReleasedService) -> None:
+    tiny.settings(warm_for=0, drain_timeout=2)
+    tiny.release("one")
+    with held_request(tiny.url):
+        tiny.release("two")
+        assert running(tiny) == ["r1-web-0", "r2-web-0"], "it gets the drain limit at least"
+        eventually(lambda: "nothing is due" not in (said := tiny("reap").output) and "cut off" in said)
+        assert running(tiny) == ["r2-web-0"]
     assert tiny.problems() == []

@@ -111,7 +111,7 @@ class Environment:
         kind, _, variable = self.saved.ledger.partition(":")
         if kind != "env":
             return str(self.paths.ledger)
-        if url := self._variable(variable):
+        if url := self.variable(variable):
             return url
         raise UsageError(
             f"it is not known where the ledger is: the variable {variable} has no value",
@@ -119,7 +119,7 @@ class Environment:
             next_step=f"put {variable}=postgresql://… into .env.{self.name}, or export it",
         )
 
-    def _variable(self, name: str) -> str:
+    def variable(self, name: str) -> str:
         """A variable of the kit's own, from the process's environment or `.env.<environment>`; empty: it has no
         value.
         """

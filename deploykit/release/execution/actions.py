@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.model.errors import DeploykitError
+from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.instances import WEB
 from deploykit.release.version.recorded import stop_timeout
 from deploykit.rollout import Action, Kind
 from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deploykit.ledger.interface import Step
     from deploykit.ledger.sql import SqlLedger
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["RolloutActions"]
 
 _DRAIN_STEP = 0.02
+_BRIEFLY = 1.0
+"""Seconds that requests on a version are waited for which is kept warm afterwards: they may take longer there."""
 _MARK = "traffic"
 _AT_ONCE = 8
 """Instances that are started or stopped in parallel: an engine gets slower with more."""
@@ -144,33 +147,64 @@ class RolloutActions:
                 self.ledger.remove_timer(timer.id)
 
     def _drain(self, action: Action) -> Mapping[str, Any]:
-        """Wait until nothing is in flight. Past the limit the rollout continues, and what was in flight is recorded."""
+        """Wait until nothing is in flight, for the drain limit where the instances are stopped next.
+
+        Past that the rollout continues, and what was in flight is recorded.
+        """
         started = time.monotonic()
         limit = self.version.spec.drain_timeout
+        is_stopped_next = action.name == "drain-new"
+        if not is_stopped_next:
+            limit = min(limit, _BRIEFLY)
         while True:
-            busy = {
-                state.server.name: state.in_flight
-                for state in self.edge.servers()
-                if state.server.name in action.instances and state.in_flight
-            }
+            busy = self._in_flight(action.instances)
             seconds = time.monotonic() - started
             if not busy:
                 return {"seconds": round(seconds, 3)}
             if seconds >= limit:
-                self.warn(f"{sum(busy.values())} requests were still in flight after the drain limit of {limit:g} s")
+                if is_stopped_next:
+                    self.warn(f"cut off after the drain limit of {limit:g} s: {requests_on(busy)}")
                 return {"seconds": round(seconds, 3), "still_in_flight": busy}
             self.sleep(_DRAIN_STEP)
 
+    def _in_flight(self, names: Collection[str]) -> dict[str, int]:
+        """How many requests each of these instances is answering, where it is any."""
+        servers = self.edge.servers() if self.edge.running() else ()
+        return {
+            state.server.name: state.in_flight for state in servers if state.server.name in names and state.in_flight
+        }
+
     def _warm(self, action: Action) -> Mapping[str, Any]:
+        spec, now = self.version.spec, self.clock()
         releases = {instance.labels.release for instance in self._instances(action)}
-        due = self.clock() + self.version.spec.warm_for
+        due = now + spec.warm_for
+        if busy := self._in_flight(action.instances):
+            due = max(due, now + spec.drain_timeout)
+            until = time.strftime("%H:%M:%S", time.localtime(due))
+            self.warn(f"not answered yet: {requests_on(busy)}; the version before goes on with them until {until}")
         present = {timer.release for timer in self.ledger.timers() if timer.kind == "warm"}
         for release in sorted(releases - present):
             self.ledger.add_timer("warm", release, due, {"instances": list(action.instances)})
         return {"until": due}
 
-    def _retire(self, action: Action) -> None:
+    def _retire(self, action: Action) -> Mapping[str, Any]:
+        """Stop what is older than the version before. What still answers requests goes on while it is warm."""
         self._refuse_to_stop_traffic(action)
+        warm = {
+            name
+            for timer in self.ledger.timers()
+            if timer.kind == "warm" and timer.due_at > self.clock()
+            for name in timer.payload.get("instances", ())
+        }
+        busy = self._in_flight(action.instances)
+        if spared := {name: count for name, count in busy.items() if name in warm}:
+            self.warn(f"not answered yet: {requests_on(spared)}, which goes on until its warm window is over")
+        if cut := {name: count for name, count in busy.items() if name not in warm}:
+            self.warn(f"cut off, since no version is kept warm for them: {requests_on(cut)}")
+        self._end_older(replace(action, instances=tuple(name for name in action.instances if name not in spared)))
+        return {"still_in_flight": spared, "cut_off": cut} if busy else {}
+
+    def _end_older(self, action: Action) -> None:
         if self.target.starts_at_once:
             # They have had no traffic since the release before this one, so they can stop while the edge forgets
             # them. An engine takes a tenth of a second to stop one.
@@ -195,7 +229,7 @@ class RolloutActions:
         known = {state.server.name for state in self.edge.servers()}
         for name in action.instances:
             if name in known:
-                # They were drained. What is still in flight past the limit (a websocket) is cut off; the drain
+                # They were drained. What is still in flight past the limit (a websocket) is cut off; the step before
                 # recorded it.
                 self.edge.detach(name, force=True)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from deploykit.credentials import Redactor
+from deploykit.credentials import Redactor, is_secret_name
 from deploykit.model import DeploykitError, InconclusiveError, Secret
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.targets.interface import Instance, InstanceState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
     from deploykit.edge.interface import Edge, Mark
     from deploykit.release.version.spec import ProcessSpec, ReleaseSpec
@@ -30,12 +31,15 @@ _STEP = 0.1
 class Checks:
     """Looks at a version. `secrets` are the values that no message may show; `tell` gets progress.
 
-    Each look raises Cancelled when `cancellation` comes.
+    Commands of smoke checks are run in `folder`; `variable` gives the values that their requests name. Each look raises
+    Cancelled when `cancellation` comes.
     """
 
     target: Target
     tell: Callable[[str], None]
-    secrets: Iterable[Secret]
+    secrets: Collection[Secret]
+    folder: Path
+    variable: Callable[[str], str]
     cancellation: Cancellation = NEVER
     redact: Redactor = field(init=False)
 
@@ -50,6 +54,7 @@ class Checks:
         """
         from deploykit.verify.health import wait_healthy
         from deploykit.verify.http import get
+        from deploykit.verify.verify import probe_paths
         from deploykit.verify.warm import warm
 
         if (process := spec.process(instance.process)) is not None:
@@ -66,7 +71,8 @@ class Checks:
             fetch=partial(get, cancellation=self.cancellation),
             sleep=self.cancellation.wait,
         )
-        warm(base, [spec.health, *(check.path for check in spec.smoke)], cancellation=self.cancellation)
+        paths = [path.path for path in probe_paths(spec.health, spec.smoke)]
+        warm(base, paths, cancellation=self.cancellation)
         return healthy.seconds
 
     def _settled(self, instance: Instance, process: ProcessSpec, spec: ReleaseSpec) -> float:
@@ -88,13 +94,19 @@ class Checks:
 
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
         """Run the smoke checks at the instance's own address; milliseconds in all. Raises SmokeFailedError."""
-        from deploykit.verify.smoke import SmokeFailedError, smoke
+        from deploykit.verify.smoke import SmokeFailedError, command_environment, smoke, variables_in
 
+        variables = {name: self.variable(name) for name in variables_in(spec.smoke)}
+        # A command gets what this process has, which may be more than the version has.
+        inherited = command_environment() if any(check.command for check in spec.smoke) else {}
+        more = [*variables.values(), *(value for name, value in inherited.items() if is_secret_name(name))]
         try:
             results = smoke(
                 f"http://{instance.host}:{instance.port}",
                 spec.smoke,
-                redact=self.redact,
+                folder=self.folder,
+                variables=variables,
+                redact=Redactor([*self.secrets, *more]) if more else self.redact,
                 next_step=_fix(spec),
                 cancellation=self.cancellation,
             )
@@ -109,17 +121,16 @@ class Checks:
     def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Mapping[str, Any]:
         """Judge the release by user requests since the mark, or by probes; what was seen, for the ledger.
 
-        Raises DeploykitError when it failed, InconclusiveError when too little was seen.
+        Raises DeploykitError when it failed or an instance ended by itself, InconclusiveError when too little was seen.
         """
         from deploykit.verify.judge import JudgementOutcome
 
-        judgement = self.judge(edge, release, spec, since)
+        judgement = self.judge(edge, release, spec, since, watch=sum(spec.watch))
         if judgement.passed:
-            restarted = [item for item in self.target.instances() if item.labels.release == release and item.restarts]
-            if restarted:
+            if (ended := self._ended_by_itself(release)) is not None:
                 raise DeploykitError(
-                    f"{restarted[0].name} ended by itself and was started again while it was judged",
-                    details=self._lines(restarted[0].name),
+                    f"{ended.name} ended by itself while it was judged",
+                    details=self._lines(ended.name),
                     next_step=_fix(spec),
                 )
             return {**judgement.as_json(), "note": str(judgement)}
@@ -130,7 +141,8 @@ class Checks:
             next_step=_fix(spec),
         )
 
-    def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Judgement:
+    def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark, *, watch: float = 0.0) -> Judgement:
+        """What users got since the mark, after another `watch` seconds, and probes where these were too few."""
         from deploykit.verify.verify import probe_paths, verify
 
         return verify(
@@ -139,7 +151,8 @@ class Checks:
             spec.thresholds,
             since=since,
             paths=probe_paths(spec.health, spec.smoke),
-            window=spec.thresholds.window,
+            watch=watch,
+            failed=lambda: self._ended_by_itself(release) is not None,
             on_progress=self.tell,
             redact=self.redact,
             sleep=self.cancellation.wait,
@@ -159,8 +172,18 @@ class Checks:
             return ExitInfo(code=None)
         return ExitInfo(code=instance.exit_code) if instance.state is InstanceState.EXITED else None
 
+    def _instances(self, release: str) -> list[Instance]:
+        return [item for item in self.target.instances() if item.labels.release == release]
+
+    def _ended_by_itself(self, release: str) -> Instance | None:
+        """One that does not run now, or was started again since its start."""
+        return next(
+            (item for item in self._instances(release) if item.restarts or item.state is not InstanceState.RUNNING),
+            None,
+        )
+
     def _logs(self, release: str) -> list[str]:
-        names = [item.name for item in self.target.instances() if item.labels.release == release]
+        names = [item.name for item in self._instances(release)]
         return [line for name in names[:1] for line in self._lines(name)]
 
     def _lines(self, name: str) -> list[str]:

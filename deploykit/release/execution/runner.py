@@ -14,6 +14,9 @@ from deploykit.release.version.values import secrets_in
 from deploykit.rollout import Engine, Plan, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from deploykit.edge.interface import Edge
     from deploykit.model import DeploykitError
     from deploykit.process.cancellation import Cancellation
@@ -27,12 +30,14 @@ __all__ = ["RolloutRunner"]
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRunner:
-    """Rolls `version` out on target and edge, by the journal of a release."""
+    """Rolls `version` out on target and edge, by the journal of a release. `folder` and `variable`: see Checks."""
 
     target: Target
     edge: Edge
     journal: ReleaseJournal
     version: RunnableVersion
+    folder: Path
+    variable: Callable[[str], str]
     stages: Stages
     cancellation: Cancellation
 
@@ -69,6 +74,8 @@ class RolloutRunner:
                 target=self.target,
                 tell=self.stages.note,
                 secrets=secrets_in(version.values),
+                folder=self.folder,
+                variable=self.variable,
                 cancellation=self.cancellation,
             ),
             version=version,

@@ -13,6 +13,7 @@ from deploykit.ledger.interface import LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
+from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.recorded import rollback_target, stop_timeout
 
 if TYPE_CHECKING:
@@ -98,9 +99,15 @@ def _stop_warm(environment: Environment, timer: Timer) -> str:
     if any(each.name in servers and servers[each.name].weight > 0 for each in warm):
         environment.ledger.remove_timer(timer.id)
         return f"{timer.release} has the traffic again: it stays"
+    busy = {
+        each.name: servers[each.name].in_flight
+        for each in warm
+        if each.name in servers and servers[each.name].in_flight
+    }
     for each in warm:
         if each.name in servers:
             edge.detach(each.name, force=True)
         target.stop(each.name, timeout=stop_timeout(environment.ledger, environment.name, each))
     environment.ledger.remove_timer(timer.id)
-    return f"{timer.release}: its warm window is over, it was stopped"
+    cut = f"; cut off: {requests_on(busy)}" if busy else ""
+    return f"{timer.release}: its warm window is over, it was stopped{cut}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from deploykit.model import ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.owner import Owner
 from deploykit.release.environment.running import ledger_is_lost, running_releases
-from deploykit.release.reporting.text import ago, columns, filled, width
+from deploykit.release.reporting.text import ago, columns, filled, times, width
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class InstanceStatus:
     """One instance. `weight` is None where the edge does not know it.
 
     `role` is "live", "warm", "new" (of a release that has not ended), "left over", or "foreign": another ledger has
-    started it, under the name of a release of this one.
+    started it, so its release is not in this one, or is another version there.
     """
 
     name: str
@@ -71,8 +71,34 @@ class Status:
     read_from_target: bool = False
     """The ledger knows nothing of what runs: all this was read from the target and the edge."""
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Sentences on what is wrong with what users get, or with the app's other processes."""
+        if not self.live:
+            return ()
+        found = [] if self.edge == "running" else ["the edge does not run"]
+        live = [item for item in self.instances if item.role == "live"]
+        if not any(item.state != InstanceState.EXITED.value for item in live):
+            found.append(f"nothing of {self.version} ({self.live}) runs, which is live in the ledger")
+        for item in live:
+            if item.restarts:
+                found.append(f"{item.name} ended by itself {times(item.restarts)} since it was started")
+            elif item.state != InstanceState.RUNNING.value:
+                found.append(f"{item.name} does not run")
+        if not self.unfinished:
+            found += [
+                f"{item.name} has users' traffic, and is not what the ledger has as live"
+                for item in self.instances
+                if item.weight and item.role != "live"
+            ]
+        return tuple(found)
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.problems else 0
+
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "problems": list(self.problems)}
 
 
 def read_status(environment: Environment) -> Status:
@@ -98,7 +124,7 @@ def read_status(environment: Environment) -> Status:
         if unfinished is not None and release == unfinished.id and role == "left over":
             role = "new"
         record = environment.ledger.release(release)
-        if record is not None and record.digest not in {"", instance.labels.digest}:
+        if lost is None and (record is None or record.digest not in {"", instance.labels.digest}):
             role = "foreign"
         instances.append(
             InstanceStatus(
@@ -198,6 +224,8 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
             for each in status.accessories
         ]
         lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), accessories, stream)]
+    for problem in status.problems:
+        lines += ["", *filled(problem, width(stream), first="  wrong ", rest=" " * 8)]
     steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
     return [*lines, "", *steps]
 

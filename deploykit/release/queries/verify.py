@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from deploykit.model import DeploykitError
 from deploykit.release.environment.versions import live_record
 from deploykit.release.execution.checks import Checks
-from deploykit.release.reporting.text import filled, width
+from deploykit.release.reporting.text import filled, times, width
 from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
 from deploykit.targets.interface import Instance, InstanceState
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Verified", "verify_live"]
 
 _PATIENCE = 5.0
+_LOOK_BACK = 60.0
+"""Seconds of users' requests that are judged."""
 _EXIT_CODES = {JudgementOutcome.PASSED: 0, JudgementOutcome.FAILED: 1, JudgementOutcome.INCONCLUSIVE: 2}
 
 
@@ -53,7 +55,8 @@ class Verified:
 
 
 def verify_live(environment: Environment) -> Verified:
-    """Health and smoke checks of every live instance, then probe requests through the edge against the thresholds.
+    """Health and smoke checks of every live instance; then what users got in the last minute, against the thresholds.
+    Where they sent too few requests, probes through the edge make up for it.
 
     Raises UsageError when nothing is live.
     """
@@ -62,7 +65,13 @@ def verify_live(environment: Environment) -> Verified:
     # It was healthy when it was released: what is not so now need not be waited for as at a start.
     spec = replace(spec, start_timeout=min(spec.start_timeout, _PATIENCE))
     values = read_values(environment.paths.values, live.id)
-    checks = Checks(target=environment.target, tell=lambda _text: None, secrets=secrets_in(values))
+    checks = Checks(
+        target=environment.target,
+        tell=lambda _text: None,
+        secrets=secrets_in(values),
+        folder=environment.root,
+        variable=environment.variable,
+    )
     checked: list[tuple[str, bool, str]] = []
     instances = [item for item in environment.target.instances() if item.labels.release == live.id]
     checked.append(("edge", environment.edge.running(), environment.edge.url()))
@@ -73,7 +82,7 @@ def verify_live(environment: Environment) -> Verified:
     judgement: dict[str, Any] = {}
     code = 0 if all(good for _, good, _ in checked) else 1
     if environment.edge.running():
-        judged = checks.judge(environment.edge, live.id, spec, environment.edge.mark())
+        judged = checks.judge(environment.edge, live.id, spec, environment.edge.mark(seconds_ago=_LOOK_BACK))
         judgement = judged.as_json()
         checked.append(("requests", judged.passed, str(judged)))
         code = code or _EXIT_CODES[judged.outcome]
@@ -93,8 +102,8 @@ def _check_instance(
         return [(instance.name, False, sentence)]
     checked: list[tuple[str, bool, str]] = []
     if instance.restarts:
-        times = "once" if instance.restarts == 1 else f"{instance.restarts} times"
-        checked.append((f"{instance.name} restarts", False, f"ended by itself {times} since it was started"))
+        sentence = f"ended by itself {times(instance.restarts)} since it was started"
+        checked.append((f"{instance.name} restarts", False, sentence))
     try:
         checks.healthy(instance, spec, live.version)
         checked.append((f"{instance.name} health", True, ""))

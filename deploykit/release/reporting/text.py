@@ -7,9 +7,9 @@ import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["ago", "columns", "filled", "width"]
+__all__ = ["ago", "columns", "filled", "requests_on", "times", "width"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -20,6 +20,17 @@ def ago(seconds: float, *, suffix: str = " ago") -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}{suffix}"
     return "just now" if suffix else "0 s"
+
+
+def requests_on(counts: Mapping[str, int]) -> str:
+    """How many requests instances are answering: `3 requests on r1-web-0 and r1-web-1`."""
+    number = sum(counts.values())
+    return f"{number} {'request' if number == 1 else 'requests'} on {' and '.join(sorted(counts))}"
+
+
+def times(number: int) -> str:
+    """How often: `once`, `7 times`."""
+    return "once" if number == 1 else f"{number} times"
 
 
 def width(stream: TextIO) -> int:

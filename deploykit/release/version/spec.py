@@ -19,19 +19,25 @@ __all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "Threshold
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeSpec:
-    path: str
+    """See `settings.models.SmokeCheck`; `command` is in words, `timeout` None for the default."""
+
+    path: str = ""
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
     status: int = 200
     contains: str = ""
+    command: tuple[str, ...] = ()
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdSpec:
-    """See `settings.models.Thresholds`: shares, milliseconds, requests, seconds."""
+    """See `settings.models.Thresholds`: shares, milliseconds, requests."""
 
     error_rate: float
     p95_ms: float
     requests: int
-    window: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +78,7 @@ class ReleaseSpec:
     stop_timeout: float
     warm_for: float
     thresholds: ThresholdSpec
+    watch: tuple[float, ...]
     database: DatabaseSpec
     variables: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProcessSpec, ...] = ()
@@ -90,7 +97,8 @@ class ReleaseSpec:
             **{
                 **data,
                 "argv": tuple(data["argv"]),
-                "smoke": tuple(SmokeSpec(**item) for item in data["smoke"]),
+                "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
+                "watch": tuple(data["watch"]),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
                 "processes": tuple(
@@ -110,15 +118,17 @@ class ReleaseSpec:
             environment=name,
             argv=argv,
             health=service.health,
-            smoke=tuple(SmokeSpec(**check.model_dump()) for check in service.smoke),
+            smoke=tuple(
+                SmokeSpec(**{**check.model_dump(), "command": tuple(shlex.split(check.command))})
+                for check in service.smoke
+            ),
             replicas=environment.replicas or service.replicas,
             start_timeout=service.start_timeout,
             drain_timeout=service.drain_timeout,
             stop_timeout=service.stop_timeout,
             warm_for=service.warm_for,
-            thresholds=ThresholdSpec(
-                error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests, window=limits.window
-            ),
+            thresholds=ThresholdSpec(error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests),
+            watch=environment.watch,
             database=DatabaseSpec(
                 kind=kind,
                 source=source,

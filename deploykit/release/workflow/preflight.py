@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.version import uncommitted, untagged
@@ -10,6 +11,7 @@ from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem,
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from deploykit.release.environment import Environment
     from deploykit.release.version.sources import Sources
@@ -31,6 +33,7 @@ def preflight(environment: Environment, sources: Sources) -> str:
         "version-tag": _version_tag,
         "branch": _branch,
         "evidence": _evidence,
+        "variables": _smoke_variables,
         "target": _target,
     }
     wanted = [name for name in settings.preflight if name not in AFTER_BUILD]
@@ -38,7 +41,7 @@ def preflight(environment: Environment, sources: Sources) -> str:
     if settings.target != "process" and "clean-tree" not in wanted:
         wanted.insert(0, "clean-tree")
     for name in wanted:
-        # Settings and variables were read with the sources, which has raised what was wrong with them.
+        # Settings and the app's variables were read with the sources, which has raised what was wrong with them.
         problems += checks[name](environment, sources) if name in checks else []
     if not problems:
         return f"{', '.join(wanted) or 'nothing wanted'}"
@@ -104,6 +107,36 @@ def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
             continue
         problems.append(Problem(message=message, next_step=f"nox -s {gate}", kind=InconclusiveError))
     return problems
+
+
+def _smoke_variables(environment: Environment, sources: Sources) -> list[Problem]:
+    """What the smoke checks need that is not the application's: variables of requests, and programs."""
+    from deploykit.verify.smoke import command_environment, variables_in
+
+    smoke = sources.spec.smoke
+    problems = [
+        Problem(
+            message=f"a smoke check names the variable {name}, which has no value",
+            next_step=f"put {name}=… into .env.{environment.name}, or export it",
+        )
+        for name in sorted(variables_in(smoke))
+        if not environment.variable(name)
+    ]
+    programs = sorted({check.command[0] for check in smoke if check.command})
+    path = command_environment()["PATH"] if programs else ""
+    problems += [
+        Problem(
+            message=f"a smoke check runs {program}, and there is no such program",
+            next_step=f"install it, then run: invoke release --env {environment.name}",
+        )
+        for program in programs
+        if not _is_program(program, environment.root, path)
+    ]
+    return problems
+
+
+def _is_program(name: str, folder: Path, path: str) -> bool:
+    return shutil.which(folder / name if "/" in name else name, path=path) is not None
 
 
 def _target(environment: Environment, sources: Sources) -> list[Problem]:

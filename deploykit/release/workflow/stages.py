@@ -45,6 +45,8 @@ def plan(run: Run) -> Sources:
         note.append(f"{sources.version} over {live.version if live is not None else 'nothing'}")
         for warning in sources.warnings:
             run.stages.warn(warning)
+        if not sources.spec.smoke:
+            run.stages.warn(f"no smoke checks are set (service.smoke), so {sources.spec.health} is all that is tried")
     return sources
 
 
@@ -129,6 +131,8 @@ def runner_of(run: Run, journal: ReleaseJournal, version: RunnableVersion) -> Ro
         edge=environment.edge,
         journal=journal,
         version=version,
+        folder=environment.root,
+        variable=environment.variable,
         stages=run.stages,
         cancellation=environment.cancellation,
     )

@@ -82,7 +82,7 @@ class Case:
 
 def staging_here(place: Place) -> None:
     """`staging` on this machine, with everything that its preflight wants by default; committed and tagged."""
-    place.append('\n[tool.deploykit.environments.staging]\ntarget = "process"\n')
+    place.append('\n[tool.deploykit.environments.staging]\ntarget = "process"\nwatch = []\n')
     place.commit(tag="v1.1.0")
 
 
@@ -203,7 +203,7 @@ CASES = {
     ),
     "an untagged commit to production": Case(
         spoil=lambda place: (
-            place.append('\n[tool.deploykit.environments.production]\ntarget = "process"\nevidence = []\n'),
+            place.append('\n[tool.deploykit.environments.production]\ntarget = "process"\nevidence = []\nwatch = []\n'),
             place.commit(tag="v1.1.0"),
             place.append("# more\n"),
             place.commit(),

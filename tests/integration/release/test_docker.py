@@ -98,13 +98,16 @@ class DockerService:
             state or self.state, repo or self.repo, "deploykit", *argv, "--env", "staging", env=self.env | env
         )
 
-    def settings(self, *environment: str, service: str = "", image: str = "", more: str = "") -> None:
+    def settings(
+        self, *environment: str, service: str = "", image: str = "", more: str = "", watch: str | None = None
+    ) -> None:
         service = service or 'command = "python server.py --host 127.0.0.1 --port {port}"\nhealth = "/health"\n'
         lines = [
             f'[tool.deploykit]\napp = "{self.app}"\n[tool.deploykit.service]\n{service}',
             f'[tool.deploykit.image]\nbase = "{BASE}"\nkeep = 2\n{image}',
             f'[tool.deploykit.docker]\nedge_image = "{EDGE}"\n{more}',
             f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {self.port}\nbranch = ""',
+            "watch = []" if watch is None else f'watch = ["{watch}"]',
             'preflight = ["settings", "variables", "target", "migration-heads", "migration-safety"]',
             *environment,
         ]
@@ -632,7 +635,7 @@ def test_a_foreign_repository_is_released_migrated_and_rolled_back(
         (repo / "Dockerfile").write_text(dockerfile)
         text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("command ="))
     text += f'\n[tool.deploykit.image]\nbase = "{BASE}"\n[tool.deploykit.docker]\nedge_image = "{EDGE}"\n'
-    text += f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {shop.port}\nevidence = []\n'
+    text += f'[tool.deploykit.environments.staging]\ntarget = "docker"\nport = {shop.port}\nevidence = []\nwatch = []\n'
     text += 'database = "env:DATABASE_URL"\n'
     (repo / "pyproject.toml").write_text(text)
     foreign_repo.commit(repo, "To Docker")
@@ -778,6 +781,7 @@ memory_mb = 512
 target = "docker"
 port = {shop.port}
 evidence = []
+watch = []
 database = "env:DATABASE_URL"
 """
     (repo / "pyproject.toml").write_text(text)

@@ -70,7 +70,8 @@ def spec() -> Any:
         drain_timeout=5.0,
         stop_timeout=3.0,
         warm_for=60.0,
-        thresholds=ThresholdSpec(error_rate=0.01, p95_ms=500.0, requests=50, window=0.0),
+        thresholds=ThresholdSpec(error_rate=0.01, p95_ms=500.0, requests=50),
+        watch=(),
         database=DatabaseSpec(
             kind="env", source="SHOP_URL", variable="DATABASE_URL", driver="", migrations="", timeout=600.0
         ),
@@ -86,6 +87,7 @@ def environment(ledger: Any, tmp_path: Path) -> Any:
         app="shop",
         name="local",
         root=tmp_path,
+        variable=lambda _name: "",
         ledger=ledger,
         paths=StatePaths(tmp_path, "shop", "local"),
         hosting=SimpleNamespace(shared=False),

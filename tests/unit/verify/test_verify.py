@@ -4,7 +4,9 @@ import http.server
 import json
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +15,12 @@ from deploykit.process.cancellation import Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, get
 from deploykit.verify.judge import JudgementOutcome
 from deploykit.verify.probe import ProbePath, probe
-from deploykit.verify.smoke import SmokeFailedError, smoke
+from deploykit.verify.smoke import SmokeFailedError
+from deploykit.verify.smoke import smoke as run_smoke
 from deploykit.verify.verify import probe_paths, verify
 from deploykit.verify.warm import warm
+
+smoke = partial(run_smoke, folder=Path(), variables={})
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Check:
     path: str
     status: int = 200
     contains: str = ""
+    method: str = "GET"
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    command: tuple[str, ...] = ()
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,7 @@ def test_a_server_that_is_silent_is_given_up():
     "ask",
     [
         lambda url, cancellation: get(url, timeout=60, cancellation=cancellation),
-        lambda url, cancellation: smoke(url, [Check("/")], timeout=60, cancellation=cancellation),
+        lambda url, cancellation: smoke(url, [Check("/", timeout=60)], cancellation=cancellation),
         lambda url, cancellation: warm(url, ["/"], timeout=60, cancellation=cancellation),
         lambda url, cancellation: probe(
             url, [ProbePath("/")], 4, headers=dict, request_timeout=60, cancellation=cancellation
@@ -282,7 +292,7 @@ def test_a_release_that_nobody_can_ask_is_never_passed(server):
     assert verdict.outcome is JudgementOutcome.FAILED
 
 
-def test_users_are_watched_for_the_whole_window(server):
+def test_users_are_watched_for_the_whole_watch(server):
     now = [0.0]
 
     def sleep(seconds):
@@ -295,7 +305,7 @@ def test_users_are_watched_for_the_whole_window(server):
         Limits(),
         since="mark",
         paths=(),
-        window=5,
+        watch=5,
         clock=lambda: now[0],
         sleep=sleep,
     )
@@ -315,7 +325,7 @@ def test_a_bad_release_is_not_watched_to_the_end(server):
         Limits(),
         since="mark",
         paths=(),
-        window=600,
+        watch=600,
         clock=lambda: now[0],
         sleep=sleep,
     )

@@ -20,7 +20,7 @@ from deploykit.targets.interface import Instance, InstanceState
 
 SPEC = (
     '{"app":"shop","environment":"staging","argv":["serve"],"health":"/h","smoke":[],"replicas":1,"start_timeout":1,'
-    '"drain_timeout":1,"stop_timeout":1,"warm_for":60,"thresholds":{"error_rate":0.1,"p95_ms":1,"requests":1,"window":1},'
+    '"drain_timeout":1,"stop_timeout":1,"warm_for":60,"thresholds":{"error_rate":0.1,"p95_ms":1,"requests":1},"watch":[],'
     '"database":{"kind":"none","source":"","variable":"","driver":"","migrations":"","timeout":1},"variables":{}}'
 )
 

@@ -46,5 +46,5 @@ def test_an_instance_of_another_ledger_is_not_called_live(released, roles):
     released("1.0.0")
     assert roles(instance("r1", "sha256:other"), instance("r7", "sha256:other")) == {
         "r1-web-0": "foreign",
-        "r7-web-0": "left over",
+        "r7-web-0": "foreign",
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 import sys
 import time
@@ -15,6 +14,7 @@ from deploykit.model import DeploykitError
 from deploykit.process import run
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.process.run import CommandNotFound, CommandTimedOut
+from deploykit.settings.placeholders import fill_in, variable_names
 from deploykit.verify.http import Answer, Connection, NoAnswerError, body_excerpt
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["Check", "SmokeFailedError", "SmokeResult", "command_environment", "s
 _REQUEST_SECONDS = 10.0
 _COMMAND_SECONDS = 300.0
 _COMMAND_LINES = 20
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Check(Protocol):
@@ -99,8 +98,7 @@ def smoke(  # noqa: PLR0913 - an address, checks, and what they need; by keyword
 
 def variables_in(checks: Sequence[Check]) -> frozenset[str]:
     """The names of the variables whose values the checks' headers and bodies hold."""
-    texts = [text for check in checks for text in (check.body, *check.headers.values())]
-    return frozenset(name for text in texts for name in _VARIABLE.findall(text))
+    return variable_names("\n".join(text for check in checks for text in (check.body, *check.headers.values())))
 
 
 @dataclass
@@ -149,7 +147,7 @@ class _Requests:
         return text.replace("{random}", self.random)
 
     def _filled(self, text: str) -> str:
-        return _VARIABLE.sub(lambda found: self.variables[found[1]], self._with_random(text))
+        return fill_in(self._with_random(text), self.variables)
 
 
 def command_environment() -> dict[str, str]:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from deploykit.credentials import gather
 from deploykit.model import Secret, UsageError
 from deploykit.release.version.values import generated_values
+from deploykit.settings.placeholders import fill_in, variable_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from deploykit.release.version.repository import Repository
@@ -27,7 +29,7 @@ def gather_values(
     """The values by name, and warnings about how they are kept. `make`: generate what is missing of the setting
     `generate`.
 
-    Raises UsageError that lists every name without a value.
+    A variable of the settings may hold others as `${NAME}`. Raises UsageError that lists every name without a value.
     """
     name, root, generate = repository.name, repository.root, repository.environment.generate
     wanted_by_accessories = {each for accessory in accessories_of(repository).values() for each in accessory.secrets}
@@ -44,7 +46,7 @@ def gather_values(
     hidden = set(gathered.to_redact)
     values: dict[str, str | Secret] = {}
     for key, value in gathered.variables.items():
-        plain = value.reveal() if isinstance(value, Secret) else value
+        plain = _plain(value)
         # `info` or `8000` under a harmless name is no secret wherever it is set; masking it would only blind the logs.
         values[key] = Secret(plain) if Secret(plain) in hidden else plain
     for key in embedded:
@@ -53,6 +55,9 @@ def gather_values(
     missing = [key for key in generate if not values.get(key)]
     if make:
         values |= generated_values(values_folder, missing)
+    for key, text in spec.variables.items():
+        if values.get(key) == text:
+            values[key] = _filled(repository, key, text, values)
     if lacking := sorted(key for key in wanted_by_accessories if not values.get(key)):
         what = "variables of accessories have" if len(lacking) > 1 else "a variable of an accessory has"
         raise UsageError(
@@ -70,6 +75,23 @@ def gather_values(
             )
         values[database.variable] = url
     return values, gathered.warnings
+
+
+def _filled(repository: Repository, name: str, text: str, values: Mapping[str, str | Secret]) -> str | Secret:
+    """The text of a variable in the settings, with each `${NAME}` replaced by that variable's value."""
+    named = variable_names(text)
+    if unknown := sorted(each for each in named if not values.get(each)):
+        raise UsageError(
+            f"the variable {name} is made of {unknown[0]}, which has no value",
+            details=[f"the settings say {name} = {text}"],
+            next_step=f"put {unknown[0]}=… into .env.{repository.name}, export it, or name it in `generate`",
+        )
+    filled = fill_in(text, {each: _plain(values[each]) for each in named})
+    return Secret(filled) if any(isinstance(values[each], Secret) for each in named) else filled
+
+
+def _plain(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
 
 
 def accessories_of(repository: Repository) -> dict[str, Accessory]:

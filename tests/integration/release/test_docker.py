@@ -718,36 +718,19 @@ def test_a_worker_that_ends_at_once_fails_the_release_with_its_cause(shop: Docke
 # What an app needs beside it ------------------------------------------------------------------------------------------
 
 POSTGRES = os.environ.get("DK_POSTGRES_IMAGE", "deploykit-test-postgresql:bookworm")
-_START_POSTGRES = r"""#!/bin/sh
-set -e
-if [ ! -s /data/PG_VERSION ]; then
-  install -d -o postgres -m 700 /data
-  printf %s "$POSTGRES_PASSWORD" > /tmp/password && chown postgres /tmp/password
-  runuser -u postgres -- $PG/initdb -D /data --auth-host=scram-sha-256 --pwfile=/tmp/password >/dev/null
-  rm /tmp/password
-  echo "host all all all scram-sha-256" >> /data/pg_hba.conf
-fi
-exec setpriv --reuid=postgres --regid=postgres --clear-groups $PG/postgres -D /data -c listen_addresses='*' -c unix_socket_directories=/tmp
-"""
-_POSTGRES = f"""
-FROM {BASE}
-RUN apt-get update && apt-get install -y --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/*
-ENV PG=/usr/lib/postgresql/15/bin
-COPY start.sh /start.sh
-STOPSIGNAL SIGINT
-ENTRYPOINT ["/bin/sh", "/start.sh"]
-"""
 
 
 @pytest.fixture(scope="module")
-def postgres_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A real PostgreSQL 15, as an image that starts as the official one does: a password, and data in a folder."""
+def postgres_image(engine: Engine) -> str:
+    """A real PostgreSQL 15, as an image that starts as the official one does."""
     if engine.find_image(POSTGRES) is None:
-        folder = tmp_path_factory.mktemp("postgres")
-        (folder / "Dockerfile").write_text(_POSTGRES)
-        (folder / "start.sh").write_text(_START_POSTGRES)
+        words = ["build", "--network", "host", "--build-arg", f"BASE_IMAGE={BASE}", "-t", POSTGRES]
         subprocess.run(
-            [os.environ.get("DOCKER", "/usr/bin/docker"), "build", "--network", "host", "-t", POSTGRES, str(folder)],
+            [
+                os.environ.get("DOCKER", "/usr/bin/docker"),
+                *words,
+                str(Path(__file__).parents[2] / "fixtures" / "postgresql_image"),
+            ],
             env={**os.environ, "DOCKER_BUILDKIT": "1"},
             check=True,
             capture_output=True,
@@ -772,7 +755,7 @@ base = "{BASE}"
 edge_image = "{EDGE}"
 [tool.deploykit.accessories.db]
 image = "{postgres_image}"
-folder = "/data"
+folder = "/var/lib/postgresql/data"
 secrets = ["POSTGRES_PASSWORD"]
 variables = {{ LANG = "C.UTF-8" }}
 health = "/usr/lib/postgresql/15/bin/pg_isready --host 127.0.0.1"
@@ -848,7 +831,7 @@ def test_an_accessory_of_other_settings_is_left_as_it_is_and_that_is_said(
     [
         ("deploykit-test-postgresql:bookworm", "no-such-image:1", 3, "does not have the image no-such-image:1"),
         ('secrets = ["POSTGRES_PASSWORD"]', 'secrets = ["NO_SUCH_PASSWORD"]', 3, "NO_SUCH_PASSWORD"),
-        ('folder = "/data"', 'folder = "data"', 3, "folder"),
+        ('folder = "/var/lib/postgresql/data"', 'folder = "data"', 3, "folder"),
         ("accessories.db]", "accessories.web]", 3, "another name"),
         ('secrets = ["POSTGRES_PASSWORD"]', "", 1, "the accessory db ends again and again, with exit code 1"),
         (
@@ -880,7 +863,7 @@ def test_what_an_accessory_prints_of_its_secrets_is_masked(parcels: DockerServic
     file = parcels.repo / "pyproject.toml"
     text = file.read_text().replace(f'image = "{POSTGRES}"', f'image = "{BASE}"')
     command = "sh -c 'echo it is $POSTGRES_PASSWORD; exit 5'"
-    file.write_text(text.replace('folder = "/data"', f'folder = "/data"\ncommand = "{command}"'))
+    file.write_text(text.replace("\nsecrets = [", f'\ncommand = "{command}"\nsecrets = ['))
     foreign_repo.commit(parcels.repo, "It tells")
     ran = parcels("release", "--json")
     assert ran.code == 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploykit.edge.interface import Edge, Mark, Server
+from deploykit.ledger.interface import ENDING, RETIRE, WARM
 from deploykit.model.errors import DeploykitError
 from deploykit.release.version.instances import WEB
 from deploykit.release.version.recorded import stop_timeout
@@ -140,7 +141,7 @@ class RolloutActions:
     def _live(self, _action: Action) -> None:
         self.ledger.set_live(self.version.release)
         for timer in self.ledger.timers():
-            if timer.kind == "warm" and timer.release == self.version.release:
+            if timer.kind in ENDING and timer.release == self.version.release:
                 self.ledger.remove_timer(timer.id)
 
     def _drain(self, action: Action) -> Mapping[str, Any]:
@@ -162,15 +163,28 @@ class RolloutActions:
             self.sleep(_DRAIN_STEP)
 
     def _warm(self, action: Action) -> Mapping[str, Any]:
-        releases = {instance.labels.release for instance in self._instances(action)}
+        # One that has ended meanwhile is not in the way: what is left of it is removed with the others.
+        releases = {instance.labels.release for instance in self._found(action).values()}
         due = self.clock() + self.version.spec.warm_for
-        present = {timer.release for timer in self.ledger.timers() if timer.kind == "warm"}
+        present = {timer.release for timer in self.ledger.timers() if timer.kind == WARM}
         for release in sorted(releases - present):
-            self.ledger.add_timer("warm", release, due, {"instances": list(action.instances)})
+            self.ledger.add_timer(WARM, release, due, {"instances": list(action.instances)})
         return {"until": due}
 
     def _retire(self, action: Action) -> None:
         self._refuse_to_stop_traffic(action)
+        try:
+            self._end_older(action)
+        except DeploykitError:
+            # The rollout goes on without that; the next command that does what is due tries again.
+            for release in sorted({instance.labels.release for instance in self._found(action).values()}):
+                self.ledger.add_timer(RETIRE, release, self.clock(), {"instances": list(action.instances)})
+            raise
+        for timer in self.ledger.timers():
+            if timer.kind in ENDING and set(timer.payload.get("instances", ())) <= set(action.instances):
+                self.ledger.remove_timer(timer.id)
+
+    def _end_older(self, action: Action) -> None:
         if self.target.starts_at_once:
             # They have had no traffic since the release before this one, so they can stop while the edge forgets
             # them. An engine takes a tenth of a second to stop one.
@@ -181,9 +195,6 @@ class RolloutActions:
         else:
             self._detach(action)
             self._end(action)
-        for timer in self.ledger.timers():
-            if timer.kind == "warm" and set(timer.payload.get("instances", ())) <= set(action.instances):
-                self.ledger.remove_timer(timer.id)
 
     def _close(self, _action: Action) -> None:
         self.edge.down()

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import LockHeld
+from deploykit.ledger.interface import ENDING, WARM, LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
@@ -54,8 +54,8 @@ def reap(environment: Environment, *, events: bool = True, clock: Callable[[], f
         if timer.due_at > now:
             continue
         try:
-            if timer.kind == "warm":
-                done.append(_stop_warm(environment, timer))
+            if timer.kind in ENDING:
+                done.append(_end_instances(environment, timer))
             elif timer.kind == "report" and events:
                 deliver(environment, timer)
                 done.append(f"{timer.release}: reported to the board")
@@ -90,17 +90,20 @@ def _digests_to_keep(environment: Environment) -> set[str]:
     return {record.digest for record in records if record is not None and record.digest}
 
 
-def _stop_warm(environment: Environment, timer: Timer) -> str:
-    """Stop a version whose warm window is over, unless it has the traffic again after a rollback."""
+def _end_instances(environment: Environment, timer: Timer) -> str:
+    """Stop the instances that the timer names, unless their version has the traffic again after a rollback."""
     edge, target = environment.edge, environment.target
     servers = {state.server.name: state for state in edge.servers()} if edge.running() else {}
-    warm = [instance for instance in target.instances() if instance.labels.release == timer.release]
-    if any(each.name in servers and servers[each.name].weight > 0 for each in warm):
+    of_release = [instance for instance in target.instances() if instance.labels.release == timer.release]
+    if any(each.name in servers and servers[each.name].weight > 0 for each in of_release):
         environment.ledger.remove_timer(timer.id)
         return f"{timer.release} has the traffic again: it stays"
-    for each in warm:
+    for each in of_release:
+        if each.name not in timer.payload.get("instances", ()):
+            continue
         if each.name in servers:
             edge.detach(each.name, force=True)
         target.stop(each.name, timeout=stop_timeout(environment.ledger, environment.name, each))
     environment.ledger.remove_timer(timer.id)
-    return f"{timer.release}: its warm window is over, it was stopped"
+    why = "its warm window is over, it was stopped" if timer.kind == WARM else "what could not be ended was stopped"
+    return f"{timer.release}: {why}"

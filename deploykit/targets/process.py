@@ -45,6 +45,8 @@ _ONE_OFF = "one-off"
 _STEP_SECONDS = 0.02
 _LATE_CODE_SECONDS = 4.0
 _KEPT_LOGS = 40
+_ONE_OFF_SECONDS = 3_600.0
+"""After so long nobody waits for a one-off command that has ended."""
 _TAIL = 20
 
 
@@ -111,6 +113,7 @@ class ProcessTarget:
                 present = _instance(status)
                 require_same_version(spec, present)
                 return present
+        self._forget_one_offs(known, spec.labels.release)
         prune(self._logs, used={status.log.name for status in known}, keep=_KEPT_LOGS)
         taken = {int(status.labels["port"]) for status in known if status.labels.get(_KIND) == _INSTANCE}
         port = free_port(self._avoid | taken)
@@ -131,6 +134,13 @@ class ProcessTarget:
             labels=labels,
         )
         return _instance(self._supervisor.start(program))
+
+    def _forget_one_offs(self, known: Sequence[ProgramStatus], release: str) -> None:
+        """Those of other releases that ended without a caller, who was killed: the supervisor keeps their variables."""
+        for status in known:
+            left = status.labels.get(_KIND) == _ONE_OFF and not status.alive and status.labels["release"] != release
+            if left and status.started_at < time.time() - _ONE_OFF_SECONDS:
+                self._supervisor.stop(status.name)
 
     def keep_alive(self, name: str, *, enabled: bool) -> None:
         self._supervisor.keep_alive(name, enabled=enabled)

@@ -156,7 +156,7 @@ def execute(_context: Context, run: str, env: str | None = None, app: str = "") 
 
 @command(help={"env": _ENV, "app": _APP})
 def reap(_context: Context, env: str | None = None, app: str = "") -> int | None:
-    """Do what is due: end warm versions, tell the board what it missed. For cron."""
+    """Do what is due: end warm versions, remove old artefacts. For cron."""
     from deploykit.release.housekeeping.reap import reap_now
 
     reaped = reap_now(open_from_here(env, app))

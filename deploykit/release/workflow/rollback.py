@@ -59,6 +59,7 @@ def rollback(
 def roll_back(attempt: Attempt, wanted: ReleaseRecord) -> None:
     """Roll the version of the release `wanted` out. It was judged when it was released, and is not judged again."""
     attempt.journal.once("target", {"release": wanted.id}, dict)
+    attempt.environment.hosting.keep(wanted.digest)
     version = recorded_version(attempt.environment, wanted, warn=attempt.stages.warn)
     roll_out(attempt, version, judged=False)
 

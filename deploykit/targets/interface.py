@@ -181,5 +181,11 @@ class Target(Protocol):
     def lock_holder(self) -> LockHolder | None:
         """The present holder of the lock; None if it is free or expired."""
 
+    def remove_lock(self) -> None:
+        """Remove what the target keeps of a lock that nobody holds, where that is in the way of anybody.
+
+        The ledger's lock still fences. Nothing happens while somebody holds it.
+        """
+
     def down(self) -> None:
         """End everything of this app in this environment, accessories and supervisor included. Data stay."""

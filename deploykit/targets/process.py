@@ -250,6 +250,9 @@ class ProcessTarget:
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
 
+    def remove_lock(self) -> None:
+        """Nothing is to be done: it is a file of the environment's folder, and not in the way."""
+
     # ---- the end
 
     def down(self) -> None:

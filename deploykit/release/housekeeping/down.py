@@ -38,4 +38,5 @@ def take_down(environment: Environment) -> list[str]:
         target.down()
         if environment.hosting.kind == "process":
             done.append("the supervisor, and what else it ran, was stopped")
+    target.remove_lock()
     return done

@@ -372,6 +372,9 @@ class DockerTarget:
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
 
+    def remove_lock(self) -> None:
+        self._lock.remove()
+
     # ---- the end
 
     def down(self) -> None:

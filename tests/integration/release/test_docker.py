@@ -157,7 +157,7 @@ def test_a_release_a_rollback_and_what_is_said_of_them(shop: DockerService) -> N
     assert shop("rollback", "--to", second["version"], "--json").ok().json["version"] == second["version"]
     assert shop.serves() == "two"
     assert "stopped" in shop("down").ok().both
-    assert shop.engine.containers({"deploykit.app": shop.app, "deploykit.kind": "instance"}) == []
+    assert shop.engine.containers({"deploykit.app": shop.app}) == []
 
 
 def test_no_secret_is_in_what_the_engine_shows(shop: DockerService) -> None:

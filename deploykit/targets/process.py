@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, Labels, Problem, Secret
+from deploykit.process.foreground import run_in_foreground
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
@@ -230,6 +231,11 @@ class ProcessTarget:
                 next_step="run the same command again",
             )
         return OneOffResult(exit_code=status.exit_code, output=tuple(output), seconds=time.monotonic() - started)
+
+    def attach(self, one_off: OneOff, redact: Callable[[str], str]) -> int:
+        """Run it as a child of this process, which has the terminal."""
+        env = _program_environment(one_off.variables)
+        return run_in_foreground(one_off.argv, cwd=one_off.cwd, env=env, redact=redact)
 
     def _with_code(self, name: str, status: ProgramStatus | None) -> ProgramStatus | None:
         """The exit code of a process that outlived a killed supervisor comes late, if at all."""

@@ -154,12 +154,6 @@ def test_two_who_start_the_same_instance_get_the_same_one(engine, app, spec):
     assert len({instance.pid for instance in found}) == 1
 
 
-def test_a_command_is_run_inside_an_instance(target, spec):
-    target.start(spec())
-    result = target.execute("r1-web-0", ["sh", "-c", "echo out; exit 3"])
-    assert (result.exit_code, result.output) == (3, ("out",))
-
-
 def test_what_is_missing_is_named(target, spec, labels):
     with pytest.raises(DeploykitError, match="does not have the image dk-none:1") as caught:
         target.start(spec(image="dk-none:1"))
@@ -257,7 +251,7 @@ def test_an_engine_behind_ssh_does_all_of_it(ssh, app, spec):
     assert target.start(spec()) == instance
     assert instance.edge_address[1] == 8000
     lines = target.follow(["r1-web-0"])
-    target.execute("r1-web-0", ["sh", "-c", "echo followed > /proc/1/fd/1"])
+    engine.execute(f"{app}.test.r1-web-0", ["sh", "-c", "echo followed > /proc/1/fd/1"])
     assert next(lines) == ("r1-web-0", "followed")
     lines.close()
     one_off = OneOff(labels=spec().labels, argv=("echo", "done"), cwd=Path("/"), image=spec().image)

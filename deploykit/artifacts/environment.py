@@ -7,6 +7,7 @@ its parent) is therefore never in the way of the next attempt.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from deploykit.artifacts.interpreter import Interpreter
     from deploykit.artifacts.lock import Lock
 
-__all__ = ["Environments", "usable"]
+__all__ = ["Environments", "discard", "usable"]
 
 _COMPLETE = "complete"
 _FORMAT = 1
@@ -78,7 +79,7 @@ class Environments:
             for found in sorted(folder.glob(f"{name}-*")):
                 if usable(found):
                     return found, True
-                remove(found)
+                discard(found)
             environment = folder / f"{name}-{secrets.token_hex(4)}"
             folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -94,6 +95,14 @@ class Environments:
                 raise
             freeze(environment)
         return environment, False
+
+
+def discard(environment: Path) -> None:
+    """Remove an environment. One of which only a part is removed, as by a kill, is not usable any more."""
+    with contextlib.suppress(OSError):
+        environment.chmod(0o755)
+        (environment / _COMPLETE).unlink(missing_ok=True)
+    remove(environment)
 
 
 def usable(environment: Path) -> bool:

@@ -18,11 +18,12 @@ import os
 import re
 import secrets
 import time
+import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.artifact import MANIFEST, Artifact
-from deploykit.artifacts.environment import usable
+from deploykit.artifacts.environment import discard, usable
 from deploykit.artifacts.files import remove
 from deploykit.artifacts.layout import resolutions
 from deploykit.model import DeploykitError
@@ -168,6 +169,12 @@ class Store:
         with flocked(self.locks / "store", shared=True, wait=wait):
             yield
 
+    def keep(self, digest: str, *, owner: str) -> None:
+        """From now on `owner` (say `myapp/local`) may run that artefact, until it prunes without it."""
+        kept = self._kept_by(owner)
+        if digest not in kept:
+            write_atomically(self._reference(owner), "\n".join(sorted({*kept, digest})), durable=True)
+
     def prune(
         self,
         keep: Collection[str],
@@ -178,29 +185,44 @@ class Store:
     ) -> Sequence[str]:
         """Remove unreferenced artefacts, and environments that no artefact needs; returns the removed digests.
 
-        `keep` are the digests that `owner` (say `myapp/local`) may still run: they replace what this owner kept before.
-        What other owners keep stays, and so does what was built or used less than `min_age` seconds ago: a release that
-        has just built it may not have been recorded yet. Waits for builds under way.
+        `keep` are the digests that `owner` may still run: they replace what this owner kept before. What other owners
+        keep stays, and so does what was built or used less than `min_age` seconds ago: a release that has just built it
+        may not have been recorded yet. While something is being built nothing is removed: the next time it is.
         """
-        reference = self._references / re.sub(r"[^a-z0-9.-]+", "_", owner.lower())
-        write_atomically(reference, "\n".join(sorted(keep)), durable=True)
+        write_atomically(self._reference(owner), "\n".join(sorted(keep)), durable=True)
+        alone = try_flock(self.locks / "store")
+        if alone is None:
+            return ()
+        try:
+            return self._remove_unneeded(now() - min_age)
+        finally:
+            os.close(alone)
+
+    def _remove_unneeded(self, oldest: float) -> Sequence[str]:
         removed = []
-        with flocked(self.locks / "store"):
-            kept = set(keep)
-            for path in self._references.glob("[!.]*"):
-                kept.update(path.read_text(encoding="utf-8").split())
-            oldest = now() - min_age
-            for folder in sorted(self.artifacts_folder.glob("*")):
-                digest = f"sha256:{folder.name}"
-                if digest not in kept and _used(folder) < oldest:
-                    self._discard(folder)
-                    removed.append(digest)
-            self._prune_environments(oldest)
-            for build in self.builds.glob("[!.]*"):
-                if not self.folder(build.read_text(encoding="utf-8").strip()).exists():
-                    build.unlink()
-            self.clean()
+        kept: set[str] = set()
+        for path in self._references.glob("[!.]*"):
+            kept.update(path.read_text(encoding="utf-8").split())
+        for folder in sorted(self.artifacts_folder.glob("*")):
+            digest = f"sha256:{folder.name}"
+            if digest not in kept and _used(folder) < oldest:
+                self._discard(folder)
+                removed.append(digest)
+        self._prune_environments(oldest)
+        for build in self.builds.glob("[!.]*"):
+            if not self.folder(build.read_text(encoding="utf-8").strip()).exists():
+                build.unlink()
+        self.clean()
         return removed
+
+    def _reference(self, owner: str) -> Path:
+        return self._references / urllib.parse.quote(owner, safe="")
+
+    def _kept_by(self, owner: str) -> set[str]:
+        try:
+            return set(self._reference(owner).read_text(encoding="utf-8").split())
+        except FileNotFoundError:
+            return set()
 
     def _prune_environments(self, oldest: float) -> None:
         needed = set()
@@ -210,10 +232,10 @@ class Store:
         for environment in self.environments.glob("*"):
             # No build runs at the same time, so an incomplete environment was left by a killed build.
             if environment.name not in needed and (not usable(environment) or _used(environment) < oldest):
-                remove(environment)
+                discard(environment)
         for builder in self.builders.glob("*"):
             if not usable(builder):
-                remove(builder)
+                discard(builder)
 
     def _discard(self, folder: Path) -> None:
         """Take an artefact out of the store at once, then remove its files."""

@@ -13,7 +13,25 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-__all__ = ["ChainProblem", "Entry", "Held", "LockHeld", "StaleToken", "Step", "StepState", "Timer"]
+__all__ = [
+    "ENDING",
+    "RETIRE",
+    "WARM",
+    "ChainProblem",
+    "Entry",
+    "Held",
+    "LockHeld",
+    "StaleToken",
+    "Step",
+    "StepState",
+    "Timer",
+]
+
+WARM = "warm"
+"""Kind of a timer: the instances of its payload are kept warm until it is due."""
+RETIRE = "retire"
+"""Kind of a timer: the instances of its payload could not be ended, and are to be."""
+ENDING = frozenset({WARM, RETIRE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +116,7 @@ class Timer:
     """Something due later: the kit's next command, or `invoke reap`, does it. `payload` is a JSON object."""
 
     id: int
-    kind: str  # "warm" (a version kept warm until due), "verify" …
+    kind: str  # WARM, RETIRE, or "report": an event for the board
     release: str
     due_at: float
     payload: Mapping[str, Any]

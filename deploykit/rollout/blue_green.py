@@ -3,6 +3,7 @@
 The order of the phases is the strategy. Users see the new version first at RAISE; until then a failure only stops what
 was started. After RAISE a failure restores: raise the old, lower the new, drain it, stop it. After VERIFY has passed
 there is no way back inside the rollout (that is `invoke rollback`): what is left is book-keeping, and it is finished.
+Of that, LIVE and WARM have to happen: a rollout stays in them until they did. The others may fail.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ FORWARD = (
 )
 SEEN_BY_USERS = frozenset({Phase.RAISE, Phase.LOWER, Phase.VERIFY})
 BOOK_KEEPING = frozenset({Phase.LIVE, Phase.DRAIN, Phase.WARM, Phase.RETIRE})
+MUST_HAPPEN = frozenset({Phase.LIVE, Phase.WARM})
+"""The ledger says what is live by LIVE, and what stops the old version later is set by WARM."""
 ENDED = frozenset({Phase.DONE, Phase.FAILED})
 
 
@@ -178,6 +181,8 @@ def _cancel(state: State, reason: str) -> State:
 
 
 def _fail(state: State, reason: str) -> State:
+    if state.phase in MUST_HAPPEN:
+        return state
     if state.phase in BOOK_KEEPING or state.aborting:
         # Nothing here can put users at risk by not happening, and the step's failure is on the record: go on.
         return _enter(replace(state, reason=state.reason or reason), _after(state))

@@ -7,6 +7,7 @@ allows.
 
 from __future__ import annotations
 
+import time
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Cancelled", "Engine", "Journal", "JournalledStep", "Performer"]
+
+_TRIES = 3
+_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +63,12 @@ class Engine:
         mask: Callable[[], None] = lambda: None,
         notice: Callable[[Action, Observation], None] = lambda _action, _observation: None,
         starting: Callable[[Action], None] = lambda _action: None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`check` is called before each action, and raises Cancelled. `mask` is called once when the rollout starts
         to undo itself or is past its verdict: from then on neither `check` nor an action raises that. `starting` and
-        `notice` tell of each action, before and after.
+        `notice` tell of each action, before and after. `sleep` waits so many seconds before an action that has to
+        happen is tried again.
         """
         self._plan = plan
         self._journal = journal
@@ -71,6 +77,8 @@ class Engine:
         self._mask = mask
         self._notice = notice
         self._starting = starting
+        self._sleep = sleep
+        self._failed: dict[str, int] = {}
         self.failure: DeploykitError | None = None
         """What the rollout failed of."""
         self.undo_failure: DeploykitError | None = None
@@ -86,11 +94,15 @@ class Engine:
         return fold(self._plan, answered)
 
     def drive(self) -> State:
-        """Go on from where the journal is until the rollout is done or undone."""
+        """Go on from where the journal is until the rollout is done or undone.
+
+        Raises DeploykitError when it can't be ended now: the journal can't be written, or an action fails that has to
+        happen. The journal then says how far it is.
+        """
         return self._loop(self.state())
 
     def undo(self, reason: str) -> State:
-        """Undo the rollout from where the journal is; past its verdict it is finished instead."""
+        """Undo the rollout from where the journal is; past its verdict it is finished instead. Raises as `drive`."""
         return self._loop(self._cancel(self.state(), reason))
 
     def _loop(self, state: State) -> State:
@@ -114,10 +126,11 @@ class Engine:
     def _step(self, state: State, action: Action) -> State:
         self._starting(action)
         sequence = self._journal.intend(action)
+        failed: DeploykitError | None = None
         try:
             data = self._performer.perform(action)
         except Exception as raised:  # noqa: BLE001 - whatever it is, users must not be left half way
-            error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
+            failed = error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
             if state.aborting:
                 self.undo_failure = self.undo_failure or error
             elif not state.past_verdict:
@@ -132,7 +145,17 @@ class Engine:
             observation = Observation(action=action.name, result=Result.DONE, data=data)
         self._journal.result(sequence, observation)
         self._notice(action, observation)
-        return decide(state, observation)[0]
+        state = decide(state, observation)[0]
+        if failed is not None and state.pending == action:
+            self._before_next_try(action, failed)
+        return state
+
+    def _before_next_try(self, action: Action, error: DeploykitError) -> None:
+        """Wait before an action that has to happen is tried again; raises the error after the last try."""
+        self._failed[action.name] = tries = self._failed.get(action.name, 0) + 1
+        if tries == _TRIES:
+            raise error
+        self._sleep(_PAUSE_SECONDS)
 
     def _cancel(self, state: State, reason: str) -> State:
         """Put the cancellation on the record, so that a fold of the journal takes the same turn."""

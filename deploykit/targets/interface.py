@@ -169,6 +169,14 @@ class Target(Protocol):
         `on_line` gets each line of the output as it comes. Raises DeploykitError past the `timeout`.
         """
 
+    def attach(self, one_off: OneOff, redact: Callable[[str], str]) -> int:
+        """Run a command in the foreground, with the input and output of this process; its exit code, negative for a
+        signal. There is no time limit.
+
+        It has this process's terminal where there is one. Else its output passes through `redact` line by line. Ctrl-C
+        ends it.
+        """
+
     def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
         """Acquire or renew the environment's lock: None on success, else its holder. An expired lock can be acquired.
 
@@ -180,6 +188,12 @@ class Target(Protocol):
 
     def lock_holder(self) -> LockHolder | None:
         """The present holder of the lock; None if it is free or expired."""
+
+    def remove_lock(self) -> None:
+        """Remove what the target keeps of a lock that nobody holds, where that is in the way of anybody.
+
+        The ledger's lock still fences. Nothing happens while somebody holds it.
+        """
 
     def down(self) -> None:
         """End everything of this app in this environment, accessories and supervisor included. Data stay."""

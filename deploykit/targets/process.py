@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, Labels, Problem, Secret
+from deploykit.process.foreground import run_in_foreground
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
@@ -45,6 +46,8 @@ _ONE_OFF = "one-off"
 _STEP_SECONDS = 0.02
 _LATE_CODE_SECONDS = 4.0
 _KEPT_LOGS = 40
+_ONE_OFF_SECONDS = 3_600.0
+"""After so long nobody waits for a one-off command that has ended."""
 _TAIL = 20
 
 
@@ -111,6 +114,7 @@ class ProcessTarget:
                 present = _instance(status)
                 require_same_version(spec, present)
                 return present
+        self._forget_one_offs(known, spec.labels.release)
         prune(self._logs, used={status.log.name for status in known}, keep=_KEPT_LOGS)
         taken = {int(status.labels["port"]) for status in known if status.labels.get(_KIND) == _INSTANCE}
         port = free_port(self._avoid | taken)
@@ -131,6 +135,13 @@ class ProcessTarget:
             labels=labels,
         )
         return _instance(self._supervisor.start(program))
+
+    def _forget_one_offs(self, known: Sequence[ProgramStatus], release: str) -> None:
+        """Those of other releases that ended without a caller, who was killed: the supervisor keeps their variables."""
+        for status in known:
+            left = status.labels.get(_KIND) == _ONE_OFF and not status.alive and status.labels["release"] != release
+            if left and status.started_at < time.time() - _ONE_OFF_SECONDS:
+                self._supervisor.stop(status.name)
 
     def keep_alive(self, name: str, *, enabled: bool) -> None:
         self._supervisor.keep_alive(name, enabled=enabled)
@@ -221,6 +232,11 @@ class ProcessTarget:
             )
         return OneOffResult(exit_code=status.exit_code, output=tuple(output), seconds=time.monotonic() - started)
 
+    def attach(self, one_off: OneOff, redact: Callable[[str], str]) -> int:
+        """Run it as a child of this process, which has the terminal."""
+        env = _program_environment(one_off.variables)
+        return run_in_foreground(one_off.argv, cwd=one_off.cwd, env=env, redact=redact)
+
     def _with_code(self, name: str, status: ProgramStatus | None) -> ProgramStatus | None:
         """The exit code of a process that outlived a killed supervisor comes late, if at all."""
         deadline = time.monotonic() + _LATE_CODE_SECONDS
@@ -239,6 +255,9 @@ class ProcessTarget:
 
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
+
+    def remove_lock(self) -> None:
+        """Nothing is to be done: it is a file of the environment's folder, and not in the way."""
 
     # ---- the end
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from deploykit.model import DeploykitError
     from deploykit.release.environment import Environment
 
-__all__ = ["command", "open_from_here", "repository"]
+__all__ = ["Command", "command", "open_from_here", "print_error", "repository"]
 
 _HELP = ("--help", "-h")
 _GC_THRESHOLD = 50_000
@@ -57,7 +57,7 @@ def command(
             try:
                 code = body(*args, **kwargs)
             except DeploykitError as error:
-                _print_error(error, {} if blank is None else blank, as_json=bool(bound.arguments.get("json")))
+                print_error(error, blank, as_json=bool(bound.arguments.get("json")))
                 raise Exit(code=error.exit_code) from None
             except BrokenPipeError:
                 # The reader closed the pipe (`| head`). The code is not 0, since the rest of the output is lost.
@@ -66,13 +66,13 @@ def command(
             if code:
                 raise Exit(code=code)
 
-        made = task(run, klass=_Command, **options)
+        made = task(run, **{"klass": Command, **options})
         return cast("Task[Any]", made)
 
     return wrap
 
 
-class _Command(Task[Any]):
+class Command(Task[Any]):
     """A task whose options that are numbers refuse a word in a sentence; invoke itself ends with a traceback."""
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
@@ -93,7 +93,7 @@ def _number(kind: type[float], option: str, text: str) -> float:
 
         what = "a whole number" if kind is int else "a number"
         error = UsageError(f"--{option} takes {what}, not {text!r}", next_step="invoke --help TASK says what it is")
-        _print_error(error, {}, as_json=False)
+        print_error(error)
         raise Exit(code=error.exit_code) from None
 
 
@@ -133,7 +133,8 @@ def open_from_here(name: str | None, app: str | None = None, *, sources: bool = 
     return open_environment(repository(), name, app=app or "", sources=sources)
 
 
-def _print_error(error: DeploykitError, blank: Mapping[str, Any], *, as_json: bool) -> None:
+def print_error(error: DeploykitError, blank: Mapping[str, Any] | None = None, *, as_json: bool = False) -> None:
+    """Print an error for people, and with `as_json` for programs, with the keys of `blank` besides its own."""
     from deploykit.tasks.terminal import error_lines
 
     print_lines(error_lines(error.message, error.details, error.next_step, stream=sys.stderr), sys.stderr)
@@ -141,7 +142,7 @@ def _print_error(error: DeploykitError, blank: Mapping[str, Any], *, as_json: bo
         print_json(
             {
                 "outcome": {2: "inconclusive", 3: "usage error"}.get(error.exit_code, "failed"),
-                **blank,
+                **(blank or {}),
                 "reason": error.message,
                 "details": list(error.details),
                 "next_step": error.next_step,

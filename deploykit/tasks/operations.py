@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, open_from_here, repository
+from deploykit.tasks.execute import execute
 from deploykit.tasks.output import print_json
 
 if TYPE_CHECKING:
@@ -127,36 +128,9 @@ def logs(
     return None
 
 
-@command(
-    name="exec",
-    positional=["run"],
-    help={"env": _ENV, "app": _APP, "run": "the command, quoted; run in the live version's environment and variables"},
-)
-def execute(_context: Context, run: str, env: str | None = None, app: str = "") -> int | None:
-    """Run a command in the live version's own environment, with its variables.
-
-    For example: invoke exec 'python -V' --env local
-    """
-    import shlex
-
-    from deploykit.model import UsageError
-    from deploykit.release.queries.run_command import run_in_live
-
-    try:
-        argv = shlex.split(run)
-    except ValueError as error:
-        raise UsageError(f"the command can't be split into words: {error}", next_step="check its quotes") from None
-    if not argv:
-        raise UsageError("there is no command to run", next_step="invoke exec 'python -V' --env local")
-    result = run_in_live(open_from_here(env, app), argv)
-    for line in result.output:
-        print(line)
-    return min(result.exit_code, 255) if result.exit_code >= 0 else 128 - result.exit_code
-
-
 @command(help={"env": _ENV, "app": _APP})
 def reap(_context: Context, env: str | None = None, app: str = "") -> int | None:
-    """Do what is due: end warm versions, tell the board what it missed. For cron."""
+    """Do what is due: end warm versions, remove old artefacts. For cron."""
     from deploykit.release.housekeeping.reap import reap_now
 
     reaped = reap_now(open_from_here(env, app))

@@ -20,6 +20,7 @@ __all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_line
 
 _MIN_NOTE_WIDTH = 24
 """A note needs so many columns to appear beside its stage; with fewer it goes below."""
+_VERBS = {"cancelled": "was cancelled", "running": "has not ended", "unfinished": "has not ended"}
 _CODES = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 
 
@@ -88,7 +89,7 @@ def _failed(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
     env = report.environment
     named = f"{report.version or 'the release'} ({report.release})"
     what = f"the {report.kind} to {named}" if report.kind == "rollback" else named
-    verb = {"cancelled": "was cancelled", "running": "has not ended"}.get(report.outcome, report.outcome)
+    verb = _VERBS.get(report.outcome, report.outcome)
     next_step = report.next_step or f"invoke status --env {env}"
     has = "has the traffic" if report.live.endswith(f"({report.release})") else "still has the traffic"
     return [

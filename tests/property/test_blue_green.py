@@ -24,6 +24,7 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+BOOK_KEEPING = {Kind.LIVE, Kind.DRAIN, Kind.WARM, Kind.RETIRE}
 results = st.lists(st.sampled_from(list(Result)), min_size=0, max_size=40)
 
 
@@ -146,3 +147,31 @@ def test_actions_survive_the_journal(plan: Plan, outcomes: list[Result]) -> None
     for action, _ in history:
         assert Action.from_json(action.as_json()) == action
     assert Plan.from_json(plan.as_json()) == plan
+
+
+@given(plans(), results)
+def test_what_is_done_is_what_the_ledger_calls_live_and_the_old_version_has_its_end(
+    plan: Plan, outcomes: list[Result]
+) -> None:
+    """Whatever fails past the verdict: without LIVE and WARM a rollout does not go on, and it does not turn back."""
+    judging = len([action for action, _ in drive(plan, [])[1] if action.kind not in BOOK_KEEPING])
+    state, history = drive(plan, [Result.DONE] * judging + outcomes)
+    assert state.phase is Phase.DONE
+    kinds = [action.kind for action in done(history)]
+    assert Kind.LIVE in kinds
+    assert Kind.WARM in kinds or not plan.stable
+
+
+@given(plans(), st.sampled_from([Kind.LIVE, Kind.WARM]), st.integers(1, 5))
+def test_what_has_to_happen_is_asked_for_again_until_it_does(plan: Plan, kind: Kind, failures: int) -> None:
+    state = begin(plan)
+    while not state.ended:
+        assert state.pending is not None
+        failed = state.pending.kind is kind and failures > 0
+        failures -= failed
+        before, result = state, Result.FAILED if failed else Result.DONE
+        state, _ = decide(state, Observation(action=state.pending.name, result=result, reason="busy"))
+        if failed:
+            assert state == before
+    assert state.phase is Phase.DONE
+    assert state.reason == ""

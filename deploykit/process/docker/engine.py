@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from deploykit.process.docker.connection import Connection
 from deploykit.process.docker.errors import EngineConflict, EngineError, EngineNotFound
-from deploykit.process.docker.stream import Stream, follow_log, start_command
+from deploykit.process.docker.stream import Stream, attach, follow_log, start_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,8 +79,11 @@ class Engine(Connection):
         address: str = "",
         aliases: Sequence[str] = (),
         host: HostOptions | None = None,
+        terminal: bool | None = None,
     ) -> str:
         """Make it and return its id; nothing runs yet. `address` and `aliases` are those on the `network`.
+
+        `terminal`: whether it gets one, of a container that also gets an input; None: neither.
 
         Raises EngineConflict when the name is taken, EngineNotFound when there is no such image.
         """
@@ -92,6 +95,8 @@ class Engine(Connection):
                 command,
                 name=name,
                 labels=dict(labels),
+                stdin_open=terminal is not None,
+                tty=bool(terminal),
                 entrypoint=entrypoint,
                 environment=dict(environment) if environment is not None else None,
                 working_dir=working_dir,
@@ -166,6 +171,15 @@ class Engine(Connection):
         """Its log until it ends."""
         with self._api_call() as api:
             return follow_log(api, container, since=since, tail=tail, timestamps=timestamps)
+
+    def attach(self, container: str) -> Stream:
+        """Its input and output, with its terminal where it was made with one. Attach before it is started."""
+        with self._api_call() as api:
+            return attach(api, container)
+
+    def resize_terminal(self, container: str, *, rows: int, columns: int) -> None:
+        with self._api_call() as api:
+            api.resize(container, height=rows, width=columns)
 
     # ---- commands in containers
 

@@ -20,8 +20,9 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Stream", "follow_log", "start_command"]
+__all__ = ["Stream", "attach", "follow_log", "start_command"]
 
+_BLOCK = 65_536
 _HEAD = 8
 """Bytes before each piece: where it was printed, three of nothing, four for the size."""
 
@@ -41,6 +42,7 @@ class Stream:
         # headers.
         upgraded = response.status_code == http.client.SWITCHING_PROTOCOLS
         self._read = buffer.read if upgraded else response.raw.read
+        self._read_some = buffer.read1
 
     def frame(self) -> tuple[int, bytes] | None:
         """The next piece, and where it was printed (1: standard output, 2: standard error); None at the end."""
@@ -58,9 +60,18 @@ class Stream:
         finally:
             self.close()
 
+    def piece(self) -> bytes:
+        """What comes next from a terminal, which has one output and no frames; nothing at the end."""
+        return bytes(self._read_some(_BLOCK))
+
     def write(self, data: bytes) -> None:
         """To the command's standard input."""
         self._socket.sendall(data)
+
+    def end_input(self) -> None:
+        """Close the command's standard input; its output still comes."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def end(self) -> None:
         with contextlib.suppress(OSError):
@@ -101,6 +112,18 @@ def start_command(api: Any, command: str, *, timeout: float | None = None) -> St
         timeout=api.timeout,
     )
     return Stream(_checked(response), timeout=timeout)
+
+
+def attach(api: Any, container: str) -> Stream:
+    """The input and output of a container, from before its start on."""
+    response = api.post(
+        f"{api.base_url}/v{api.api_version}/containers/{quote(container)}/attach",
+        params={"stream": 1, "stdin": 1, "stdout": 1, "stderr": 1},
+        headers={"Connection": "Upgrade", "Upgrade": "tcp"},
+        stream=True,
+        timeout=api.timeout,
+    )
+    return Stream(_checked(response))
 
 
 def _checked(response: Any) -> Any:

@@ -9,7 +9,7 @@ from deploykit.release.version.gather import gather_values
 from deploykit.release.version.instances import RunnableVersion
 from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.sources import read_sources
-from deploykit.release.version.values import read_values
+from deploykit.release.version.values import has_values, read_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from deploykit.release.version.sources import Sources
     from deploykit.release.version.spec import ReleaseSpec
 
-__all__ = ["database_values", "live_record", "present_sources", "present_version", "recorded_version"]
+__all__ = [
+    "database_values",
+    "live_record",
+    "present_sources",
+    "present_version",
+    "recorded_version",
+    "reject_without_values",
+]
 
 
 def live_record(environment: Environment) -> ReleaseRecord:
@@ -53,6 +60,8 @@ def _kept_values(
     environment: Environment, record: ReleaseRecord, spec: ReleaseSpec, warn: Callable[[str], None]
 ) -> Mapping[str, str | Secret]:
     """What that version was started with; on another machine than it was released from, what it would get now."""
+    if not environment.hosting.shared:
+        reject_without_values(environment, record)
     kept = read_values(environment.paths.values, record.id)
     if kept or not environment.hosting.shared or environment.repository is None:
         return kept
@@ -60,6 +69,15 @@ def _kept_values(
     for warning in warnings:
         warn(warning)
     return values
+
+
+def reject_without_values(environment: Environment, record: ReleaseRecord) -> None:
+    """Raise UsageError where the version's variables are not kept any more: without them it would be another one."""
+    if not has_values(environment.paths.values, record.id):
+        raise UsageError(
+            f"the variables of {record.id} ({record.version}) are not kept any more, so it can't be run as it was",
+            next_step=f"check its commit {record.commit[:12]} out, then run: invoke release --env {environment.name}",
+        )
 
 
 def present_sources(environment: Environment, *, make: bool = True) -> Sources:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploykit.edge.interface import Edge, Mark, Server
+from deploykit.ledger.interface import ENDING, RETIRE, WARM
 from deploykit.model.errors import DeploykitError
 from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.instances import WEB
@@ -143,7 +144,7 @@ class RolloutActions:
     def _live(self, _action: Action) -> None:
         self.ledger.set_live(self.version.release)
         for timer in self.ledger.timers():
-            if timer.kind == "warm" and timer.release == self.version.release:
+            if timer.kind in ENDING and timer.release == self.version.release:
                 self.ledger.remove_timer(timer.id)
 
     def _drain(self, action: Action) -> Mapping[str, Any]:
@@ -176,15 +177,16 @@ class RolloutActions:
 
     def _warm(self, action: Action) -> Mapping[str, Any]:
         spec, now = self.version.spec, self.clock()
-        releases = {instance.labels.release for instance in self._instances(action)}
+        # One that has ended meanwhile is not in the way: what is left of it is removed with the others.
+        releases = {instance.labels.release for instance in self._found(action).values()}
         due = now + spec.warm_for
         if busy := self._in_flight(action.instances):
             due = max(due, now + spec.drain_timeout)
             until = time.strftime("%H:%M:%S", time.localtime(due))
             self.warn(f"not answered yet: {requests_on(busy)}; the version before goes on with them until {until}")
-        present = {timer.release for timer in self.ledger.timers() if timer.kind == "warm"}
+        present = {timer.release for timer in self.ledger.timers() if timer.kind == WARM}
         for release in sorted(releases - present):
-            self.ledger.add_timer("warm", release, due, {"instances": list(action.instances)})
+            self.ledger.add_timer(WARM, release, due, {"instances": list(action.instances)})
         return {"until": due}
 
     def _retire(self, action: Action) -> Mapping[str, Any]:
@@ -193,7 +195,7 @@ class RolloutActions:
         warm = {
             name
             for timer in self.ledger.timers()
-            if timer.kind == "warm" and timer.due_at > self.clock()
+            if timer.kind == WARM and timer.due_at > self.clock()
             for name in timer.payload.get("instances", ())
         }
         busy = self._in_flight(action.instances)
@@ -201,7 +203,17 @@ class RolloutActions:
             self.warn(f"not answered yet: {requests_on(spared)}, which goes on until its warm window is over")
         if cut := {name: count for name, count in busy.items() if name not in warm}:
             self.warn(f"cut off, since no version is kept warm for them: {requests_on(cut)}")
-        self._end_older(replace(action, instances=tuple(name for name in action.instances if name not in spared)))
+        action = replace(action, instances=tuple(name for name in action.instances if name not in spared))
+        try:
+            self._end_older(action)
+        except DeploykitError:
+            # The rollout goes on without that; the next command that does what is due tries again.
+            for release in sorted({instance.labels.release for instance in self._found(action).values()}):
+                self.ledger.add_timer(RETIRE, release, self.clock(), {"instances": list(action.instances)})
+            raise
+        for timer in self.ledger.timers():
+            if timer.kind in ENDING and set(timer.payload.get("instances", ())) <= set(action.instances):
+                self.ledger.remove_timer(timer.id)
         return {"still_in_flight": spared, "cut_off": cut} if busy else {}
 
     def _end_older(self, action: Action) -> None:
@@ -215,9 +227,6 @@ class RolloutActions:
         else:
             self._detach(action)
             self._end(action)
-        for timer in self.ledger.timers():
-            if timer.kind == "warm" and set(timer.payload.get("instances", ())) <= set(action.instances):
-                self.ledger.remove_timer(timer.id)
 
     def _close(self, _action: Action) -> None:
         self.edge.down()

@@ -41,6 +41,8 @@ class StageProgress:
     started: float = 0.0
     outcome: str = "done"
     notes: list[str] = field(default_factory=list)
+    failed: set[str] = field(default_factory=set)
+    """Actions of the stage that failed, and were not done by a later try."""
 
     def __enter__(self) -> Self:
         return self
@@ -58,20 +60,25 @@ class StageProgress:
             return
         self._close()
         self.name, self.started, self.outcome, self.notes = stage, time.monotonic(), "done", []
+        self.failed.clear()
         self.stages.reporter.stage_started(stage)
 
-    def noticed(self, _action: Action, observation: Observation) -> None:
+    def noticed(self, action: Action, observation: Observation) -> None:
         if observation.result is Result.CANCELLED:
             self.outcome = "cancelled"
             self.notes.append(observation.reason)
         elif observation.result is Result.FAILED:
-            self.outcome = "failed"
+            self.failed.add(action.name)
             self.notes.append(observation.reason)
-        elif note := observation.data.get("note"):
-            self.notes.append(str(note))
+        else:
+            self.failed.discard(action.name)
+            if note := observation.data.get("note"):
+                self.notes.append(str(note))
 
     def _close(self) -> None:
         if self.name:
+            if self.failed and self.outcome == "done":
+                self.outcome = "failed"
             self.stages.add(
                 Stage(
                     name=self.name,

@@ -42,7 +42,9 @@ class RolloutRunner:
     cancellation: Cancellation
 
     def run(self, *, judged: bool) -> tuple[State, DeploykitError | None]:
-        """From the journal's plan, or a new one, to the end: how it ended, and why it failed."""
+        """From the journal's plan, or a new one, to the end: how it ended, and why it failed. Raises as
+        `Engine.drive` does.
+        """
         step = self.journal.done("rollout")
         if step is None:
             names = instance_names(self.version.release, self.version.spec)

@@ -59,5 +59,8 @@ class Hosting(Protocol):
     def accessories(self) -> Sequence[Mapping[str, Any]]:
         """The app's accessories as they are now: `name`, `image`, `state`, `restarts`."""
 
+    def keep(self, digest: str) -> None:
+        """The artefact of that digest is about to be run: `prune` leaves it alone, for whatever environment."""
+
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         """Remove old artefacts, never one whose digest is `needed`; a sentence for each."""

@@ -280,6 +280,9 @@ class DockerHosting:
                 return self._engine.find_image(each["Id"])
         return None
 
+    def keep(self, digest: str) -> None:
+        """Nothing is to be done: what was built has a tag, and the engine does not remove what runs."""
+
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         """Old images of this app on the engine (setting `image.keep`). What runs anywhere on it is needed, too, and
         what other environments need there: they say so by tags.

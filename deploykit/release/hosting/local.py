@@ -125,5 +125,15 @@ class LocalHosting:
     def accessories(self) -> Sequence[Mapping[str, Any]]:
         return ()
 
-    def prune(self, needed: Collection[str]) -> Sequence[str]:  # noqa: ARG002 - the store is shared by all apps and environments
-        return ()
+    def keep(self, digest: str) -> None:
+        Store(self._paths.artifacts).keep(digest, owner=self._owner)
+
+    def prune(self, needed: Collection[str]) -> Sequence[str]:
+        """Artefacts that no app and environment needs, and the virtual environments that no artefact does."""
+        removed = Store(self._paths.artifacts).prune(needed, owner=self._owner)
+        return [f"artefact {digest[:19]} was removed: no release that can be gone back to has it" for digest in removed]
+
+    @property
+    def _owner(self) -> str:
+        """Who keeps artefacts in the store, which all apps and environments share."""
+        return f"{self._paths.app}/{self._paths.environment}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from deploykit.ledger.interface import ENDING
 from deploykit.model import DeploykitError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.version.recorded import stop_timeout
@@ -32,9 +33,10 @@ def take_down(environment: Environment) -> list[str]:
             target.stop(instance.name, timeout=stop_timeout(environment.ledger, environment.name, instance))
             done.append(f"{instance.name} ({instance.labels.version}) was stopped")
         for timer in environment.ledger.timers():
-            if timer.kind == "warm":
+            if timer.kind in ENDING:
                 environment.ledger.remove_timer(timer.id)
         target.down()
         if environment.hosting.kind == "process":
             done.append("the supervisor, and what else it ran, was stopped")
+    target.remove_lock()
     return done

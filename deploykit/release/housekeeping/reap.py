@@ -9,20 +9,25 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.ledger.interface import LockHeld
+from deploykit.ledger.interface import ENDING, WARM, LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
 from deploykit.release.reporting.text import requests_on
-from deploykit.release.version.recorded import rollback_target, stop_timeout
+from deploykit.release.version.recorded import good_releases, rollback_target, stop_timeout
+from deploykit.release.version.values import remove_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from deploykit.ledger.interface import Timer
+    from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
 
-__all__ = ["Reaped", "prune", "reap", "reap_now"]
+__all__ = ["KEPT_RELEASES", "Reaped", "prune", "reap", "reap_now"]
+
+KEPT_RELEASES = 10
+"""So many of the newest good releases of an environment can be gone back to, besides those that are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +60,8 @@ def reap(environment: Environment, *, events: bool = True, clock: Callable[[], f
         if timer.due_at > now:
             continue
         try:
-            if timer.kind == "warm":
-                done.append(_stop_warm(environment, timer))
+            if timer.kind in ENDING:
+                done.append(_end_instances(environment, timer))
             elif timer.kind == "report" and events:
                 deliver(environment, timer)
                 done.append(f"{timer.release}: reported to the board")
@@ -67,47 +72,60 @@ def reap(environment: Environment, *, events: bool = True, clock: Callable[[], f
 
 
 def prune(environment: Environment) -> Reaped:
-    """Remove artefacts that are no longer needed from a target that other machines share.
+    """Remove the artefacts and variables of releases that can't be gone back to any more.
 
     Call it with the lock held.
     """
-    if not environment.hosting.shared:
-        return Reaped()
     try:
-        return Reaped(done=tuple(environment.hosting.prune(_digests_to_keep(environment))))
+        needed, recent = _needed_releases(environment), _recent_releases(environment)
+        # An engine keeps some of the newest images by itself (setting `image.keep`).
+        records = needed if environment.hosting.shared else [*needed, *recent]
+        done = environment.hosting.prune({record.digest for record in records if record.digest})
+        ids = {record.id for record in (*needed, *recent)}
+        # What another ledger has released stays: it is not known whether that needs its variables.
+        remove_values(environment.paths.values, lambda name: name in ids or environment.ledger.release(name) is None)
+        return Reaped(done=tuple(done))
     except DeploykitError as error:
         return Reaped(problems=(error.message,))
     except Exception as error:  # noqa: BLE001 - tidying up must not fail a release
-        return Reaped(problems=(f"old images were not removed: {type(error).__name__}: {error}",))
+        return Reaped(problems=(f"old artefacts were not removed: {type(error).__name__}: {error}",))
 
 
-def _digests_to_keep(environment: Environment) -> set[str]:
-    """Digests of what is live, of what was before it, of what a rollback goes to, and of what has not ended."""
+def _needed_releases(environment: Environment) -> list[ReleaseRecord]:
+    """What is live, what was before it, what a rollback goes to, what has not ended, and what runs."""
     ledger = environment.ledger
     records = [ledger.live(), ledger.unfinished()]
     records += [ledger.release(record.previous) for record in records if record is not None and record.previous]
+    records += [ledger.release(release) for release in {i.labels.release for i in environment.target.instances()}]
     with contextlib.suppress(UsageError):
         records.append(rollback_target(ledger, environment.name, "", environment.paths.values))
-    return {record.digest for record in records if record is not None and record.digest}
+    return [record for record in records if record is not None]
 
 
-def _stop_warm(environment: Environment, timer: Timer) -> str:
-    """Stop a version whose warm window is over, unless it has the traffic again after a rollback."""
+def _recent_releases(environment: Environment) -> list[ReleaseRecord]:
+    """The newest that `invoke rollback --to` can go to."""
+    return good_releases(environment.ledger)[:KEPT_RELEASES]
+
+
+def _end_instances(environment: Environment, timer: Timer) -> str:
+    """Stop the instances that the timer names, unless their version has the traffic again after a rollback."""
     edge, target = environment.edge, environment.target
     servers = {state.server.name: state for state in edge.servers()} if edge.running() else {}
-    warm = [instance for instance in target.instances() if instance.labels.release == timer.release]
-    if any(each.name in servers and servers[each.name].weight > 0 for each in warm):
+    of_release = [instance for instance in target.instances() if instance.labels.release == timer.release]
+    if any(each.name in servers and servers[each.name].weight > 0 for each in of_release):
         environment.ledger.remove_timer(timer.id)
         return f"{timer.release} has the traffic again: it stays"
+    ended = [each for each in of_release if each.name in timer.payload.get("instances", ())]
     busy = {
         each.name: servers[each.name].in_flight
-        for each in warm
+        for each in ended
         if each.name in servers and servers[each.name].in_flight
     }
-    for each in warm:
+    for each in ended:
         if each.name in servers:
             edge.detach(each.name, force=True)
         target.stop(each.name, timeout=stop_timeout(environment.ledger, environment.name, each))
     environment.ledger.remove_timer(timer.id)
+    why = "its warm window is over, it was stopped" if timer.kind == WARM else "what could not be ended was stopped"
     cut = f"; cut off: {requests_on(busy)}" if busy else ""
-    return f"{timer.release}: its warm window is over, it was stopped{cut}"
+    return f"{timer.release}: {why}{cut}"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError
-from deploykit.release.environment.versions import present_sources
+from deploykit.release.environment.versions import present_sources, reject_without_values
 from deploykit.release.execution.plan import make_plan
 from deploykit.release.reporting.text import filled, width
 from deploykit.release.version.instances import instance_names
@@ -19,6 +19,7 @@ from deploykit.rollout import Action, Observation, Plan, Result, begin, decide
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
 
 __all__ = ["Planned", "plan_release", "plan_rollback", "rehearse"]
@@ -144,7 +145,7 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
     live = environment.ledger.live()
     spec = spec_of(environment.ledger, wanted, environment.name)
     plan = make_plan(environment.target, environment.edge, live, instance_names(wanted.id, spec), judged=False)
-    actions = rehearse(plan)
+    actions, problem = rehearse(plan), _cannot_run(environment, wanted)
     return Planned(
         title=f"a rollback of {environment.app} in {environment.name} would",
         facts={
@@ -154,8 +155,23 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
         },
         steps=tuple(_sentences(actions)),
         actions=tuple(action.as_json() for action in actions),
-        next_step=f"invoke rollback --env {environment.name}" + (f" --to {to}" if to else ""),
+        problem=problem.message if problem is not None else "",
+        problem_details=problem.details if problem is not None else (),
+        next_step=(problem.next_step if problem is not None else "")
+        or f"invoke rollback --env {environment.name}" + (f" --to {to}" if to else ""),
+        exit_code=problem.exit_code if problem is not None else 0,
     )
+
+
+def _cannot_run(environment: Environment, record: ReleaseRecord) -> DeploykitError | None:
+    """Why that version can't be started again, if it can't: what it needs is not kept any more."""
+    try:
+        environment.hosting.load(record.digest)
+        if not environment.hosting.shared:
+            reject_without_values(environment, record)
+    except DeploykitError as error:
+        return error
+    return None
 
 
 def _sentences(actions: Sequence[Action]) -> list[str]:

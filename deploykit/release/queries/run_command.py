@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploykit.credentials import Redactor
@@ -14,16 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deploykit.release.environment import Environment
-    from deploykit.targets.interface import OneOffResult
 
 __all__ = ["run_in_live"]
 
-_SECONDS = 3_600.0
 
+def run_in_live(environment: Environment, argv: Sequence[str]) -> int:
+    """Run a command with the live version's variables, from its sources; its exit code, negative for a signal.
 
-def run_in_live(environment: Environment, argv: Sequence[str]) -> OneOffResult:
-    """Run a command with the live version's variables, from its sources. Its output is without the app's secrets."""
+    It has this process's input and output. The app's secrets are taken out of what it prints, unless to a terminal.
+    """
     version = recorded_version(environment, live_record(environment))
-    redact = Redactor(secrets_in(version.values))
-    result = environment.target.run(one_off(version, argv, timeout=_SECONDS))
-    return replace(result, output=tuple(redact(line) for line in result.output))
+    return environment.target.attach(one_off(version, argv), Redactor(secrets_in(version.values)))

@@ -136,11 +136,11 @@ def instance_specs(version: RunnableVersion, *, anchor: str) -> dict[str, Instan
 
 
 def one_off(
-    version: RunnableVersion, argv: Sequence[str], *, timeout: float, files: Mapping[str, Path] | None = None
+    version: RunnableVersion, argv: Sequence[str], *, timeout: float = 0.0, files: Mapping[str, Path] | None = None
 ) -> OneOff:
     """A command of this version that ends by itself: its migrations, `invoke exec`.
 
-    `timeout` in seconds; `files`: see OneOff.
+    `timeout` in seconds, for `Target.run`; `files`: see OneOff.
     """
     return OneOff(
         labels=_labels(version, ""),

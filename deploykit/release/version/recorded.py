@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.sql import SqlLedger
     from deploykit.targets.interface import Instance
 
-__all__ = ["rollback_target", "spec_of", "stop_timeout"]
+__all__ = ["good_releases", "rollback_target", "spec_of", "stop_timeout"]
 
 _GOOD = frozenset({ReleaseOutcome.DONE, ReleaseOutcome.ROLLED_BACK})
 _LOOKED_AT = 1_000
@@ -35,9 +35,7 @@ def rollback_target(ledger: SqlLedger, environment: str, to: str, values_folder:
         raise UsageError(f"there is nothing to roll back: nothing is live in {environment}", next_step=history)
     if not to:
         return _other_version_before(ledger, environment, live, values_folder)
-    good = [
-        record for record in ledger.releases(limit=_LOOKED_AT) if record.kind == "release" and record.outcome in _GOOD
-    ]
+    good = good_releases(ledger)
     named = [record for record in good if to in {record.version, record.id}]
     if not named:
         versions = list(dict.fromkeys(record.version for record in good))[:10]
@@ -51,6 +49,13 @@ def rollback_target(ledger: SqlLedger, environment: str, to: str, values_folder:
             f"{to} is what is live in {environment} already", next_step=f"invoke status --env {environment}"
         )
     return named[0]
+
+
+def good_releases(ledger: SqlLedger) -> list[ReleaseRecord]:
+    """The releases that went well, the newest first."""
+    return [
+        record for record in ledger.releases(limit=_LOOKED_AT) if record.kind == "release" and record.outcome in _GOOD
+    ]
 
 
 def _other_version_before(

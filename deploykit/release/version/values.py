@@ -4,8 +4,10 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
+import time
 from typing import TYPE_CHECKING
 
 from deploykit.model import Secret
@@ -13,10 +15,12 @@ from deploykit.model.errors import DeploykitError
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["generated_values", "read_values", "secrets_in", "store_values"]
+__all__ = ["generated_values", "has_values", "read_values", "remove_values", "secrets_in", "store_values"]
+
+_LEFT_OVER_SECONDS = 3_600.0
 
 
 def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) -> None:
@@ -41,6 +45,30 @@ def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
             f"the values of {name} can't be read: {error}", next_step=f"look at {path}, or release again"
         ) from error
     return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
+
+
+def has_values(folder: Path, name: str) -> bool:
+    """Whether values are stored under that name, be it none."""
+    return (folder / f"{name}.json").is_file()
+
+
+def remove_values(
+    folder: Path, is_needed: Callable[[str], bool], *, clock: Callable[[], float] = time.time
+) -> Sequence[str]:
+    """Remove the values of releases that are not needed; the ids of these releases.
+
+    A file that a killed process has half written is removed an hour later.
+    """
+    removed = []
+    for path in sorted(folder.glob("r*.json")):
+        if not is_needed(path.stem):
+            path.unlink(missing_ok=True)
+            removed.append(path.stem)
+    for path in folder.glob(".*.json.*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < clock() - _LEFT_OVER_SECONDS:
+                path.unlink()
+    return removed
 
 
 def generated_values(folder: Path, names: Sequence[str]) -> dict[str, str | Secret]:

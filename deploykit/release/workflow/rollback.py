@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.model import ReleaseOutcome
 from deploykit.release.database.changes import refuse_past_contract
 from deploykit.release.environment.running import ledger_is_lost
 from deploykit.release.environment.versions import recorded_version
@@ -60,14 +59,9 @@ def rollback(
 def roll_back(attempt: Attempt, wanted: ReleaseRecord) -> None:
     """Roll the version of the release `wanted` out. It was judged when it was released, and is not judged again."""
     attempt.journal.once("target", {"release": wanted.id}, dict)
+    attempt.environment.hosting.keep(wanted.digest)
     version = recorded_version(attempt.environment, wanted, warn=attempt.stages.warn)
     roll_out(attempt, version, judged=False)
-    ledger, record = attempt.environment.ledger, attempt.record
-    if record.outcome is not ReleaseOutcome.DONE or not record.previous:
-        return
-    previous = ledger.release(record.previous)
-    if previous is not None and previous.outcome is ReleaseOutcome.DONE:
-        ledger.finish(previous.id, ReleaseOutcome.ROLLED_BACK, f"rolled back by {record.id}")
 
 
 def _restore_lost_ledger(run: Run) -> None:

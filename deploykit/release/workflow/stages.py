@@ -76,6 +76,7 @@ def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
             return environment.hosting.build(sources, note)
 
         built = attempt.journal.once("build", {"tree": attempt.record.tree}, build_now)
+        environment.hosting.keep(str(built["digest"]))
         artifact = environment.hosting.load(str(built["digest"]))
         note.append(str(built.get("note", "")))
     attempt.record = environment.ledger.amend(attempt.record.id, version=artifact.version, digest=artifact.digest)
@@ -117,10 +118,10 @@ def migrate(attempt: Attempt, version: RunnableVersion) -> RunnableVersion:
 def roll_out(attempt: Attempt, version: RunnableVersion, *, judged: bool) -> None:
     """Start the version, switch to it, verify it and record it; or undo all that. `judged`: it is not trusted yet."""
     state, attempt.failure = runner_of(attempt.run, attempt.journal, version).run(judged=judged)
+    attempt.end_with(state)
     if judged:  # a rollback is in a hurry
         for problem in prune(attempt.environment).problems:
             attempt.stages.warn(problem)
-    attempt.end_with(state)
 
 
 def runner_of(run: Run, journal: ReleaseJournal, version: RunnableVersion) -> RolloutRunner:

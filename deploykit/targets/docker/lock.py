@@ -5,7 +5,8 @@ creates a container of its own, `<app>.<environment>.lock.<n>`, and the greatest
 process creates n + 1. Of two processes, one gets an error that the name is taken, reads again and decides again. Older
 containers are removed afterwards. A process that slept between reading and writing may create an n that was removed
 meanwhile. So a process that finds a greater n than its own after writing has lost. A release creates n + 1 with an
-expired lease, so the token stays.
+expired lease, so the token stays. `remove` lets the numbers begin anew: a process that finds a smaller n that it had
+not read has lost, too.
 
 The containers are of an empty image that is imported once (no registry is asked), and use no processor, memory or disk.
 Times are those of the machines that take the lock, not the engine's: their clocks have to agree to a part of the lease.
@@ -45,13 +46,13 @@ class EngineLock:
     def acquire(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
         """Take or renew it for `lease` seconds: None when taken, else who holds it, or held it with a greater token."""
         for _ in range(_ATTEMPTS):
-            generation, last = self._read()
+            known, last = self._read()
             if last is not None:
                 held_by_other = self._holds(last) and (last.owner, last.token) != (owner, token)
                 if held_by_other or token < last.token:
                     return last
             wanted = LockHolder(owner=owner, reason=reason, token=token, expires_at=self._clock() + lease)
-            if self._write(generation + 1, wanted):
+            if self._write(known, wanted):
                 return None
         raise DeploykitError(
             "the environment's lock changes all the time, it could not be taken", next_step="try again"
@@ -60,11 +61,18 @@ class EngineLock:
     def release(self, owner: str, *, token: int) -> None:
         """Release it; nothing happens if another owner holds it."""
         for _ in range(_ATTEMPTS):
-            generation, last = self._read()
+            known, last = self._read()
             if last is None or (last.owner, last.token) != (owner, token) or not last.expires_at:
                 return
-            if self._write(generation + 1, replace(last, expires_at=0.0)):
+            if self._write(known, replace(last, expires_at=0.0)):
                 return
+
+    def remove(self) -> None:
+        """Remove the lock from the engine, where nobody holds it."""
+        known, last = self._read()
+        if last is not None and not self._holds(last):
+            for number in sorted(known):  # the greatest last: it is the state until all are gone
+                self._engine.remove_container(known[number]["Id"])
 
     def holder(self) -> LockHolder | None:
         _, last = self._read()
@@ -79,22 +87,22 @@ class EngineLock:
             int(each["Labels"][_GENERATION]): each for each in self._engine.containers(self._names.labels(Kind.LOCK))
         }
 
-    def _read(self) -> tuple[int, LockHolder | None]:
-        """The present state and its number; 0 and None where there was never one."""
+    def _read(self) -> tuple[dict[int, dict[str, Any]], LockHolder | None]:
+        """The containers by their number, and the present state; none and None where there was never one."""
         states = self._states()
         if not states:
-            return 0, None
-        newest = max(states)
-        labels = states[newest]["Labels"]
-        return newest, LockHolder(
+            return states, None
+        labels = states[max(states)]["Labels"]
+        return states, LockHolder(
             owner=labels[f"{PREFIX}owner"],
             reason=labels[f"{PREFIX}reason"],
             token=int(labels[f"{PREFIX}token"]),
             expires_at=float(labels[f"{PREFIX}expires"]),
         )
 
-    def _write(self, generation: int, holder: LockHolder) -> bool:
-        """Whether it is the state now."""
+    def _write(self, known: dict[int, dict[str, Any]], holder: LockHolder) -> bool:
+        """Make it the state after those that are `known`. Whether it is the state now."""
+        generation = max(known, default=0) + 1
         labels = {
             **self._names.labels(Kind.LOCK),
             _GENERATION: str(generation),
@@ -108,7 +116,9 @@ class EngineLock:
         except EngineConflict:
             return False
         states = self._states()
-        if max(states, default=generation) > generation:
+        read = {state["Id"] for state in known.values()}
+        unread = [number for number, state in states.items() if number < generation and state["Id"] not in read]
+        if unread or max(states, default=generation) > generation:
             self._engine.remove_container(made)
             return False
         for number, state in states.items():

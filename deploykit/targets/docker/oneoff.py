@@ -12,10 +12,10 @@ from deploykit.process.docker import Engine, LineReader
 from deploykit.targets.docker.containers import exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
-__all__ = ["run_to_end"]
+__all__ = ["ended_with", "run_to_end"]
 
 _TAIL = 20
 _LOOK_SECONDS = 0.1
@@ -55,14 +55,19 @@ def run_to_end(
         output.append(line)
         if on_line is not None:
             on_line(line)
+    return ended_with(engine, container, program, details=output[-_TAIL:]), output
+
+
+def ended_with(engine: Engine, container: str, program: str, *, details: Sequence[str] = ()) -> int:
+    """The exit code of a container that has ended, negative for a signal. Raises DeploykitError when it is gone."""
     found = engine.find_container(container)
     if found is None or found["State"]["Status"] != "exited":
         raise DeploykitError(
             f"{program} was ended by somebody else, its exit code is not known",
-            details=output[-_TAIL:],
+            details=details,
             next_step="run the same command again",
         )
-    return exit_code(found["State"]["ExitCode"]), output
+    return exit_code(found["State"]["ExitCode"])
 
 
 def _read(engine: Engine, container: str, lines: queue.SimpleQueue[str | None]) -> None:

@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import time
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Problem, UsageError
 from deploykit.process.docker import Engine, EngineConflict, EngineError, EngineNotFound, HostOptions, LineReader
+from deploykit.process.foreground import has_terminal
 from deploykit.targets.docker.accessories import Accessory, AccessoryState, accessories, ensure_accessory, missing_image
+from deploykit.targets.docker.attached import run_attached
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
     NOTE,
     PORT_LABEL,
     Limits,
-    exit_code,
     folder_archive,
     instance,
     label_values,
@@ -189,13 +191,14 @@ class DockerTarget:
         host: HostOptions,
         address: str = "",
         stop_timeout: int = 10,
+        terminal: bool | None = None,
     ) -> str:
-        """Make it, with the secrets in it; returns its id. Nothing runs yet."""
+        """Make it, with the secrets in it; returns its id. Nothing runs yet. `terminal`: see `create_container`."""
         image = self._image(of)
-        plain, secrets = split_variables(of.variables)
+        plain, hidden = split_variables(of.variables)
         command: list[str] | None = list(argv) or None
         entrypoint: list[str] | None = None
-        if secrets:
+        if hidden:
             own = image["Config"]
             entrypoint, command = with_secrets(own.get("Entrypoint") or [], list(argv) or own.get("Cmd") or [])
         elif not argv and not image["Config"].get("Cmd") and not image["Config"].get("Entrypoint"):
@@ -211,6 +214,7 @@ class DockerTarget:
             labels=labels,
             working_dir=working_dir(of.cwd),
             stop_timeout=stop_timeout,
+            terminal=terminal,
             network=self._network.name,
             address=address,
             host={
@@ -222,9 +226,9 @@ class DockerTarget:
         try:
             for network in self._networks:
                 self._engine.connect_network(made, network)
-            if secrets:
+            if hidden:
                 uid, gid = user_numbers(self._engine, made, image["Config"].get("User") or "")
-                self._engine.copy_into(made, secret_files(secrets, uid, gid))
+                self._engine.copy_into(made, secret_files(hidden, uid, gid))
         except BaseException:
             self._engine.remove_container(made)
             raise
@@ -309,17 +313,6 @@ class DockerTarget:
     def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         return follow(self._engine, {name: self._names.container(name) for name in names})
 
-    def execute(self, name: str, argv: Sequence[str]) -> OneOffResult:
-        """Run a command inside an instance that runs.
-
-        Its secrets are files there, not in this command's environment.
-        """
-        began = time.monotonic()
-        code, said = self._engine.execute(self._names.container(name), argv)
-        reader = LineReader()
-        output = (*reader.feed(said), *reader.last())
-        return OneOffResult(exit_code=exit_code(code), output=output, seconds=time.monotonic() - began)
-
     def run(self, one_off: OneOff, *, on_line: Callable[[str], None] | None = None) -> OneOffResult:
         """Run it in its own container. After a kill, the next call finds it again: the same command of the same release
         never runs twice at a time. The second call waits for the first run's end, and an unseen result is kept.
@@ -347,6 +340,15 @@ class DockerTarget:
             self._engine.remove_container(name)
         return OneOffResult(exit_code=code, output=tuple(output), seconds=time.monotonic() - began)
 
+    def attach(self, one_off: OneOff, redact: Callable[[str], str]) -> int:
+        """Run it in a container of its own, which ends with this call."""
+        self._network.ensure()
+        terminal = has_terminal()
+        name = self._names.container(f"{one_off.labels.release}-exec-{secrets.token_hex(4)}")
+        labels = {**label_values(one_off.labels), **self._names.labels(Kind.ONE_OFF)}
+        made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host={}, terminal=terminal)
+        return run_attached(self._engine, made, one_off.argv[0], redact, terminal=terminal)
+
     # ---- accessories
 
     def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
@@ -371,6 +373,9 @@ class DockerTarget:
 
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
+
+    def remove_lock(self) -> None:
+        self._lock.remove()
 
     # ---- the end
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from deploykit.artifacts.environment import usable
 from deploykit.artifacts.files import remove
 from deploykit.artifacts.git import read_tree
 from deploykit.artifacts.local import build_local
@@ -27,15 +28,6 @@ root, store = map(Path, sys.argv[1:])
 artifact = build_local(root, read_tree(root), store=store, on_step=lambda step: print(step.name, flush=True),
                        on_wait=lambda note: print("waiting", flush=True))
 print(artifact.digest, flush=True)
-"""
-
-
-PRUNER = """
-import sys
-from pathlib import Path
-from deploykit.artifacts.store import Store
-print("pruning", flush=True)
-print(Store(Path(sys.argv[1])).prune(set(), owner="x", min_age=60), flush=True)
 """
 
 
@@ -189,31 +181,50 @@ def test_pruning_leaves_what_was_built_or_found_just_now(three, store, build, sh
     assert [artifact.digest for artifact in shelf.list()] == [found.digest]
 
 
-def test_pruning_waits_for_a_build(shop, store, start, gate):
+def test_while_something_is_built_nothing_is_pruned(shop, store, build, start, gate):
+    old = build(shop)
+    shop.write("settings.ini", "second\n")
     builder = start(shop, TEST_BACKEND_WAITS=str(gate))
     wait_until_building(gate)
-    pruner = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            PRUNER,
-            str(store),
-        ],
-        env={**os.environ, "PYTHONPATH": str(Path(sys.modules["deploykit"].__file__).parents[1])},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert pruner.stdout.readline() == "pruning\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            pruner.wait(timeout=0.5)
-        let_go(gate)
-        digest = builder.communicate(timeout=60)[0].splitlines()[-1]
-        assert pruner.communicate(timeout=60)[0] == "[]\n"
-    finally:
-        pruner.kill()
-        pruner.wait()
-    assert Store(store).exists(digest)
+    shelf, later = Store(store), time.time() + 10
+    assert list(shelf.prune(set(), owner="shop/local", min_age=0, now=lambda: later)) == []
+    assert shelf.exists(old.digest)
+    let_go(gate)
+    digest = builder.communicate(timeout=60)[0].splitlines()[-1]
+    assert shelf.prune({digest}, owner="shop/local", min_age=0, now=lambda: later) == [old.digest]
+    assert shelf.exists(digest)
+
+
+def test_what_is_about_to_be_run_is_kept_until_its_owner_prunes_without_it(three, store):
+    first, second, third = three
+    shelf, later = Store(store), time.time() + 10
+    shelf.prune({second.digest}, owner="shop/staging")
+    shelf.keep(first.digest, owner="shop/staging")
+    assert shelf.prune(set(), owner="shop/local", min_age=0, now=lambda: later) == [third.digest]
+    assert {artifact.digest for artifact in shelf.list()} == {first.digest, second.digest}
+
+
+@pytest.mark.parametrize("other", ["shop_local", "Shop/local", "shop/local.", "shop%2Flocal"])
+def test_owners_whose_names_are_alike_keep_their_own(three, store, other):
+    shelf, later = Store(store), time.time() + 10
+    shelf.prune({three[0].digest}, owner=other)
+    shelf.prune({three[1].digest}, owner="shop/local", min_age=0, now=lambda: later)
+    assert {artifact.digest for artifact in shelf.list()} == {three[0].digest, three[1].digest}
+
+
+def test_an_environment_of_which_a_killed_pruning_removed_a_part_is_not_used_again(three, store, build, monkeypatch):
+    first, _, third = three
+
+    def killed(_folder):
+        raise KeyboardInterrupt
+
+    shelf, later = Store(store), time.time() + 10
+    monkeypatch.setattr("deploykit.artifacts.environment.remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        shelf.prune({third.digest}, owner="shop/local", min_age=0, now=lambda: later)
+    assert first.python.exists()
+    assert not usable(first.environment)
+    assert usable(third.environment)
 
 
 def test_the_one_used_last_is_listed_first(three, store):

@@ -297,6 +297,18 @@ class TargetContract:
         assert target.lock_holder() is None
         assert target.lock("anna", "release r3", token=8, lease=60) is None
 
+    def test_a_lock_that_is_held_is_not_removed_and_one_that_is_not_can_be_taken_afterwards(self, target):
+        target.remove_lock()
+        target.lock("anna", "release r1", token=1, lease=60)
+        target.remove_lock()
+        assert target.lock("bert", "release r2", token=2, lease=60).owner == "anna"
+        target.unlock("anna", token=1)
+        target.remove_lock()
+        target.remove_lock()
+        assert target.lock_holder() is None
+        assert target.lock("bert", "release r2", token=2, lease=60) is None
+        assert target.lock_holder().owner == "bert"
+
     def test_of_many_who_come_at_once_one_gets_the_lock(self, target):
         answers, ready = [], threading.Barrier(6)
 

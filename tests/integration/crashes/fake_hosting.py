@@ -113,6 +113,8 @@ class FakeHosting:
     def accessories(self) -> Sequence[Mapping[str, Any]]:
         return ()
 
+    def keep(self, _digest: str) -> None: ...
+
     def prune(self, _needed: Collection[str]) -> Sequence[str]:
         """A few artefacts are always kept, and here there are no more."""
         return ()
@@ -125,6 +127,8 @@ class FakeChecks:
     target: Target
     tell: Callable[[str], None]
     secrets: object
+    folder: Path
+    variable: Callable[[str], str]
     cancellation: object
 
     def healthy(self, instance: Instance, _spec: ReleaseSpec, _version: str) -> float:

@@ -218,5 +218,7 @@ class FakeTarget:
         last = self._machine.lock
         return last if last is not None and last.expires_at > time.time() else None
 
+    def remove_lock(self) -> None: ...
+
     def down(self) -> None:
         self._write("down", self._machine.instances.clear)

@@ -133,7 +133,7 @@ def lasting_state() -> Any:
 
 
 @pytest.fixture
-def here(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def here(state: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """The `deploykit` command in this very process: the same code, without the start of a Python for each case."""
 
     def run(repo: Path, *argv: str) -> Ran:
@@ -141,13 +141,13 @@ def here(state: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
         monkeypatch.chdir(repo)
         monkeypatch.setattr(sys, "argv", ["deploykit", *argv])
-        capsys.readouterr()
+        capfd.readouterr()
         code = 0
         try:
             main()
         except SystemExit as leaving:
             code = leaving.code if isinstance(leaving.code, int) else 1
-        said = capsys.readouterr()
+        said = capfd.readouterr()
         return Ran(code, said.out, said.err)
 
     return run

@@ -326,13 +326,22 @@ CASES = {
         next_step="invoke release --env local",
     ),
     "a command beside nothing": Case(
-        spoil=nothing, argv=("exec", "ls", *LOCAL), says=("nothing is live",), next_step="invoke release --env local"
-    ),
-    "a command with an open quote": Case(
-        spoil=nothing, argv=("exec", "ls 'a", *LOCAL), says=("can't be split into words",), next_step="check its quotes"
+        spoil=nothing,
+        argv=("exec", *LOCAL, "--", "ls"),
+        says=("nothing is live",),
+        next_step="invoke release --env local",
     ),
     "no command at all": Case(
-        spoil=nothing, argv=("exec", "", *LOCAL), says=("there is no command to run",), next_step="invoke exec"
+        spoil=nothing,
+        argv=("exec", *LOCAL),
+        says=("the command comes after --",),
+        next_step="invoke exec --env local -- python -V",
+    ),
+    "a command before the dashes, with an option that invoke takes": Case(
+        spoil=nothing,
+        argv=("exec", *LOCAL, "python", "-c", "print('a b')"),
+        says=("the command comes after --",),
+        next_step="""invoke exec --env local -- python -c 'print('"'"'a b'"'"')'""",
     ),
     "a verification of nothing": Case(
         spoil=nothing, argv=("verify", *LOCAL), says=("nothing is live in local",), next_step="invoke release"

@@ -190,16 +190,18 @@ def test_what_runs_is_neither_in_the_checkout_nor_in_the_kits_environment(one, p
 
 def test_its_logs_can_be_read_and_a_command_run_beside_it(one, parcels):
     assert "r1-web-0 | " in parcels("invoke", "logs", "--env", "local").ok().out
-    said = parcels("invoke", "exec", "python -c 'import parcels, os; print(os.getcwd(), parcels.__file__)'", *LOCAL)
+    python = ("invoke", "exec", *LOCAL, "--", "python", "-c")
+    said = parcels(*python, "import parcels, os; print(os.getcwd(), parcels.__file__)")
     assert str(parcels.state) in said.ok().out
     assert str(parcels.repo) not in said.out
-    assert parcels("invoke", "exec", "python -c 'raise SystemExit(7)'", *LOCAL).code == 7
+    assert parcels(*python, "raise SystemExit(7)").code == 7
 
 
 def test_its_own_task_works_on_the_released_database(one, parcels):
-    url = parcels("invoke", "exec", "python -c 'import os; print(os.environ[\"DATABASE_URL\"])'", *LOCAL).ok().out
+    execute = ("invoke", "exec", *LOCAL, "--")
+    url = parcels(*execute, "printenv", "DATABASE_URL").ok().out
     assert url.startswith("postgresql+psycopg://")
-    assert parcels("invoke", "exec", "alembic current", *LOCAL).ok().out.splitlines()[-1].startswith("a1")
+    assert parcels(*execute, "alembic", "current").ok().out.splitlines()[-1].startswith("a1")
 
 
 def test_it_is_verified_again_whenever_asked(one, parcels):

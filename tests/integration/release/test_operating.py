@@ -69,11 +69,11 @@ def test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away(here, tiny):
 
 def test_a_command_runs_beside_the_live_version_and_its_exit_code_is_ours(here, tiny):
     here(tiny, "release", *LOCAL).ok()
-    said = here(tiny, "exec", "python -c 'import os; print(os.environ[\"DEPLOYKIT_VERSION\"])'", *LOCAL).ok()
-    assert said.out == "1.0.0\n"
-    assert here(tiny, "exec", "python -c 'raise SystemExit(7)'", *LOCAL).code == 7
-    killed = "python -c 'import os; os.kill(os.getpid(), 9)'"
-    assert here(tiny, "exec", killed, *LOCAL).code == 128 + signal.SIGKILL
+    execute = ("exec", *LOCAL, "--")
+    assert here(tiny, *execute, "printenv", "DEPLOYKIT_VERSION").ok().out == "1.0.0\n"
+    assert here(tiny, *execute, "python", "-V").ok().out.startswith("Python 3")
+    assert here(tiny, *execute, "python", "-c", "raise SystemExit(7)").code == 7
+    assert here(tiny, *execute, "python", "-c", "import os; os.kill(os.getpid(), 9)").code == 128 + signal.SIGKILL
 
 
 def test_the_artefact_can_be_built_without_being_released(here, tiny):

@@ -64,7 +64,7 @@ def told(lasting_state, foreign_repo, typed, tmp_path_factory) -> Told:
         run(*words, *LOCAL)
         run(*words, *LOCAL, "--json")
     run("logs", *LOCAL)
-    run("exec", "env", *LOCAL)
+    run("exec", *LOCAL, "--", "env")
     # Crashing, it prints the secret in its last words; unhealthy, in the answer to the health check.
     with (repo / "behaviour.py").open("a") as behaviour:
         behaviour.write("\nraise RuntimeError('no greeting is ' + os.environ['GREETING_SECRET'])\n")

@@ -13,7 +13,7 @@ from deploykit.process.supervisor.client import Supervisor
 from deploykit.settings.paths import StatePaths
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contracts"))
-pytest.register_assert_rewrite("target_contract")
+pytest.register_assert_rewrite("target_contract", "foreground_contract")
 
 
 @pytest.fixture

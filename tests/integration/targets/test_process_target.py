@@ -49,6 +49,25 @@ class TestProcessTarget(TargetContract):
         assert set(json.loads(names.replace("'", '"'))) <= allowed
         assert "checkout" not in path
 
+    def test_the_variables_of_a_one_off_command_whose_caller_was_killed_do_not_stay(
+        self, target, spec, supervisor, paths, monkeypatch
+    ):
+        def left_by(release):
+            kind = {"deploykit": "one-off", **asdict(labels(release))}
+            log = paths.supervisor / "logs" / f"{release}-run-1.log"
+            argv = (sys.executable, "-S", "-c", "")
+            env = {"KEY": "wren-and-finch"}
+            supervisor.start(Program(name=log.stem, argv=argv, cwd=Path("/"), env=env, log=log, labels=kind))
+            until(lambda: not supervisor.status(log.stem).alive)
+
+        left_by("r1")
+        left_by("r2")
+        target.start(spec(release="r2"))
+        assert {status.name for status in supervisor.programs()} == {"r1-run-1", "r2-run-1", "r2-web-0"}
+        monkeypatch.setattr("deploykit.targets.process._ONE_OFF_SECONDS", -60.0)
+        target.start(spec(release="r2", replica=1))
+        assert {status.name for status in supervisor.programs()} == {"r2-run-1", "r2-web-0", "r2-web-1"}
+
     def test_instances_of_other_apps_are_not_ours(self, target, spec, supervisor, paths):
         target.start(spec())
         assert list(ProcessTarget("other", "test", paths, supervisor).instances()) == []

@@ -62,6 +62,8 @@ class Traffic:
     running: set[str]
     weights: dict[str, int]
     fail: frozenset[str] = frozenset()
+    times: int = 1_000
+    """So often each of `fail` fails."""
     cancel: frozenset[str] = frozenset()
     die: str = ""
     halfway: bool = False
@@ -79,7 +81,7 @@ class Traffic:
         self.performed.append(action.name)
         if action.name == self.die and not self.halfway:
             raise Killed
-        if action.name in self.fail:
+        if action.name in self.fail and self.performed.count(action.name) <= self.times:
             raise DeploykitError(f"{action.name} does not work", next_step="mend it")
         if action.name in self.cancel:
             self.cancel -= {action.name}
@@ -119,7 +121,7 @@ class Traffic:
 
 
 def run(plan: Plan, journal: Memory, traffic: Traffic, **options: object) -> Engine:
-    return Engine(plan, journal, traffic, **options)
+    return Engine(plan, journal, traffic, sleep=lambda _seconds: None, **options)
 
 
 def names_of(plan: Plan) -> list[str]:
@@ -133,6 +135,15 @@ def cases() -> list[object]:
 
 
 BOOK_KEEPING = {"live", "drain", "warm", "retire"}
+MUST_HAPPEN = {"live", "warm"}
+
+
+def failing_cases() -> list[object]:
+    return [case for case in cases() if case.values[1] not in MUST_HAPPEN]
+
+
+def required_cases() -> list[object]:
+    return [case for case in cases() if case.values[1] in MUST_HAPPEN]
 
 
 def plan_is_decided_by(plan: Plan, name: str) -> bool:
@@ -210,7 +221,7 @@ def test_killed_in_any_action_that_action_is_done_again(plan, name, halfway):
     assert not traffic.dark
 
 
-@pytest.mark.parametrize(("plan", "name"), cases())
+@pytest.mark.parametrize(("plan", "name"), failing_cases())
 def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_when_it_was_judged(plan, name):
     journal, traffic = Memory(), Traffic.of(plan, fail=frozenset({name}))
     engine = run(plan, journal, traffic)
@@ -230,6 +241,32 @@ def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_wh
         assert is_old(plan, traffic)
     failed = [seen for _, seen in journal.rows if seen.result is Result.FAILED]
     assert [seen.data["next_step"] for seen in failed] == ["mend it"]
+
+
+@pytest.mark.parametrize(("plan", "name"), required_cases())
+def test_what_has_to_happen_and_fails_for_a_moment_is_tried_again(plan, name):
+    journal, traffic, waited = Memory(), Traffic.of(plan, fail=frozenset({name}), times=2), []
+    engine = Engine(plan, journal, traffic, sleep=waited.append)
+    state = engine.drive()
+    assert (state.phase, state.reason, engine.failure) == (Phase.DONE, "", None)
+    assert journal.names.count(name) == 3
+    assert len(waited) == 2
+    assert is_new(plan, traffic)
+
+
+@pytest.mark.parametrize(("plan", "name"), required_cases())
+@pytest.mark.parametrize("way", ["drive", "undo"])
+def test_what_has_to_happen_and_can_not_leaves_the_rollout_unfinished_and_the_new_version_serving(plan, name, way):
+    journal, traffic = Memory(), Traffic.of(plan, fail=frozenset({name}))
+    with pytest.raises(DeploykitError, match=f"{name} does not work"):
+        run(plan, journal, traffic).drive()
+    assert not run(plan, journal, traffic).state().ended
+    assert is_new(plan, traffic)
+    assert set(plan.older) <= traffic.running, "nothing after it is done"
+    traffic.fail = frozenset()
+    engine = run(plan, journal, traffic)
+    assert (engine.drive() if way == "drive" else engine.undo("killed")).phase is Phase.DONE
+    assert is_new(plan, traffic)
 
 
 @pytest.mark.parametrize(("plan", "name"), cases())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
+import sys
 
 import pytest
 import target_contract
+from foreground_contract import DRIVER, ForegroundContract
 from target_contract import TargetContract
 
 
@@ -21,3 +24,23 @@ class TestDockerTarget(TargetContract):
     @pytest.fixture
     def python(self):
         return ("python3", "-u")
+
+
+MAKE = """
+from deploykit.process.docker import Engine
+from deploykit.targets.docker import DockerTarget
+app, image = {app!r}, {image!r}
+target = DockerTarget(app, "test", Engine())
+"""
+
+
+class TestDockerForeground(ForegroundContract):
+    @pytest.fixture
+    def attached(self, engine, app, base):
+        driver = DRIVER.format(make=MAKE.format(app=app, image=base))
+
+        def argv(source):
+            return [sys.executable, "-c", driver, json.dumps(["python3", "-c", source])]
+
+        yield argv
+        assert engine.containers({"deploykit.app": app, "deploykit.kind": "one-off"}) == []

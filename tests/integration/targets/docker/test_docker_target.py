@@ -154,12 +154,6 @@ def test_two_who_start_the_same_instance_get_the_same_one(engine, app, spec):
     assert len({instance.pid for instance in found}) == 1
 
 
-def test_a_command_is_run_inside_an_instance(target, spec):
-    target.start(spec())
-    result = target.execute("r1-web-0", ["sh", "-c", "echo out; exit 3"])
-    assert (result.exit_code, result.output) == (3, ("out",))
-
-
 def test_what_is_missing_is_named(target, spec, labels):
     with pytest.raises(DeploykitError, match="does not have the image dk-none:1") as caught:
         target.start(spec(image="dk-none:1"))
@@ -257,7 +251,7 @@ def test_an_engine_behind_ssh_does_all_of_it(ssh, app, spec):
     assert target.start(spec()) == instance
     assert instance.edge_address[1] == 8000
     lines = target.follow(["r1-web-0"])
-    target.execute("r1-web-0", ["sh", "-c", "echo followed > /proc/1/fd/1"])
+    engine.execute(f"{app}.test.r1-web-0", ["sh", "-c", "echo followed > /proc/1/fd/1"])
     assert next(lines) == ("r1-web-0", "followed")
     lines.close()
     one_off = OneOff(labels=spec().labels, argv=("echo", "done"), cwd=Path("/"), image=spec().image)
@@ -376,10 +370,10 @@ def test_an_engine_that_does_not_run_is_said_to_be_so(tmp_path):
 def test_who_slept_between_reading_and_writing_has_lost(target, engine):
     lock = target._lock
     lock.acquire("anna", "first", token=1, lease=60)
-    generation, last = lock._read()
+    known, last = lock._read()
     lock.acquire("anna", "second", token=1, lease=60)
     lock.acquire("anna", "third", token=1, lease=60)  # `second` was removed, its name is free again
-    assert not lock._write(generation + 1, last)
+    assert not lock._write(known, last)
     assert lock.holder().reason == "third"
     assert len(lock._states()) == 1
 
@@ -419,11 +413,11 @@ def test_of_one_who_gives_back_and_one_who_takes_one_is_first(target):
     """Both have read the same state, whose lease is over: the same name is wanted by both."""
     lock = target._lock
     lock.acquire("anna", "release r1", token=1, lease=-1)
-    generation, last = lock._read()
+    known, last = lock._read()
     lock.release("anna", token=1)
-    assert not lock._write(generation + 1, last)
+    assert not lock._write(known, last)
     assert lock.acquire("robin", "release r2", token=2, lease=60) is None
-    assert not lock._write(generation, last)  # one who slept longer yet
+    assert not lock._write({}, last)  # one who slept longer yet
     assert lock.holder().owner == "robin"
 
 
@@ -434,6 +428,9 @@ def test_the_lock_is_seen_by_another_engine_client_and_is_never_started(target, 
     other.close()
     (held,) = engine.containers({"deploykit.app": app, "deploykit.kind": "lock"})
     assert held["State"] == "created"
+    target.unlock("anna", token=3)
+    target.remove_lock()
+    assert engine.containers({"deploykit.app": app}) == []
 
 
 def test_volumes_networks_and_limits_are_those_that_were_asked_for(engine, sdk, app, base, spec):

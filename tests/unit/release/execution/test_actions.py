@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deploykit.edge.interface import Mark, Server, ServerState
+from deploykit.ledger.interface import Timer
 from deploykit.model import DeploykitError
 from deploykit.release.execution.actions import RolloutActions
 from deploykit.rollout.actions import Action, Kind
@@ -174,3 +175,56 @@ def test_the_old_version_gets_the_traffic_back_from_an_edge_that_has_lost_it() -
     action = Action(kind=Kind.RAISE, name="restore", instances=NAMES, parameters={"weight": 100})
     actions(target, edge).perform(action)  # type: ignore[arg-type]
     assert edge.weights == dict.fromkeys(NAMES, 100)
+
+
+class Timers:
+    """The timers of a ledger."""
+
+    def __init__(self) -> None:
+        self.kept: list[Timer] = []
+
+    def timers(self) -> list[Timer]:
+        return list(self.kept)
+
+    def add_timer(self, kind: str, release: str, due_at: float, payload: dict[str, Any]) -> None:
+        self.kept.append(Timer(id=len(self.kept), kind=kind, release=release, due_at=due_at, payload=payload))
+
+    def remove_timer(self, timer: int) -> None:
+        self.kept = [each for each in self.kept if each.id != timer]
+
+
+def with_timers(target: Any, edge: Any) -> tuple[RolloutActions, Timers]:
+    made, timers = actions(target, edge), Timers()
+    made.ledger = timers  # type: ignore[assignment]
+    made.clock = lambda: 1_000.0
+    return made, timers
+
+
+def of_release(name: str, release: str, state: InstanceState = InstanceState.RUNNING) -> SimpleNamespace:
+    return SimpleNamespace(name=name, state=state, labels=SimpleNamespace(release=release))
+
+
+def test_an_old_version_of_which_an_instance_has_ended_is_kept_warm_all_the_same() -> None:
+    found = {"one": of_release("one", "r1"), "two": of_release("two", "r1", InstanceState.EXITED)}
+    made, timers = with_timers(SimpleNamespace(instance=found.get), Edge())
+    made.perform(Action(kind=Kind.WARM, name="warm", instances=NAMES))
+    assert [(each.kind, each.release) for each in timers.kept] == [("warm", "r1")]
+
+
+def test_what_could_not_be_ended_is_ended_by_a_later_command() -> None:
+    class Stuck(Target):
+        def instance(self, name: str) -> Any:
+            return of_release(name, "r1")
+
+    target = Stuck(starts_at_once=False, broken="one")
+    made, timers = with_timers(target, Edge())
+    made._stop_timeout = lambda _name: 3.0  # type: ignore[method-assign]
+    action = Action(kind=Kind.RETIRE, name="retire", instances=NAMES)
+    with pytest.raises(DeploykitError, match="one does not end"):
+        made.perform(action)
+    assert [(each.kind, each.release, each.due_at, each.payload) for each in timers.kept] == [
+        ("retire", "r1", 1_000.0, {"instances": list(NAMES)})
+    ]
+    target._broken = ""
+    made.perform(action)
+    assert timers.kept == []

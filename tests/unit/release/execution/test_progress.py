@@ -131,3 +131,11 @@ def test_a_report_is_one_object_with_the_promised_keys(stages, stage):
     assert told["stages"] == [{"name": "build", "seconds": 1.235, "outcome": "done", "note": "made"}]
     assert told.keys() >= {"outcome", "release", "version", "digest", "url", "stages", "live", "back_to", "kind"}
     assert "exit_code" not in told
+
+
+def test_an_action_that_is_done_on_a_later_try_is_no_failure_of_its_stage(stages, heard):
+    with StageProgress(stages) as progress:
+        for name, result, reason in (("live", Result.FAILED, "the ledger is busy"), ("live", Result.DONE, "")):
+            progress.starting(action(name))
+            progress.noticed(action(name), seen(result, reason))
+    assert heard.said == ["record …", "record done: the ledger is busy"]

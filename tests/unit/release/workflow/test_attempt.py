@@ -6,6 +6,7 @@ import pytest
 
 from deploykit.ledger.interface import StaleToken
 from deploykit.model import DeploykitError
+from deploykit.model.errors import Cancelled
 from deploykit.release.reporting.reporter import Stages
 from deploykit.release.workflow.attempt import begin, recorded
 from deploykit.release.workflow.run import Run
@@ -61,4 +62,22 @@ def test_a_cleanup_that_fails_does_not_hide_the_cancellation(run, record):
 def test_a_mistake_of_the_kit_is_raised_and_left_for_the_next_command(run, record, ledger):
     with pytest.raises(KeyError), recorded(run, record):
         raise KeyError("a mistake")
+    assert ledger.unfinished().id == record.id
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (DeploykitError("The ledger is busy.", next_step="try again"), "The ledger is busy."),
+        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (Cancelled("cancelled by Ctrl-C"), "cancelled by Ctrl-C"),
+    ],
+)
+def test_what_stops_it_in_the_middle_of_its_rollout_leaves_it_unfinished(run, record, ledger, error, reason):
+    """Nothing was undone, so it has neither failed nor was it cancelled: users get as much of it as the journal says."""
+    with recorded(run, record) as attempt:
+        attempt.journal.once("rollout", {"candidate": ["r1-web-0"]}, dict)
+        raise error
+    assert (attempt.report.outcome, attempt.report.exit_code, attempt.report.reason) == ("unfinished", 1, reason)
+    assert attempt.report.next_step == "invoke release --env local --resume"
     assert ledger.unfinished().id == record.id

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.model import DeploykitError, Problem, UsageError
 from deploykit.process.docker import Engine, EngineConflict, EngineError, EngineNotFound, HostOptions, LineReader
 from deploykit.targets.docker.accessories import Accessory, AccessoryState, accessories, ensure_accessory, missing_image
+from deploykit.targets.docker.claims import claim, repositories
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
@@ -46,6 +47,7 @@ from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from deploykit.model import RepositoryIdentity
 
 __all__ = ["DockerTarget"]
 
@@ -371,6 +373,14 @@ class DockerTarget:
 
     def lock_holder(self) -> LockHolder | None:
         return self._lock.holder()
+
+    # ---- whose it is
+
+    def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
+        claim(self._engine, self._names, repositories)
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        return repositories(self._engine, self._names)
 
     # ---- the end
 

@@ -25,7 +25,7 @@ from deploykit.process import CommandNotFound, Completed, run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["clean_environment", "export", "read_tree", "run_git", "tree_of"]
+__all__ = ["clean_environment", "export", "files_of", "read_tree", "run_git", "tree_of"]
 
 _TIMEOUT = 120.0
 _FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
@@ -110,6 +110,12 @@ def tree_of(root: Path) -> str:
         return read_tree(root).tree
     except DeploykitError:
         return ""
+
+
+def files_of(root: Path) -> tuple[str, ...]:
+    """The files of the tree in `root`, relative to it: tracked ones, and new ones that are not ignored."""
+    listed = _ok(run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"))
+    return tuple(name for name in listed.stdout.split("\0") if name)
 
 
 def export(tree: GitTree, destination: Path) -> None:

@@ -50,6 +50,8 @@ command = "serve --port {{port}}"
 health = "/health"
 replicas = {replicas}
 warm_for = {warm_for}
+[tool.deploykit.database]
+migrations = ""
 [tool.deploykit.environments.local]
 target = "process"
 preflight = ["settings", "variables", "target"]

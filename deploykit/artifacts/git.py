@@ -25,7 +25,7 @@ from deploykit.process import CommandNotFound, Completed, run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["clean_environment", "export", "read_tree", "tree_of"]
+__all__ = ["clean_environment", "export", "files_of", "read_tree", "run_git", "tree_of"]
 
 _TIMEOUT = 120.0
 _FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
@@ -58,30 +58,30 @@ def read_tree(root: Path) -> GitTree:
     if not root.is_dir():
         raise UsageError(f"there is no folder {root}")
     with ThreadPoolExecutor(4) as pool:
-        place = pool.submit(_git, root, "rev-parse", "--show-toplevel", "--show-prefix", "--is-shallow-repository")
+        place = pool.submit(run_git, root, "rev-parse", "--show-toplevel", "--show-prefix", "--is-shallow-repository")
         status_output = pool.submit(
-            _git,
+            run_git,
             root,
             *("status", "--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames"),
             *("--untracked-files=all", "--ignore-submodules=dirty", "--", "."),
         )
         tags = pool.submit(
-            _git,
+            run_git,
             root,
             *("for-each-ref", "--merged=HEAD", "--format=%(refname:strip=2) %(objectname) %(*objectname)"),
             "refs/tags",
         )
-        head = pool.submit(_git, root, "log", "-1", "--no-show-signature", "--format=%H %ct")
+        head = pool.submit(run_git, root, "log", "-1", "--no-show-signature", "--format=%H %ct")
         top, prefix, shallow = _place(root, place.result())
         commit, commit_time = _head(root, head.result())
-        files = pool.submit(_git, root, "ls-files", "--stage", "-z", "--", ".")
+        files = pool.submit(run_git, root, "ls-files", "--stage", "-z", "--", ".")
         status = _status(status_output.result(), prefix)
         at_head, all_tags = _tags(tags.result(), commit)
         last_tag = version.newest(at_head) or version.newest(all_tags)
         count = None
         if version.parse_tag(last_tag) is None or last_tag not in at_head:
             since = f"refs/tags/{last_tag}..HEAD" if last_tag else "HEAD"
-            count = pool.submit(_git, root, "rev-list", "--count", since)
+            count = pool.submit(run_git, root, "rev-list", "--count", since)
         dirty = bool(status.changed)
         tree = _snapshot_hash(root, top, prefix, status.nested) if dirty else _clean_hash(root)
         distance = int(_ok(count.result()).stdout) if count is not None else 0
@@ -112,6 +112,12 @@ def tree_of(root: Path) -> str:
         return ""
 
 
+def files_of(root: Path) -> tuple[str, ...]:
+    """The files of the tree in `root`, relative to it: tracked ones, and new ones that are not ignored."""
+    listed = _ok(run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"))
+    return tuple(name for name in listed.stdout.split("\0") if name)
+
+
 def export(tree: GitTree, destination: Path) -> None:
     """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
@@ -129,13 +135,13 @@ def export(tree: GitTree, destination: Path) -> None:
                     next_step="run the same command again",
                 )
         env["GIT_INDEX_FILE"] += ".export"
-        _ok(_git(tree.top, "read-tree", tree.tree, env=env))
-        listed = _ok(_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
+        _ok(run_git(tree.top, "read-tree", tree.tree, env=env))
+        listed = _ok(run_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
         reject_submodules(entry.partition("\t")[2] for entry in listed.split("\0") if entry.startswith("160000 "))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
         words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
         # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
-        done = _ok(_git(tree.top, *words, env=env, umask=0o022))
+        done = _ok(run_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
     reject_lfs_pointers(destination)
@@ -218,7 +224,7 @@ def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
 
 
 def _clean_hash(root: Path) -> str:
-    done = _git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
+    done = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
     if done.returncode != 0 or not done.stdout.strip():
         raise UsageError(
             f"git keeps no file of {root}", next_step="git add -A, or see what ignores it: git check-ignore -v ."
@@ -234,20 +240,20 @@ def _snapshot_hash(root: Path, top: Path, prefix: str, nested: Sequence[str]) ->
 def _write_snapshot(root: Path, top: Path, prefix: str, nested: Sequence[str], env: Mapping[str, str]) -> str:
     """Add everything that is not ignored to the scratch index and write its tree."""
     excluded = [f":(exclude,literal){path}" for path in nested]
-    _ok(_git(root, "add", "--all", "--", ".", *excluded, env=env))
+    _ok(run_git(root, "add", "--all", "--", ".", *excluded, env=env))
     below = (f"--prefix={prefix}",) if prefix else ()
-    done = _git(root, "write-tree", *below, env=env)
+    done = run_git(root, "write-tree", *below, env=env)
     if done.returncode != 0 and below:
         # Conflicts elsewhere in the repository forbid to write any tree: take the rest as it is, too.
-        _ok(_git(top, "add", "--update", "--", ".", env=env))
-        done = _git(root, "write-tree", *below, env=env)
+        _ok(run_git(top, "add", "--update", "--", ".", env=env))
+        done = run_git(root, "write-tree", *below, env=env)
     return _ok(done).stdout.strip()
 
 
 @contextlib.contextmanager
 def _scratch(root: Path) -> Iterator[dict[str, str]]:
     """The environment of git calls that may write: a copy of the index, and an object directory of their own."""
-    asked = _ok(_git(root, "rev-parse", "--git-path", "index", "--git-path", "objects")).stdout.splitlines()
+    asked = _ok(run_git(root, "rev-parse", "--git-path", "index", "--git-path", "objects")).stdout.splitlines()
     index, objects = (root / name for name in asked)
     with tempfile.TemporaryDirectory(prefix="deploykit-git-", ignore_cleanup_errors=True) as folder:
         if index.exists():
@@ -285,7 +291,8 @@ def clean_environment() -> dict[str, str]:
     return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
-def _git(cwd: Path, *words: str, env: Mapping[str, str] | None = None, umask: int = -1) -> Completed:
+def run_git(cwd: Path, *words: str, env: Mapping[str, str] | None = None, umask: int = -1) -> Completed:
+    """Ask git there, without hooks and without the caller's index. Raises UsageError where there is no git."""
     try:
         return run(
             ["git", *_CONFIG, *words],

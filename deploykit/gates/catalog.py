@@ -94,10 +94,12 @@ def build_gate(name: str, settings: Settings, root: Path) -> Gate:  # noqa: C901
         return SecretsGate(baseline=settings.security.secrets.baseline, exclude=settings.security.secrets.exclude)
     if name == "migrations":
         from deploykit.gates.migrations import Allowed, MigrationsGate
+        from deploykit.settings.other_migrations import is_decided
 
         wanted, database = settings.migrations, settings.database
         return MigrationsGate(
             migrations=database.migrations,
+            decided=is_decided(settings),
             variable=database.variable,
             driver=database.driver,
             server_version=wanted.server_version if isinstance(wanted.server_version, int) else 0,

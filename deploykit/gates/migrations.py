@@ -12,8 +12,10 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.files import list_files
 from deploykit.gates.tooling import last_lines, parse_json, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, UsageError, Verdict
+from deploykit.settings.other_migrations import other_migrations
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,10 +41,12 @@ class MigrationsGate:
     """`server_version` 0 is not said; `ask`: the database in `variable` is asked. `driver` is SQLAlchemy's, empty: not
     said; on another database than PostgreSQL the rules that hold on any are asked, and that is said.
 
-    `since` are revisions that are applied everywhere: they and those before them are not judged.
+    `since` are revisions that are applied everywhere: they and those before them are not judged. `decided`: that there
+    are no migrations is said by the settings, not only by their silence.
     """
 
     migrations: str = ""
+    decided: bool = True
     variable: str = "DATABASE_URL"
     driver: str = ""
     server_version: int = 0
@@ -57,7 +61,7 @@ class MigrationsGate:
     def run(self, context: GateContext) -> Verdict:
         revs, files = _narrowed(context.arguments)
         if not files:
-            self._need_migrations()
+            self._need_migrations(context)
         dialect = self.driver.partition("+")[0]
         dialect = "" if dialect.startswith("postgres") else dialect
         options: dict[str, Any] = {
@@ -102,12 +106,15 @@ class MigrationsGate:
             raise kind(failure["message"], details=failure["details"], next_step=failure["next_step"])
         return interpret(answer, settings=self._settings(revs, files), unit="files" if files else "revisions")
 
-    def _need_migrations(self) -> None:
-        if not self.migrations:
-            raise InconclusiveError(
-                "there are no migrations to look at",
-                next_step='say where they are: migrations = "FOLDER" under [tool.deploykit.database]',
-            )
+    def _need_migrations(self, context: GateContext) -> None:
+        if self.migrations:
+            return
+        if not self.decided and (other := other_migrations(context.root, list_files(context.root).files)) is not None:
+            raise UsageError(other.message, next_step=other.next_step)
+        raise InconclusiveError(
+            "there are no migrations to look at",
+            next_step='say where they are: migrations = "FOLDER" under [tool.deploykit.database]',
+        )
 
     def _settings(self, revs: str, files: Sequence[str]) -> dict[str, str]:
         shown = {

@@ -14,6 +14,7 @@
 | `lock.taken` | owner, reason, lease, over (whose lease had run out, or null) |
 | `lock.released` | owner, token |
 | `lock.broken` | by, reason, owner, token |
+| `repository.claimed` | repository (see `RepositoryIdentity`) |
 
 A step, an evidence, a timer and a fencing token are known by the sequence of the entry that made them.
 """
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import digest, dumps
 from deploykit.ledger.interface import Entry, StepState
-from deploykit.ledger.tables import EVIDENCE, LOCKS, RELEASES, STEPS, TIMERS, Table
+from deploykit.ledger.tables import EVIDENCE, LOCKS, RELEASES, REPOSITORIES, STEPS, TIMERS, Table
 from deploykit.model import ReleaseOutcome
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ def _freed(_entry: Entry) -> Sequence[Change]:
     return (DeleteRow(LOCKS, {}),)
 
 
+def _claimed(entry: Entry) -> Sequence[Change]:
+    values = {"repository": dumps(entry.payload["repository"]), "at": entry.at}
+    return (InsertRow(REPOSITORIES, {"sequence": entry.sequence}, values),)
+
+
 _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "release.begun": _begun,
     "release.amended": _amended,
@@ -173,4 +179,5 @@ _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "lock.taken": _taken,
     "lock.released": _freed,
     "lock.broken": _freed,
+    "repository.claimed": _claimed,
 }

@@ -6,12 +6,12 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import Entry, Held, Step, StepState, Timer
-from deploykit.model import ReleaseOutcome, ReleaseRecord, Verdict
+from deploykit.model import ReleaseOutcome, ReleaseRecord, RepositoryIdentity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["entry", "held", "release", "step", "timer", "verdict"]
+__all__ = ["entry", "held", "release", "repository", "step", "timer", "verdict"]
 
 
 def release(row: Mapping[str, Any]) -> ReleaseRecord:
@@ -26,6 +26,10 @@ def release(row: Mapping[str, Any]) -> ReleaseRecord:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def repository(row: Mapping[str, Any]) -> RepositoryIdentity:
+    return RepositoryIdentity.from_json(json.loads(row["repository"]))
 
 
 def step(row: Mapping[str, Any]) -> Step:

@@ -11,8 +11,8 @@ from deploykit.ledger.check import check_chain
 from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.lock import SqlLock
-from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, STEPS, TIMERS
-from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Verdict
+from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, REPOSITORIES, STEPS, TIMERS
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity, Verdict
 
 if TYPE_CHECKING:
     import os
@@ -260,6 +260,18 @@ class SqlLedger(SqlLock):
             row = journal.connection.first(self._ask(TIMERS, sequence=timer))
             if row is not None:
                 journal.append("timer.removed", {"timer": timer}, release=row["release"])
+
+    # Whose environment it is
+
+    def claim(self, repository: RepositoryIdentity) -> None:
+        """From now on that repository is the app as well."""
+        with self._write() as journal:
+            journal.append("repository.claimed", {"repository": repository.as_json()})
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        """Those that are the app, oldest first; none before the first claim."""
+        with self._database.read() as connection:
+            return [rows.repository(row) for row in connection.rows(self._ask(REPOSITORIES, order=["sequence"]))]
 
     # The chain
 

@@ -17,6 +17,7 @@ __all__ = [
     "LOCKS",
     "PROJECTIONS",
     "RELEASES",
+    "REPOSITORIES",
     "SCOPE",
     "STEPS",
     "TABLES",
@@ -71,5 +72,7 @@ LOCKS = Table(
     ("owner", "reason", "token", "acquired_at", "heartbeat_at", "expires_at", "seal"),
 )
 
-PROJECTIONS = (RELEASES, STEPS, EVIDENCE, TIMERS, LOCKS)
+REPOSITORIES = Table("deploykit_repositories", ("sequence",), ("repository", "at"))
+
+PROJECTIONS = (RELEASES, STEPS, EVIDENCE, TIMERS, LOCKS, REPOSITORIES)
 TABLES = (ENTRIES, CHAINS, *PROJECTIONS)

@@ -25,7 +25,7 @@ __all__ = ["HEAD", "MIGRATIONS", "REVISIONS", "VERSION_TABLE", "ensure"]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "deploykit_schema"
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """What `migrations/versions` holds, oldest first; a test compares the two."""
 HEAD = REVISIONS[-1]
 

@@ -2,6 +2,7 @@
 
 from deploykit.model.errors import DeploykitError, InconclusiveError, Problem, UsageError
 from deploykit.model.release import Labels, ReleaseOutcome, ReleaseRecord
+from deploykit.model.repository import RepositoryIdentity
 from deploykit.model.secret import Secret
 from deploykit.model.verdict import Evidence, Finding, Outcome, Severity, Verdict
 
@@ -15,6 +16,7 @@ __all__ = [
     "Problem",
     "ReleaseOutcome",
     "ReleaseRecord",
+    "RepositoryIdentity",
     "Secret",
     "Severity",
     "UsageError",

@@ -102,7 +102,7 @@ class Database(Model):
     variable: str = "DATABASE_URL"
     driver: str = ""
     migrations: str = ""
-    """Folder with Alembic's `env.py`, or path of an `alembic.ini`; empty: no migrations."""
+    """Folder with Alembic's `env.py`, or path of an `alembic.ini`; empty: the kit runs none."""
     migration_timeout: PositiveSeconds = 600
 
 

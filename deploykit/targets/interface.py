@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from deploykit.model import Labels, Problem, Secret
+    from deploykit.model import Labels, Problem, RepositoryIdentity, Secret
 
 __all__ = [
     "Instance",
@@ -194,6 +194,12 @@ class Target(Protocol):
 
         The ledger's lock still fences. Nothing happens while somebody holds it.
         """
+
+    def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
+        """Keep on the target itself whose environment this is, in place of what was kept. Outlives `down`."""
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        """What `claim` kept; empty: nobody's so far."""
 
     def down(self) -> None:
         """End everything of this app in this environment, accessories and supervisor included. Data stay."""

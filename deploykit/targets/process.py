@@ -7,13 +7,15 @@ belongs to the caller's shell or virtual environment does not reach it, so that 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError, Labels, Problem, Secret
+from deploykit.model import DeploykitError, Labels, Problem, RepositoryIdentity, Secret
+from deploykit.process.files import write_atomically
 from deploykit.process.foreground import run_in_foreground
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
@@ -258,6 +260,27 @@ class ProcessTarget:
 
     def remove_lock(self) -> None:
         """Nothing is to be done: it is a file of the environment's folder, and not in the way."""
+
+    # ---- whose it is
+
+    @property
+    def _claims(self) -> Path:
+        return self._paths.root / "repositories.json"
+
+    def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
+        self._paths.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(self._claims, json.dumps([each.as_json() for each in repositories], indent=1), durable=True)
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        try:
+            return [RepositoryIdentity.from_json(each) for each in json.loads(self._claims.read_text("utf-8"))]
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DeploykitError(
+                f"it can't be read whose environment this is: {error}",
+                next_step=f"make sure that it is this repository's, then remove {self._claims}",
+            ) from None
 
     # ---- the end
 

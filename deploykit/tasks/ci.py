@@ -102,13 +102,17 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
 def gates_of(root: Path) -> tuple[str, ...]:
     """The gates that judge something of this tree."""
     from deploykit.settings.loader import load
+    from deploykit.settings.other_migrations import is_decided, other_migrations
 
     try:
         files = list_files(root).files
     except DeploykitError:
         return GATES  # each of them says what is wrong
     try:
-        migrations = load(root, environ=os.environ).settings.database.migrations
+        settings = load(root, environ=os.environ).settings
+        migrations: object = settings.database.migrations
+        if not is_decided(settings):
+            migrations = other_migrations(root, files)  # the gate says what is wrong with them
     except DeploykitError:
         migrations = ""  # each gate says what is wrong with the settings
     subjects = {"migrations": migrations, "image": dockerfiles(files), "workflows": workflows(files)}

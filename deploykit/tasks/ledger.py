@@ -1,4 +1,4 @@
-"""`invoke ledger.adopt`: restore a lost ledger from what runs."""
+"""`invoke ledger.adopt`: restore a lost ledger from what runs. `invoke ledger.claim`: whose environment it is."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ __all__ = ["NAME", "TASKS"]
 NAME = "ledger"
 
 
+_ENV = "the environment: local, staging, production …"
+
+
 @command(
     help={
-        "env": "the environment: local, staging, production …",
+        "env": _ENV,
         "app": "the app, where this folder is no repository",
         "json": "one JSON object on standard output",
     }
@@ -40,4 +43,22 @@ def adopt(_context: Context, env: str | None = None, app: str = "", json: bool =
     return None
 
 
-TASKS = (adopt,)
+@command(help={"env": _ENV})
+def claim(_context: Context, env: str | None = None) -> int | None:
+    """Say that this repository is the app in the environment, too: it moved.
+
+    Where two repositories have the same app by mistake, set another `app` in
+    one of them instead.
+    """
+    from dataclasses import replace
+
+    from deploykit.release.housekeeping.claims import add_claim
+
+    environment = replace(open_from_here(env, sources=True), compares=False)
+    added = add_claim(environment)
+    print(f"{environment.app} in {environment.name} is released from here, too: {added}")
+    print(f"  next: invoke status --env {environment.name}")
+    return None
+
+
+TASKS = (adopt, claim)

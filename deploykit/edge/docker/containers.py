@@ -86,7 +86,7 @@ class EdgeContainers:
         return sorted(proxies, key=lambda proxy: proxy.generation)
 
     def has_volume(self) -> bool:
-        return self._engine.has_volume(self._name)
+        return self._engine.find_volume(self._name) is not None
 
     @cached_property
     def image_id(self) -> str:

@@ -268,13 +268,17 @@ class Engine(Connection):
         with contextlib.suppress(EngineNotFound), self._api_call() as api:
             api.remove_network(network)
 
-    def has_volume(self, volume: str) -> bool:
+    def find_volume(self, volume: str) -> dict[str, Any] | None:
         with contextlib.suppress(EngineNotFound), self._api_call() as api:
-            api.inspect_volume(volume)
-            return True
-        return False
+            return dict(api.inspect_volume(volume))
+        return None
 
     def create_volume(self, volume: str, *, labels: Mapping[str, str]) -> None:
         """Nothing happens when it is there."""
         with self._api_call() as api:
             api.create_volume(volume, labels=dict(labels))
+
+    def remove_volume(self, volume: str) -> None:
+        """Raises EngineConflict while a container uses it."""
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
+            api.remove_volume(volume)

@@ -32,7 +32,9 @@ def migrate(
     """
     database = version.spec.database
     if not database.migrations:
-        return {"note": "no migrations"}
+        loaded = environment.repository.loaded if environment.repository is not None else None
+        said = loaded is not None and loaded.is_set("database.migrations")
+        return {"note": 'none are run: migrations = ""' if said else "no migrations"}
     from deploykit.release.database.commands import SchemaCommands
 
     commands = SchemaCommands(target=environment.target, version=version)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from deploykit.model.errors import UsageError
 from deploykit.process.cancellation import Cancellation
 from deploykit.release.environment import known_apps
+from deploykit.release.environment.checkout import Checkout
 from deploykit.release.hosting.saved import SavedTarget
 from deploykit.release.version.repository import Repository
 from deploykit.settings.loader import load
@@ -43,6 +44,8 @@ class Environment:
     repository: Repository | None
     cancellation: Cancellation = field(default_factory=Cancellation, repr=False)
     """Cancels the command that works on the environment."""
+    compares: bool = True
+    """Whether ledger and target are refused where they belong to another repository."""
 
     @property
     def app(self) -> str:
@@ -85,9 +88,17 @@ class Environment:
             next_step='invoke release --env local, or set target = "docker" for this environment',
         )
 
-    @property
+    @cached_property
+    def checkout(self) -> Checkout:
+        return Checkout(self.root, self.paths)
+
+    @cached_property
     def target(self) -> Target:
-        return self.hosting.target
+        """Raises UsageError where it belongs to another repository."""
+        target = self.hosting.target
+        if self.compares and self.repository is not None:
+            self.checkout.reject_others(target.repositories(), used=False)
+        return target
 
     @property
     def edge(self) -> Edge:
@@ -101,10 +112,14 @@ class Environment:
 
     @cached_property
     def ledger(self) -> SqlLedger:
+        """Raises UsageError where it belongs to another repository."""
         from deploykit.ledger.sql import open_ledger
 
         ledger = open_ledger(self._ledger_location(), app=self.app, environment=self.name)
         weakref.finalize(self, ledger.close)  # at the end of a command at the latest: SQLite then leaves one file
+        if self.compares and self.repository is not None:
+            kept = ledger.repositories()
+            self.checkout.reject_others(kept, used=not kept and bool(ledger.releases(limit=1)))
         return ledger
 
     def _ledger_location(self) -> str:

@@ -11,7 +11,7 @@ from deploykit.process.files import write_atomically
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["add", "advice_without_sources", "app_of", "environments_of", "has_sources"]
+__all__ = ["add", "advice_without_sources", "app_of", "app_released_from", "environments_of", "has_sources"]
 
 _FILE = "roots.json"
 
@@ -27,9 +27,14 @@ def add(home: Path, root: Path, app: str) -> None:
         write_atomically(home / _FILE, json.dumps(known | {str(root): app}, indent=1))
 
 
+def app_released_from(home: Path, root: Path) -> str:
+    """The app that was released from the folder; empty: none."""
+    return _read(home).get(str(root), "")
+
+
 def app_of(home: Path, root: Path) -> str:
     """The app that was released from the folder. Raises UsageError with those that are known when none was."""
-    if app := _read(home).get(str(root)):
+    if app := app_released_from(home, root):
         return app
     apps = sorted(path.name for path in (home / "apps").glob("*") if path.is_dir())
     raise UsageError(

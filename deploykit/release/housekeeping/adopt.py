@@ -17,6 +17,7 @@ from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.environment.owner import actor
 from deploykit.release.environment.running import Running, running_releases
+from deploykit.release.housekeeping.claims import claim, restore_claims
 from deploykit.release.version.spec import ReleaseSpec
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
             environment, running, specs[running.labels.release], previous=_before(live, others, running), token=token
         )
     environment.ledger.set_live(live.labels.release)
+    if environment.repository is not None:
+        claim(environment)
+    else:
+        restore_claims(environment)
     for running in others:
         due = time.time() + specs[running.labels.release].warm_for
         environment.ledger.add_timer("warm", running.labels.release, due, {"instances": list(running.instances)})

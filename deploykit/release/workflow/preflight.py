@@ -6,8 +6,10 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
+from deploykit.artifacts.git import files_of
 from deploykit.artifacts.version import uncommitted, untagged
 from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
+from deploykit.settings.other_migrations import is_decided, other_migrations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ def preflight(environment: Environment, sources: Sources) -> str:
     for name in wanted:
         # Settings and the app's variables were read with the sources, which has raised what was wrong with them.
         problems += checks[name](environment, sources) if name in checks else []
+    problems += _other_migrations(environment, sources)
     if not problems:
         return f"{', '.join(wanted) or 'nothing wanted'}"
     kind: type[DeploykitError] = (
@@ -148,6 +151,15 @@ def _target(environment: Environment, sources: Sources) -> list[Problem]:
     if sources.spec.database.kind == "embedded" and not environment.hosting.shared:
         problems += environment.database.preflight()
     return [*problems, *environment.edge.preflight()]
+
+
+def _other_migrations(environment: Environment, sources: Sources) -> list[Problem]:
+    """Migrations that the kit does not run, and that nobody has said it need not."""
+    repository = environment.require_repository()
+    if is_decided(repository.settings) or repository.environment.database == "none":
+        return []
+    found = other_migrations(environment.root, files_of(sources.tree.root))
+    return [] if found is None else [Problem(message=found.message, next_step=found.next_step)]
 
 
 def _shared_target(environment: Environment, sources: Sources) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploykit.release.housekeeping.claims import claim
 from deploykit.release.housekeeping.foreign import reject_foreign_instances
 from deploykit.release.version.instances import RunnableVersion
 from deploykit.release.workflow.attempt import Attempt, begin, recorded
@@ -39,6 +40,11 @@ def release(environment: Environment, reporter: Reporter, *, ends_process: bool 
         sources = plan(run)
         reject_foreign_instances(environment)
         check_preflight(run, sources)
+        if not claim(environment):
+            run.stages.warn(
+                f"another repository with the app {environment.app} would not be noticed: this one has neither a remote"
+                " nor a whole history (git remote add origin URL)"
+            )
         environment.save_target()
         tree = sources.tree
         record = begin(run, "release", version=sources.version, digest="", commit=tree.commit, tree=tree.tree)

@@ -19,6 +19,7 @@ class Kind:
     LOCK = "lock"
     NETWORK = "network"
     VOLUME = "volume"
+    CLAIM = "claim"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from deploykit.process.docker import Engine, EngineConflict, EngineError, Engine
 from deploykit.process.foreground import has_terminal
 from deploykit.targets.docker.accessories import Accessory, AccessoryState, accessories, ensure_accessory, missing_image
 from deploykit.targets.docker.attached import run_attached
+from deploykit.targets.docker.claims import claim, repositories
 from deploykit.targets.docker.containers import (
     INNER_PORT,
     LOG_CONFIG,
@@ -48,6 +49,7 @@ from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneO
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from deploykit.model import RepositoryIdentity
 
 __all__ = ["DockerTarget"]
 
@@ -376,6 +378,14 @@ class DockerTarget:
 
     def remove_lock(self) -> None:
         self._lock.remove()
+
+    # ---- whose it is
+
+    def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
+        claim(self._engine, self._names, repositories)
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        return repositories(self._engine, self._names)
 
     # ---- the end
 

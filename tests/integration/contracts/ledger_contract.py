@@ -21,6 +21,7 @@ from deploykit.model import (
     Finding,
     Outcome,
     ReleaseOutcome,
+    RepositoryIdentity,
     Secret,
     Severity,
     Verdict,
@@ -80,6 +81,7 @@ def a_whole_history(ledger, clock) -> None:
     gone = ledger.add_timer("warm", first.id, clock.now + 600, {"instance": "blue"})
     ledger.remove_timer(gone.id)
     ledger.add_timer("verify", second.id, clock.now + 1800, {"window": 2})
+    ledger.claim(RepositoryIdentity(remotes=("example.org/shop",), place="here"))
     ledger.add_evidence(verdict())
     ledger.add_evidence(verdict("sast", outcome=Outcome.FINDINGS, findings=(Finding(rule="S1", message="bad"),)))
     clock.now += 1
@@ -110,6 +112,20 @@ class LedgerContract:
     @pytest.fixture
     def token(self, ledger):
         return ledger.acquire("ann", "release 1.0", lease=LEASE).token
+
+    # Whose environment it is
+
+    def test_the_repositories_that_are_the_app_are_kept_in_the_order_of_their_claims(self, ledger, reopen):
+        assert list(ledger.repositories()) == []
+        first = RepositoryIdentity(
+            folder="api", remotes=("example.org/shop",), first_commits=("a" * 40,), place="ann:/a"
+        )
+        moved = RepositoryIdentity(remotes=("git.example.org/shop",))
+        ledger.claim(first)
+        ledger.claim(moved)
+        assert list(reopen().repositories()) == [first, moved]
+        assert list(reopen(environment="production").repositories()) == []
+        assert ledger.check() == []
 
     # Releases
 
@@ -397,7 +413,7 @@ class LedgerContract:
         assert [entry.sequence for entry in chain] == list(range(1, len(chain) + 1))
         assert [entry.previous for entry in chain] == ["", *(entry.hash for entry in chain[:-1])]
         assert chain[-1].hash == ledger.head()
-        assert len({entry.kind for entry in chain}) == 12
+        assert len({entry.kind for entry in chain}) == 13
         assert ledger.check() == []
 
     def test_two_apps_and_environments_share_a_store_and_never_meet(self, ledger, reopen, clock):
@@ -570,13 +586,14 @@ class LedgerContract:
         assert ledger.check() == []
 
     def test_a_ledger_newer_than_the_kit_is_refused_and_left_alone(self, ledger, reopen, tamper):
+        from deploykit.ledger.upgrade import HEAD
         from deploykit.model import UsageError
 
         tamper("UPDATE deploykit_schema SET version_num = '9999'")
         with pytest.raises(UsageError, match=r"newer deploykit .*9999") as caught:
             reopen()
         assert "pip install --upgrade deploykit" in caught.value.next_step
-        tamper("UPDATE deploykit_schema SET version_num = '0001'")
+        tamper(f"UPDATE deploykit_schema SET version_num = '{HEAD}'")
         assert reopen().check() == []
 
     def test_the_migrations_make_the_tables_that_the_code_expects(self, ledger):

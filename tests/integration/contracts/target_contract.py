@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploykit.model import DeploykitError, Labels, Secret
+from deploykit.model import DeploykitError, Labels, RepositoryIdentity, Secret
 from deploykit.targets.interface import InstanceSpec, InstanceState, OneOff
 
 SECONDS = 15.0
@@ -325,6 +325,17 @@ class TargetContract:
         assert {held.owner for held in answers if held} == {target.lock_holder().owner}
 
     # ---- the end
+
+    def test_whose_it_is_is_kept_and_outlives_what_runs(self, target):
+        assert list(target.repositories()) == []
+        shop = RepositoryIdentity(
+            folder="api", remotes=("example.org/shop",), first_commits=("a" * 40,), place="ann:/a"
+        )
+        target.claim([shop])
+        moved = RepositoryIdentity(remotes=("git.example.org/shop",))
+        target.claim([shop, moved])
+        target.down()
+        assert list(target.repositories()) == [shop, moved]
 
     def test_down_ends_everything_and_can_be_repeated(self, target, spec):
         instances = [target.start(spec(SERVE, self.bind, "{port}", replica=number)) for number in range(2)]

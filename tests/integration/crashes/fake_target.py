@@ -13,7 +13,7 @@ from deploykit.targets.interface import Instance, InstanceState, LockHolder, One
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from deploykit.model import Problem
+    from deploykit.model import Problem, RepositoryIdentity
     from deploykit.targets.interface import InstanceSpec, OneOff
 
 SECONDS = 0.005
@@ -46,6 +46,7 @@ class Machine:
     logs: dict[str, list[str]] = field(default_factory=dict)
     lock: LockHolder | None = None
     ports: int = 20_000
+    repositories: tuple[RepositoryIdentity, ...] = ()
 
     def running(self, name: str) -> bool:
         return name in self.instances and self.instances[name].state is InstanceState.RUNNING
@@ -219,6 +220,14 @@ class FakeTarget:
         return last if last is not None and last.expires_at > time.time() else None
 
     def remove_lock(self) -> None: ...
+
+    # -- whose it is
+
+    def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
+        self._write("target.claim", lambda: setattr(self._machine, "repositories", tuple(repositories)))
+
+    def repositories(self) -> Sequence[RepositoryIdentity]:
+        return self._machine.repositories
 
     def down(self) -> None:
         self._write("down", self._machine.instances.clear)

@@ -14,7 +14,7 @@ from fake_hosting import FakeHosting, State
 from writes import WatchedLedger, Writes
 
 from deploykit.ledger.sql import SqlLedger, open_ledger
-from deploykit.model import DeploykitError
+from deploykit.model import DeploykitError, RepositoryIdentity
 from deploykit.release.environment import Environment
 from deploykit.release.environment.owner import Owner
 from deploykit.release.queries.status import read_status
@@ -50,6 +50,8 @@ command = "serve --port {{port}}"
 health = "/health"
 replicas = {replicas}
 warm_for = {warm_for}
+[tool.deploykit.database]
+migrations = ""
 [tool.deploykit.environments.local]
 target = "process"
 preflight = ["settings", "variables", "target"]
@@ -131,6 +133,7 @@ class Scene:
         environment = Environment(self.folder, self.paths, Repository(self.loaded, "local"))
         ledger = open_ledger(self.paths.ledger, app="shop", environment="local")
         vars(environment)["ledger"] = WatchedLedger(ledger, writes, WRITING)
+        vars(environment.checkout)["identity"] = RepositoryIdentity(remotes=("example.org/shop",))
         vars(environment)["hosting"] = FakeHosting(self.state, writes, shared=self.shared)
         try:
             yield environment

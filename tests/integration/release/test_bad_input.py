@@ -155,6 +155,11 @@ def no_commits(place: Place) -> None:
     place.git("init", "--quiet", "--initial-branch", "main")
 
 
+def migrations_of_django(place: Place) -> None:
+    (place.repo / "shop" / "migrations").mkdir(parents=True)
+    place.append("from django.db import migrations\n", "shop/migrations/0001_initial.py")
+
+
 CASES = {
     "an unknown setting": Case(
         spoil=lambda place: place.replace("health =", "helth ="),
@@ -189,6 +194,11 @@ CASES = {
         spoil=lambda place: place.append('\n[tool.deploykit.database]\nurl = "env:STOCK_URL"\n'),
         says=("the variable STOCK_URL has no value", "pyproject.toml:10 says env:STOCK_URL"),
         next_step="put STOCK_URL=postgresql://… into .env.local",
+    ),
+    "another tool's migrations": Case(
+        spoil=migrations_of_django,
+        says=("Django's migrations are not run by the kit", "shop/migrations/0001_initial.py"),
+        next_step='migrations = "" under [tool.deploykit.database]',
     ),
     "a folder without a repository": Case(
         spoil=empty, says=("there is no repository in",), next_step="go to the repository of your service"

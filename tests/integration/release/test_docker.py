@@ -381,6 +381,15 @@ def test_a_lost_ledger_is_restored_on_another_machine(shop: DockerService, tmp_p
     assert refused.code == 3
     assert "is not lost" in refused.both
     assert shop("release", "--json", **there).ok().json["outcome"] == "done"
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir(mode=0o711)
+    other = foreign_repo.make_tiny(tmp_path / "other", variables={"VERSION_TEXT": "other"})
+    shutil.copy(shop.repo / "pyproject.toml", other)
+    for command in ("down", "rollback"):
+        refused = shop(command, state=nowhere, repo=other)
+        assert refused.code == 3
+        assert "belongs to another repository" in " ".join(refused.both.split())
+    assert shop.serves() == "two"
 
 
 def test_without_anything_that_runs_there_is_nothing_to_adopt(shop: DockerService) -> None:

@@ -193,3 +193,14 @@ def test_code_in_a_submodule_is_said_not_to_be_looked_into(context, toolbox, tre
 def test_everything_excluded_is_inconclusive(context, toolbox):
     verdict = judge("sast", lambda: SastGate(exclude=("*",)).run(context), tree=str)
     assert verdict.outcome is Outcome.INCONCLUSIVE
+
+
+def test_migrations_of_another_tool_are_named_unless_the_settings_say_that_there_are_none(context, tree):
+    (tree / "shop" / "migrations").mkdir(parents=True)
+    (tree / "shop" / "migrations" / "0001_initial.py").write_text("from django.db import migrations\n")
+    verdict = judge("migrations", lambda: MigrationsGate(decided=False).run(context), tree=str)
+    assert verdict.outcome is Outcome.USAGE
+    assert "Django's migrations are not run by the kit" in verdict.reason
+    assert 'migrations = "" under [tool.deploykit.database]' in verdict.next_step
+    verdict = judge("migrations", lambda: MigrationsGate().run(context), tree=str)
+    assert verdict.outcome is Outcome.INCONCLUSIVE

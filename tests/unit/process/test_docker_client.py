@@ -321,18 +321,17 @@ def test_dockers_configuration_gives_its_proxies_to_containers(config, engine: E
 
 
 def test_what_is_not_there_is_none_and_every_other_refusal_an_error(engine: Engine):
-    for find in (engine.find_container, engine.find_image, engine.find_network):
+    for find in (engine.find_container, engine.find_image, engine.find_network, engine.find_volume):
         assert find("none") is None
         with pytest.raises(EngineError, match="no: odd") as caught:
             find("odd")
         assert type(caught.value) is EngineError
-    assert not engine.has_volume("none")
-    assert engine.has_volume("one")
     assert engine.logs("none") == b""
     assert not engine.set_restart_policy("none", "no")
     assert engine.set_restart_policy("one", "no")
     engine.remove_container("none")
     engine.remove_image("none")
+    engine.remove_volume("none")
     engine.remove_network("none")
     with pytest.raises(EngineNotFound, match="no: none"):
         engine.start("none")

@@ -186,3 +186,8 @@ def test_a_tree_with_a_dockerfile_and_a_workflow_has_two_gates_more(repo):
     (repo / ".github/workflows").mkdir(parents=True)
     (repo / ".github/workflows/a.yml").write_text("on: push\n")
     assert gates_of(repo) == (*GATES, "image", "workflows")
+
+
+def test_a_tree_with_migrations_of_another_tool_has_the_gate_that_refuses_them(repo):
+    (repo / "yoyo.ini").write_text("[DEFAULT]\n")
+    assert gates_of(repo) == (*GATES, "migrations")

@@ -72,7 +72,7 @@ class RunningInstances:
             name="staging",
             repository=None,
             ledger=self.ledger,
-            target=SimpleNamespace(instances=lambda: self.running),
+            target=SimpleNamespace(instances=lambda: self.running, repositories=list),
             edge=SimpleNamespace(running=lambda: self.edge_runs, servers=lambda: servers),
         )
 

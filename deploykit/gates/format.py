@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.lint import files_formatted, format_findings
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
@@ -30,7 +31,7 @@ class FormatGate:
     name: str = "format"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = tool_environment(context.environment)
+        environment = shielded("ruff", tool_environment(context.environment))
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
@@ -33,7 +34,7 @@ class LintGate:
     name: str = "lint"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = tool_environment(context.environment)
+        environment = shielded("ruff", tool_environment(context.environment))
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
-from deploykit.gates.inputs import inputs_of
+from deploykit.gates.inputs import inputs_of, state_of
 from deploykit.gates.interface import FORCE_VARIABLE, Gate, GateContext, Toolbox
+from deploykit.gates.obeyed import hidden_configuration
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
@@ -113,7 +114,8 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         gate = build(settings) if build is not None else build_gate(name, settings, root)
 
         def inputs(present: str) -> str:
-            return inputs_of(gate, root, settings, tree=present, environment=environment, base=base)
+            state = state_of(root, tree=present, environment=environment)
+            return inputs_of(gate, root, settings, state=state, environment=environment, base=base)
 
         if not force and (
             found := cached_verdict(root, name, inputs(hash_of_tree()), environment=environment, now=time.time())
@@ -139,6 +141,9 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         forget(root, name)
         before = inputs(context.tree)
         verdict = replace(gate.run(context), tree=context.tree)
+        if context.tree:
+            notes = (*verdict.evidence.notes, *hidden_configuration(root))
+            verdict = replace(verdict, evidence=replace(verdict.evidence, notes=notes))
         # If somebody edits the tree while the gate runs, the verdict belongs to no inputs.
         if inputs(hash_of_tree()) == before:
             inputs_seen.append(before)
@@ -174,8 +179,9 @@ def cached_verdicts(
         settings = load(root, environ=environment).settings
     except DeploykitError:
         return found  # each gate says so itself
+    state = state_of(root, tree=tree, environment=environment)
     for name in names:
-        inputs = inputs_of(build_gate(name, settings, root), root, settings, tree=tree, environment=environment)
+        inputs = inputs_of(build_gate(name, settings, root), root, settings, state=state, environment=environment)
         if hit := cached_verdict(root, name, inputs, environment=environment, now=time.time()):
             found[name] = _from_cache(*hit)
     if "test" not in found:

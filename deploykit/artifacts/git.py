@@ -109,7 +109,7 @@ def tree_of(root: Path) -> str:
     """The hash that binds a verdict to the tree in `root`; empty outside git, where nothing does."""
     try:
         return judged_tree(read_tree(root))
-    except DeploykitError:
+    except (DeploykitError, OSError):  # also where there is no folder for temporary files
         return ""
 
 

@@ -17,7 +17,7 @@ from deploykit.gates.obeyed import hidden_configuration
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
-from deploykit.gates.verdict_files import record_verdict
+from deploykit.gates.verdict_files import record_verdict, with_what_is_not_written
 from deploykit.model import DeploykitError, Evidence, Outcome, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -97,9 +97,11 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             for part in SECURITY_GATES
         ]
         combined = combine("security", verdicts, tree=hash_of_tree())
-        publish(root, combined, environment=environment, say=annotate, annotate=False)
-        keep(combined)
-        return combined
+        return with_what_is_not_written(
+            combined,
+            lambda verdict: publish(root, verdict, environment=environment, say=annotate, annotate=False),
+            keep,
+        )
 
     if force:
         environment = {**environment, FORCE_VARIABLE: "1"}  # a gate's own cache must not answer either
@@ -149,15 +151,17 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             inputs_seen.append(before)
         return verdict
 
+    def report(verdict: Verdict) -> None:
+        publish(root, verdict, environment=environment, say=annotate)
+
     verdict = judge(name, run, tree=hash_of_tree)
     if cached:
-        keep(cached[0])
         verdict = replace(verdict, evidence=replace(verdict.evidence, seconds=cached[0].evidence.seconds))
-        publish(root, verdict, environment=environment, say=annotate)
+        verdict = with_what_is_not_written(verdict, lambda _verdict: keep(cached[0]), report)
     elif not arguments:
-        publish(root, verdict, environment=environment, say=annotate)
-        keep(verdict)
+        kept = with_what_is_not_written(verdict, report, keep)
         record_inputs(root, verdict, inputs_seen[0] if inputs_seen else "", environment=environment, now=time.time())
+        return kept
     return verdict
 
 

@@ -146,9 +146,15 @@ def _context_lines(path: Path, line: int) -> list[str]:
 
 
 def _write(path: Path, baseline: Baseline) -> None:
+    from deploykit.model import UsageError
     from deploykit.process.files import write_atomically
 
-    write_atomically(path, baseline.render())
+    try:
+        write_atomically(path, baseline.render())
+    except OSError as error:
+        raise UsageError(
+            f"{path.name} can't be written: {error.strerror}", next_step="make the tree writable, and run it again"
+        ) from error
 
 
 TASKS = (audit, baseline)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
+from deploykit.gates.files import reject_overlooked
 from deploykit.gates.inputs import inputs_of, state_of
 from deploykit.gates.interface import FORCE_VARIABLE, Gate, GateContext, Toolbox
 from deploykit.gates.obeyed import hidden_configuration
@@ -140,6 +141,8 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         )
         if arguments:
             return replace(gate.run(context), tree=context.tree)
+        if context.tree:
+            reject_overlooked(root)
         forget(root, name)
         before = inputs(context.tree)
         verdict = replace(gate.run(context), tree=context.tree)

@@ -230,7 +230,8 @@ def interpret(
     report = looked.report
     compared = _compare(report.secrets, baseline or Baseline())
     findings = [*compared.findings, *(compared.unlabelled if ci else ())]
-    accounted = len(report.scanned) + len(report.binary) + len(report.filtered) + len(report.unreadable)
+    fates = (report.scanned, report.binary, report.filtered, report.pointers, report.unreadable)
+    accounted = sum(len(files) for files in fates)
     looked_at = len(report.scanned) + (looked.without_content if not looked.asked else 0)
     evidence = Evidence(
         looked_at=looked_at,
@@ -281,6 +282,7 @@ def _notes(report: ScanReport) -> list[str]:
     if report.filtered:
         shown = ", ".join(report.filtered[:_SHOWN])
         notes.append(f"files left out by detect-secrets' own filters: {len(report.filtered)} ({shown})")
+    notes += _counted({"files whose content is in Git LFS and not here, not looked into": len(report.pointers)})
     notes += _counted({"files that are not UTF-8, read all the same": len(report.recoded)})
     notes += _counted({"files known from an earlier scan by their content": report.cached})
     notes += [f"not read: {name}: {why}" for name, why in report.unreadable]

@@ -108,6 +108,11 @@ def parse_baseline(text: str, name: str = ".secrets.baseline") -> Baseline:
             for secret in secrets
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if re.search(r"^(?:<{7} |>{7} )", text, re.MULTILINE):
+            raise InconclusiveError(
+                f"the baseline {name} has two sides of a merge in it",
+                next_step="invoke secrets.baseline, which keeps the entries and labels of both",
+            ) from error
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     if not plugins:
         raise _unreadable(name, "it names no plug-in to scan with")
@@ -140,5 +145,6 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
     return InconclusiveError(
         f"the baseline {name} can't be read",
         details=[why],
-        next_step="fix it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
+        # Deleted and made anew it would have lost every label.
+        next_step=f"fix it, or take it from git again (git restore {name}), then: invoke secrets.baseline",
     )

@@ -108,6 +108,7 @@ def _scan(root: Path, known: Baseline | None = None) -> tuple[Path, Baseline | N
 
     from deploykit.gates.secrets import scan_tree
     from deploykit.gates.secretscan.baseline import Baseline, read_baseline
+    from deploykit.gates.tools import managed_tool
     from deploykit.settings.loader import load
 
     settings = load(root, environ=os.environ).settings.security.secrets
@@ -115,10 +116,11 @@ def _scan(root: Path, known: Baseline | None = None) -> tuple[Path, Baseline | N
     known = known or read_baseline(path)
     looked = scan_tree(
         root,
-        (known or Baseline()).rules(),
+        known or Baseline(),
         baseline_name=settings.baseline,
         exclude=settings.exclude,
         environment=os.environ,
+        python=lambda: managed_tool("detect-secrets", environment=os.environ) / "bin" / "python",
     )
     return path, known, looked.report
 

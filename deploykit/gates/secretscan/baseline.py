@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.filters import FILE_FILTERS
 from deploykit.gates.secretscan.formats import FORMATS
-from deploykit.gates.secretscan.rules import DEFAULT_FILTERS, DEFAULT_PLUGINS, Rules, rules_of
+from deploykit.gates.secretscan.rules import DEFAULT_FILTERS, DEFAULT_PLUGINS, Rules, is_foreign, rules_of
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
@@ -54,6 +54,21 @@ class Baseline:
     def rules(self, *, formats: bool = True) -> Rules:
         """Raises InconclusiveError when it asks for a plug-in or a filter that is not known here."""
         return rules_of(self.plugins, self.filters, formats=formats)
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The plug-ins and filters that only detect-secrets itself has."""
+        return tuple(
+            str(item.get("name") or item["path"]) for item in (*self.plugins, *self.filters) if is_foreign(item)
+        )
+
+    def without_foreign(self) -> Baseline:
+        """What the kit's engine can do of it."""
+        return replace(
+            self,
+            plugins=tuple(item for item in self.plugins if not is_foreign(item)),
+            filters=tuple(item for item in self.filters if not is_foreign(item)),
+        )
 
     def with_label(self, key: Key, *, is_secret: bool) -> Baseline:
         return replace(self, entries={**self.entries, key: replace(self.entries[key], is_secret=is_secret)})

@@ -41,7 +41,8 @@ Found = tuple[str, str, tuple[Secret, ...]]
 class ScanReport:
     """What became of every file that was asked for. `unreadable` says why; `recoded` files are text, but not UTF-8.
 
-    `pointers` are files whose content is in Git LFS, and not here.
+    `pointers` are files whose content is in Git LFS, and not here. `only_by_kit` are those that detect-secrets could
+    not read, where it was asked.
     """
 
     secrets: Mapping[str, tuple[Secret, ...]] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class ScanReport:
     pointers: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     recoded: tuple[str, ...] = ()
+    only_by_kit: tuple[str, ...] = ()
     cached: int = 0
 
 

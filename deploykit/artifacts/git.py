@@ -8,6 +8,7 @@ One call of git costs about 3 ms, so independent calls run in parallel.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
@@ -25,7 +26,7 @@ from deploykit.process import CommandNotFound, Completed, run
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["clean_environment", "export", "files_of", "read_tree", "run_git", "tree_of"]
+__all__ = ["clean_environment", "export", "files_of", "judged_tree", "read_tree", "run_git", "tree_of"]
 
 _TIMEOUT = 120.0
 _FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
@@ -107,8 +108,8 @@ def read_tree(root: Path) -> GitTree:
 def tree_of(root: Path) -> str:
     """The hash that binds a verdict to the tree in `root`; empty outside git, where nothing does."""
     try:
-        return read_tree(root).tree
-    except DeploykitError:
+        return judged_tree(read_tree(root))
+    except (DeploykitError, OSError):  # also where there is no folder for temporary files
         return ""
 
 
@@ -116,6 +117,17 @@ def files_of(root: Path) -> tuple[str, ...]:
     """The files of the tree in `root`, relative to it: tracked ones, and new ones that are not ignored."""
     listed = _ok(run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"))
     return tuple(name for name in listed.stdout.split("\0") if name)
+
+
+def judged_tree(tree: GitTree) -> str:
+    """The hash that a verdict on `tree` is bound to: the tree's own, and below the top of a repository that of both.
+
+    What gates obey is also above the tree (configuration, conftest.py) and beside it (packages that it imports).
+    """
+    if not tree.prefix:
+        return tree.tree
+    both = f"{tree.tree} {read_tree(tree.top).tree}"
+    return hashlib.sha256(both.encode()).hexdigest()[: len(tree.tree)]
 
 
 def export(tree: GitTree, destination: Path) -> None:

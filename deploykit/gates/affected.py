@@ -110,13 +110,13 @@ def _why(kinds: Mapping[str, str]) -> str:
 def _changed(root: Path, commit: str) -> tuple[str, ...]:
     prefix = _git(root, "rev-parse", "--show-prefix").strip("\n")
     tracked = _git(root, "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules=none", commit, "--")
-    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard")
+    new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", ":/")
     names = {
         # What lies beside the tree in the same repository is nobody's kind of file.
         name.removeprefix(prefix) if name.startswith(prefix) else f"../{name}"
-        for name in filter(None, tracked.split("\0"))
+        for name in filter(None, f"{tracked}\0{new}".split("\0"))
     }
-    return tuple(sorted(names | set(filter(None, new.split("\0")))))
+    return tuple(sorted(names))
 
 
 def _is_named(root: Path, path: str, test_paths: Sequence[str]) -> bool:

@@ -1,18 +1,31 @@
-"""What the repo's own coverage configuration says, so that the kit honours it instead of talking over it."""
+"""What the repo's own coverage configuration says, so that the kit honours it instead of talking over it.
+
+coverage itself is asked: which of its files it reads, and in which order, differs from version to version.
+"""
 
 from __future__ import annotations
 
-import configparser
-import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from deploykit.gates.tooling import parse_json, run_tool, tool_environment
+from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from deploykit.gates.interface import GateContext
 
 __all__ = ["CoverageSettings", "read_coverage_settings"]
 
-_INI = ((".coveragerc", ""), ("setup.cfg", "coverage:"), ("tox.ini", "coverage:"))
+_ASK = """
+import json, coverage
+try:
+    config = coverage.Coverage().config
+    names = ("source", "source_pkgs", "source_dirs", "run_include")
+    answer = {"has_source": any(getattr(config, name, None) for name in names), "fail_under": float(config.fail_under)}
+except coverage.CoverageException as error:
+    answer = {"refused": str(error)}
+print(json.dumps(answer))
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,39 +36,20 @@ class CoverageSettings:
     fail_under: float = 0.0
 
 
-def read_coverage_settings(root: Path) -> CoverageSettings:
-    """Read the first file that configures coverage, in coverage's own order; unreadable ones are
-    coverage's to report.
-    """
-    for name, prefix in _INI[:2]:
-        if (found := _from_ini(root / name, prefix)) is not None:
-            return found
-    if (found := _from_ini(root / _INI[2][0], _INI[2][1])) is not None:
-        return found
-    try:
-        with (root / "pyproject.toml").open("rb") as stream:
-            table: dict[str, Any] = tomllib.load(stream).get("tool", {}).get("coverage", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        return CoverageSettings()
-    run = table.get("run", {})
-    return CoverageSettings(
-        has_source=any(key in run for key in ("source", "source_pkgs", "source_dirs", "include")),
-        fail_under=float(table.get("report", {}).get("fail_under", 0)),
+def read_coverage_settings(context: GateContext) -> CoverageSettings:
+    """Ask the coverage of the project's environment. Raises InconclusiveError when it can't read its configuration."""
+    completed = run_tool(
+        [context.toolbox.python(), "-P", "-c", _ASK],
+        root=context.root,
+        environment=tool_environment(context.environment, project=context.work),
+        answers=(0,),
+        timeout=60,
     )
-
-
-def _from_ini(path: Path, prefix: str) -> CoverageSettings | None:
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        if not parser.read(path, encoding="utf-8") or not any(
-            section.startswith(prefix or ("run", "report")) for section in parser.sections()
-        ):
-            return None
-        return CoverageSettings(
-            has_source=any(
-                parser.has_option(f"{prefix}run", key) for key in ("source", "source_pkgs", "source_dirs", "include")
-            ),
-            fail_under=parser.getfloat(f"{prefix}report", "fail_under", fallback=0.0),
+    answer = parse_json(completed)
+    if "refused" in answer:
+        raise InconclusiveError(
+            "coverage can't read its configuration",
+            details=answer["refused"].splitlines(),
+            next_step="fix the file that it names",
         )
-    except (configparser.Error, ValueError, UnicodeDecodeError):
-        return None
+    return CoverageSettings(has_source=answer["has_source"], fail_under=answer["fail_under"])

@@ -16,7 +16,7 @@ from deploykit.process.run import CommandNotFound, run
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["TreeFiles", "excluded", "fingerprint", "list_files", "python_files"]
+__all__ = ["TreeFiles", "excluded", "fingerprint", "list_files", "python_files", "reject_overlooked"]
 
 _NOT_SOURCES = frozenset({
     ".deploykit", ".eggs", ".git", ".hg", ".hypothesis", ".mypy_cache", ".nox", ".pytest_cache", ".ruff_cache", ".svn",
@@ -44,6 +44,38 @@ def list_files(root: Path) -> TreeFiles:
     if any((folder / ".git").exists() for folder in (root, *root.parents)):
         return _from_git(root)
     return _walked(root)
+
+
+def reject_overlooked(root: Path) -> None:
+    """Raise InconclusiveError when files here are not those of the tree that git names, since git is told not to look:
+    `--assume-unchanged`, `--skip-worktree`, a sparse checkout.
+    """
+    listed = run(["git", "ls-files", "-v", "-z"], cwd=root, timeout=120, check=False).stdout.split("\0")
+    # A small letter: assumed to be unchanged; S: skipped.
+    marks = {entry[2:]: entry[0] for entry in listed if entry and (entry[0].islower() or entry[0] == "S")}
+    absent = [name for name in marks if not os.path.lexists(root / name)]
+    if absent:
+        _reject_sparse(absent)
+    changed = [name for name in marks if _blob(root, name) != _indexed(root, name)]
+    if changed:
+        option = "--no-skip-worktree" if marks[changed[0]] in "sS" else "--no-assume-unchanged"
+        raise InconclusiveError(
+            f"{len(changed)} files differ from what git takes them for, so nobody knows which tree was looked at",
+            details=changed[:_SHOWN],
+            next_step=f"git update-index {option} {changed[0]}",
+        )
+
+
+def _blob(root: Path, name: str) -> str:
+    path = root / name
+    if path.is_symlink():
+        return run(["git", "hash-object", "--stdin"], cwd=root, stdin=str(path.readlink()), check=False).stdout.strip()
+    return run(["git", "hash-object", "--", name], cwd=root, timeout=120, check=False).stdout.strip()
+
+
+def _indexed(root: Path, name: str) -> str:
+    words = run(["git", "ls-files", "--stage", "-z", "--", f":(literal){name}"], cwd=root, timeout=120, check=False)
+    return (words.stdout.split() or ["", "gone"])[1]
 
 
 def python_files(files: Iterable[str]) -> tuple[str, ...]:
@@ -97,6 +129,10 @@ def _from_git(root: Path) -> TreeFiles:
             files.append(name)
         elif stat.S_ISDIR(mode):
             modules += 1
+        else:
+            raise InconclusiveError(
+                f"{name} is no file, folder or link, so it can't be looked at", next_step=f"git restore {name}"
+            )
     if absent:
         _reject_absent(root, absent)
     return TreeFiles(files=tuple(sorted(files)), notes=_notes(links, modules))
@@ -108,11 +144,15 @@ def _reject_absent(root: Path, absent: Sequence[str]) -> None:
     deleted = run(["git", "ls-files", "-z", "--deleted"], cwd=root, timeout=120, check=False).stdout.split("\0")
     sparse = sorted(set(absent) - set(deleted))
     if sparse:
-        raise InconclusiveError(
-            f"{len(sparse)} files of the tree are not checked out, so they can't be looked at",
-            details=sparse[:_SHOWN],
-            next_step="git sparse-checkout disable",
-        )
+        _reject_sparse(sparse)
+
+
+def _reject_sparse(names: Sequence[str]) -> None:
+    raise InconclusiveError(
+        f"{len(names)} files of the tree are not checked out, so they can't be looked at",
+        details=names[:_SHOWN],
+        next_step="git sparse-checkout disable",
+    )
 
 
 def _reject_names(names: Sequence[str]) -> None:
@@ -125,7 +165,8 @@ def _reject_names(names: Sequence[str]) -> None:
 
 
 def _walked(root: Path) -> TreeFiles:
-    files, links, waiting = [], 0, [""]
+    files, waiting = [], [""]
+    links = special = left_out = 0
     while waiting:
         prefix = waiting.pop()
         try:
@@ -136,13 +177,22 @@ def _walked(root: Path) -> TreeFiles:
             ) from error
         for entry in entries:
             if entry.is_symlink():
-                links += not entry.is_dir()
+                links += 1
             elif entry.is_file():
                 files.append(prefix + entry.name)
-            elif entry.is_dir() and entry.name not in _NOT_SOURCES and not Path(entry.path, "pyvenv.cfg").exists():
+            elif not entry.is_dir():
+                special += 1
+            elif entry.name in _NOT_SOURCES or Path(entry.path, "pyvenv.cfg").exists():
+                left_out += entry.name not in {".git", ".deploykit"}
+            else:
                 waiting.append(f"{prefix}{entry.name}/")
     _reject_names([name for name in files if not _is_utf8(name)])
-    return TreeFiles(files=tuple(sorted(files)), notes=("no git: the files were found by a walk", *_notes(links, 0)))
+    notes = ["no git: the files were found by a walk", *_notes(links, 0)]
+    if special:
+        notes.append(f"pipes, sockets and devices not opened: {special}")
+    if left_out:
+        notes.append(f"folders of environments, caches and builds not looked into: {left_out}")
+    return TreeFiles(files=tuple(sorted(files)), notes=tuple(notes))
 
 
 def _is_utf8(name: str) -> bool:

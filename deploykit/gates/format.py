@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploykit.gates.lint import files_formatted, format_findings
+from deploykit.gates.lint import files_formatted, format_findings, left_out_by_ruff
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
@@ -30,7 +31,7 @@ class FormatGate:
     name: str = "format"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = tool_environment(context.environment)
+        environment = shielded("ruff", tool_environment(context.environment))
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 
@@ -48,12 +49,14 @@ class FormatGate:
         looked_at = files_formatted(ask(*check, *paths, answers=(0, 1, 2)).stdout) + len(
             _unreadable(problems, context.root)
         )
+        shown = ask("check", "--show-files", "--force-exclude", *paths, answers=(0, 1)).stdout.splitlines()
         evidence = Evidence(
             looked_at=looked_at,
             unit="files",
             tool="ruff",
             tool_version=version,
             settings={"paths": " ".join(paths)},
+            notes=() if context.arguments else tuple(left_out_by_ruff(context.root, paths, shown)),
         )
         if findings:
             outcome, reason, next_step = Outcome.FINDINGS, f"{len(findings)} files are not formatted", "ruff format"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.file_gates import require_files, verdict_on_files
 from deploykit.gates.files import list_files
+from deploykit.gates.obeyed import OBEYED, shielded
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageGate", "dockerfiles"]
 
-_CONFIGURATIONS = (".hadolint.yaml", ".hadolint.yml")
 _SEVERITIES = {"error": Severity.HIGH, "warning": Severity.MODERATE, "info": Severity.LOW, "style": Severity.LOW}
 
 
@@ -38,13 +38,7 @@ class ImageGate:
             raise InconclusiveError(
                 f"{empty[0]} is empty, and hadolint finds nothing wrong with that", next_step="write it"
             )
-        environment = {
-            name: value
-            for name, value in tool_environment(context.environment).items()
-            if not name.startswith("HADOLINT_")
-        }
-        # The user's own configuration must not decide what passes here and fails in CI.
-        environment |= {"HOME": str(context.work), "XDG_CONFIG_HOME": str(context.work)}
+        environment = shielded("hadolint", tool_environment(context.environment))
         hadolint = context.toolbox.tool("hadolint")
         version = run_tool([*hadolint, "--version"], root=context.root, environment=environment, answers=(0,))
         completed = run_tool(
@@ -70,7 +64,7 @@ class ImageGate:
             raise crashed(completed, "hadolint answers that something is wrong and names nothing")
         if strange := {finding.path for finding in findings} - set(files):
             raise crashed(completed, f"hadolint speaks of a file that it was not asked about: {min(strange)}")
-        own = next((name for name in _CONFIGURATIONS if (context.root / name).exists()), "none")
+        own = next((name for name in OBEYED["hadolint"].names if (context.root / name).exists()), "none")
         return verdict_on_files(
             self.name,
             files=files,

@@ -6,6 +6,7 @@ Everything that can't be put into the hash leads to no hash at all, and without 
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -13,20 +14,26 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.catalog import project_needs
 from deploykit.gates.interface import WORK_FOLDER, Gate
+from deploykit.gates.obeyed import outside_git, reject_code_outside
+from deploykit.gates.requirements import lock_files
 from deploykit.gates.tools import environment_key
 from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import DeploykitError, InconclusiveError
 from deploykit.process.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from deploykit.settings.models import Settings
 
-__all__ = ["git_sees_everything", "inputs_of"]
+__all__ = ["git_sees_everything", "inputs_of", "state_of"]
 
-_FORM = "1"
+_FORM = "2"
 _ADVISORIES_VARIABLE = "DEPLOYKIT_ADVISORIES"
+_READ_ONLY = frozenset({"lint", "format", "sast", "audit", "secrets", "image", "workflows"})
+"""Gates that run none of the project's code."""
+_FILTER = re.compile(rb"^[^#\n]*\sfilter=(?!lfs\b)", re.MULTILINE)
+"""A filter in .gitattributes other than that of Git LFS, which names a file by the hash of its content."""
 # Differ from one terminal, login or run to the next, and say nothing about a tree.
 _PASSING = frozenset({
     "COLORTERM", "COLUMNS", "DEPLOYKIT_FORCE", "DEPLOYKIT_NOX_RUN", "DISPLAY", "FORCE_COLOR", "LINES", "NO_COLOR",
@@ -35,30 +42,49 @@ _PASSING = frozenset({
 _PASSING_STARTS = ("DBUS_", "GPG_", "ITERM_", "NOX_", "SSH_", "TERM_", "VSCODE_", "XDG_SESSION", "XDG_VTNR")
 
 
-def inputs_of(
-    gate: Gate, root: Path, settings: Settings, *, tree: str, environment: Mapping[str, str], base: str = ""
-) -> str:
-    """The hash of all that the gate's answer depends on; empty where something can't be hashed, or outside git.
+def state_of(root: Path, *, tree: str, environment: Mapping[str, str]) -> str:
+    """The hash of the files that any gate may look at or obey; empty where something can't be hashed, or outside git.
 
-    `tree` is git's hash of the files with uncommitted changes and new files. Not seen are files that git ignores
-    (but for locks and the advisories, which are read), and configuration in the user's home.
+    `tree` is git's hash of the files with uncommitted changes and new files, below the top of a repository with those
+    of the whole repository. Of files that git ignores, configuration and code count.
     """
     if not tree or not git_sees_everything(root):
         return ""
-    whole = hashlib.sha256()
     try:
-        for part in _parts(gate, root, settings, tree=tree, environment=environment, base=base):
-            raw = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
-            whole.update(f"{len(raw)}\0".encode() + raw)
+        return _hash(part for named in [(tree, b""), *outside_git(root, environment)] for part in named)
     except (OSError, DeploykitError):
         return ""
+
+
+def inputs_of(
+    gate: Gate, root: Path, settings: Settings, *, state: str, environment: Mapping[str, str], base: str = ""
+) -> str:
+    """The hash of all that the gate's answer depends on; empty where something can't be hashed.
+
+    `state` is that of the files (`state_of`).
+    """
+    if not state:
+        return ""
+    try:
+        if gate.name not in _READ_ONLY:
+            reject_code_outside(root, environment)
+        return _hash(_parts(gate, root, settings, state=state, environment=environment, base=base))
+    except (OSError, DeploykitError):
+        return ""
+
+
+def _hash(parts: Iterable[str | bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        whole.update(f"{len(raw)}\0".encode() + raw)
     return whole.hexdigest()
 
 
 def _parts(
-    gate: Gate, root: Path, settings: Settings, *, tree: str, environment: Mapping[str, str], base: str
+    gate: Gate, root: Path, settings: Settings, *, state: str, environment: Mapping[str, str], base: str
 ) -> Iterator[str | bytes]:
-    yield from (_FORM, gate.name, repr(gate), str(root), tree, base)
+    yield from (_FORM, gate.name, repr(gate), str(root), state, base)
     yield from (_kit(), sys.version, environment_key(), repr(project_needs(settings)))
     audit, secrets = settings.security.audit, settings.security.secrets
     for name in (
@@ -69,7 +95,8 @@ def _parts(
         audit.requirements,
         secrets.baseline,
     ):
-        yield from (name, _content(root / name) if name else b"")
+        for path in lock_files(root / name) if name else ():
+            yield from (str(path), _content(path))
     for name, value in sorted(environment.items()):
         if name not in _PASSING and not name.startswith(_PASSING_STARTS):
             yield f"{name}={value}"
@@ -98,14 +125,20 @@ def _kit() -> bytes:
 
 
 def git_sees_everything(root: Path) -> bool:
-    """Whether git's hash covers every file: none is marked as unchanged, in conflict, or another repository's."""
+    """Whether git's hash covers every file of the repository: none is marked as unchanged, in conflict, or another
+    repository's, and none goes through a filter, by which different files may get the same hash.
+    """
     try:
-        listed = run(["git", "ls-files", "-v", "--stage", "-z"], cwd=root, timeout=60, check=False)
+        listed = run(["git", "ls-files", "-v", "--stage", "-z", "--", ":/"], cwd=root, timeout=60, check=False)
+        entries = [entry for entry in listed.stdout.split("\0") if entry]
+        attributes = [name for entry in entries if (name := entry.partition("\t")[2]).endswith(".gitattributes")]
+        filtered = any(_FILTER.search((root / name).read_bytes()) for name in attributes)
     except (DeploykitError, OSError):
         return False
-    entries = [entry for entry in listed.stdout.split("\0") if entry]
-    return listed.returncode == 0 and all(
-        entry.startswith("H ") and not entry.startswith("H 160000") for entry in entries
+    return (
+        listed.returncode == 0
+        and not filtered
+        and all(entry.startswith("H ") and not entry.startswith("H 160000") for entry in entries)
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.files import excluded, list_files, python_files
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
@@ -20,7 +22,15 @@ _NO_RULE = "linter.rules.enabled = []"
 _CHECKED = re.compile(r"Checked (\d+) files? in:")
 _FORMATTED = re.compile(r"(\d+) files? (?:would be reformatted|already formatted)")
 
-__all__ = ["LintGate", "contract_findings", "files_formatted", "format_findings", "interpret", "rule_findings"]
+__all__ = [
+    "LintGate",
+    "contract_findings",
+    "files_formatted",
+    "format_findings",
+    "interpret",
+    "left_out_by_ruff",
+    "rule_findings",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +43,7 @@ class LintGate:
     name: str = "lint"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = tool_environment(context.environment)
+        environment = shielded("ruff", tool_environment(context.environment))
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 
@@ -59,7 +69,8 @@ class LintGate:
         findings += format_findings(unformatted, context.root)
         in_format = files_formatted(ask("format", "--check", "--force-exclude", *paths, answers=(0, 1, 2)).stdout)
         in_check = max(0, _checked(checked) - (len(listed) - len(files)))
-        notes = [
+        notes = [] if context.arguments else left_out_by_ruff(context.root, paths, files)
+        notes += [
             f"files that ruff's own {where} leaves out: {len(files) - count}"
             for where, count in (("lint.exclude", in_check), ("format.exclude", in_format))
             if count < len(files)
@@ -78,6 +89,19 @@ class LintGate:
         return run_tool(
             [*context.toolbox.tool("lint-imports"), "--no-cache"], root=context.root, environment=environment
         )
+
+
+def left_out_by_ruff(root: Path, paths: Sequence[str], shown: Sequence[str]) -> list[str]:
+    """A note on the Python files of the tree below `paths` that are not among those that ruff shows."""
+    wanted = [
+        name
+        for name in python_files(list_files(root).files)
+        if any(path.rstrip("/") in {"", "."} or excluded(name, (path.removeprefix("./"),)) for path in paths)
+    ]
+    missed = sorted(set(wanted) - {_relative(line, root) for line in shown})
+    if not missed:
+        return []
+    return [f"Python files that ruff's own exclude, or .gitignore, leaves out: {len(missed)} ({', '.join(missed[:5])})"]
 
 
 def rule_findings(problems: list[dict[str, Any]], root: Path) -> list[Finding]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from deploykit.model import InconclusiveError
 
-__all__ = ["Lock", "Pin", "filtered", "read_lock"]
+__all__ = ["Lock", "Pin", "filtered", "lock_files", "read_lock"]
 
-_INCLUDE = re.compile(r"^(?:-r|--requirement)[ =]\s*(?P<path>.+)$")
+_NAMED = re.compile(r"^(?:(?P<taken>-r|--requirem[ent]*)|-c|--c[onstrai]*)(?:\s+|=|(?<=^-[rc]))\s*(?P<path>.+)$")
+"""Another file, as pip's reader of options takes it: `-r FILE`, `-rFILE`, `--requirement=FILE`, `-c FILE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,26 +51,18 @@ class Lock:
 def read_lock(path: Path, *, within: tuple[Path, ...] = ()) -> Lock:
     """Read a lock and the files that it includes. Raises InconclusiveError when one can't be read.
 
-    `within` are the files that include this one; a file that includes itself is read once.
+    `within` are the files that include this one; a file that includes itself is read once. Constraints (`-c`) say
+    nothing of what is pinned already, so it is only made sure that they are there.
     """
-    if path in within:
-        return Lock(pins=())
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InconclusiveError(
-            f"the lock {path.name} can't be read",
-            details=[str(error)],
-            next_step="check service.requirements and security.audit.requirements in [tool.deploykit]",
-        ) from error
     pins: list[Pin] = []
     strange: list[str] = []
-    for number, entry in _entries(text):
-        if included := _INCLUDE.match(entry):
-            inner = read_lock(path.parent / included["path"].strip(), within=(*within, path))
-            pins += inner.pins
-            strange += inner.strange
-        elif entry.startswith("-") and not entry.startswith(("-e", "--editable")):
+    for number, entry in _entries(_text(path, within)):
+        if named := _NAMED.match(entry):
+            inner = _included(path, named["path"], within)
+            if named["taken"]:
+                pins += inner.pins
+                strange += inner.strange
+        elif entry.startswith("-") and not entry.startswith(("-e", "--ed")):
             continue  # an option of pip's: it names no package
         elif (pin := _pin(entry)) is None:
             strange.append(entry)
@@ -78,8 +71,43 @@ def read_lock(path: Path, *, within: tuple[Path, ...] = ()) -> Lock:
     return Lock(pins=tuple(pins), strange=tuple(strange))
 
 
+def lock_files(path: Path, *, within: tuple[Path, ...] = ()) -> tuple[Path, ...]:
+    """The file and all those that it names, whether they can be read or not, each once."""
+    if path in within or not path.is_file():
+        return (path,)
+    text = path.read_text(encoding="utf-8", errors="replace")
+    named = [path.parent / found["path"].strip() for _, entry in _entries(text) if (found := _NAMED.match(entry))]
+    inner = [file for name in named for file in lock_files(name, within=(*within, path))]
+    return tuple(dict.fromkeys((path, *inner)))
+
+
+def _included(path: Path, name: str, within: tuple[Path, ...]) -> Lock:
+    named = path.parent / name.strip()
+    if named in (*within, path):
+        return Lock(pins=())
+    if not named.is_file():
+        raise InconclusiveError(
+            f"{path.name} names {name.strip()}, and there is no such file beside it",
+            next_step=f"add {name.strip()} to the tree, or take the line out of {path.name}",
+        )
+    return read_lock(named, within=(*within, path))
+
+
+def _text(path: Path, within: tuple[Path, ...]) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InconclusiveError(
+            f"the lock {path.name} can't be read",
+            details=[str(error)],
+            next_step=f"check {within[-1].name}, which names it"
+            if within
+            else "check service.requirements and security.audit.requirements in [tool.deploykit]",
+        ) from error
+
+
 def filtered(lock: Lock, without: set[str]) -> str:
-    """The lock's text without the named packages (normalised names)."""
+    """One file with all that the lock pins, but for the named packages (normalised names)."""
     return "".join(f"{pin.text}\n" for pin in lock.pins if pin.name not in without)
 
 
@@ -105,6 +133,7 @@ def _pin(entry: str) -> Pin | None:
     # Imported here: most gates that import this module read no lock, and a hook would wait for it.
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.utils import canonicalize_name
+    from packaging.version import Version
 
     words = re.split(r"\s+--", entry)
     try:
@@ -116,6 +145,10 @@ def _pin(entry: str) -> Pin | None:
     exact = [
         spec for spec in requirement.specifier if spec.operator in {"==", "==="} and not spec.version.endswith("*")
     ]
+    try:
+        [Version(spec.version) for spec in exact]
+    except ValueError:  # `===` takes any text, and no advisory names such a version
+        return None
     return Pin(
         name=canonicalize_name(requirement.name),
         version=exact[0].version if len(exact) == 1 and len(requirement.specifier) == 1 else "",
@@ -123,5 +156,6 @@ def _pin(entry: str) -> Pin | None:
         hashed="--hash=" in entry,
         line=0,
         path=Path(),
-        text=entry,
+        # pip-audit takes the third sign for a part of the version.
+        text=re.sub(r"^([^;=]*)===", r"\1==", entry),
     )

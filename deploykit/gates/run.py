@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.catalog import GATE_NAMES, build_gate, project_needs
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
-from deploykit.gates.inputs import inputs_of
+from deploykit.gates.files import reject_overlooked
+from deploykit.gates.inputs import inputs_of, state_of
 from deploykit.gates.interface import FORCE_VARIABLE, Gate, GateContext, Toolbox
+from deploykit.gates.obeyed import hidden_configuration
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
-from deploykit.gates.verdict_files import record_verdict
+from deploykit.gates.verdict_files import record_verdict, with_what_is_not_written
 from deploykit.model import DeploykitError, Evidence, Outcome, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -96,9 +98,11 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             for part in SECURITY_GATES
         ]
         combined = combine("security", verdicts, tree=hash_of_tree())
-        publish(root, combined, environment=environment, say=annotate, annotate=False)
-        keep(combined)
-        return combined
+        return with_what_is_not_written(
+            combined,
+            lambda verdict: publish(root, verdict, environment=environment, say=annotate, annotate=False),
+            keep,
+        )
 
     if force:
         environment = {**environment, FORCE_VARIABLE: "1"}  # a gate's own cache must not answer either
@@ -113,7 +117,8 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         gate = build(settings) if build is not None else build_gate(name, settings, root)
 
         def inputs(present: str) -> str:
-            return inputs_of(gate, root, settings, tree=present, environment=environment, base=base)
+            state = state_of(root, tree=present, environment=environment)
+            return inputs_of(gate, root, settings, state=state, environment=environment, base=base)
 
         if not force and (
             found := cached_verdict(root, name, inputs(hash_of_tree()), environment=environment, now=time.time())
@@ -136,23 +141,30 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         )
         if arguments:
             return replace(gate.run(context), tree=context.tree)
+        if context.tree:
+            reject_overlooked(root)
         forget(root, name)
         before = inputs(context.tree)
         verdict = replace(gate.run(context), tree=context.tree)
+        if context.tree:
+            notes = (*verdict.evidence.notes, *hidden_configuration(root))
+            verdict = replace(verdict, evidence=replace(verdict.evidence, notes=notes))
         # If somebody edits the tree while the gate runs, the verdict belongs to no inputs.
         if inputs(hash_of_tree()) == before:
             inputs_seen.append(before)
         return verdict
 
+    def report(verdict: Verdict) -> None:
+        publish(root, verdict, environment=environment, say=annotate)
+
     verdict = judge(name, run, tree=hash_of_tree)
     if cached:
-        keep(cached[0])
         verdict = replace(verdict, evidence=replace(verdict.evidence, seconds=cached[0].evidence.seconds))
-        publish(root, verdict, environment=environment, say=annotate)
+        verdict = with_what_is_not_written(verdict, lambda _verdict: keep(cached[0]), report)
     elif not arguments:
-        publish(root, verdict, environment=environment, say=annotate)
-        keep(verdict)
+        kept = with_what_is_not_written(verdict, report, keep)
         record_inputs(root, verdict, inputs_seen[0] if inputs_seen else "", environment=environment, now=time.time())
+        return kept
     return verdict
 
 
@@ -174,8 +186,9 @@ def cached_verdicts(
         settings = load(root, environ=environment).settings
     except DeploykitError:
         return found  # each gate says so itself
+    state = state_of(root, tree=tree, environment=environment)
     for name in names:
-        inputs = inputs_of(build_gate(name, settings, root), root, settings, tree=tree, environment=environment)
+        inputs = inputs_of(build_gate(name, settings, root), root, settings, state=state, environment=environment)
         if hit := cached_verdict(root, name, inputs, environment=environment, now=time.time()):
             found[name] = _from_cache(*hit)
     if "test" not in found:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files, python_files
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.sastscan.configuration import Configuration, read_configuration
 from deploykit.gates.sastscan.full_scan import run_full_scan
 from deploykit.gates.sastscan.judge import TEST_GLOBS, Rules, ScannedFiles, in_tests, merge, verdict_on
@@ -93,7 +94,7 @@ class _Fast:
         self._context = context
         self._files = files
         self._configuration = configuration
-        self._environment = tool_environment(context.environment)
+        self._environment = shielded("ruff", tool_environment(context.environment))
         self._names: dict[str, str] = {}
         ruff = context.toolbox.tool("ruff")
         self._version = self._run([*ruff, "--version"], answers=(0,)).stdout.strip().removeprefix("ruff ")

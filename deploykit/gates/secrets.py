@@ -10,19 +10,21 @@ of every file that git has).
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files
 from deploykit.gates.interface import FORCE_VARIABLE
 from deploykit.gates.secretscan.baseline import VERSION, Baseline, read_baseline
+from deploykit.gates.secretscan.detect_secrets import ask_detect_secrets
 from deploykit.gates.secretscan.findings import Secret, first_lines
 from deploykit.gates.tools import cache_home
 from deploykit.model import Evidence, Finding, Outcome, Severity, UsageError, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.gates.interface import GateContext
     from deploykit.gates.secretscan.rules import Rules
@@ -53,10 +55,10 @@ class SecretsGate:
         if len(modes) > 1:
             raise UsageError("staged changes or the history: one at a time", next_step="nox -s secrets -- --staged")
         baseline = read_baseline(context.root / self.baseline)
-        rules = (baseline or Baseline()).rules()
+        known = baseline or Baseline()
         if "--history" in modes:
-            return self._history(context, baseline, rules)
-        looked = self._staged(context, rules) if "--staged" in modes else self._tree(context, rules)
+            return self._history(context, baseline, known.rules())
+        looked = self._staged(context, known) if "--staged" in modes else self._tree(context, known)
         return interpret(
             looked,
             baseline=baseline,
@@ -68,17 +70,18 @@ class SecretsGate:
     def _settings(self, baseline: Baseline | None) -> dict[str, Any]:
         return {"baseline": self.baseline if baseline is not None else "none", "exclude": " ".join(self.exclude)}
 
-    def _tree(self, context: GateContext, rules: Rules) -> ScannedFiles:
+    def _tree(self, context: GateContext, baseline: Baseline) -> ScannedFiles:
         return scan_tree(
             context.root,
-            rules,
+            baseline,
             baseline_name=self.baseline,
             exclude=self.exclude,
             only=context.arguments,
             environment=context.environment,
+            python=lambda: context.toolbox.tool_python("detect-secrets"),
         )
 
-    def _staged(self, context: GateContext, rules: Rules) -> ScannedFiles:
+    def _staged(self, context: GateContext, baseline: Baseline) -> ScannedFiles:
         from deploykit.gates.secretscan.git import contents, staged_changes
         from deploykit.gates.secretscan.scan import scan_contents
 
@@ -86,14 +89,26 @@ class SecretsGate:
         wanted = [change for change in changes if change.kind == "file" and not excluded(change.path, self.exclude)]
         blobs = dict(contents(context.root, [change.blob for change in wanted]))
         missing = [change.path for change in wanted if blobs.get(change.blob) is None]
-        report = scan_contents(
-            ((change.path, content) for change in wanted if (content := blobs.get(change.blob)) is not None), rules
-        )
+        found = {change.path: content for change in wanted if (content := blobs.get(change.blob)) is not None}
+        report = scan_contents(found.items(), baseline.without_foreign().rules())
+        notes = ["only what is staged was looked at"]
+        if baseline.foreign:
+            with tempfile.TemporaryDirectory(prefix="deploykit-") as folder:
+                _lay_out(Path(folder), found)
+                report = ask_detect_secrets(
+                    report,
+                    baseline,
+                    root=context.root,
+                    folder=Path(folder),
+                    python=context.toolbox.tool_python("detect-secrets"),
+                    environment=context.environment,
+                    processes=_cores(),
+                )
+            notes.append(_by_detect_secrets(baseline))
         counts = {
             kind: len([change for change in changes if change.kind == kind])
             for kind in ("deleted", "link", "submodule")
         }
-        notes = ["only what is staged was looked at"]
         notes += [f"staged {_KINDS[kind]}: {count}" for kind, count in counts.items() if count]
         files = len([change for change in changes if change.kind == "file"])
         if files > len(wanted):
@@ -185,16 +200,20 @@ def in_ci(environment: Mapping[str, str]) -> bool:
     return environment.get("CI", "").lower() not in {"", "0", "false", "no"}
 
 
-def scan_tree(
+def scan_tree(  # noqa: PLR0913 - what a scan depends on, by keyword
     root: Path,
-    rules: Rules,
+    baseline: Baseline,
     *,
     baseline_name: str,
     exclude: Sequence[str] = (),
     only: Sequence[str] = (),
     environment: Mapping[str, str],
+    python: Callable[[], Path],
 ) -> ScannedFiles:
-    """Scan the tree's files, or `only` those among them, on all cores, with the cache in the user's cache folder."""
+    """Scan the tree's files, or `only` those among them, on all cores, with the cache in the user's cache folder.
+
+    `python` gives the Python that has detect-secrets, which is asked where the baseline wants what only it has.
+    """
     from deploykit.gates.secretscan.cache import ScanCache
     from deploykit.gates.secretscan.scan import scan_files
 
@@ -209,11 +228,22 @@ def scan_tree(
     report = scan_files(
         root,
         files,
-        rules,
-        processes=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        baseline.without_foreign().rules(),
+        processes=_cores(),
         cache=ScanCache(cache_home(environment) / "secrets", root, read=not environment.get(FORCE_VARIABLE)),
         whole=not given,
     )
+    if baseline.foreign:
+        report = ask_detect_secrets(
+            report,
+            baseline,
+            root=root,
+            folder=root,
+            python=python(),
+            environment=environment,
+            processes=_cores(),
+        )
+        notes.append(_by_detect_secrets(baseline))
     # A file that was named and is not there was not looked at.
     gone = tuple((name, "it is no file of this tree") for name in absent)
     return ScannedFiles(
@@ -223,6 +253,20 @@ def scan_tree(
     )
 
 
+def _by_detect_secrets(baseline: Baseline) -> str:
+    return f"detect-secrets itself looked, since the baseline asks for {', '.join(baseline.foreign)}"
+
+
+def _lay_out(folder: Path, contents: Mapping[str, bytes]) -> None:
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def interpret(
     looked: ScannedFiles, *, baseline: Baseline | None, settings: Mapping[str, Any], ci: bool, narrowed: bool = False
 ) -> Verdict:
@@ -230,7 +274,8 @@ def interpret(
     report = looked.report
     compared = _compare(report.secrets, baseline or Baseline())
     findings = [*compared.findings, *(compared.unlabelled if ci else ())]
-    accounted = len(report.scanned) + len(report.binary) + len(report.filtered) + len(report.unreadable)
+    fates = (report.scanned, report.binary, report.filtered, report.pointers, report.unreadable)
+    accounted = sum(len(files) for files in fates)
     looked_at = len(report.scanned) + (looked.without_content if not looked.asked else 0)
     evidence = Evidence(
         looked_at=looked_at,
@@ -281,7 +326,9 @@ def _notes(report: ScanReport) -> list[str]:
     if report.filtered:
         shown = ", ".join(report.filtered[:_SHOWN])
         notes.append(f"files left out by detect-secrets' own filters: {len(report.filtered)} ({shown})")
+    notes += _counted({"files whose content is in Git LFS and not here, not looked into": len(report.pointers)})
     notes += _counted({"files that are not UTF-8, read all the same": len(report.recoded)})
+    notes += _counted({"files that detect-secrets can't read, looked at by the kit alone": len(report.only_by_kit)})
     notes += _counted({"files known from an earlier scan by their content": report.cached})
     notes += [f"not read: {name}: {why}" for name, why in report.unreadable]
     return notes

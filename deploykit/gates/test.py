@@ -97,7 +97,7 @@ class TestGate:
         ).stdout.strip()
 
     def _measured(self, context: GateContext, python: Path, data: Path) -> list[str]:
-        own = read_coverage_settings(context.root)
+        own = read_coverage_settings(context)
         source = [] if own.has_source or not self.source else [f"--source={','.join(self.source)}"]
         return [str(python), "-m", "coverage", "run", "--parallel-mode", f"--data-file={data / 'data'}", *source]
 

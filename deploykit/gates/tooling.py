@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.obeyed import OBEYED
 from deploykit.model import InconclusiveError
 from deploykit.process.run import CommandNotFound, CommandTimedOut, Completed, run
 
@@ -29,6 +30,7 @@ __all__ = [
 TOOL_SECONDS = 900.0
 _LINES = 20
 _CHUNK = 400
+_OUTER = (OBEYED["coverage"].variables, OBEYED["pytest"].variables)
 _MISLEADING = ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
 
 
@@ -44,7 +46,7 @@ def tool_environment(environment: Mapping[str, str], *, project: Path | None = N
         name: value
         for name, value in environment.items()
         # An outer `coverage run` (or a test of this very gate) must not measure, and fail with, the tools.
-        if name not in dropped and not name.startswith("COVERAGE_") and name != "PYTEST_ADDOPTS"
+        if name not in dropped and not name.startswith(_OUTER)
     }
     loopback = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy", ""), "127.0.0.1", "localhost"]))
     extra = {"PYTHONUTF8": "1", "NO_PROXY": loopback, "no_proxy": loopback}

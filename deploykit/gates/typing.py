@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, run_tool, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
@@ -31,7 +32,7 @@ class TypingGate:
     name: str = "typing"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = tool_environment(context.environment, project=context.work)
+        environment = shielded("mypy", tool_environment(context.environment, project=context.work))
         environment.pop("FORCE_COLOR", None)
         environment.pop("MYPY_FORCE_COLOR", None)
         python = context.toolbox.python()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.file_gates import require_files, verdict_on_files
 from deploykit.gates.files import list_files
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import crashed, last_lines, parse_json, run_tool, tool_environment
 from deploykit.model import Finding, InconclusiveError, Severity, Verdict
 
@@ -46,8 +47,8 @@ class WorkflowsGate:
         )
         environment = {
             name: value
-            for name, value in tool_environment(context.environment).items()
-            if not name.startswith("ZIZMOR_") and name not in {"GH_TOKEN", "GITHUB_TOKEN", "RUST_LOG"}
+            for name, value in shielded("zizmor", tool_environment(context.environment)).items()
+            if name not in {"GH_TOKEN", "GITHUB_TOKEN", "RUST_LOG"}
         }
         zizmor = context.toolbox.tool("zizmor")
         version = run_tool([*zizmor, "--version"], root=context.root, environment=environment, answers=(0,))

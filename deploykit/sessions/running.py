@@ -15,7 +15,7 @@ from deploykit.gates.interface import WORK_FOLDER, Gate, Toolbox
 from deploykit.gates.report import render, summary_line, wants_color
 from deploykit.gates.run import PROJECT_GATES, run_gate
 from deploykit.gates.test import TestGate
-from deploykit.gates.verdict_files import read_recorded, record_verdict
+from deploykit.gates.verdict_files import read_recorded, record_verdict, with_what_is_not_written
 from deploykit.model import Outcome, Verdict
 from deploykit.sessions import RUN_VARIABLE
 from deploykit.sessions.toolbox import session_toolbox
@@ -93,7 +93,7 @@ def combine_security(session: nox.Session) -> None:
     tree = tree_of(root)
     recorded = [read_recorded(root, gate) for gate in SECURITY_GATES]
     verdict = combine("security", [item[0] for item in recorded if item], tree=tree)
-    _record(root, verdict)
+    verdict = with_what_is_not_written(verdict, lambda verdict: _record(root, verdict))
     _print(render(verdict, color=_color(), width=_width(), findings=False))
     _end(session, verdict)
 
@@ -124,7 +124,7 @@ def _print_combined(root: Path, *, color: bool) -> None:
     if len(verdicts) < len(SECURITY_GATES) or all(verdict.outcome is Outcome.PASSED for verdict in verdicts):
         return
     verdict = combine("security", verdicts, tree=verdicts[0].tree)
-    _record(root, verdict)
+    verdict = with_what_is_not_written(verdict, lambda verdict: _record(root, verdict))
     _print(render(verdict, color=color, width=_width(), findings=False))
 
 

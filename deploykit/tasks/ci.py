@@ -21,7 +21,7 @@ from deploykit.gates.image import dockerfiles
 from deploykit.gates.interface import FORCE_VARIABLE
 from deploykit.gates.report import render, wants_color
 from deploykit.gates.run import cached_verdicts
-from deploykit.gates.verdict_files import record_verdict
+from deploykit.gates.verdict_files import record_verdict, with_what_is_not_written
 from deploykit.gates.workflows import workflows
 from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
@@ -143,7 +143,10 @@ def _signals_as_exit() -> Iterator[None]:
 def _combine_security(root: Path, verdicts: Mapping[str, Verdict]) -> None:
     """What `nox -s security` would record: releases ask for it by this name."""
     parts = [verdicts[name] for name in SECURITY_GATES]
-    record_verdict(root, combine("security", parts, tree=parts[0].tree))
+    # What can't be written is said by each of the three.
+    with_what_is_not_written(
+        combine("security", parts, tree=parts[0].tree), lambda verdict: record_verdict(root, verdict)
+    )
 
 
 @dataclass

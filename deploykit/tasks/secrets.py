@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from invoke.context import Context
 
     from deploykit.gates.secretscan.baseline import Baseline, Key
+    from deploykit.gates.secretscan.merge import Merged
     from deploykit.gates.secretscan.scan import ScanReport
 
 __all__ = ["NAME", "TASKS"]
@@ -55,14 +56,16 @@ def audit(_context: Context, all: bool = False) -> int | None:  # noqa: A002 - t
 def baseline(_context: Context, json: bool = False) -> int | None:
     """Write the secrets baseline for what is in the tree now.
 
-    Labels stay, what is new has no label yet, and what is gone leaves.
+    Labels stay, what is new has no label yet, and what is gone leaves. Where
+    a merge left two sides, it has the entries and labels of both.
     """
     from deploykit.gates.secretscan.baseline import Baseline, parse_baseline, refreshed
     from deploykit.gates.secretscan.git import text_of
     from deploykit.model import InconclusiveError
 
     root = repository()
-    path, known, report = _scan(root)
+    conflict = _conflict(root)
+    path, known, report = _scan(root, conflict.baseline if conflict else None)
     if report.unreadable:
         raise InconclusiveError(
             f"{len(report.unreadable)} files could not be read, so the baseline would forget what is in them",
@@ -81,27 +84,43 @@ def baseline(_context: Context, json: bool = False) -> int | None:
         print_json({"path": str(path), "entries": len(fresh.entries), "unlabelled": unlabelled})
     else:
         print(f"{path.name}: {len(fresh.entries)} entries, {unlabelled} of them without a label")
+        if conflict:
+            print(f"merged: the entries and labels of both sides; git add {path.name}")
+            for name, kind, _ in conflict.disputed:
+                print(f"labelled differently by the sides, so without a label: {name}: {kind}")
         if unlabelled:
             print("next: invoke secrets.audit")
     return None
 
 
-def _scan(root: Path) -> tuple[Path, Baseline | None, ScanReport]:
+def _conflict(root: Path) -> Merged | None:
+    import os
+
+    from deploykit.gates.secretscan.merge import merge_conflict
+    from deploykit.settings.loader import load
+
+    return merge_conflict(root, load(root, environ=os.environ).settings.security.secrets.baseline)
+
+
+def _scan(root: Path, known: Baseline | None = None) -> tuple[Path, Baseline | None, ScanReport]:
+    """The baseline (`known`: where it is known already) and what is in the tree."""
     import os
 
     from deploykit.gates.secrets import scan_tree
     from deploykit.gates.secretscan.baseline import Baseline, read_baseline
+    from deploykit.gates.tools import managed_tool
     from deploykit.settings.loader import load
 
     settings = load(root, environ=os.environ).settings.security.secrets
     path = root / settings.baseline
-    known = read_baseline(path)
+    known = known or read_baseline(path)
     looked = scan_tree(
         root,
-        (known or Baseline()).rules(),
+        known or Baseline(),
         baseline_name=settings.baseline,
         exclude=settings.exclude,
         environment=os.environ,
+        python=lambda: managed_tool("detect-secrets", environment=os.environ) / "bin" / "python",
     )
     return path, known, looked.report
 
@@ -146,9 +165,15 @@ def _context_lines(path: Path, line: int) -> list[str]:
 
 
 def _write(path: Path, baseline: Baseline) -> None:
+    from deploykit.model import UsageError
     from deploykit.process.files import write_atomically
 
-    write_atomically(path, baseline.render())
+    try:
+        write_atomically(path, baseline.render())
+    except OSError as error:
+        raise UsageError(
+            f"{path.name} can't be written: {error.strerror}", next_step="make the tree writable, and run it again"
+        ) from error
 
 
 TASKS = (audit, baseline)

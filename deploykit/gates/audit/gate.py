@@ -21,6 +21,7 @@ from deploykit.gates.audit.licences import Licences, judge_licences
 from deploykit.gates.audit.severity import OSV, is_safe_address, online
 from deploykit.gates.audit.subjects import find_subjects
 from deploykit.gates.audit.uv import ask_uv, uv_version
+from deploykit.gates.obeyed import shielded
 from deploykit.gates.tooling import parse_json, run_tool, tool_environment
 from deploykit.gates.verdict_cache import GOOD_UNTIL
 from deploykit.model import InconclusiveError, Severity, UsageError, Verdict
@@ -134,7 +135,7 @@ class _Scanners:
 
     def _ask_pip_audit(self, subject: Subject) -> Mapping[str, Any]:
         pip_audit = [*self._context.toolbox.tool("pip-audit")]
-        environment = tool_environment(self._context.environment)
+        environment = shielded("pip-audit", tool_environment(self._context.environment))
         if "pip-audit" not in self.versions:
             version = run_tool(
                 [*pip_audit, "--version"], root=self._context.root, environment=environment, answers=(0,)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from deploykit.gates.audit.subject import Subject
-from deploykit.gates.audit.uv import uv_can_audit
+from deploykit.gates.audit.uv import require_current, uv_can_audit
 from deploykit.gates.requirements import Lock, filtered, read_lock
 from deploykit.gates.tooling import ask_application, run_tool, tool_environment
 from deploykit.model import InconclusiveError
@@ -65,19 +65,25 @@ def _from_lock(name: str, context: GateContext, folder: Path) -> Subject:
             names=subject.names,
             notes=(note, *subject.notes),
         )
-    return _from_pins(lock, label=name, path=path)
+    return _from_pins(lock, name, folder, path)
 
 
-def _from_pins(lock: Lock, *, label: str, path: Path) -> Subject:
+def _from_pins(lock: Lock, name: str, folder: Path, path: Path | None = None) -> Subject:
+    """The lock and what it includes as one list. `path` is the lock in the tree: findings name its lines."""
+    listed = folder / f"{name.replace('/', '-')}.txt"
+    listed.write_text(filtered(lock, set()), encoding="utf-8")
     foreign = {pin.name for pin in lock.pins} - {pin.name for pin in lock.applying}
+    notes = [f"not for this platform, not looked up: {', '.join(sorted(foreign))}"] if foreign else []
+    if lock.pins and not lock.is_hashed:
+        notes.append("it has no hashes, so it may install packages that it does not name: those were not looked up")
     return Subject(
-        label=label,
-        path=path,
+        label=name,
+        path=listed,
         hashed=lock.is_hashed,
-        file=label,
+        file=name,
         names=tuple(dict.fromkeys(pin.name for pin in lock.applying)),
-        places={pin.name: pin.line for pin in lock.pins},
-        notes=(f"not for this platform, not looked up: {', '.join(sorted(foreign))}",) if foreign else (),
+        places={pin.name: pin.line for pin in lock.pins if pin.path == path},
+        notes=tuple(notes),
     )
 
 
@@ -100,6 +106,7 @@ def _from_uv_lock(name: str, context: GateContext, folder: Path) -> Subject:
         raise InconclusiveError(
             f"the lock {name} can't be read", details=[f"{type(error).__name__}: {error}"], next_step="uv lock"
         ) from error
+    require_current(context.root / name, context)
     return Subject(
         label=name,
         path=context.root / name,
@@ -116,7 +123,8 @@ def _exported(name: str, context: GateContext, folder: Path) -> Subject:
     """The lock as a list for pip-audit, where uv can't audit itself: what it would install here, with its default
     groups.
     """
-    path = folder / "uv-lock.txt"
+    require_current(context.root / name, context)
+    path = folder / "export.txt"
     argv = [find_uv(), "export", "--frozen", "--no-emit-project", "--no-header", "-q", "-o", str(path)]
     run_tool(
         argv,
@@ -129,15 +137,12 @@ def _exported(name: str, context: GateContext, folder: Path) -> Subject:
     local = [entry for entry in lock.strange if _LOCAL.match(entry)]
     # What comes from a repository or an address has no version that anybody could look up: named, and so never green.
     elsewhere = tuple(entry.split()[0] for entry in lock.strange if entry not in local)
-    listed = folder / "uv-lock-pinned.txt"
-    listed.write_text(filtered(lock, set()), encoding="utf-8")
-    subject = _from_pins(lock, label=name, path=listed)
+    subject = _from_pins(lock, name, folder)  # lines of the export say nothing about the lock
     notes = (f"local projects, not looked up: {', '.join(sorted(local))}",) if local else ()
     return replace(
         subject,
         names=(*subject.names, *elsewhere),
         notes=(*subject.notes, *notes),
-        places={},  # lines of the export say nothing about the lock
     )
 
 

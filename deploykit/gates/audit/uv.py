@@ -4,22 +4,25 @@ anything.
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
+from deploykit.gates.tooling import crashed, last_lines, parse_json, run_tool, tool_environment
+from deploykit.model import InconclusiveError, UsageError
 from deploykit.process.run import run
-from deploykit.process.uv import find_uv
+from deploykit.process.uv import find_uv, uv_environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from deploykit.gates.audit.subject import Subject
     from deploykit.gates.interface import GateContext
 
-__all__ = ["ask_uv", "uv_can_audit", "uv_version"]
+__all__ = ["ask_uv", "require_current", "uv_can_audit", "uv_version"]
 
 _FEATURES = "audit-command,json-output"
 _SECONDS = 300.0
@@ -30,6 +33,32 @@ def uv_can_audit(uv: str) -> bool:
     """Whether this uv knows `uv audit` with another OSV service."""
     completed = run([uv, "audit", "--help"], check=False, timeout=30)
     return completed.returncode == 0 and "--service-url" in completed.stdout and "--output-format" in completed.stdout
+
+
+def require_current(lock: Path, context: GateContext) -> None:
+    """Make sure that a `uv.lock` has what the pyproject.toml beside it asks for.
+
+    uv is asked without the network first: a lock that fits needs none, mostly. Raises UsageError when it does not fit,
+    and InconclusiveError when uv can't say.
+    """
+    environment = uv_environment(tool_environment(context.environment))
+    check = [find_uv(), "lock", "--check", "--no-progress"]
+    for words in (["--offline", "--python", sys.executable], []):
+        completed = run_tool(
+            [*check, *words], root=lock.parent, environment=environment, answers=(0, 1, 2), timeout=_SECONDS
+        )
+        if completed.returncode == 0:
+            return
+        if "needs to be updated" in completed.stderr:
+            raise UsageError(
+                f"{lock.name} does not have what pyproject.toml asks for: it was made before that changed",
+                next_step="uv lock",
+            )
+    raise InconclusiveError(
+        f"uv can't say whether {lock.name} has what pyproject.toml asks for",
+        details=last_lines(completed),
+        next_step="uv lock --check, where the package index can be reached",
+    )
 
 
 def uv_version(context: GateContext) -> str:

@@ -82,7 +82,7 @@ class CoverageGate:
         table = ask("report", data, "--fail-under=0", "--skip-covered", "--show-missing")
         (reports / "coverage.txt").write_text(table, encoding="utf-8")
         context.on_line(table.rstrip())
-        own = read_coverage_settings(context.root).fail_under
+        own = read_coverage_settings(context).fail_under
         minimum = max(selected.minimum, own)
         if own > selected.minimum:
             notes.append(f"the repo's own coverage configuration wants {own:g} %")

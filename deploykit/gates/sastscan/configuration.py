@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploykit.gates.obeyed import OBEYED
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Configuration", "read_configuration"]
 
-_YAML = ("bandit.yaml", "bandit.yml", ".bandit.yaml", ".bandit.yml")
+_YAML = tuple(name for name in OBEYED["bandit"].names if name.endswith((".yaml", ".yml")))
 _WHERE_AND_HOW = frozenset(
     {"targets", "recursive", "aggregate", "number", "format", "msg-template", "output", "verbose", "debug", "quiet"}
 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.filters import FILE_FILTERS
 from deploykit.gates.secretscan.formats import FORMATS
-from deploykit.gates.secretscan.rules import DEFAULT_FILTERS, DEFAULT_PLUGINS, Rules, rules_of
+from deploykit.gates.secretscan.rules import DEFAULT_FILTERS, DEFAULT_PLUGINS, Rules, is_foreign, rules_of
 from deploykit.model import InconclusiveError
 
 if TYPE_CHECKING:
@@ -54,6 +54,21 @@ class Baseline:
     def rules(self, *, formats: bool = True) -> Rules:
         """Raises InconclusiveError when it asks for a plug-in or a filter that is not known here."""
         return rules_of(self.plugins, self.filters, formats=formats)
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """The plug-ins and filters that only detect-secrets itself has."""
+        return tuple(
+            str(item.get("name") or item["path"]) for item in (*self.plugins, *self.filters) if is_foreign(item)
+        )
+
+    def without_foreign(self) -> Baseline:
+        """What the kit's engine can do of it."""
+        return replace(
+            self,
+            plugins=tuple(item for item in self.plugins if not is_foreign(item)),
+            filters=tuple(item for item in self.filters if not is_foreign(item)),
+        )
 
     def with_label(self, key: Key, *, is_secret: bool) -> Baseline:
         return replace(self, entries={**self.entries, key: replace(self.entries[key], is_secret=is_secret)})
@@ -108,6 +123,11 @@ def parse_baseline(text: str, name: str = ".secrets.baseline") -> Baseline:
             for secret in secrets
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if re.search(r"^(?:<{7} |>{7} )", text, re.MULTILINE):
+            raise InconclusiveError(
+                f"the baseline {name} has two sides of a merge in it",
+                next_step="invoke secrets.baseline, which keeps the entries and labels of both",
+            ) from error
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     if not plugins:
         raise _unreadable(name, "it names no plug-in to scan with")
@@ -140,5 +160,6 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
     return InconclusiveError(
         f"the baseline {name} can't be read",
         details=[why],
-        next_step="fix it, restore it from git, or delete it and make a new one: invoke secrets.baseline",
+        # Deleted and made anew it would have lost every label.
+        next_step=f"fix it, or take it from git again (git restore {name}), then: invoke secrets.baseline",
     )

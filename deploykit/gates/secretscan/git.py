@@ -58,10 +58,10 @@ def is_shallow(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
 
 
-def text_of(root: Path, name: str) -> str | None:
-    """A file's text in the last commit, None when there is none."""
+def text_of(root: Path, name: str, *, of: str = "HEAD") -> str | None:
+    """A file's text in a commit (the last one), or a side of a merge (`:2` or `:3`), None when there is none."""
     try:
-        completed = run(["git", "show", f"HEAD:./{name}"], cwd=root, timeout=_SECONDS, check=False)
+        completed = run(["git", "show", f"{of}:./{name}"], cwd=root, timeout=_SECONDS, check=False)
     except CommandNotFound:
         return None
     return completed.stdout if completed.returncode == 0 else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,8 @@ def scan_history(root: Path, rules: Rules, *, state: Path) -> HistoryReport:
         "filtered": before["filtered"] + filtered,
         "missing": missing,
     }
-    write_atomically(state, json.dumps(after, separators=(",", ":")))
+    with suppress(OSError):  # without it the next scan looks at everything again
+        write_atomically(state, json.dumps(after, separators=(",", ":")))
     return HistoryReport(
         found=tuple(sorted(everything)),
         commits=len(reached),

@@ -19,6 +19,16 @@ LARGEST = 100_000_000
 """Bytes; a file that is longer is not looked into, which is said and makes the verdict inconclusive."""
 
 _BINARY_PROBE = 8192
+_PRINTABLE = 0.95
+_ASCII = 0.1
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+# The mark of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 class Read(NamedTuple):
@@ -53,19 +63,45 @@ def read_file(path: Path, *, largest: int = LARGEST) -> Read:
 def decoded(content: bytes) -> tuple[str, str] | None:
     """The text, with line feeds alone at line ends, and the encoding that it was read in; None for a binary file.
 
-    A file with a zero byte is text only if it says that it is UTF-16, or is all UTF-8. Other bytes are read as Latin-1:
-    the rules look for ASCII, and detect-secrets leaves such files out without a word.
+    UTF-16 and UTF-32 are known by their mark, or by what they say when they are read so. Other bytes than UTF-8 are
+    read as Latin-1: the rules look for ASCII, and detect-secrets leaves such files out without a word. Only with a zero
+    byte near its beginning is such a file binary.
     """
-    encoding = "utf-8"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        if b"\0" in content[:_BINARY_PROBE]:
-            return None
-        encoding = "latin-1"
-        text = content.decode(encoding)
+    read = _marked(content) or _unmarked(content)
+    if read is None:
+        return None
+    text, encoding = read
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text, encoding
+
+
+def _marked(content: bytes) -> tuple[str, str] | None:
+    """A file that begins with a mark; damaged ones are read as far as they can be."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace"), encoding
+    return None
+
+
+def _unmarked(content: bytes) -> tuple[str, str] | None:
+    if b"\0" in content:
+        for encoding in _WIDE:
+            if _is_text(content[:_BINARY_PROBE].decode(encoding, "replace")):
+                return content.decode(encoding, "replace"), encoding
+    try:
+        text, encoding = content.decode(), "utf-8"
+    except UnicodeDecodeError:
+        if b"\0" in content[:_BINARY_PROBE]:
+            return None
+        text, encoding = content.decode("latin-1"), "latin-1"
+    # Zero bytes in the midst of text: UTF-16 that was appended, or ends of records. The rules don't see past them.
+    return text.replace("\0", ""), encoding
+
+
+def _is_text(text: str) -> bool:
+    """Whether nearly all of it can be printed, and some of it is ASCII: pairs of other bytes look like Chinese."""
+    printable = sum(letter.isprintable() and letter != "\N{REPLACEMENT CHARACTER}" for letter in text)
+    blank = sum(letter in "\n\r\t" for letter in text)
+    plain = sum(" " <= letter <= "~" for letter in text)
+    return bool(text) and printable + blank >= _PRINTABLE * len(text) and plain >= _ASCII * len(text)

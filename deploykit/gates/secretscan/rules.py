@@ -14,7 +14,7 @@ from deploykit.model import InconclusiveError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["DEFAULT_FILTERS", "DEFAULT_PLUGINS", "Rules", "default_rules", "rules_of"]
+__all__ = ["DEFAULT_FILTERS", "DEFAULT_PLUGINS", "Rules", "default_rules", "is_foreign", "rules_of"]
 
 _ALLOWLIST = "detect_secrets.filters.allowlist.is_line_allowlisted"
 _ID = "detect_secrets.filters.heuristic.is_likely_id_string"
@@ -44,6 +44,9 @@ DEFAULT_PLUGINS: tuple[dict[str, Any], ...] = tuple(
         key=lambda plugin: str(plugin["name"]).lower(),
     )
 )
+
+
+_PLUGINS = frozenset(plugin["name"] for plugin in DEFAULT_PLUGINS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +98,7 @@ def rules_of(
     silence.
     """
     by_name = {plugin["name"]: dict(plugin) for plugin in plugins}
-    known = {rule.plugin for rule in TOKENS} | {_BASE64, _HEX, _KEYWORD}
-    if unknown := sorted(set(by_name) - known):
+    if unknown := sorted(set(by_name) - _PLUGINS):
         raise _refused("plug-ins", unknown)
     sorted_out = _split_filters(DEFAULT_FILTERS if filters is None else filters)
     entropy = [
@@ -120,6 +122,15 @@ def rules_of(
         excluded_files=tuple(sorted_out.excluded),
         formats=formats,
     )
+
+
+def is_foreign(item: Mapping[str, Any]) -> bool:
+    """Whether a plug-in or a filter is one that only detect-secrets itself has. Verifying is nobody's: it asks the
+    network.
+    """
+    if "name" in item:
+        return item["name"] not in _PLUGINS
+    return item["path"] != _VERIFY and not (_is_heuristic(item, _Filters()) or _is_other(item, _Filters()))
 
 
 def _split_filters(filters: Sequence[Mapping[str, Any]]) -> _Filters:

@@ -29,20 +29,30 @@ _WORTH_A_PROCESS = 3_000_000  # bytes to look at; below, starting a Python costs
 _PROBE = 8192
 _FILE_COST = 2000  # bytes that could be looked at in the time in which a file is opened
 
+_LFS = b"version https://git-lfs.github.com/spec/"
+_LONGEST_POINTER = 1024  # bytes, by the specification of Git LFS
+_POINTER = "pointer"
+
 Found = tuple[str, str, tuple[Secret, ...]]
-"""The key of a content, the encoding that it was read in (empty: binary), and its secrets."""
+"""The key of a content, the encoding that it was read in (empty: binary; `pointer`: not here), and its secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScanReport:
-    """What became of every file that was asked for. `unreadable` says why; `recoded` files are text, but not UTF-8."""
+    """What became of every file that was asked for. `unreadable` says why; `recoded` files are text, but not UTF-8.
+
+    `pointers` are files whose content is in Git LFS, and not here. `only_by_kit` are those that detect-secrets could
+    not read, where it was asked.
+    """
 
     secrets: Mapping[str, tuple[Secret, ...]] = field(default_factory=dict)
     scanned: tuple[str, ...] = ()
     binary: tuple[str, ...] = ()
     filtered: tuple[str, ...] = ()
+    pointers: tuple[str, ...] = ()
     unreadable: tuple[tuple[str, str], ...] = ()
     recoded: tuple[str, ...] = ()
+    only_by_kit: tuple[str, ...] = ()
     cached: int = 0
 
 
@@ -110,12 +120,13 @@ def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules) -> ScanRe
 def _report(
     answers: Mapping[str, Found], filtered: Sequence[str], unreadable: Sequence[tuple[str, str]], cached: int
 ) -> ScanReport:
-    looked = {name: answer for name, answer in answers.items() if answer[1] != "filtered"}
+    looked = {name: answer for name, answer in answers.items() if answer[1] not in {"filtered", _POINTER}}
     return ScanReport(
         secrets={name: looked[name][2] for name in sorted(looked) if looked[name][2]},
         scanned=tuple(sorted(name for name, answer in looked.items() if answer[1])),
         binary=tuple(sorted(name for name, answer in looked.items() if not answer[1])),
         filtered=tuple(sorted(filtered)),
+        pointers=tuple(sorted(name for name, answer in answers.items() if answer[1] == _POINTER)),
         unreadable=tuple(sorted(unreadable)),
         recoded=tuple(sorted(name for name, answer in looked.items() if answer[1] not in {"", "utf-8"})),
         cached=cached,
@@ -179,6 +190,8 @@ def _look_at(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found 
 
 
 def _look(name: str, content: bytes, rules: Rules, key: str) -> Found:
+    if content.startswith(_LFS) and len(content) < _LONGEST_POINTER:
+        return key, _POINTER, ()
     text = decoded(content)
     if text is None:
         return key, "", ()

@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.git import files_of
+from deploykit.artifacts.git import files_of, judged_tree
 from deploykit.artifacts.version import uncommitted, untagged
 from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
 from deploykit.settings.other_migrations import is_decided, other_migrations
@@ -95,15 +95,17 @@ def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
     """Every gate that is wanted must have passed on exactly this tree; the newest verdict counts."""
     from deploykit.gates.verdict_files import read_verdict
 
-    problems = []
-    for gate in environment.require_repository().environment.evidence:
-        verdict = environment.ledger.evidence(gate, sources.tree.tree)
+    problems: list[Problem] = []
+    wanted = environment.require_repository().environment.evidence
+    judged = judged_tree(sources.tree) if wanted else ""
+    for gate in wanted:
+        verdict = environment.ledger.evidence(gate, judged)
         found = read_verdict(environment.root, gate)
-        if found is not None and found.tree == sources.tree.tree and found != verdict:
+        if found is not None and found.tree == judged and found != verdict:
             environment.ledger.add_evidence(found)
             verdict = found
         if verdict is None:
-            message = f"there is no evidence that gate {gate} passed on exactly this tree ({sources.tree.tree[:12]})"
+            message = f"there is no evidence that gate {gate} passed on exactly this tree ({judged[:12]})"
         elif verdict.outcome is not Outcome.PASSED:
             message = f"gate {gate} did not pass on this tree: {verdict.outcome.value}"
         else:

@@ -56,7 +56,8 @@ def ask_squawk(program: str, scripts: Sequence[Script], *, version: int, enabled
         asked = [name.removeprefix("squawk/") for name in enabled if name.startswith("squawk/")]
         if asked:
             words.append(f"--include={','.join(asked)}")
-        # Its own folder: a configuration of the repository would change what is asked.
+        # A configuration of the repository or above the folder for temporary files would change what is asked.
+        (Path(folder) / ".squawk.toml").touch()
         done = run([program, *words, *sorted(places)], cwd=folder, timeout=_SECONDS, check=False)
     try:
         answer: list[Mapping[str, Any]] = json.loads(done.stdout or "null") or []

@@ -36,6 +36,21 @@ def test_a_file_that_can_not_be_parsed_fails_lint_and_typing(shop):
     assert typing.findings[0].path == "shop/bad.py"
 
 
+def test_configuration_of_the_user_is_not_obeyed(shop, tmp_path):
+    """ruff and mypy take it where the repository has none: what passes here would fail elsewhere."""
+    shop.write({"shop/bad.py": 'import os\n\nNUMBER: int = "one"\n'})
+    for place, text in {
+        ".config/ruff/ruff.toml": 'lint.ignore = ["F401"]\n',
+        ".config/mypy/config": "[mypy]\nignore_errors = True\n",
+        ".mypy.ini": "[mypy]\nignore_errors = True\n",
+    }.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text(text)
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config")}
+    assert "F401" in {finding.rule for finding in shop.gate("lint", environment=home).findings}
+    assert "assignment" in {finding.rule for finding in shop.gate("typing", environment=home).findings}
+
+
 def test_a_tree_without_python_is_inconclusive(shop):
     for name in ("shop/__init__.py", "tests/test_price.py"):
         (shop.root / name).unlink()

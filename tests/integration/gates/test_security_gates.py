@@ -245,9 +245,18 @@ def test_a_uv_lock_is_looked_up_without_a_package_index(shop, locked, tmp_path):
     locked()
     text = (shop.root / "uv.lock").read_text()
     (shop.root / "uv.lock").write_text(re.sub(r'registry = "[^"]*"', 'registry = "http://127.0.0.1:9/simple"', text))
+    with (shop.root / "pyproject.toml").open("a") as project:
+        project.write('[[tool.uv.index]]\nurl = "http://127.0.0.1:9/simple"\ndefault = true\n')
     environment = {"DEPLOYKIT_ADVISORIES": str(tmp_path / "copy.jsonl"), "UV_HTTP_RETRIES": "0"}
     verdict = shop.gate("audit", environment=environment)
     assert [f.rule for f in verdict.findings] == ["PYSEC-1"], verdict
+
+
+def test_included_files_and_arbitrary_equality_are_looked_up(shop, audited, tmp_path):
+    audited("-r more/base.txt\n")
+    shop.write({"more/base.txt": "iniconfig===2.0.0\n"})
+    verdict = shop.gate("audit", environment={"DEPLOYKIT_ADVISORIES": str(tmp_path / "copy.jsonl")})
+    assert [(f.rule, f.path, f.line) for f in verdict.findings] == [("PYSEC-1", "requirements.txt", 0)], verdict
 
 
 def test_a_uv_lock_is_looked_up_by_pip_audit_where_uv_has_no_audit(locked, monkeypatch):

@@ -91,6 +91,7 @@ class Stage:
         script.write_text(
             "#!/bin/sh\n"
             'for word in "$@"; do case "$word" in *__version__*) echo 9.2.0; exit 0;; '
+            '*coverage.Coverage*) echo "{\\"has_source\\": false, \\"fail_under\\": 0}"; exit 0;; '
             f'--junitxml=*|--junit-xml=*) cp "{self.tmp / "report.xml"}" "${{word#*=}}";; esac; done\n'
             f"exit {code}\n"
         )

@@ -48,6 +48,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+FOREIGN = {".secrets.baseline": '{"version": "1.5.0", "plugins_used": [{"name": "Own"}], "results": {}}'}
+FOREIGN_VERIFIED = (
+    '{"version": "1.5.0", "plugins_used": [{"name": "AWSKeyDetector"}], "results": {}, "filters_used": [{"path": '
+    '"detect_secrets.filters.common.is_ignored_due_to_verification_policies", "min_level": 3}]}'
+)
+ALL_LEFT_OUT = '{"version": "1.5.0", "secrets": {}, "filtered": [], "unread": {}}'
 WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
     # Nothing selected.
     "lint: no Python file in the tree": (
@@ -245,11 +251,21 @@ WAYS: dict[str, tuple[str, Callable[[Stage], Verdict]]] = {
             SecretsGate()
         ),
     ),
-    "secrets: a baseline with a plug-in that is unknown here": (
+    "secrets: a plug-in that detect-secrets itself can't load": (
+        "detect-secrets can't load what the baseline asks for: Own",
+        lambda s: s.write(FOREIGN).says(**{"*": ('{"refused": "there is none"}', 0)}).ask(SecretsGate()),
+    ),
+    "secrets: detect-secrets leaves a file out": (
+        "detect-secrets left 2 files out, such as app.py",
+        lambda s: s.write(FOREIGN).says(**{"*": (ALL_LEFT_OUT, 0)}).ask(SecretsGate()),
+    ),
+    "secrets: the history by a plug-in that is unknown here": (
         "the baseline asks for plug-ins that are not known here: Own",
-        lambda s: s.write(
-            {".secrets.baseline": '{"version": "1.5.0", "plugins_used": [{"name": "Own"}], "results": {}}'}
-        ).ask(SecretsGate()),
+        lambda s: s.write(FOREIGN).ask(SecretsGate(), arguments=("--history",)),
+    ),
+    "secrets: a baseline that wants verified secrets only": (
+        "the baseline asks for filters that are not known here: detect_secrets.filters.common.is_ignored",
+        lambda s: s.write({".secrets.baseline": FOREIGN_VERIFIED}).ask(SecretsGate()),
     ),
     "secrets: a baseline that covers everything, audited by nobody": (
         "the baseline covers 1 secrets, and nobody has labelled any o",

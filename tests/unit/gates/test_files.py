@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from deploykit.gates.files import excluded, fingerprint, list_files, python_files
+from deploykit.gates.files import excluded, fingerprint, list_files, python_files, reject_overlooked
+from deploykit.gates.lint import left_out_by_ruff
 from deploykit.model import InconclusiveError
 
 
@@ -108,3 +109,68 @@ def test_a_sparse_checkout_has_not_every_file_of_its_tree(tree):
     assert refused.value.details == ("tests/test_app.py",)
     subprocess.run([*git, "sparse-checkout", "disable"], check=True)
     assert "tests/test_app.py" in list_files(tree).files
+
+
+def _commit(tree):
+    git = ["git", "-C", str(tree), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+
+
+@pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])
+def test_a_file_that_git_overlooks_and_that_differs_is_inconclusive(tree, mark):
+    _commit(tree)
+    subprocess.run(["git", "-C", tree, "update-index", mark, "app.py"], check=True)
+    reject_overlooked(tree)  # as git takes it for
+    (tree / "app.py").write_text("VALUE = 2\n")
+    with pytest.raises(InconclusiveError, match="1 files differ from what git takes them for") as caught:
+        reject_overlooked(tree)
+    subprocess.run(caught.value.next_step.split(), cwd=tree, check=True)
+    reject_overlooked(tree)
+
+
+def test_files_of_a_sparse_checkout_are_inconclusive_for_every_gate(tree):
+    _commit(tree)
+    subprocess.run(["git", "-C", tree, "update-index", "--skip-worktree", "app.py"], check=True)
+    (tree / "app.py").unlink()
+    with pytest.raises(InconclusiveError, match="1 files of the tree are not checked out"):
+        reject_overlooked(tree)
+
+
+def test_a_gate_that_lists_no_files_is_inconclusive_too(tree, toolbox):
+    from deploykit.gates.run import run_gate
+    from tests.unit.gates.test_verdict_cache import CLEAN
+
+    _commit(tree)
+    toolbox.says = dict(CLEAN)
+    subprocess.run(["git", "-C", tree, "update-index", "--assume-unchanged", "app.py"], check=True)
+    (tree / "app.py").write_text("VALUE = 2\n")
+    verdict = run_gate("typing", tree, tree="a" * 40, make_toolbox=lambda *_: toolbox)
+    assert "differ from what git takes them for" in verdict.reason
+
+
+def test_a_pipe_in_the_place_of_a_file_is_inconclusive(tree):
+    _commit(tree)
+    (tree / "app.py").unlink()
+    os.mkfifo(tree / "app.py")
+    with pytest.raises(InconclusiveError, match=r"app\.py is no file, folder or link"):
+        list_files(tree)
+
+
+def test_what_a_walk_leaves_out_is_counted(tmp_path):
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "a.py").write_text("")
+    os.mkfifo(tmp_path / "pipe")
+    assert {
+        "folders of environments, caches and builds not looked into: 1",
+        "pipes, sockets and devices not opened: 1",
+    } <= set(list_files(tmp_path).notes)
+
+
+def test_python_files_that_ruff_does_not_look_at_are_counted(tree):
+    (tree / "build").mkdir()
+    (tree / "build" / "made.py").write_text("")
+    shown = [str(tree / "app.py"), "tests/test_app.py"]
+    said = "Python files that ruff's own exclude, or .gitignore, leaves out: 1 (build/made.py)"
+    assert left_out_by_ruff(tree, ["."], shown) == [said]
+    assert left_out_by_ruff(tree, ["app.py", "tests"], shown) == []

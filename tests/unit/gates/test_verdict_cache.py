@@ -100,7 +100,6 @@ def _variable(lint):
 
 def _unseen_by_git(lint):
     subprocess.run(["git", "-C", lint.tree, "update-index", "--assume-unchanged", "app.py"], check=True)
-    (lint.tree / "app.py").write_text("VALUE = 2\n")
 
 
 def _edited_verdict(lint):

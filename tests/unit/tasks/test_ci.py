@@ -13,7 +13,7 @@ import pytest
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import build_gate
-from deploykit.gates.inputs import inputs_of
+from deploykit.gates.inputs import inputs_of, state_of
 from deploykit.gates.run import cached_verdicts
 from deploykit.gates.verdict_cache import record_inputs
 from deploykit.gates.verdict_files import read_verdict, record_verdict
@@ -61,7 +61,8 @@ def cache_all(root, environment):
     for name in GATES:
         verdict = passed(name, tree, **({"good_until": 4e9} if name == "audit" else {}))
         record_verdict(root, verdict)
-        inputs = inputs_of(build_gate(name, settings, root), root, settings, tree=tree, environment=environment)
+        state = state_of(root, tree=tree, environment=environment)
+        inputs = inputs_of(build_gate(name, settings, root), root, settings, state=state, environment=environment)
         record_inputs(root, verdict, inputs, environment=environment, now=1_000_000.0)
 
 

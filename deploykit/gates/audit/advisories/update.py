@@ -43,12 +43,15 @@ def update_copy(source: str, target: Path, *, force: bool = False) -> Updated:
     """
     if target.is_dir():
         raise UsageError(f"{target} is a folder, a copy is a file", next_step=f"--to {target / 'advisories.zip'}")
-    with replaced(target, durable=True) as fresh:
-        _fetch(source, fresh)
-        after = load_copy(fresh)
-        before = _present(target)
-        if before is not None and not force:
-            _compare(before, after)
+    try:
+        with replaced(target, durable=True) as fresh:
+            _fetch(source, fresh)
+            after = load_copy(fresh)
+            before = _present(target)
+            if before is not None and not force:
+                _compare(before, after)
+    except OSError as error:
+        raise UsageError(f"{target} can't be written: {error}", next_step="name another place: --to PATH") from error
     return Updated(path=target, before=before, after=after)
 
 

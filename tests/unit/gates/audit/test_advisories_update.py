@@ -143,3 +143,9 @@ def test_an_address_where_nobody_listens_is_one_sentence(here):
     with pytest.raises(DeploykitError, match="could not be fetched"):
         update_copy("http://127.0.0.1:9/osv.zip", here)
     assert left_beside(here) == []
+
+
+def test_a_place_that_can_not_be_written_is_one_sentence(here: Path) -> None:
+    with pytest.raises(UsageError, match="can't be written") as refused:
+        update_copy(str(here), here / "inside" / "copy.jsonl")
+    assert refused.value.next_step == "name another place: --to PATH"

@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from deploykit.gates.coverage.gate import interpret, why_unusable
 from deploykit.gates.coverage_settings import CoverageSettings, read_coverage_settings
+from deploykit.gates.interface import GateContext
 from deploykit.gates.test import data_fingerprint
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Verdict
 
 TREE, DATA = "a" * 40, "d" * 64
+
+
+@pytest.fixture
+def context(tmp_path):
+    """Of a project whose environment is that of these tests."""
+    toolbox = SimpleNamespace(python=lambda: Path(sys.executable))
+    return GateContext(root=tmp_path, toolbox=toolbox, environment=os.environ, clock=lambda: 0.0)
 
 
 def report(percent: float, statements: int = 200) -> dict:
@@ -102,10 +114,26 @@ def test_the_fingerprint_follows_the_content(tmp_path):
         (".coveragerc", "[run]\nsource = a\n", (True, 0.0)),
         ("setup.cfg", "[coverage:report]\nfail_under = 70\n", (False, 70.0)),
         ("tox.ini", "[tox]\n", (False, 0.0)),
-        ("pyproject.toml", "not toml [", (False, 0.0)),
-        (".coveragerc", "no ini at all", (False, 0.0)),
+        (".coveragerc.toml", "[run]\nsource = ['a']\n[report]\nfail_under = 91\n", (True, 91.0)),
+        (".coveragerc", "[coverage:run]\ninclude = a\n", (True, 0.0)),
     ],
 )
-def test_the_repos_own_configuration_is_honoured(tmp_path, name, text, expected):
-    (tmp_path / name).write_text(text)
-    assert read_coverage_settings(tmp_path) == CoverageSettings(has_source=expected[0], fail_under=expected[1])
+def test_the_repos_own_configuration_is_honoured(context, name, text, expected):
+    (context.root / name).write_text(text)
+    assert read_coverage_settings(context) == CoverageSettings(has_source=expected[0], fail_under=expected[1])
+
+
+def test_the_first_file_in_coverages_own_order_counts(context):
+    order = (".coveragerc", ".coveragerc.toml", "pyproject.toml")
+    for figure, name in enumerate(reversed(order), start=80):
+        table = {"pyproject.toml": "tool.coverage.report"}.get(name, "report")
+        (context.root / name).write_text(f"[{table}]\nfail_under = {figure}\n")
+        assert read_coverage_settings(context).fail_under == figure
+
+
+@pytest.mark.parametrize(("name", "text"), [("pyproject.toml", "not toml ["), (".coveragerc", "no ini at all")])
+def test_a_configuration_that_coverage_can_not_read_is_inconclusive(context, name, text):
+    (context.root / name).write_text(text)
+    with pytest.raises(InconclusiveError, match="coverage can't read its configuration") as caught:
+        read_coverage_settings(context)
+    assert name in "".join(caught.value.details)

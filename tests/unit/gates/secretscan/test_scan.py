@@ -57,6 +57,38 @@ def test_each_file_has_one_fate(tree, tmp_path):
     assert report.recoded == ("latin", "utf16")
 
 
+@pytest.mark.parametrize("around", ["plain words\n", "caf\xe9 \xfcber\n", "ключи и слова\n"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "utf-16", "utf-32"])
+def test_a_secret_in_wide_characters_is_found_with_and_without_a_mark(tree, encoding, around):
+    text = f"{around}{LEAK.decode()}{around}"
+    root = tree(wide=text.encode(encoding), damaged=text.encode(encoding) + b"\xd8")
+    report = scan_files(root, ["wide", "damaged"], RULES)
+    assert report.scanned == report.recoded == ("damaged", "wide")
+    assert {name: secrets[0].line for name, secrets in report.secrets.items()} == {"wide": 2, "damaged": 2}
+
+
+@pytest.mark.parametrize("before", [b"plain words\n" * 9, b"caf\xe9\n" * 2000])
+def test_wide_characters_after_narrow_ones_are_looked_at(tree, before):
+    root = tree(mixed=before + LEAK.decode().encode("utf-16-le"))
+    assert set(scan_files(root, ["mixed"], RULES).secrets) == {"mixed"}
+
+
+def test_binary_files_are_not_taken_for_wide_characters():
+    for content in (
+        b"\0\xff",
+        b"\0\1\2\xff" + LEAK,
+        b"\x7fELF\2\1\1\0" + bytes(range(256)) * 40,
+        b"\0" * 999 + b"\xff",
+    ):
+        assert decoded(content) is None
+
+
+def test_what_is_in_git_lfs_and_not_here_is_counted(tree):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 12345\n"
+    report = scan_files(tree(model=pointer, text=LEAK), ["model", "text"], RULES)
+    assert (report.pointers, report.scanned) == (("model",), ("text",))
+
+
 def test_a_file_that_is_too_long_is_not_read_and_says_so(tmp_path):
     path = tmp_path / "long"
     path.write_bytes(b"x" * 3_000_000)

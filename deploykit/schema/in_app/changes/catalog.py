@@ -19,6 +19,7 @@ __all__ = [
     "Index",
     "Relation",
     "Statistics",
+    "Trigger",
     "read_relation",
     "server_version",
 ]
@@ -112,6 +113,14 @@ class Statistics:
 
 
 @dataclass(frozen=True)
+class Trigger:
+    """A trigger of the application that runs for each row before it is written; `source` is its function's text."""
+
+    name: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Relation:
     """A table as it is now. `rows` is PostgreSQL's estimate, -1 when it has none."""
 
@@ -129,6 +138,7 @@ class Relation:
     parent: Table | None = None
     bound: str = ""
     statistics: tuple[Statistics, ...] = ()
+    triggers: tuple[Trigger, ...] = ()
 
     @property
     def partitioned(self) -> bool:
@@ -205,6 +215,7 @@ def read_relation(ask: Asking, table: Table) -> Relation:
         parent=None if parent is None else Table(parent, parent_schema),
         bound=bound or "",
         statistics=_statistics(ask, oid),
+        triggers=_triggers(ask, oid),
     )
 
 
@@ -251,6 +262,18 @@ def _statistics(ask: Asking, oid: int) -> tuple[Statistics, ...]:
         f"WHERE s.stxrelid = {oid} ORDER BY s.stxname"
     )
     return tuple(Statistics(row[0], row[1], row[2], row[3], tuple(row[4]), row[5]) for row in rows)
+
+
+def _triggers(ask: Asking, oid: int) -> tuple[Trigger, ...]:
+    """Return the triggers BEFORE INSERT or UPDATE of each row, of the table and its partitions, without the kit's."""
+    # pg_trigger.tgtype is a sum: 1 FOR EACH ROW, 2 BEFORE, 4 INSERT, 16 UPDATE.
+    rows = ask.rows(
+        "SELECT DISTINCT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n "
+        "ON n.oid = p.pronamespace "
+        f"WHERE (t.tgrelid = {oid} OR t.tgrelid IN (SELECT relid FROM pg_partition_tree({oid}))) "
+        "AND NOT t.tgisinternal AND t.tgtype & 3 = 3 AND t.tgtype & 20 > 0 AND n.nspname <> 'deploykit' ORDER BY 1"
+    )
+    return tuple(Trigger(row[0], row[1]) for row in rows)
 
 
 def _indexes(ask: Asking, oid: int) -> tuple[Index, ...]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from .blocks import alter, build_index, comment, grant, make_statistics, not_null, use_index, validated
 from .catalog import Column, Constraint, Index, Relation, Statistics
 from .model import Backfill, Block, Comparison, Refused, Step, Steps
-from .sql import bind, name_for, names_in, quote, rename_in, replace_in, table_name
-from .sync import drop_sync, pair_sync
+from .sql import name_for, names_in, quote, rename_in, replace_in, table_name
+from .sync import drop_sync, in_step, pair_sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relat
     old = [relation.column(name) for name in copy.old]
     _refuse(relation, copy)
     new = [Column(name, type_, False, "", "", "", "", "") for name, type_ in copy.new.items()]
-    sync = pair_sync(key, table, old, new, copy.up, copy.down)
+    sync = pair_sync(key, relation, old, new, copy.up, copy.down)
     attributes = tuple(text for name in copy.new for text in _grants_and_comments(relation, parts, name, copy.old))
     following = _Following(key, relation, copy, old, new, parts)
     add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}" for column in new)
@@ -61,23 +61,18 @@ def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relat
         fill=(
             _fill_new(key, relation, copy),
             *following.steps,
-            Block(
-                (following.analyze,),
-                "count the values",
-                scans=True,
-            ),
+            Block((following.analyze,), "count the values", scans=True),
             _compare(relation, copy, old, new),
         ),
         contract=(
             Block(
-                (*drop_sync(key, table, partitioned=relation.partitioned), *following.end, alter(table, *drop_old)),
+                (*drop_sync(key, relation), *following.end, alter(table, *drop_old)),
                 title=f"drop {', '.join(copy.old)} and the sync",
             ),
         ),
         undo=(
             Block(
-                (*drop_sync(key, table, partitioned=relation.partitioned), alter(table, *drop_new)),
-                title=f"drop {', '.join(copy.new)} and the sync",
+                (*drop_sync(key, relation), alter(table, *drop_new)), title=f"drop {', '.join(copy.new)} and the sync"
             ),
         ),
         reopen=_reopen(key, relation, copy, old, sync, parts),
@@ -168,24 +163,12 @@ def _fill_old(key: str, relation: Relation, copy: Copy) -> Backfill:
 
 
 def _compare(relation: Relation, copy: Copy, old: Sequence[Column], new: Sequence[Column]) -> Comparison:
-    """Compare in both directions: a mapping may lose something one way, so either agreement is enough."""
-    names = [*relation.columns, *copy.new]
-
-    def agrees(columns: Sequence[Column], made: Mapping[str, str]) -> str:
-        pairs = [
-            f"({'source.' + quote(c.name)}){cast} IS NOT DISTINCT FROM ({bind(made[c.name], names, 'source')}){cast}"
-            for c in columns
-            if c.name in made
-            for cast in ("" if c.comparable else "::text",)
-        ]
-        return " AND ".join(pairs) or "FALSE"
-
     def shown(columns: Sequence[Column]) -> str:
         return f"concat_ws(' | ', {', '.join(f'source.{quote(c.name)}::text' for c in columns)})"
 
     return Comparison(
         relation.table,
-        agree=f"(({agrees(new, copy.up)}) OR ({agrees(old, copy.down)}))",
+        agree=in_step(old, new, copy.up, copy.down, [*relation.columns, *copy.new], "source"),
         left=shown(old),
         right=shown(new),
         title=f"compare {', '.join(copy.old)} with {', '.join(copy.new)}",
@@ -304,12 +287,7 @@ def _no_statistics(item: Statistics) -> str:
 
 
 def _reopen(
-    key: str,
-    relation: Relation,
-    copy: Copy,
-    old: Sequence[Column],
-    sync: tuple[str, ...],
-    parts: Sequence[Relation],
+    key: str, relation: Relation, copy: Copy, old: Sequence[Column], sync: tuple[str, ...], parts: Sequence[Relation]
 ) -> tuple[Step, ...]:
     """Restore the old columns: in sync at once, then filled, then with all their constraints and indexes."""
     table = relation.table

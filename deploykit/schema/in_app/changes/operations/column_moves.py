@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..blocks import alter, comment, grant, not_null
 from ..model import Backfill, Block, Change, Comparison, Refused, Step, Steps, Table
 from ..sql import quote, table_name
+from ..sync import reject_other_order
 from ..table_sync import MADE, TableSync
 from .registry import declares, make, planner
 
@@ -152,6 +153,7 @@ def _grants_and_comments(relation: Relation, table: Table, columns: Mapping[str,
 def _table_sync(  # noqa: PLR0913 - by keyword
     change: Change, relation: Relation, own: str, target: Table, key: str, columns: Mapping[str, str], *, creates: bool
 ) -> TableSync:
+    reject_other_order(relation)
     for name in columns:
         if name in relation.primary_key or name in relation.partition_key:
             raise Refused(f"{relation.table}.{name} is a key of the table", "a key can't be moved away")
@@ -301,6 +303,7 @@ def _move(change: Change, reader: SchemaReader) -> Steps:
             )
     column, new = relation.column(option["column"]), option["name"]
     other.free(new)
+    reject_other_order(other)
     table_sync = _table_sync(change, relation, own, target, key, {column.name: new}, creates=False)
     loosen, tighten = _loosen(change, relation)
     rows = (

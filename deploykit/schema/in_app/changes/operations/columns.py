@@ -9,7 +9,7 @@ from ..blocks import DOLLAR, alter, comment, fill_null, grant, not_null
 from ..catalog import Column
 from ..model import Backfill, Block, Change, Comparison, Refused, Steps, Table
 from ..sql import bind, literal, name_for, names_in, quote, table_name
-from ..sync import drop_sync, fill_sync, function, function_name, install
+from ..sync import drop_sync, fill_sync, function, function_name, install, reject_other_order
 from .registry import declares, make, planner, type_name
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ def _add_column(change: Change, reader: SchemaReader) -> Steps:
         statements.append(alter(table, f"ALTER COLUMN {quote(name)} SET DEFAULT {default}"))
         ended: tuple[str, ...] = ()
     else:
-        statements += fill_sync(change.key, table, column, fill, [*relation.columns, name]) if required else ()
-        ended = drop_sync(change.key, table, partitioned=relation.partitioned) if required else ()
+        statements += fill_sync(change.key, relation, column, fill, [*relation.columns, name]) if required else ()
+        ended = drop_sync(change.key, relation) if required else ()
     sure, last = not_null(table, name) if required else ((), ())
     contract = (Block((*last, *ended), title=f"set {name} NOT NULL"),) if required else ()
     return Steps(
@@ -115,10 +115,7 @@ def _add_column(change: Change, reader: SchemaReader) -> Steps:
         contract=contract,
         undo=(
             Block(
-                (
-                    *drop_sync(change.key, table, partitioned=relation.partitioned),
-                    alter(table, f"DROP COLUMN IF EXISTS {quote(name)}"),
-                ),
+                (*drop_sync(change.key, relation), alter(table, f"DROP COLUMN IF EXISTS {quote(name)}")),
                 title=f"drop {name}",
             ),
         ),
@@ -138,11 +135,7 @@ def _add_generated(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
     table, name, expression = relation.table, option["column"], option["generated"]
     undo = Block(
-        (
-            *drop_sync(change.key, table, partitioned=relation.partitioned),
-            alter(table, f"DROP COLUMN IF EXISTS {quote(name)}"),
-        ),
-        title=f"drop {name}",
+        (*drop_sync(change.key, relation), alter(table, f"DROP COLUMN IF EXISTS {quote(name)}")), title=f"drop {name}"
     )
     if option.get("virtual"):
         if reader.version < 180000:
@@ -152,13 +145,16 @@ def _add_generated(change: Change, reader: SchemaReader) -> Steps:
             )
         made = f"ADD COLUMN IF NOT EXISTS {quote(name)} {option['type']} GENERATED ALWAYS AS ({expression}) VIRTUAL"
         return Steps(expand=(Block((alter(table, made),), title=f"add {name}"),), undo=(undo,), tables=(table,))
+    reject_other_order(relation)
     columns = list(relation.columns)
     target = f"NEW.{quote(name)}"
     value = bind(expression, columns, "NEW")
     body = f"BEGIN\n  {target} := {value};\n  RETURN NEW;\nEND"
     used = [*names_in(expression, columns), name]
     changed = " OR ".join(f"OLD.{quote(item)} IS DISTINCT FROM NEW.{quote(item)}" for item in used)
-    sync = install(change.key, table, function(function_name(change.key), body), used, changed)
+    # A trigger of the application may change the columns in a row that the backfill writes.
+    when = "" if relation.triggers else None
+    sync = install(change.key, table, function(function_name(change.key), body), changed, when=when)
     column = f"source.{quote(name)}"
     return Steps(
         expand=(

@@ -50,10 +50,10 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's name as the catalog has it, unquoted."""
+    """A table's name and schema as the catalog has them, unquoted."""
 
     name: str
-    schema: str = "public"
+    schema: str
 
     def __str__(self) -> str:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
@@ -149,12 +149,15 @@ class Steps:
 
 @dataclass(frozen=True)
 class Change:
-    """A declaration. `options` are the arguments of its operation, as plain JSON values."""
+    """A declaration. `options` are the arguments of its operation, as plain JSON values.
+
+    Without a `schema` the table is looked up at expand as the connection does it, by its search_path.
+    """
 
     key: str
     kind: str
     table: str
-    schema: str = "public"
+    schema: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:

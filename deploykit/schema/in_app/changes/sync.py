@@ -77,8 +77,13 @@ def differ(left: str, right: str, column: Column) -> str:
 
 
 def function(name: str, body: str, *, more: str = "") -> str:
+    """Return the statement. `more` is such as SECURITY DEFINER; by default names are looked up as they were at expand.
+
+    A writer may have another search_path.
+    """
     if DOLLAR in body:
         raise Refused(f"an expression holds {DOLLAR}, by which the kit quotes functions", "write it without")
+    more = more or "SET search_path FROM CURRENT "
     return f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {more}AS {DOLLAR}\n{body}\n{DOLLAR}"
 
 

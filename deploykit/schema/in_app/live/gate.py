@@ -130,6 +130,7 @@ DECLARE
   statement text;
   soak float8 := coalesce((SELECT value FROM {SCHEMA}.setting WHERE name = 'soak'), {literal(_DEFAULTS["soak"])})::float8;
   need text;
+  usual text := current_setting('search_path');
 BEGIN
   SELECT * INTO this FROM {SCHEMA}.change WHERE key = {name} FOR UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION 'the change {key} was never expanded'; END IF;
@@ -147,10 +148,12 @@ BEGIN
         coalesce((SELECT value FROM {SCHEMA}.setting WHERE name = 'restore_age'), {literal(_DEFAULTS["restore_age"])})::float8)
       THEN RAISE EXCEPTION 'the change {key} wants a newer restore point'; END IF;
   SET LOCAL lock_timeout = '900ms';
+  PERFORM set_config('search_path', this.search_path, true);
   FOR step IN SELECT jsonb_array_elements(this.steps::jsonb -> 'contract') LOOP
     IF (step ->> 'alone')::boolean THEN RAISE EXCEPTION '{key} has a statement that runs outside a transaction: use invoke db.contract'; END IF;
     FOR statement IN SELECT jsonb_array_elements_text(step -> 'statements') LOOP EXECUTE statement; END LOOP;
   END LOOP;
+  PERFORM set_config('search_path', usual, true);
   UPDATE {SCHEMA}.change SET phase = 'contracted', contracted_at = now() WHERE key = {name};
 END"""
     return f"DO $deploykit_gate${body}\n$deploykit_gate$"

@@ -96,7 +96,8 @@ class Runner:
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return known
-        self.state.declare(change, plan(change, SchemaReader(self.session)), revision, RUN)
+        reader = SchemaReader(self.session)
+        self.state.declare(change, plan(change, reader), reader.search_path, revision, RUN)
         found = self.state.get(change.key)
         assert found is not None  # noqa: S101  # nosec B101 - it was written a moment ago
         return found
@@ -265,6 +266,7 @@ class Runner:
             block,
             tables,
             limits=self.limits,
+            search_path=known.search_path,
             before=() if block.alone or block.only_if else (begin,),
             after=after,
             tell=self.tell,
@@ -282,6 +284,7 @@ class Runner:
             pace=self.pace,
             throttle=Throttle(self.pace, self.tell),
             limits=(self.limits.lock, self.limits.total),
+            search_path=known.search_path,
             tell=lambda line: self.tell(f"{known.key}: {line}"),
             connect=self.connect,
         )

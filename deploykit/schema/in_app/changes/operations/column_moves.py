@@ -49,11 +49,9 @@ def expand_split_table(  # noqa: PLR0913 - by keyword
 @planner("split_table")
 def _split(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
-    source, target = relation.table, Table(option["to"], relation.table.schema)
+    source, target = relation.table, reader.unused(option["to"], change, relation)
     if len(relation.primary_key) != 1:
         raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be identified")
-    if reader.holds(f"SELECT to_regclass('{table_name(target)}') IS NOT NULL"):
-        raise Refused(f"there is already a {target}", "move the columns there by op.expand_move_column")
     own = relation.primary_key[0]
     columns = {name: name for name in option["columns"]}
     table_sync = _table_sync(change, relation, own, target, option["key"], columns, creates=True)
@@ -289,7 +287,7 @@ def expand_move_column(  # noqa: PLR0913 - by keyword
 @planner("move_column")
 def _move(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
-    other = reader.relation(Table(option["to"], relation.table.schema))
+    other = reader.named(option["to"], change.schema)
     source, target = relation.table, other.table
     if len(option["on"]) != 1:
         raise Refused("rows belong together by one column of each table", "give one pair: on={'id': 'user_id'}")

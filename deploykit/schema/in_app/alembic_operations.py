@@ -134,11 +134,7 @@ def _leave_out(autogen_context: Any, *_: Any) -> Any:
 
     def is_ours(item: Any, name: str | None, type_: str, *_: Any) -> bool:
         table = item if type_ == "table" else getattr(item, "table", None)
-        return not (
-            getattr(table, "schema", None) == SCHEMA
-            or name in {MADE, TABLE}
-            or (type_ == "table" and name and name.startswith("zz_deploykit"))
-        )
+        return not (getattr(table, "schema", None) == SCHEMA or name in {MADE, TABLE})
 
     def is_our_schema(name: str | None, type_: str, *_: Any) -> bool:
         return not (type_ == "schema" and name == SCHEMA)

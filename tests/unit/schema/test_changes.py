@@ -72,9 +72,9 @@ def test_a_name_that_is_too_long_is_cut_and_stays_the_only_one():
 def test_programs_survive_json():
     steps = Steps(
         expand=(Block(("a", "b"), "t", builds=("public", "i"), alone=True),),
-        fill=(Backfill(Table("t"), (("a", "b"),), "x", "k"), Comparison(Table("t", "s"), "a", "b", "c", "d")),
+        fill=(Backfill(Table("t", "public"), (("a", "b"),), "x", "k"), Comparison(Table("t", "s"), "a", "b", "c", "d")),
         lost="much",
-        tables=(Table("t"),),
+        tables=(Table("t", "public"),),
         notes=("n",),
     )
     assert steps_from_json(steps_to_json(steps)) == steps

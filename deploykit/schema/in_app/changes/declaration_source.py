@@ -43,7 +43,7 @@ def _value(change: Change, name: str, parameter: inspect.Parameter) -> Any:
     if name == "table":
         return change.table
     if name == "schema":
-        return None if change.schema == "public" else change.schema
+        return change.schema or None
     if name == "change":
         return change.key
     if name in _NEGATED and "nullable" not in change.options and _NEGATED[name] in _POSSIBLE.get(change.kind, ()):

@@ -6,6 +6,11 @@ The rule, for a row with old columns o and new columns n:
   in n looks like no value, and counts as none. A session may say which shape it writes (`deploykit.shape`).
 - UPDATE: the side that changed decides; when both did, the new one does.
 - An UPDATE of other columns, or of these to the values they have, runs nothing.
+
+The triggers fire after the application's own BEFORE triggers, on every UPDATE: what those set is no part of the
+statement's SET list, by which `UPDATE OF` goes. Where the application has such triggers, the same rule also runs
+before them, so that a trigger that reads one side sees what was written to the other. The side that they change then
+decides. Where that can't be told, it is the old one: the triggers were there before the new columns.
 """
 
 from __future__ import annotations
@@ -19,18 +24,45 @@ from .sql import bind, literal, name_for, quote, table_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .catalog import Column
+    from .catalog import Column, Relation
 
-__all__ = ["differ", "drop_sync", "fill_sync", "function_name", "install", "pair_sync", "silent", "trigger_names"]
+__all__ = [
+    "FIRST",
+    "LAST",
+    "differ",
+    "drop_sync",
+    "fill_sync",
+    "function_name",
+    "in_step",
+    "install",
+    "pair_sync",
+    "reject_other_order",
+    "silent",
+]
+
+FIRST, LAST = "!deploykit", "~deploykit"
+"""How the names of triggers begin. PostgreSQL fires triggers in the order of their names, by bytes: these are the first
+and the last printable characters of ASCII.
+"""
 
 
 def function_name(key: str, part: str = "") -> str:
     return f"deploykit.{quote(name_for('sync', key, part))}"
 
 
-def trigger_names(key: str) -> tuple[str, str]:
-    """Triggers fire in the order of their names: these fire after the application's own, and see what those wrote."""
-    return name_for("zz_deploykit", key, "i"), name_for("zz_deploykit", key, "u")
+def _trigger_names(prefix: str, key: str) -> tuple[str, str]:
+    return name_for(prefix, key, "i"), name_for(prefix, key, "u")
+
+
+def reject_other_order(relation: Relation) -> None:
+    """Raise Refused when a trigger of the application would not fire between the kit's first and last ones."""
+    for item in relation.triggers:
+        if not FIRST.encode() < item.name.encode() < LAST.encode():
+            raise Refused(
+                f"the trigger {item.name} of {relation.table} fires before or after all of the kit's: triggers fire in "
+                "the order of their names",
+                f"rename it first: ALTER TRIGGER {quote(item.name)} ON {table_name(relation.table)} RENAME TO …",
+            )
 
 
 def silent(key: str) -> str:
@@ -44,44 +76,104 @@ def differ(left: str, right: str, column: Column) -> str:
     )
 
 
+def _comparable(column: Column) -> str:
+    """Return the cast under which its values are compared: two collations have no common equality."""
+    return '::text COLLATE "C"' if column.collation else "" if column.comparable else "::text"
+
+
 def function(name: str, body: str, *, more: str = "") -> str:
+    """Return the statement. `more` is such as SECURITY DEFINER; by default names are looked up as they were at expand.
+
+    A writer may have another search_path.
+    """
     if DOLLAR in body:
         raise Refused(f"an expression holds {DOLLAR}, by which the kit quotes functions", "write it without")
+    more = more or "SET search_path FROM CURRENT "
     return f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql {more}AS {DOLLAR}\n{body}\n{DOLLAR}"
+
+
+def in_step(
+    old: Sequence[Column],
+    new: Sequence[Column],
+    up: Mapping[str, str],
+    down: Mapping[str, str],
+    names: Sequence[str],
+    row: str,
+) -> str:
+    """Return the predicate of a row (`NEW`, or an alias) whose sides agree.
+
+    A mapping may lose something one way, so the agreement of either direction is enough.
+    """
+
+    def agrees(columns: Sequence[Column], made: Mapping[str, str]) -> str:
+        pairs = [
+            f"({row}.{quote(c.name)}){cast} IS NOT DISTINCT FROM ({bind(made[c.name], names, row)}){cast}"
+            for c in columns
+            if c.name in made
+            for cast in (_comparable(c),)
+        ]
+        return " AND ".join(pairs) or "FALSE"
+
+    return f"(({agrees(new, up)}) OR ({agrees(old, down)}))"
 
 
 def pair_sync(
     key: str,
-    table: Table,
+    relation: Relation,
     old: Sequence[Column],
     new: Sequence[Column],
     up: Mapping[str, str],
     down: Mapping[str, str],
 ) -> tuple[str, ...]:
-    """Return the statements for function and triggers. `up` computes new columns from old ones, `down` the reverse."""
+    """Return the statements for functions and triggers. `up` computes new columns from old ones, `down` the reverse."""
+    reject_other_order(relation)
     names = [column.name for column in (*old, *new)]
-    newer = " OR ".join(differ(f"NEW.{quote(c.name)}", f"OLD.{quote(c.name)}", c) for c in new)
+    newer, older = (
+        " OR ".join(differ(f"NEW.{quote(c.name)}", f"OLD.{quote(c.name)}", c) for c in side) for side in (new, old)
+    )
     shape = (
         f"TG_OP = 'INSERT' AND position({literal(f',{key},')} IN "
         f"coalesce(current_setting({literal(SHAPE_SETTING)}, true), '')) > 0"
     )
-    # In an INSERT, OLD is a row of NULLs, so "differs from OLD" is "has a value".
-    body = "\n".join(
-        [
-            "BEGIN",
-            f"  IF {newer} OR ({shape}) THEN",
-            *_unfilled(new, up, names),
-            *(f"    NEW.{quote(c.name)} := {bind(down[c.name], names, 'NEW')};" for c in old if c.name in down),
-            "  ELSE",
-            *(f"    NEW.{quote(c.name)} := {bind(up[c.name], names, 'NEW')};" for c in new),
-            "  END IF;",
-            "  RETURN NEW;",
-            "END",
-        ]
+
+    def body(new_decides: str, *, before: Sequence[str] = (), after: Sequence[str] = ()) -> str:
+        # In an INSERT, OLD is a row of NULLs, so "differs from OLD" is "has a value".
+        return "\n".join(
+            [
+                "BEGIN",
+                *before,
+                f"  IF {new_decides} THEN",
+                *_unfilled(new, up, names),
+                *(f"    NEW.{quote(c.name)} := {bind(down[c.name], names, 'NEW')};" for c in old if c.name in down),
+                "  ELSE",
+                *(f"    NEW.{quote(c.name)} := {bind(up[c.name], names, 'NEW')};" for c in new),
+                "  END IF;",
+                *after,
+                "  RETURN NEW;",
+                "END",
+            ]
+        )
+
+    changed = " OR ".join(differ(f"OLD.{quote(c.name)}", f"NEW.{quote(c.name)}", c) for c in (*old, *new))
+    decides = f"{newer} OR ({shape})"
+    if not relation.triggers:
+        return install(key, relation.table, function(function_name(key), body(decides)), changed)
+    # The first remembers the new side, so that the last sees which side was changed in between.
+    memory, side = literal(f"deploykit.made_{key}"), f"ROW({', '.join(f'NEW.{quote(c.name)}' for c in new)})::text"
+    first = body(decides, after=[f"  PERFORM set_config({memory}, {side}, true);"])
+    last = body(
+        f"(made <> '' AND made <> {side}) OR (made = '' AND ({newer}) AND NOT ({older}))",
+        before=[
+            f"  PERFORM set_config({memory}, '', true);",
+            f"  IF {in_step(old, new, up, down, names, 'NEW')} THEN RETURN NEW; END IF;",
+        ],
     )
-    columns = (*old, *new)
-    changed = " OR ".join(differ(f"OLD.{quote(c.name)}", f"NEW.{quote(c.name)}", c) for c in columns)
-    return install(key, table, function(function_name(key), body), [c.name for c in columns], changed)
+    last = f"DECLARE made text := coalesce(current_setting({memory}, true), '');\n{last}"
+    return (
+        *install(key, relation.table, function(function_name(key), first), changed, prefix=FIRST),
+        # Not silent: a trigger of the application may change a row that the backfill writes.
+        *install(key, relation.table, function(function_name(key, "last"), last), changed, part="last", when=""),
+    )
 
 
 def _unfilled(new: Sequence[Column], up: Mapping[str, str], names: Sequence[str]) -> list[str]:
@@ -96,44 +188,57 @@ def _unfilled(new: Sequence[Column], up: Mapping[str, str], names: Sequence[str]
     return [f"    IF TG_OP = 'UPDATE' AND {empty} THEN", *filled, "    END IF;"]
 
 
-def fill_sync(key: str, table: Table, column: Column, expression: str, columns: Sequence[str]) -> tuple[str, ...]:
+def fill_sync(key: str, relation: Relation, column: Column, expression: str, columns: Sequence[str]) -> tuple[str, ...]:
     """Return the sync that fills what a writer leaves NULL."""
+    reject_other_order(relation)
     target = f"NEW.{quote(column.name)}"
     body = f"BEGIN\n  {target} := {bind(expression, columns, 'NEW')};\n  RETURN NEW;\nEND"
-    return install(
-        key,
-        table,
-        function(function_name(key), body),
-        [column.name],
-        f"{target} IS NULL",
-        on_insert=f"{target} IS NULL",
-    )
+    empty = f"{target} IS NULL"
+    return install(key, relation.table, function(function_name(key), body), empty, on_insert=empty)
 
 
-def install(
-    key: str, table: Table, made: str, columns: Sequence[str], changed: str, *, on_insert: str = ""
+def install(  # noqa: PLR0913 - by keyword
+    key: str,
+    table: Table,
+    made: str,
+    changed: str,
+    *,
+    on_insert: str = "",
+    prefix: str = LAST,
+    part: str = "",
+    when: str | None = None,
 ) -> tuple[str, ...]:
-    """Return the function and its two triggers, for an INSERT, and for an UPDATE that changes one of these columns."""
-    insert, update = trigger_names(key)
-    name, when = function_name(key), silent(key)
-    target = table_name(table)
-    first = f"{when} AND ({on_insert})" if on_insert else when
+    """Return the function and its two triggers: for an INSERT, and for an UPDATE whose row fulfils `changed`.
+
+    `when` is what both ask first: by default that the change is not silent, empty for nothing.
+    """
+    insert, update = _trigger_names(prefix, key)
+    target, run = table_name(table), f"EXECUTE FUNCTION {function_name(key, part)}()"
+    asked = silent(key) if when is None else when
+
+    def condition(more: str) -> str:
+        both = " AND ".join(item for item in (asked, f"({more})" if more else "") if item)
+        return f"WHEN ({both}) " if both else ""
+
     return (
         made,
         f"DROP TRIGGER IF EXISTS {quote(insert)} ON {target}",
         f"DROP TRIGGER IF EXISTS {quote(update)} ON {target}",
-        f"CREATE TRIGGER {quote(insert)} BEFORE INSERT ON {target} FOR EACH ROW WHEN ({first}) EXECUTE FUNCTION "
-        f"{name}()",
-        f"CREATE TRIGGER {quote(update)} BEFORE UPDATE OF {', '.join(map(quote, columns))} ON {target} "
-        f"FOR EACH ROW WHEN ({when} AND ({changed})) EXECUTE FUNCTION {name}()",
+        f"CREATE TRIGGER {quote(insert)} BEFORE INSERT ON {target} FOR EACH ROW {condition(on_insert)}{run}",
+        f"CREATE TRIGGER {quote(update)} BEFORE UPDATE ON {target} FOR EACH ROW {condition(changed)}{run}",
     )
 
 
-def drop_sync(key: str, table: Table, *, partitioned: bool) -> tuple[str, ...]:
-    target = table_name(table)
+def drop_sync(key: str, relation: Relation) -> tuple[str, ...]:
+    target = table_name(relation.table)
+    prefixes, parts = ((FIRST, LAST), ("", "last")) if relation.triggers else ((LAST,), ("",))
     return (
         # DROP TRIGGER locks the partitions before their parent, writers the parent first.
-        *((f"LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE",) if partitioned else ()),
-        *(f"DROP TRIGGER IF EXISTS {quote(name)} ON {target}" for name in trigger_names(key)),
-        f"DROP FUNCTION IF EXISTS {function_name(key)}()",
+        *((f"LOCK TABLE {target} IN ACCESS EXCLUSIVE MODE",) if relation.partitioned else ()),
+        *(
+            f"DROP TRIGGER IF EXISTS {quote(name)} ON {target}"
+            for prefix in prefixes
+            for name in _trigger_names(prefix, key)
+        ),
+        *(f"DROP FUNCTION IF EXISTS {function_name(key, part)}()" for part in parts),
     )

@@ -3,6 +3,9 @@
 Two writers of opposite shape would lock the two rows in opposite order, and deadlock. So each statement that writes a
 synced column first takes a *group lock* on an empty table. Writers of the old table take it in SHARE mode, those of the
 new one in ROW EXCLUSIVE mode. Each mode admits its own kind and blocks the other.
+
+A statement that sets a synced column only by a BEFORE trigger of the application takes it late, with its row already
+locked. Two such writers may deadlock, and PostgreSQL then ends one; they are never out of step.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .model import SYNC_SETTING, Table
 from .sql import literal, name_for, quote, table_name
-from .sync import function, function_name, silent
+from .sync import FIRST, LAST, function, function_name, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,14 +95,14 @@ class TableSync:
         return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
 
     def _quietly(self, *statements: str) -> str:
-        """Return a body whose statements the other side's triggers ignore.
+        """Return a body whose statements the other side's triggers ignore; `r` is a record for them.
 
         It restores the setting, since changes may nest.
         """
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
         return (
-            f"DECLARE before text := coalesce(current_setting({setting}, true), '');\nBEGIN\n"
+            f"DECLARE before text := coalesce(current_setting({setting}, true), ''); r record;\nBEGIN\n"
             f"  PERFORM set_config({setting}, {literal(self.key)}, true);\n{lines}\n"
             f"  PERFORM set_config({setting}, before, true);\n  RETURN NULL;\nEND"
         )
@@ -109,31 +112,56 @@ class TableSync:
         pairs = [(quote(new), f"NEW.{quote(old)}") for old, new in self.columns.items()]
         sets = ", ".join(f"{new} = {value}" for new, value in pairs)
         row = f"NEW.{quote(self.source_key)}"
+        back = f"RETURNING {', '.join(f't.{new}' for new, _ in pairs)} INTO r"
         if self.creates:
-            names, values = ", ".join(new for new, _ in pairs), ", ".join(value for _, value in pairs)
-            put = f"INSERT INTO {target} ({key}, {names}, {MADE}) VALUES ({row}, {values}, TRUE) ON CONFLICT ({key})"
+            names = ", ".join(new for new, _ in pairs)
+            values = ", ".join(value for _, value in pairs)
+            put = (
+                f"INSERT INTO {target} AS t ({key}, {names}, {MADE}) VALUES ({row}, {values}, TRUE) ON CONFLICT ({key})"
+            )
             # A new row of the source finds one only where a new writer has put it there: that one counts.
-            statement = f"IF TG_OP = 'INSERT' THEN {put} DO NOTHING; ELSE {put} DO UPDATE SET {sets}; END IF"
+            statement = (
+                f"IF TG_OP = 'INSERT' THEN {put} DO NOTHING {back}; ELSE {put} DO UPDATE SET {sets} {back}; END IF"
+            )
         else:
             differ = " OR ".join(f"t.{new} IS DISTINCT FROM {value}" for new, value in pairs)
             empty = " AND ".join(f"t.{new} IS NULL" for new, _ in pairs)
             # A new row of the source may be a new writer's, who has put the values into the target: those count.
             here = f"t.{key} = {row} AND ({differ}) AND (TG_OP = 'UPDATE' OR ({empty}))"
-            statement = f"UPDATE {target} t SET {sets} WHERE {here}"
-        return function(function_name(self.key, "to_target"), self._quietly(statement), more=_AS_MAKER)
+            statement = f"UPDATE {target} t SET {sets} WHERE {here} {back}"
+        follow = self._follow(self.source, self.source_key, self.columns)
+        body = self._quietly(self._late("SHARE"), statement, follow)
+        return function(function_name(self.key, "to_target"), body, more=_AS_MAKER)
 
     def _to_source(self) -> str:
         source, key = table_name(self.source), quote(self.source_key)
         sets = ", ".join(f"{quote(old)} = NEW.{quote(new)}" for old, new in self.columns.items())
         differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
         emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
+        back = f"RETURNING {', '.join(f's.{quote(old)}' for old in self.columns)} INTO r"
+        follow = self._follow(self.target, self.target_key, {new: old for old, new in self.columns.items()})
         body = self._quietly(
+            self._late("ROW EXCLUSIVE"),
             f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = "
             f"OLD.{quote(self.target_key)};\n"
             f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND "
-            f"({differ});\n  END IF"
+            f"({differ}) {back};\n    {follow};\n  END IF",
         )
         return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
+
+    def _late(self, mode: str) -> str:
+        """Take the group lock where the statement has not: its SET list did not have the columns."""
+        return f"IF TG_OP = 'UPDATE' THEN LOCK TABLE {self.gate} IN {mode} MODE; END IF"
+
+    def _follow(self, table: Table, key: str, columns: Mapping[str, str]) -> str:
+        """Bring the own row to what the other table's triggers made of the values; `r` has these.
+
+        `columns` maps the own table's columns to those of `r`.
+        """
+        other = " OR ".join(f"r.{quote(there)} IS DISTINCT FROM NEW.{quote(own)}" for own, there in columns.items())
+        sets = ", ".join(f"{quote(own)} = r.{quote(there)}" for own, there in columns.items())
+        here = f"o.{quote(key)} = NEW.{quote(key)}"
+        return f"IF FOUND AND ({other}) THEN UPDATE {table_name(table)} o SET {sets} WHERE {here}; END IF"
 
     def _replace(self) -> str:
         """Let a new writer's row replace the one that the sync has already made."""
@@ -184,18 +212,14 @@ class TableSync:
         return function(function_name(self.key, part), body, more=_AS_MAKER)
 
     def _names(self) -> dict[str, str]:
-        parts = (
-            "old_gate",
-            "new_gate",
-            "to_target_i",
-            "to_target_u",
-            "to_source_i",
-            "to_source_u",
-            "to_source_d",
-            "first_s",
-            "first_t",
-        )
-        return {part: name_for("zz_deploykit", self.key, part) for part in parts}
+        """Return the triggers' names.
+
+        Those AFTER a write fire before the application's own: one that writes the row again would otherwise be synced
+        first, and then what it replaced.
+        """
+        after = ("to_target_i", "to_target_u", "to_source_i", "to_source_u", "to_source_d")
+        before = ("old_gate", "new_gate", "first_s", "first_t")
+        return {part: name_for(FIRST if part in after else LAST, self.key, part) for part in (*after, *before)}
 
     def _drop_triggers(self, *, target_gone: bool = False) -> tuple[str, ...]:
         names = self._names()
@@ -227,16 +251,10 @@ class TableSync:
             "new_gate", f"BEFORE INSERT OR DELETE OR UPDATE OF {new}", target, "gate_new", when, each="STATEMENT"
         )
         yield trigger("to_target_i", "AFTER INSERT", source, "to_target", when)
-        yield trigger(
-            "to_target_u", f"AFTER UPDATE OF {old}", source, "to_target", f"{when} AND ({changed(self.columns)})"
-        )
+        yield trigger("to_target_u", "AFTER UPDATE", source, "to_target", f"{when} AND ({changed(self.columns)})")
         yield trigger("to_source_i", "AFTER INSERT", target, "to_source", when)
         yield trigger(
-            "to_source_u",
-            f"AFTER UPDATE OF {new}",
-            target,
-            "to_source",
-            f"{when} AND ({changed(self.columns.values())})",
+            "to_source_u", "AFTER UPDATE", target, "to_source", f"{when} AND ({changed(self.columns.values())})"
         )
         yield trigger("to_source_d", "AFTER DELETE", target, "to_source", when)
         if self.creates:

@@ -21,7 +21,7 @@ from ..changes.model import Backfill, Comparison
 from ..changes.sql import literal, quote, table_name
 from .ddl import SHORTER, Blocked, holders
 from .ranges import Key, Range, batch_end, key_of, open_ranges, plan_ranges, predicate, relation_text
-from .session import RETRIED, Session, state_of
+from .session import RETRIED, Session, in_search_path, state_of
 from .state import SCHEMA, State
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class BatchRunner:
         pace: Pace,
         throttle: Throttle,
         limits: tuple[float, float],
+        search_path: str,
         tell: Callable[[str], None],
         connect: Callable[[], AbstractContextManager[Session]] | None = None,
     ) -> None:
@@ -81,6 +82,7 @@ class BatchRunner:
         self.key, self.program, self.number, self.step = key, program, number, step
         self.pace, self.throttle, self.tell, self.connect = pace, throttle, tell, connect
         self.lock_seconds, self.total_seconds = limits
+        self.search_path = in_search_path(search_path)
         self.progress = Progress(step.title, 0)
         self._keys: dict[str, Key] = {}
         self._halved: dict[str, bool] = {}
@@ -105,7 +107,9 @@ class BatchRunner:
         ranges = open_ranges(self.session, self.key, self.program, self.number)
         for part in ranges:
             if str(part.table) not in self._keys:
-                self._keys[str(part.table)] = key_of(self.session, part.table)
+                # Types are written as the batches will read them.
+                with self.session.transaction(self.search_path):
+                    self._keys[str(part.table)] = key_of(self.session, part.table)
                 self._halved[str(part.table)] = self._in_halves(part)
             parts.put((part, 0.0))
         more = min(self.pace.workers, max(len(ranges), 1)) - 1 if self.connect is not None else 0
@@ -275,6 +279,7 @@ class BatchRunner:
         began = (
             "BEGIN",
             f"SET LOCAL lock_timeout = '{int(patience * 1000)}ms'",
+            f"SET LOCAL {self.search_path}",
             f"SET LOCAL deploykit.sync = {literal(step.key)}",
             # A crash of the server may revert the last batches, rows and cursor alike, so no commit waits for the disk.
             "SET LOCAL synchronous_commit = off",
@@ -299,7 +304,7 @@ class BatchRunner:
         step = self.step
         assert isinstance(step, Comparison)  # noqa: S101  # nosec B101 - for the type checker
         source = f"{table_name(part.table)} source"
-        with session.transaction():
+        with session.transaction(self.search_path):
             seen, bad, left, right = session.rows(
                 f"SELECT count(*), count(*) FILTER (WHERE ({step.agree}) IS NOT TRUE), "
                 f"coalesce(sum(hashtextextended({step.left}, 0)), 0)::text, "

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..changes.sql import literal, quote, table_name
-from .session import RETRIED, Session, state_of
+from .session import RETRIED, Session, in_search_path, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,11 +55,13 @@ def perform(  # noqa: PLR0913 - by keyword
     tables: Sequence[Table],
     *,
     limits: Limits,
+    search_path: str,
     before: Sequence[str] = (),
     after: Callable[[float, int], Sequence[str]],
     tell: Callable[[str], None],
 ) -> None:
-    """Run the block once. `after(milliseconds held, tries)` returns statements for the same transaction.
+    """Run the block once, with the search_path. `after(milliseconds held, tries)` returns statements for the same
+    transaction.
 
     Raises Blocked past the limit, and any error of the database that is not about a lock.
     """
@@ -74,11 +76,11 @@ def perform(  # noqa: PLR0913 - by keyword
         tries += 1
         try:
             if block.alone:
-                _alone(session, block, after, tries)
+                _alone(session, block, search_path, after, tries)
             else:
                 _see_autovacuum_off(session, tables, limits)
                 first = (*_other_order(session, block, tables, tries), *before)
-                _together(session, block, first, after, tries, limits, _patience(tables, limits, tries))
+                _together(session, block, search_path, first, after, tries, limits, _patience(tables, limits, tries))
         except Exception as error:
             if state_of(error) not in RETRIED:
                 raise
@@ -134,6 +136,7 @@ def _got_none(  # noqa: PLR0913, PLR0917 - the parts of one try
 def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
     session: Session,
     block: Block,
+    search_path: str,
     before: Sequence[str],
     after: Callable[[float, int], Sequence[str]],
     tries: int,
@@ -141,6 +144,7 @@ def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
     patience: float,
 ) -> None:
     settings = [f"lock_timeout = '{int(patience * 1000)}ms'"]
+    settings.append(in_search_path(search_path))
     settings.append(f"statement_timeout = '{0 if block.scans else int(limits.statement * 1000)}ms'")
     with session.transaction(*settings):
         for statement in before:
@@ -152,10 +156,15 @@ def _together(  # noqa: PLR0913, PLR0917 - the parts of one try
             session.run(statement)
 
 
-def _alone(session: Session, block: Block, after: Callable[[float, int], Sequence[str]], tries: int) -> None:
+def _alone(
+    session: Session, block: Block, search_path: str, after: Callable[[float, int], Sequence[str]], tries: int
+) -> None:
     """Run a statement outside a transaction. It waits without a limit, under a lock that blocks no reader or writer."""
+    # RESET would not bring back what env.py has set.
+    usual = session.value("SELECT current_setting('search_path')")
     session.run("SET lock_timeout = 0")
     session.run("SET statement_timeout = 0")
+    session.run(f"SET {in_search_path(search_path)}")
     began = time.perf_counter()
     try:
         if block.builds is not None:
@@ -170,6 +179,7 @@ def _alone(session: Session, block: Block, after: Callable[[float, int], Sequenc
         with contextlib.suppress(Exception):  # the connection may be what failed
             session.run("RESET lock_timeout")
             session.run("RESET statement_timeout")
+            session.run(f"SELECT set_config('search_path', {literal(usual)}, false)")
     for statement in after((time.perf_counter() - began) * 1000, tries):
         session.run(statement)
 

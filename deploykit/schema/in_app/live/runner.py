@@ -13,9 +13,11 @@ from ..changes.model import Backfill, Block, Change, Comparison, Refused, Step
 from ..changes.planning import plan
 from ..changes.schema_reader import SchemaReader
 from ..changes.sql import literal
+from ..changes.uses import meeting
 from .backfill import BatchRunner
 from .ddl import Limits, perform
 from .gate import OVERRIDE, Gate, is_empty, is_fresh, knowing
+from .open_changes import open_dependents, open_meetings, reject_meeting
 from .state import SCHEMA, Known, State, checksum
 from .throttle import Pace, Throttle
 
@@ -96,7 +98,16 @@ class Runner:
                     "undo it by: invoke db.undo, or give the new declaration another name: change='…'",
                 )
             return known
-        self.state.declare(change, plan(change, SchemaReader(self.session)), revision, RUN)
+        reader = SchemaReader(self.session)
+        steps = plan(change, reader)
+        for other, _ in open_meetings(change.key, steps.uses, self.state.all()):
+            # Revisions of years in a database that is being made: each contract was run before the next change.
+            if other.phase == "filled" and other.steps.contract and is_fresh(self.session, other, RUN):
+                self.contract(other.key)
+                reader = SchemaReader(self.session)
+                steps = plan(change, reader)
+        reject_meeting(change.key, open_meetings(change.key, steps.uses, self.state.all()))
+        self.state.declare(change, steps, reader.search_path, revision, RUN)
         found = self.state.get(change.key)
         assert found is not None  # noqa: S101  # nosec B101 - it was written a moment ago
         return found
@@ -134,18 +145,20 @@ class Runner:
         known = self.known(key)
         if known.phase != "filled":
             raise Refused(f"{key} is {known.phase}, so its rows can't be compared", _NEXT[known.phase])
-        steps = [(number, step) for number, step in enumerate(known.steps.fill) if isinstance(step, Comparison)]
-        for statement in self.state.forget_steps(key, "verify"):
-            self.session.run(statement)
         self.session.run(self.state.verified_sql(key, held=False))
+        if bad := self._compare(known):
+            raise self._mismatches(key, bad)
+        self.session.run(self.state.verified_sql(key, held=True))
+
+    def _compare(self, known: Known, *, resume: bool = False) -> int:
+        """Compare all rows and return how many don't agree. `resume` goes on with what a killed run has compared."""
+        steps = [(number, step) for number, step in enumerate(known.steps.fill) if isinstance(step, Comparison)]
+        if not (resume and self.state.half_compared(known.key, len(steps))):
+            for statement in self.state.forget_steps(known.key, "verify"):
+                self.session.run(statement)
         for number, step in steps:
             self._walk(known, "verify", number, step)
-        bad = self.session.value(
-            f"SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range WHERE key = {literal(key)} AND program = 'verify'"
-        )
-        if bad:
-            raise self._mismatches(key, int(bad))
-        self.session.run(self.state.verified_sql(key, held=True))
+        return self.state.mismatched(known.key)
 
     def _mismatches(self, key: str, bad: int) -> Mismatches:
         rows = self.session.rows(
@@ -169,9 +182,31 @@ class Runner:
                     f"{key} may not be contracted: {against[0]}" + "".join(f"\n  and: {item}" for item in against[1:]),
                     "wait for that, or say why not: invoke db.contract --override 'reason'",
                 )
+        if known.phase == "filled" or "done" not in self.state.done(key, "contract").values():
+            self._compare_again(known)
             self.state.event(key, "contract", override)
-        self.perform(known, "contract")
+        self.perform(self.known(key), "contract")
         return self.known(key)
+
+    def _compare_again(self, known: Known) -> None:
+        """Compare all rows before anything is dropped: much may have been written since they were filled.
+
+        Raises Refused with the keys of rows that differ. No override lets these through.
+        """
+        bad = self._compare(known, resume=True)
+        if not bad:
+            self.session.run(self.state.verified_sql(known.key, held=True))
+            return
+        self.session.run(self.state.differs_sql(known.key))
+        rows = self.session.rows(
+            f"SELECT number, row_key FROM {SCHEMA}.mismatch WHERE key = {literal(known.key)} ORDER BY 1, 2 LIMIT 20"
+        )
+        shown = ", ".join(f"{known.steps.fill[number].table} {key}" for number, key in rows)
+        more = f" and {bad - len(rows):,} more" if bad > len(rows) else ""
+        raise Refused(
+            f"rows of {known.key} that differ: {bad:,} ({shown}{more}); nothing was dropped",
+            "invoke db.verify shows their values; fix them, then: invoke db.contract",
+        )
 
     def _empty(self, known: Known) -> bool:
         """Whether filling takes no time: there is nothing to fill, or there are no rows."""
@@ -198,6 +233,7 @@ class Runner:
                 "roll back first (the old shape is there): invoke rollback; then run it again, or give a "
                 "reason: --override '…'",
             )
+        reject_meeting(key, open_dependents(known, self.state.all()))
         self.state.event(key, "undo", f"{reason} {override}".strip())
         self.perform(known, "undo")
         return self.known(key)
@@ -209,11 +245,29 @@ class Runner:
                 f"{key} can't come back: it would lack {known.steps.lost}",
                 "restore it from a backup taken before its contract",
             )
+        if known.phase == "contracted":
+            self._reject_later(known)
         if known.phase == "contracted" and known.steps.lost:
             self.tell(f"{key} comes back without {known.steps.lost}")
         self.state.event(key, "reopen", reason)
         self.perform(known, "reopen")
         return self.known(key)
+
+    def _reject_later(self, known: Known) -> None:
+        """Raise Refused when a later change took what this one has made, unless nothing is in the database yet."""
+        others = self.state.all()
+        later = [
+            (other, use)
+            for other in others
+            if other.phase == "contracted"
+            and other.times["expanded_at"] > known.times["expanded_at"]
+            and (use := meeting(known.steps.uses, other.steps.uses)) is not None
+        ]
+        found = [*open_meetings(known.key, known.steps.uses, others), *later]
+        for other, _ in found:
+            if other.phase == "filled" and is_fresh(self.session, other, other.run):
+                self.undo(other.key)
+        reject_meeting(known.key, [(other, use) for other, use in found if self.known(other.key).phase != "undone"])
 
     def perform(self, known: Known, program: str) -> None:
         """Begin the program, or resume it."""
@@ -265,6 +319,7 @@ class Runner:
             block,
             tables,
             limits=self.limits,
+            search_path=known.search_path,
             before=() if block.alone or block.only_if else (begin,),
             after=after,
             tell=self.tell,
@@ -282,6 +337,7 @@ class Runner:
             pace=self.pace,
             throttle=Throttle(self.pace, self.tell),
             limits=(self.limits.lock, self.limits.total),
+            search_path=known.search_path,
             tell=lambda line: self.tell(f"{known.key}: {line}"),
             connect=self.connect,
         )

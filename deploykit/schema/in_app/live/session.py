@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-__all__ = ["CONNECTION_LOST", "RETRIED", "Session", "state_of"]
+__all__ = ["CONNECTION_LOST", "RETRIED", "Session", "in_search_path", "state_of"]
 
 RETRIED = {"55P03", "40P01", "40001"}
 """lock_not_available, deadlock_detected, serialization_failure: nothing was done, and a retry may work."""
@@ -74,6 +74,11 @@ class Session:
             with contextlib.suppress(Exception):
                 self.run("ROLLBACK")
             raise
+
+
+def in_search_path(search_path: str) -> str:
+    """Return the setting, for a transaction or a session; an empty path needs a text."""
+    return f"search_path = {search_path or chr(39) * 2}"
 
 
 def state_of(error: BaseException) -> str:

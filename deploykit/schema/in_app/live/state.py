@@ -25,7 +25,8 @@ _TABLES = (
     f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}",
     f"CREATE TABLE IF NOT EXISTS {SCHEMA}.change (key text PRIMARY KEY, declaration text NOT NULL, steps text "
     "NOT NULL, "
-    "checksum text NOT NULL, phase text NOT NULL, revision text NOT NULL DEFAULT '', run text NOT NULL DEFAULT '', "
+    "checksum text NOT NULL, search_path text NOT NULL, "
+    "phase text NOT NULL, revision text NOT NULL DEFAULT '', run text NOT NULL DEFAULT '', "
     "declared_at timestamptz NOT NULL DEFAULT now(), expanded_at timestamptz, filled_at timestamptz, "
     "verified_at timestamptz, "
     "contracted_at timestamptz, undone_at timestamptz)",
@@ -60,7 +61,11 @@ _TABLES = (
 
 @dataclass(frozen=True)
 class Known:
-    """A change as stored. Times are the database's own, None if that has not happened yet."""
+    """A change as stored. Times are the database's own, None if that has not happened yet.
+
+    `search_path` is the one of expand, as SQL. All its statements run with it: what the declaration and the catalog
+    name without a schema stays the same thing.
+    """
 
     change: Change
     steps: Steps
@@ -68,6 +73,7 @@ class Known:
     revision: str
     run: str
     checksum: str
+    search_path: str
     times: Mapping[str, Any]
 
     @property
@@ -100,7 +106,7 @@ class State:
     def _read(self, where: str) -> list[Known]:
         names = ("declared_at", "expanded_at", "filled_at", "verified_at", "contracted_at", "undone_at")
         rows = self._session.rows(
-            f"SELECT declaration, steps, phase, revision, run, checksum, {', '.join(names)} FROM "
+            f"SELECT declaration, steps, phase, revision, run, checksum, search_path, {', '.join(names)} FROM "
             f"{SCHEMA}.change {where} ORDER BY declared_at, key"
         )
         return [
@@ -111,18 +117,20 @@ class State:
                 revision=row[3],
                 run=row[4],
                 checksum=row[5],
-                times=dict(zip(names, row[6:], strict=True)),
+                search_path=row[6],
+                times=dict(zip(names, row[7:], strict=True)),
             )
             for row in rows
         ]
 
-    def declare(self, change: Change, steps: Steps, revision: str, run: str) -> None:
+    def declare(self, change: Change, steps: Steps, search_path: str, revision: str, run: str) -> None:
         """Store the steps of the change before any of them runs; an undone change is declared again."""
         values = {
             "key": change.key,
             "declaration": change.to_json(),
             "steps": steps_to_json(steps),
             "checksum": checksum(change),
+            "search_path": search_path,
             "phase": "planned",
             "revision": revision,
             "run": run,
@@ -148,6 +156,27 @@ class State:
 
     def verified_sql(self, key: str, *, held: bool) -> str:
         return f"UPDATE {SCHEMA}.change SET verified_at = {'now()' if held else 'NULL'} WHERE key = {literal(key)}"
+
+    def differs_sql(self, key: str) -> str:
+        """Return the statement for rows that differ at contract: it has not begun, and its gate is closed."""
+        return f"UPDATE {SCHEMA}.change SET phase = 'filled', verified_at = NULL WHERE key = {literal(key)}"
+
+    def half_compared(self, key: str, steps: int) -> bool:
+        """Whether a comparison of so many steps was begun within a day, is not done, and has found nothing so far."""
+        where = f"WHERE key = {literal(key)} AND program = 'verify'"
+        row = self._session.rows(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'done'), min(started_at) > now() - interval '1 day', "
+            f"(SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range {where}) FROM {SCHEMA}.step {where}"
+        )[0]
+        begun, done, recent, bad = row
+        return bool(begun and done < steps and recent and not bad)
+
+    def mismatched(self, key: str) -> int:
+        return int(
+            self._session.value(
+                f"SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range WHERE key = {literal(key)} AND program = 'verify'"
+            )
+        )
 
     def forget_steps(self, key: str, program: str) -> tuple[str, ...]:
         where = f"WHERE key = {literal(key)} AND program = {literal(program)}"

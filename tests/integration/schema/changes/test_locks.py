@@ -381,8 +381,9 @@ def test_an_autovacuum_is_not_waited_for_with_another_lock_held(database, eager_
             perform,
             found.runner.session,
             block,
-            (Table("p"), Table("t")),
+            (Table("p", "public"), Table("t", "public")),
             limits=limits,
+            search_path="public",
             after=lambda _held, _tries: (),
             tell=found.said.append,
         )

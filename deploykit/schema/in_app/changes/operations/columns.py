@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..blocks import DOLLAR, alter, comment, fill_null, grant, not_null
+from ..blocks import DOLLAR, alter, fill_null, not_null
 from ..catalog import Column
+from ..column_attributes import old_attributes
 from ..model import Backfill, Block, Change, Comparison, Refused, Steps, Table
+from ..obstacles import reject_dependents
 from ..sql import bind, literal, name_for, names_in, quote, table_name
-from ..sync import drop_sync, fill_sync, function, function_name, install
+from ..sync import drop_sync, fill_sync, function, function_name, install, reject_other_order
 from .registry import declares, make, planner, type_name
 
 if TYPE_CHECKING:
@@ -105,8 +107,8 @@ def _add_column(change: Change, reader: SchemaReader) -> Steps:
         statements.append(alter(table, f"ALTER COLUMN {quote(name)} SET DEFAULT {default}"))
         ended: tuple[str, ...] = ()
     else:
-        statements += fill_sync(change.key, table, column, fill, [*relation.columns, name]) if required else ()
-        ended = drop_sync(change.key, table, partitioned=relation.partitioned) if required else ()
+        statements += fill_sync(change.key, relation, column, fill, [*relation.columns, name]) if required else ()
+        ended = drop_sync(change.key, relation) if required else ()
     sure, last = not_null(table, name) if required else ((), ())
     contract = (Block((*last, *ended), title=f"set {name} NOT NULL"),) if required else ()
     return Steps(
@@ -115,10 +117,7 @@ def _add_column(change: Change, reader: SchemaReader) -> Steps:
         contract=contract,
         undo=(
             Block(
-                (
-                    *drop_sync(change.key, table, partitioned=relation.partitioned),
-                    alter(table, f"DROP COLUMN IF EXISTS {quote(name)}"),
-                ),
+                (*drop_sync(change.key, relation), alter(table, f"DROP COLUMN IF EXISTS {quote(name)}")),
                 title=f"drop {name}",
             ),
         ),
@@ -138,11 +137,7 @@ def _add_generated(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
     table, name, expression = relation.table, option["column"], option["generated"]
     undo = Block(
-        (
-            *drop_sync(change.key, table, partitioned=relation.partitioned),
-            alter(table, f"DROP COLUMN IF EXISTS {quote(name)}"),
-        ),
-        title=f"drop {name}",
+        (*drop_sync(change.key, relation), alter(table, f"DROP COLUMN IF EXISTS {quote(name)}")), title=f"drop {name}"
     )
     if option.get("virtual"):
         if reader.version < 180000:
@@ -152,13 +147,16 @@ def _add_generated(change: Change, reader: SchemaReader) -> Steps:
             )
         made = f"ADD COLUMN IF NOT EXISTS {quote(name)} {option['type']} GENERATED ALWAYS AS ({expression}) VIRTUAL"
         return Steps(expand=(Block((alter(table, made),), title=f"add {name}"),), undo=(undo,), tables=(table,))
+    reject_other_order(relation)
     columns = list(relation.columns)
     target = f"NEW.{quote(name)}"
     value = bind(expression, columns, "NEW")
     body = f"BEGIN\n  {target} := {value};\n  RETURN NEW;\nEND"
     used = [*names_in(expression, columns), name]
     changed = " OR ".join(f"OLD.{quote(item)} IS DISTINCT FROM NEW.{quote(item)}" for item in used)
-    sync = install(change.key, table, function(function_name(change.key), body), used, changed)
+    # A trigger of the application may change the columns in a row that the backfill writes.
+    when = "" if relation.triggers else None
+    sync = install(change.key, table, function(function_name(change.key), body), changed, when=when)
     column = f"source.{quote(name)}"
     return Steps(
         expand=(
@@ -250,6 +248,7 @@ def _drop_column(change: Change, reader: SchemaReader) -> Steps:
     table, column = relation.table, relation.column(option["column"])
     fill = option.get("fill", "")
     _refuse_drop(change, reader)
+    reject_dependents([relation, *reader.parts(relation)], [column.name])
     before: list[str] = []
     after: list[str] = []
     if column.not_null and not (column.default or column.identity or column.generated):
@@ -261,16 +260,16 @@ def _drop_column(change: Change, reader: SchemaReader) -> Steps:
         before.append(alter(table, f"ALTER COLUMN {quote(column.name)} SET DEFAULT {fill}"))
         after.append(alter(table, f"ALTER COLUMN {quote(column.name)} DROP DEFAULT"))
     default = fill or column.default
-    again = f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}"
+    again = f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.declared}"
     if default:
         again += f" DEFAULT {default}" + (" NOT NULL" if column.not_null else "")
-    attributes = (*grant(table, column.name, [column]), *comment(table, column.name, [column]))
+    attributes = old_attributes([relation, *reader.parts(relation)], column.name)
     return Steps(
         expand=(Block(tuple(before), title=f"let {column.name} be left out"),) if before else (),
         contract=(Block((alter(table, f"DROP COLUMN IF EXISTS {quote(column.name)}"),), title=f"drop {column.name}"),),
         undo=(Block(tuple(after), title="take the default away"),) if after else (),
         reopen=()
-        if column.generated or column.identity
+        if column.generated or column.identity or column.sequence
         else (Block((alter(table, again), *attributes), title=f"add {column.name} again, without its values"),),
         lost=f"the values of {table}.{column.name}",
         tables=(table,),

@@ -89,7 +89,7 @@ def expand_add_foreign_key(  # noqa: PLR0913 - by keyword
         "on_delete": on_delete,
         "on_update": on_update,
     }
-    more = {"index": index, "phase": _phase(phase), "refers_schema": refers_schema or "public"}
+    more = {"index": index, "phase": _phase(phase), "refers_schema": refers_schema}
     return make("add_foreign_key", table, schema, change, name, name=name, **options, **more)
 
 
@@ -98,7 +98,7 @@ def _add_foreign_key(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
     table, name, columns = relation.table, option["name"], option["columns"]
     _fresh(relation, name)
-    other = reader.relation(Table(option["refers"], option["refers_schema"]))
+    other = reader.named(option["refers"], option.get("refers_schema", ""))
     for column in columns:
         relation.column(column)
     for column in option["referred"]:

@@ -56,7 +56,8 @@ def _change_key(change: Change, reader: SchemaReader) -> Steps:
         *(sure if not column.not_null else ()),
         *build_index(relation, index, f"({quote(to)})", unique=True),
     )
-    others = [_reference(change, reader, item, number, to, type_) for number, item in enumerate(relation.incoming, 1)]
+    names = _names(change, reader, relation)
+    others = [_reference(change, reader, item, number, names) for number, item in enumerate(relation.incoming, 1)]
     # The rows, then the keys, then what points to them.
     fill = (*_before_compare(main), *extra, *(step for steps, _ in others for step in steps.fill), *_comparisons(main))
     tables = tuple(dict.fromkeys([table, *(item.table for _, item in others)]))
@@ -105,8 +106,22 @@ def _copy(column: Column, to: str, type_: str, referred: Mapping[str, str] | Non
     )
 
 
+def _names(change: Change, reader: SchemaReader, relation: Relation) -> dict[tuple[Table, str], str]:
+    """Return the declared names of the new referring columns. Raises Refused for one that does not refer to the key."""
+    found: dict[tuple[Table, str], str] = {}
+    known = {(item.table, column) for item in relation.incoming for column in item.columns}
+    for old, new in change.options.get("references", {}).items():
+        *schema, table, column = old.split(".")
+        place = (reader.named(table, ".".join(schema)).table, column)
+        if place not in known:
+            known_names = ", ".join(f"{item}.{name}" for item, name in sorted(known, key=str)) or "none does"
+            raise Refused(f"{old} does not refer to {relation.table}", f"these columns do: {known_names}")
+        found[place] = new
+    return found
+
+
 def _reference(
-    change: Change, reader: SchemaReader, item: Constraint, number: int, to: str, type_: str
+    change: Change, reader: SchemaReader, item: Constraint, number: int, names: Mapping[tuple[Table, str], str]
 ) -> tuple[Steps, Constraint]:
     if len(item.columns) != 1:
         raise Refused(
@@ -115,9 +130,9 @@ def _reference(
         )
     relation = reader.relation(item.table)
     column = relation.column(item.columns[0])
-    names = change.options.get("references", {})
-    new = names.get(f"{item.table}.{column.name}") or f"{column.name}_2"
-    copy = _copy(column, new, type_, {change.options["column"]: to})
+    new = names.get((item.table, column.name)) or f"{column.name}_2"
+    option = change.options
+    copy = _copy(column, new, option["type"], {option["column"]: option["to"]})
     steps = copy_columns(name_for(change.key, f"r{number}"), relation, copy, reader.parts(relation))
     return (_in_key(relation, column.name, new, steps) if column.name in relation.primary_key else steps), item
 

@@ -46,21 +46,13 @@ def _set_not_null(change: Change, reader: SchemaReader) -> Steps:
             undo=(Block((_no_check(table, column.name),), title="take the check away"),),
             tables=(table,),
         )
-    sync = fill_sync(change.key, table, column, fill, list(relation.columns))
+    sync = fill_sync(change.key, relation, column, fill, list(relation.columns))
     return Steps(
         expand=(Block(sync, title=f"fill {column.name} for writers that leave it out"),),
         fill=(fill_null(table, column.name, fill, change.key), *sure, compare),
-        contract=(
-            Block(
-                (*last, *drop_sync(change.key, table, partitioned=relation.partitioned)),
-                title=f"set {column.name} NOT NULL",
-            ),
-        ),
+        contract=(Block((*last, *drop_sync(change.key, relation)), title=f"set {column.name} NOT NULL"),),
         undo=(
-            Block(
-                (*drop_sync(change.key, table, partitioned=relation.partitioned), _no_check(table, column.name)),
-                title="take check and sync away",
-            ),
+            Block((*drop_sync(change.key, relation), _no_check(table, column.name)), title="take check and sync away"),
         ),
         reopen=(
             Block((*sync, alter(table, f"ALTER COLUMN {quote(column.name)} DROP NOT NULL")), title="allow NULL again"),
@@ -93,15 +85,12 @@ def _drop_not_null(change: Change, reader: SchemaReader) -> Steps:
     sure, last = not_null(table, column.name)
     back: tuple[Step, ...] = (*sure, Block(last, title=f"set {column.name} NOT NULL"))
     if fill:
-        sync = fill_sync(change.key, table, column, fill, list(relation.columns))
+        sync = fill_sync(change.key, relation, column, fill, list(relation.columns))
         back = (
             Block(sync, title="fill it for writers that leave it NULL"),
             fill_null(table, column.name, fill, change.key),
             *sure,
-            Block(
-                (*last, *drop_sync(change.key, table, partitioned=relation.partitioned)),
-                title=f"set {column.name} NOT NULL",
-            ),
+            Block((*last, *drop_sync(change.key, relation)), title=f"set {column.name} NOT NULL"),
         )
     return Steps(
         expand=(

@@ -41,7 +41,7 @@ def make(kind: str, table: str, schema: str | None, change: str, *parts: str, **
         key,
         kind,
         table,
-        schema or "public",
+        schema or "",
         {name: value for name, value in options.items() if value not in (None, "", {}, [])},
     )
 

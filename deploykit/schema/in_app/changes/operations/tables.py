@@ -29,9 +29,12 @@ def expand_rename_table(table: str, to: str, *, schema: str | None = None, chang
 @planner("rename_table")
 def _rename(change: Change, reader: SchemaReader) -> Steps:
     relation = reader.of(change)
-    old, new = relation.table, Table(change.options["to"], relation.table.schema)
-    if reader.holds(f"SELECT to_regclass({literal(table_name(new))}) IS NOT NULL"):
-        raise Refused(f"there is already a {new}", "choose another name")
+    old, new = relation.table, reader.unused(change.options["to"], change, relation)
+    if relation.publications:
+        raise Refused(
+            f"{old} is in the publication {relation.publications[0]}, and its subscribers look for it by that name",
+            "keep the name, or take the table out of the publication first",
+        )
     # Columns by name: a view with `*` would not say what it shows after a later change.
     columns = ", ".join(quote(name) for name in relation.columns)
     options = " WITH (security_invoker = true)" if reader.version >= _SECURITY_INVOKER else ""
@@ -103,7 +106,7 @@ def expand_attach_partition(
 @planner("attach_partition")
 def _attach(change: Change, reader: SchemaReader) -> Steps:
     relation, option = reader.of(change), change.options
-    part = reader.relation(Table(option["partition"], relation.table.schema))
+    part = reader.named(option["partition"], change.schema)
     if not relation.partitioned:
         raise Refused(f"{relation.table} is not partitioned", "only a partitioned table has partitions")
     name = name_for("dk", part.table.name, "bound")
@@ -188,7 +191,7 @@ def expand_detach_partition(table: str, partition: str, *, schema: str | None = 
 @planner("detach_partition")
 def _detach(change: Change, reader: SchemaReader) -> Steps:
     relation = reader.of(change)
-    part = reader.relation(Table(change.options["partition"], relation.table.schema))
+    part = reader.named(change.options["partition"], change.schema)
     if part.parent != relation.table:
         raise Refused(f"{part.table} is no partition of {relation.table}", "check the names")
     if any("DEFAULT" in other.bound for other in reader.parts(relation)):

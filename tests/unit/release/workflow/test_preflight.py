@@ -10,13 +10,15 @@ import pytest
 from deploykit.model import UsageError
 from deploykit.release.version.spec import SmokeSpec
 from deploykit.release.workflow.preflight import preflight
+from deploykit.settings.models import Settings
 
 
 @pytest.fixture
 def check(environment, spec, tmp_path):
     """Preflight of a release whose version has these smoke checks."""
-    settings = SimpleNamespace(preflight=("settings", "variables"), target="process")
-    environment.require_repository = lambda: SimpleNamespace(environment=settings)
+    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none")
+    repository = SimpleNamespace(environment=here, settings=Settings(app="shop"))
+    environment.require_repository = lambda: repository
     environment.variable = {"KNOWN": "x"}.get
 
     def run(*smoke: SmokeSpec) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files, python_files
 from deploykit.gates.obeyed import shielded
-from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment
+from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment, uncached
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class LintGate:
     name: str = "lint"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = shielded("ruff", tool_environment(context.environment))
+        environment = shielded("ruff", tool_environment(context.environment)) | uncached(context.root)
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 

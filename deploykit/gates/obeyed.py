@@ -187,4 +187,4 @@ def _top(root: Path) -> Path:
 
 
 def _home(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("HOME") or Path.home())
+    return Path(environment.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() wants there to be one

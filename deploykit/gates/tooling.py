@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from deploykit.model import InconclusiveError
 from deploykit.process.run import CommandNotFound, CommandTimedOut, Completed, run
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.gates.interface import GateContext
@@ -25,6 +25,7 @@ __all__ = [
     "parse_json",
     "run_tool",
     "tool_environment",
+    "uncached",
 ]
 
 TOOL_SECONDS = 900.0
@@ -56,6 +57,11 @@ def tool_environment(environment: Mapping[str, str], *, project: Path | None = N
     else:
         extra["PYTHONPYCACHEPREFIX"] = str(project / "pycache")
     return kept | extra
+
+
+def uncached(root: Path) -> dict[str, str]:
+    """Variables with which ruff and mypy keep no cache in a tree that can't be written, where they would give up."""
+    return {} if os.access(root, os.W_OK) else {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
 
 
 def run_tool(  # noqa: PLR0913 - the knobs of a child process, all by keyword

@@ -44,14 +44,19 @@ def find_subjects(locks: Sequence[str], context: GateContext, folder: Path) -> l
     """
     if locks:
         return [_from_lock(name, context, folder) for name in dict.fromkeys(locks)]
+    # As artefacts are made: what is installed from there is what has to be looked up.
     if (context.root / "uv.lock").is_file():
         return [_from_uv_lock("uv.lock", context, folder)]
+    if (context.root / "pylock.toml").is_file():
+        return [_from_pylock("pylock.toml", context, folder)]
     return [_from_environment(context, folder)]
 
 
 def _from_lock(name: str, context: GateContext, folder: Path) -> Subject:
     if Path(name).name == "uv.lock":
         return _from_uv_lock(name, context, folder)
+    if name.endswith(".toml"):
+        return _from_pylock(name, context, folder)
     path = context.root / name
     lock = read_lock(path)
     if not lock.is_pinned:
@@ -137,13 +142,41 @@ def _exported(name: str, context: GateContext, folder: Path) -> Subject:
     local = [entry for entry in lock.strange if _LOCAL.match(entry)]
     # What comes from a repository or an address has no version that anybody could look up: named, and so never green.
     elsewhere = tuple(entry.split()[0] for entry in lock.strange if entry not in local)
-    subject = _from_pins(lock, name, folder)  # lines of the export say nothing about the lock
+    # The lines of the export say nothing about the lock.
+    return _with_others(_from_pins(lock, name, folder), local, elsewhere)
+
+
+def _from_pylock(name: str, context: GateContext, folder: Path) -> Subject:
+    """What a `pylock.toml` pins for this platform (packaging.python.org, "pylock.toml Specification")."""
+    lines, local, elsewhere = list[str](), list[str](), list[str]()
+    try:
+        for package in tomllib.loads((context.root / name).read_text(encoding="utf-8"))["packages"]:
+            if "directory" in package:
+                local.append(package["name"])
+            elif "version" not in package or "vcs" in package or "archive" in package:
+                elsewhere.append(package["name"])
+            else:
+                files = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
+                hashes = [f" --hash={kind}:{digest}" for file in files for kind, digest in file["hashes"].items()]
+                marker = f" ; {package['marker']}" if "marker" in package else ""
+                lines.append(f"{package['name']}=={package['version']}{marker}{''.join(hashes)}\n")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise InconclusiveError(
+            f"the lock {name} can't be read",
+            details=[f"{type(error).__name__}: {error}"],
+            next_step=f"uv export --format pylock.toml -o {name}",
+        ) from error
+    path = folder / "pylock.txt"
+    path.write_text("".join(lines), encoding="utf-8")
+    lock = read_lock(path)
+    # A marker that is not understood here (of extras and groups) may be one for this installation.
+    return _with_others(_from_pins(lock, name, folder), local, [*elsewhere, *lock.strange])
+
+
+def _with_others(subject: Subject, local: Sequence[str], elsewhere: Sequence[str]) -> Subject:
+    """The subject with projects of the tree as a note, and with names that no scanner can answer for."""
     notes = (f"local projects, not looked up: {', '.join(sorted(local))}",) if local else ()
-    return replace(
-        subject,
-        names=(*subject.names, *elsewhere),
-        notes=(*subject.notes, *notes),
-    )
+    return replace(subject, names=(*subject.names, *elsewhere), notes=(*subject.notes, *notes))
 
 
 def _from_environment(context: GateContext, folder: Path) -> Subject:

@@ -13,6 +13,7 @@ from deploykit.artifacts.git import tree_of
 from deploykit.gates.evidence_bundle import export_evidence, import_evidence
 from deploykit.gates.run import run_gate
 from deploykit.gates.secrets import SecretsGate
+from deploykit.gates.tooling import uncached
 from deploykit.gates.verdict_files import read_verdict, record_verdict, verdict_path
 from deploykit.model import Evidence, Outcome, UsageError, Verdict
 from tests.unit.gates.test_verdict_cache import CLEAN
@@ -103,3 +104,8 @@ def test_a_cache_that_can_not_be_written_hides_no_finding_of_the_history(tree, c
     environment = {**context.environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     verdict = SecretsGate().run(replace(context, arguments=("--history",), environment=environment))
     assert verdict.outcome is Outcome.FINDINGS
+
+
+def test_ruff_and_mypy_keep_no_cache_where_they_can_not(tree):
+    assert uncached(tree) == {}
+    assert uncached(tree / "gone") == {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}

@@ -1,51 +1,56 @@
-"""What smoke checks need is looked for before anything is changed."""
+"""The evidence that a release asks for is that of exactly its tree, and of what gates obey around it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
 from types import SimpleNamespace
 
 import pytest
 
-from deploykit.model import UsageError
-from deploykit.release.version.spec import SmokeSpec
-from deploykit.release.workflow.preflight import preflight
-from deploykit.settings.models import Settings
+from deploykit.artifacts.git import read_tree, tree_of
+from deploykit.gates.verdict_files import record_verdict
+from deploykit.model import Evidence, Outcome, Verdict
+from deploykit.release.workflow.preflight import _evidence
+
+
+class Ledger:
+    """The newest verdict of a gate on a tree."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def evidence(self, gate, tree):
+        return self.kept.get((gate, tree))
+
+    def add_evidence(self, verdict):
+        self.kept[verdict.gate, verdict.tree] = verdict
 
 
 @pytest.fixture
-def check(environment, spec, tmp_path):
-    """Preflight of a release whose version has these smoke checks."""
-    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none")
-    repository = SimpleNamespace(environment=here, settings=Settings(app="shop"))
-    environment.require_repository = lambda: repository
-    environment.variable = {"KNOWN": "x"}.get
-
-    def run(*smoke: SmokeSpec) -> str:
-        return preflight(environment, SimpleNamespace(spec=replace(spec, smoke=smoke)))
-
-    return run
-
-
-def test_what_is_there_is_no_problem(check, tmp_path):
-    script = tmp_path / "smoke.sh"
-    script.write_text("#!/bin/sh\n")
-    script.chmod(0o755)
-    steps = (
-        SmokeSpec(path="/", headers={"Authorization": "Bearer ${KNOWN}"}),
-        SmokeSpec(command=("python", "-V")),
-        SmokeSpec(command=("./smoke.sh", "{url}")),
-    )
-    assert check(*steps) == "settings, variables"
+def service(tmp_path):
+    """A service in a sub-folder whose lint has passed, and a question for what is missing."""
+    root = tmp_path / "services" / "api"
+    root.mkdir(parents=True)
+    (root / "app.py").write_text("VALUE = 1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    seen = Evidence(looked_at=1, unit="files", tool="ruff", tool_version="1")
+    record_verdict(root, Verdict(gate="lint", outcome=Outcome.PASSED, evidence=seen, tree=tree_of(root)))
+    settings = SimpleNamespace(environment=SimpleNamespace(evidence=("lint",)))
+    environment = SimpleNamespace(root=root, ledger=Ledger(), require_repository=lambda: settings)
+    return SimpleNamespace(top=tmp_path, missing=lambda: _evidence(environment, SimpleNamespace(tree=read_tree(root))))
 
 
-def test_a_variable_without_a_value_is_named_with_the_line_to_write(check):
-    with pytest.raises(UsageError, match="names the variable SMOKE_PASSWORD, which has no value") as caught:
-        check(SmokeSpec(path="/login", method="POST", body="${SMOKE_PASSWORD}"))
-    assert caught.value.next_step == "put SMOKE_PASSWORD=… into .env.local, or export it"
+def test_a_pass_on_a_sub_folder_is_evidence(service):
+    assert service.missing() == []
 
 
-@pytest.mark.parametrize("program", ["no-such-program-at-all", "./not-here.sh"])
-def test_a_program_that_is_not_there_is_named(check, program):
-    with pytest.raises(UsageError, match=f"a smoke check runs {program}, and there is no such program"):
-        check(SmokeSpec(command=(program,)))
+@pytest.mark.parametrize("name", ["ruff.toml", "services/shared/money.py"])
+def test_it_is_none_after_a_change_around_the_sub_folder(service, name):
+    assert service.missing() == []  # it is in the ledger now
+    (service.top / name).parent.mkdir(exist_ok=True)
+    (service.top / name).write_text("# changed\n")
+    (problem,) = service.missing()
+    assert problem.message.startswith("there is no evidence that gate lint passed on exactly this tree")

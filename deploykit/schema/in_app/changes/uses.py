@@ -25,6 +25,8 @@ __all__ = ["EVERY", "built_on", "meeting", "mentioned", "stays", "uses"]
 EVERY = "*"
 """In place of a column: all of the table's."""
 _WORD = re.compile(r"\w+")
+_NO_COLUMNS = {"name", "phase", "type", "using"}
+"""Options that name something else."""
 
 
 def mentioned(value: Any, names: Iterable[str]) -> list[str]:
@@ -50,8 +52,9 @@ class _Subject:
         return [Use(self.table, column, how) for column in columns]
 
     def named(self) -> list[str]:
-        """Return the columns that the declaration names anywhere."""
-        return mentioned(self.option, self.relation.columns)
+        """Return the columns that the declaration names anywhere in lists, mappings and SQL."""
+        texts = [value for option, value in self.option.items() if option not in _NO_COLUMNS]
+        return mentioned(texts, self.relation.columns)
 
     def other(self, name: str, schema: str) -> Table:
         return _root(self.reader, self.reader.named(name, schema))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(60)
 TABLES = """
 CREATE TABLE p (id int PRIMARY KEY, other int); INSERT INTO p SELECT generate_series(1, 9);
 CREATE TYPE mood AS ENUM ('sad', 'glad');
-CREATE TABLE t (id serial PRIMARY KEY, price int CHECK (price > 0), title text, m mood, p_id int REFERENCES p);
+CREATE TABLE t (id serial PRIMARY KEY, price int CHECK (price > 0), title text, name text, "index" text, m mood, p_id int REFERENCES p);
 CREATE TABLE u (id int PRIMARY KEY REFERENCES t, note text, m mood);
 CREATE INDEX ix_price ON t (price);
 """
@@ -91,6 +91,10 @@ def changing_once(server_18):
 
 
 APART = {
+    "a column by the name of an option": (
+        DECLARE["rename_column"]("t", "name", "full_name", change="first"),
+        one("create_index", "t", "name", ["title"]),
+    ),
     "another column": (RENAME, one("rename_column", "t", "title", "headline")),
     "an index on the new column": (RENAME, one("create_index", "t", "ix", ["cost"])),
     "a check of the new column": (RENAME, one("add_check", "t", "ck", "cost > 0")),

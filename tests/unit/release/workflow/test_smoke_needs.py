@@ -1,0 +1,51 @@
+"""What smoke checks need is looked for before anything is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from deploykit.model import UsageError
+from deploykit.release.version.spec import SmokeSpec
+from deploykit.release.workflow.preflight import preflight
+from deploykit.settings.models import Settings
+
+
+@pytest.fixture
+def check(environment, spec, tmp_path):
+    """Preflight of a release whose version has these smoke checks."""
+    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none")
+    repository = SimpleNamespace(environment=here, settings=Settings(app="shop"))
+    environment.require_repository = lambda: repository
+    environment.variable = {"KNOWN": "x"}.get
+
+    def run(*smoke: SmokeSpec) -> str:
+        return preflight(environment, SimpleNamespace(spec=replace(spec, smoke=smoke)))
+
+    return run
+
+
+def test_what_is_there_is_no_problem(check, tmp_path):
+    script = tmp_path / "smoke.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    steps = (
+        SmokeSpec(path="/", headers={"Authorization": "Bearer ${KNOWN}"}),
+        SmokeSpec(command=("python", "-V")),
+        SmokeSpec(command=("./smoke.sh", "{url}")),
+    )
+    assert check(*steps) == "settings, variables"
+
+
+def test_a_variable_without_a_value_is_named_with_the_line_to_write(check):
+    with pytest.raises(UsageError, match="names the variable SMOKE_PASSWORD, which has no value") as caught:
+        check(SmokeSpec(path="/login", method="POST", body="${SMOKE_PASSWORD}"))
+    assert caught.value.next_step == "put SMOKE_PASSWORD=… into .env.local, or export it"
+
+
+@pytest.mark.parametrize("program", ["no-such-program-at-all", "./not-here.sh"])
+def test_a_program_that_is_not_there_is_named(check, program):
+    with pytest.raises(UsageError, match=f"a smoke check runs {program}, and there is no such program"):
+        check(SmokeSpec(command=(program,)))

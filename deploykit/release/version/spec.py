@@ -76,6 +76,8 @@ class ReleaseSpec:
     variables: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProcessSpec, ...] = ()
     """The app's other processes."""
+    persistent: tuple[str, ...] = ()
+    """Paths in the tree that outlive the version."""
 
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""
@@ -90,6 +92,7 @@ class ReleaseSpec:
             **{
                 **data,
                 "argv": tuple(data["argv"]),
+                "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**item) for item in data["smoke"]),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
@@ -128,6 +131,7 @@ class ReleaseSpec:
                 timeout=database.migration_timeout,
             ),
             variables={**service.variables, **environment.variables},
+            persistent=service.persistent,
             processes=tuple(
                 ProcessSpec(
                     name=process,

@@ -29,11 +29,11 @@ _SHOWN = 5
 
 
 def persistent_problems(sources: Sources) -> list[Problem]:
-    """Persistent paths that hold code: it would be kept from the first version on, whatever is released."""
+    """Persistent paths that hold code: that of the first version would be kept, whatever is released."""
     persistent = [PurePosixPath(path) for path in sources.spec.persistent]
     if not persistent:
         return []
-    code = [name for name in files_of(sources.tree.root) if name.endswith((".py", ".so", ".html", ".toml"))]
+    code = [name for name in files_of(sources.tree.root) if name.endswith((".py", ".so"))]
     found = (
         (path, next((name for name in code if PurePosixPath(name).is_relative_to(path)), "")) for path in persistent
     )
@@ -84,9 +84,11 @@ def written_problems(environment: Environment, sources: Sources) -> list[Problem
 
 
 def tell_what_came_since(
-    environment: Environment, before: ReleaseRecord, spec: ReleaseSpec, warn: Callable[[str], None]
+    environment: Environment, before: ReleaseRecord, now: ReleaseRecord, spec: ReleaseSpec, warn: Callable[[str], None]
 ) -> None:
     """Warn of what the version before wrote into its tree while the next one was built and started."""
+    if _share_a_tree(environment, before, now):
+        return
     try:
         written = environment.hosting.written(before)
     except DeploykitError as error:
@@ -99,7 +101,7 @@ def tell_what_came_since(
 def tell_what_stays_behind(environment: Environment, wanted: ReleaseRecord, warn: Callable[[str], None]) -> None:
     """Warn of data that a rollback to `wanted` does not take along; it is in a hurry, so nothing stops it."""
     live = environment.ledger.live()
-    if live is None:
+    if live is None or _share_a_tree(environment, live, wanted):
         return
     try:
         written = environment.hosting.written(live)
@@ -124,6 +126,11 @@ def reject_loss_by_down(environment: Environment) -> None:
             details=["service.persistent names what outlives it"],
             next_step=f"copy it, or give it up: invoke down --env {environment.name} --discard-data",
         )
+
+
+def _share_a_tree(environment: Environment, one: ReleaseRecord, other: ReleaseRecord) -> bool:
+    """Whether both run in one folder of this machine; containers of one image have a tree each."""
+    return one.digest == other.digest and not environment.hosting.shared
 
 
 def _is_below(name: str, path: str) -> bool:

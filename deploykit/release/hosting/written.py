@@ -20,7 +20,7 @@ _SCRATCH_FOLDERS = frozenset(
         *(".git", ".ipython", ".ipynb_checkpoints", ".webassets-cache"),
     }
 )
-_SCRATCH_FILES = re.compile(r".*(?:\.py[co]|\.pid|\.sock|\.lock|\.tmp|\.swp|~)")
+_SCRATCH_FILES = re.compile(r".*(?:\.py[co]|\.pid|\.sock|\.lock|\.tmp|\.swp|~|_history)")
 
 
 @dataclass(frozen=True, kw_only=True)

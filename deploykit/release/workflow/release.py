@@ -56,7 +56,7 @@ def release(
         with recorded(run, record) as attempt:
             deliver(attempt, sources)
             if before is not None and attempt.record.outcome is ReleaseOutcome.DONE and not discard_data:
-                tell_what_came_since(environment, before, sources.spec, run.stages.warn)
+                tell_what_came_since(environment, before, attempt.record, sources.spec, run.stages.warn)
         return attempt.report
 
 

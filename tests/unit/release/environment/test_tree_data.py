@@ -115,12 +115,25 @@ def test_a_rollback_is_told_and_not_stopped(environment, hosting, released, spec
 
 
 def test_what_was_written_while_the_next_version_was_built_is_told(environment, hosting, released, spec):
-    first, told = released("1.0"), []
-    tell_what_came_since(environment, first, spec, told.append)
+    first, second, told = released("1.0"), released("2.0"), []
+    tell_what_came_since(environment, first, second, spec, told.append)
     assert told == []
     hosting.files = ("late.txt",)
-    tell_what_came_since(environment, first, spec, told.append)
+    tell_what_came_since(environment, first, second, spec, told.append)
     assert told == ["what 1.0 wrote into its tree meanwhile stays behind, in /store/tree: late.txt"]
+
+
+def test_a_release_of_the_same_artefact_leaves_nothing_behind_where_both_run_in_one_folder(
+    environment, hosting, released, spec
+):
+    first, again, told = released("1.0", spec=spec.as_json()), released("1.0", spec=spec.as_json()), []
+    hosting.files = ("a.txt",)
+    tell_what_came_since(environment, first, again, spec, told.append)
+    tell_what_stays_behind(environment, first, told.append)
+    assert told == []
+    hosting.shared = True
+    tell_what_came_since(environment, first, again, spec, told.append)
+    assert len(told) == 1
 
 
 def test_a_down_that_would_remove_data_is_refused(environment, hosting):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.artifacts.files import canonical, sha256
@@ -11,7 +12,6 @@ from deploykit.model import DeploykitError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["FORMAT", "MANIFEST", "Artifact", "digest_of"]
 
@@ -39,6 +39,9 @@ class Artifact:
     python_version: str
     site: Path | None
     notes: tuple[str, ...] = ()
+    persistent: tuple[str, ...] = ()
+    """Paths in `tree` that are links into `data`."""
+    data: Path | None = None
     image = ""
     """No container image: its processes run where this folder is."""
 
@@ -101,9 +104,16 @@ class Artifact:
             python_version=manifest["python"]["version"],
             site=folder / "site" if manifest["site"] else None,
             notes=tuple(manifest["notes"]),
+            persistent=tuple(manifest["persistent"]["paths"]) if manifest.get("persistent") else (),
+            data=Path(manifest["persistent"]["data"]) if manifest.get("persistent") else None,
         )
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
-    """The digest over the part of a manifest that says what the artefact is, not when or where it was built."""
-    return f"sha256:{sha256(canonical({name: manifest[name] for name in _IDENTITY}))}"
+    """The digest over the part of a manifest that says what the artefact is, not when or where it was built; where it
+    has links into the data of an environment, they are a part of it.
+    """
+    content = {name: manifest[name] for name in _IDENTITY}
+    if manifest.get("persistent"):
+        content["persistent"] = manifest["persistent"]
+    return f"sha256:{sha256(canonical(content))}"

@@ -20,6 +20,7 @@ from deploykit.artifacts.environment import Environments
 from deploykit.artifacts.files import canonical, folder_hash, freeze, sha256
 from deploykit.artifacts.interpreter import Interpreter, inspect
 from deploykit.artifacts.lock import Lock, project_table, reject_other_python, resolve
+from deploykit.artifacts.persistent import link_out
 from deploykit.artifacts.store import Store
 from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import build_wheel, install_wheel, version_variables
@@ -28,7 +29,7 @@ from deploykit.process import run
 from deploykit.process.files import flocked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from deploykit.artifacts.git_tree import GitTree
 
@@ -55,6 +56,8 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
     store: Path,
     requirements: str = "",
     python: Path | None = None,
+    persistent: Sequence[str] = (),
+    data: Path | None = None,
     on_step: Callable[[BuildStep], None] = lambda _: None,
     on_wait: Callable[[str], None] = lambda _: None,
     wait: Callable[[float], None] = time.sleep,
@@ -62,16 +65,17 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
     """Build the artefact of `tree` (what `read_tree(root)` said), or find it when it was built before.
 
     `store` is `StatePaths.artifacts`, `requirements` the setting `service.requirements`, `python` the interpreter to
-    run on (None: the one that runs this; the base interpreter behind it is used). `on_wait` gets what is waited for;
+    run on (None: the one that runs this; the base interpreter behind it is used). `persistent` are paths of the tree
+    that become links into the folder `data`, which then belongs to the artefact. `on_wait` gets what is waited for;
     `wait` sleeps for so many seconds, and may raise Cancelled.
 
     Raises DeploykitError with the cause: uv's or the build backend's last lines, a file that is not in the tree.
     """
     artifact_store = Store(store.absolute())
     interpreter = inspect(python)
-    key = sha256(
-        canonical([FORMAT, tree.tree, version_of(tree), requirements, interpreter.as_json(), str(artifact_store.root)])
-    )
+    links = {"paths": list(persistent), "data": str(data)} if persistent and data is not None else {}
+    inputs = [FORMAT, tree.tree, version_of(tree), requirements, interpreter.as_json(), str(artifact_store.root), links]
+    key = sha256(canonical(inputs))
     started = time.monotonic()
 
     def waiting() -> None:
@@ -89,6 +93,7 @@ def build_local(  # noqa: PLR0913 - what a build depends on, all by keyword
                 interpreter=interpreter,
                 requirements=requirements,
                 folder=folder,
+                links=links,
                 on_step=on_step,
                 on_wait=waiting,
                 wait=wait,
@@ -106,6 +111,7 @@ class _Build:
     interpreter: Interpreter
     requirements: str
     folder: Path
+    links: Mapping[str, Any]
     on_step: Callable[[BuildStep], None]
     on_wait: Callable[[], None]
     wait: Callable[[float], None]
@@ -172,6 +178,8 @@ class _Build:
     def _store(self, lock: Lock, environment: Path, completed: list[str], *, package: bool) -> Artifact:
         site = self.result / "site"
         site_hash = folder_hash(site, skip=_not_content) if package else ""
+        if self.links:
+            link_out(self.result, self.links["paths"], Path(self.links["data"]))
         _compile(self.result, environment / "bin" / "python")
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -187,6 +195,7 @@ class _Build:
             "lock_source": lock.source,
             "lock_assumed": lock.assumed,
             "completed": completed,
+            "persistent": self.links,
             "notes": [*self.tree.warnings, *([lock.message] if lock.assumed else [])],
         }
         digest = digest_of(manifest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploykit.settings.defaults import GATES
@@ -35,7 +36,25 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
         *_urls(settings),
         *_accessories(settings),
         *_processes(settings),
+        *_persistent(settings),
     ]
+
+
+def _persistent(settings: Settings) -> Iterator[Mistake]:
+    allowed = 'folders and files of the tree, such as "var" and "data/app.db"'
+    seen: list[PurePosixPath] = []
+    for index, name in enumerate(settings.service.persistent):
+        at: KeyPath = ("service", "persistent", index)
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name or path.parts[0] == ".git":
+            yield Mistake(path=at, what=f'"{name}" is not below the repository', allowed=allowed)
+        elif (other := next((each for each in seen if _overlap(each, path)), None)) is not None:
+            yield Mistake(path=at, what=f'"{name}" and "{other}" are one in the other', allowed=allowed)
+        seen.append(path)
+
+
+def _overlap(one: PurePosixPath, other: PurePosixPath) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _processes(settings: Settings) -> Iterator[Mistake]:

@@ -68,6 +68,8 @@ class Service(Model):
     variables: dict[str, str] = Field(default_factory=dict)
     requirements: str = ""
     """The application's lock (pip's requirements format, hashes allowed); found from the repo when empty."""
+    persistent: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Files and folders in the tree that the app writes to, which outlive a version; `/` at the end: a folder."""
 
     @field_validator("smoke", mode="before")
     @classmethod

@@ -62,6 +62,11 @@ class StatePaths:
         return self.root / "database"
 
     @property
+    def data(self) -> Path:
+        """What the app keeps of its tree (setting `service.persistent`). Shared by all that is released here."""
+        return self.root / "data"
+
+    @property
     def artifacts(self) -> Path:
         """The content-addressed store, shared by all apps and environments."""
         return self.home / "artifacts"

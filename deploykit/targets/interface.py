@@ -52,6 +52,8 @@ class InstanceSpec:
     """For targets that run images: the reference to run, by digest (`name@sha256:…`, or the image's id)."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """What else the target is to keep beside the labels, where it can, and to give back. No secrets."""
+    persistent: tuple[str, ...] = ()
+    """Paths below `cwd` that outlive the version, for targets that make them (in `process` the artefact has links)."""
 
     @property
     def name(self) -> str:
@@ -108,6 +110,8 @@ class OneOff:
     image: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Folders of this machine by the path at which the command finds them, for targets that don't share its disk."""
+    persistent: tuple[str, ...] = ()
+    """See InstanceSpec."""
 
 
 @dataclass(frozen=True, kw_only=True)

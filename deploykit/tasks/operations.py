@@ -143,13 +143,13 @@ def reap(_context: Context, env: str | None = None, app: str = "") -> int | None
     return 1 if reaped.problems else 0
 
 
-@command(help={"env": _ENV, "app": _APP})
-def down(_context: Context, env: str | None = None, app: str = "") -> int | None:
+@command(help={"env": _ENV, "app": _APP, "discard-data": "lose the files that containers wrote into their own trees"})
+def down(_context: Context, env: str | None = None, app: str = "", discard_data: bool = False) -> int | None:
     """End all that runs of this app here. Data, artefacts and the ledger stay."""
     from deploykit.release.housekeeping.down import take_down
 
     environment = open_from_here(env, app)
-    for sentence in take_down(environment):
+    for sentence in take_down(environment, discard_data=discard_data):
         print(sentence)
     print(f"{environment.app} is down in {environment.name}; next: invoke release --env {environment.name}")
     return None

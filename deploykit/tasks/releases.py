@@ -33,11 +33,17 @@ _NOTHING = {"release": "", "version": "", "digest": "", "url": "", "stages": []}
         "env": _ENV,
         "plan": "show what would be done, and do nothing",
         "resume": "finish a release whose process was killed",
+        "discard-data": "lose the files that the live version wrote into its own tree",
         "json": _JSON,
     },
 )
 def release(
-    _context: Context, env: str | None = None, plan: bool = False, resume: bool = False, json: bool = False
+    _context: Context,
+    env: str | None = None,
+    plan: bool = False,
+    resume: bool = False,
+    discard_data: bool = False,
+    json: bool = False,
 ) -> int | None:
     """Put the present tree into an environment: build, migrate, switch, verify.
 
@@ -52,7 +58,7 @@ def release(
     if plan:
         from deploykit.release.queries.dry_run import plan_release
 
-        return _planned(plan_release(environment), json)
+        return _planned(plan_release(environment, discard_data=discard_data), json)
     _print_title(f"release of {environment.app} to {environment.name}")
     if resume:
         from deploykit.release.workflow.resume import resume as run_resume
@@ -61,7 +67,8 @@ def release(
     from deploykit.release.workflow.release import release as run_release
 
     _print_assumptions(environment)
-    return _print_report(run_release(environment, _reporter(), ends_process=True), json)
+    report = run_release(environment, _reporter(), discard_data=discard_data, ends_process=True)
+    return _print_report(report, json)
 
 
 @command(

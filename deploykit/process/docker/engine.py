@@ -32,6 +32,7 @@ class HostOptions(TypedDict, total=False):
 
     restart_policy: Mapping[str, str]
     binds: Sequence[str] | None
+    mounts: Sequence[Mapping[str, Any]]
     log_config: Mapping[str, Any]
     security_opt: Sequence[str]
     cap_drop: Sequence[str]
@@ -123,6 +124,19 @@ class Engine(Connection):
         with self._api_call() as api:
             pieces, _ = api.get_archive(container, path)
             return b"".join(pieces)
+
+    def file_mode(self, container: str, path: str) -> int:
+        """The mode of a file, as Go's `FileMode`; 0 where it is not there."""
+        with contextlib.suppress(EngineNotFound), self._api_call() as api:
+            pieces, found = api.get_archive(container, path)
+            pieces.close()
+            return int(found["mode"])
+        return 0
+
+    def changes(self, container: str) -> list[dict[str, Any]]:
+        """How its files differ from its image's: `Path`, and `Kind` 0 changed, 1 added, 2 deleted."""
+        with self._api_call() as api:
+            return list(api.diff(container) or ())
 
     def start(self, container: str) -> None:
         with self._api_call() as api:

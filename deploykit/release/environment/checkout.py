@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from deploykit.model import UsageError
+from deploykit.model import DeploykitError, UsageError
 from deploykit.release.environment import known_apps
 
 if TYPE_CHECKING:
@@ -69,15 +69,22 @@ class Checkout:
         if known_apps.app_released_from(self.paths.home, self.root) == app:
             return
         raise UsageError(
-            f"it can't be told whether {app} in {name} belongs to this repository: {_why(here, kept)}",
+            f"it can't be told whether {app} in {name} belongs to this repository: {self._why(here, kept)}",
             details=[f"--app {app} names it without comparing, for what needs no sources: status, rollback, down"],
             next_step=f"if it does: invoke ledger.claim --env {name}; if not, set {separate}",
         )
 
+    def _why(self, here: RepositoryIdentity, kept: Sequence[RepositoryIdentity]) -> str:
+        if here.is_known:
+            return (
+                f"{kept[-1]} and {here} have nothing that could be compared"
+                if kept
+                else "what was released before does not say from where"
+            )
+        from deploykit.artifacts.git import read_tree
 
-def _why(here: RepositoryIdentity, kept: Sequence[RepositoryIdentity]) -> str:
-    if not here.is_known:
-        return "this folder has neither a remote nor a whole git history"
-    if not kept:
-        return "what was released before does not say from where"
-    return f"{kept[-1]} and {here} have nothing that could be compared"
+        try:
+            read_tree(self.root)
+        except DeploykitError as error:
+            return error.message
+        return "it has neither a remote nor a whole history"

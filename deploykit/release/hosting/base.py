@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from deploykit.edge.interface import Edge
-    from deploykit.model import Problem, Secret
+    from deploykit.model import Problem, ReleaseRecord, Secret
+    from deploykit.release.hosting.written import Written
     from deploykit.release.version.instances import RunnableArtifact
     from deploykit.release.version.sources import Sources
     from deploykit.targets.interface import Target
@@ -61,6 +62,17 @@ class Hosting(Protocol):
 
     def keep(self, digest: str) -> None:
         """The artefact of that digest is about to be run: `prune` leaves it alone, for whatever environment."""
+
+    def written(self, release: ReleaseRecord | None) -> Written:
+        """What the release's instances wrote into their own tree. None: what would be lost if all that runs were
+        removed.
+        """
+
+    def data_place(self, path: str) -> str:
+        """Where the persistent path is kept, for people; empty: nothing is kept there yet."""
+
+    def take_along(self, place: str, paths: Sequence[str]) -> str:
+        """How a person puts paths of the tree in `place` where persistent paths are kept, as one line."""
 
     def prune(self, needed: Collection[str]) -> Sequence[str]:
         """Remove old artefacts, never one whose digest is `needed`; a sentence for each."""

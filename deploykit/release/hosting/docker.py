@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.artifacts.persistent import is_file_name
 from deploykit.model import DeploykitError, Problem, Secret, UsageError
 from deploykit.process.docker import Engine, EngineError
+from deploykit.release.hosting.written import Written, are_data
 from deploykit.release.version.instances import WEB
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from deploykit.artifacts.image.engine import Docker
     from deploykit.artifacts.image.image import Image
     from deploykit.edge.interface import Edge
+    from deploykit.model import ReleaseRecord
     from deploykit.process.cancellation import Cancellation
     from deploykit.release.hosting.saved import SavedTarget
     from deploykit.release.version.repository import Repository
@@ -96,12 +99,14 @@ class DockerHosting:
             docker = self._repository.settings.docker
             limits = Limits(memory=docker.memory_mb << 20, cpus=docker.cpus, pids=docker.pids)
             names = (WEB, *self._repository.settings.processes)
-            options = {"limits": dict.fromkeys(names, limits), "volumes": docker.volumes, "networks": docker.networks}
+            options = {"limits": dict.fromkeys(names, limits)}
         return DockerTarget(
             self._app,
             self._environment,
             self._engine,
             port=self._saved.image_port,
+            volumes=self._saved.volumes,
+            networks=self._saved.networks,
             wait=self._cancellation.wait,
             **options,
         )
@@ -123,7 +128,23 @@ class DockerHosting:
         return [asdict(state) for state in self._docker_target.accessories()]
 
     def preflight(self) -> Sequence[Problem]:
-        """Accessories whose images are not on the engine."""
+        """Accessories whose images are not on the engine, and single files that are to outlive a version."""
+        return [*self._single_files(), *self._missing_images()]
+
+    def _single_files(self) -> list[Problem]:
+        """A volume is a folder. A file alone would be without what is written beside it, such as SQLite's journal."""
+        persistent = self._repository.settings.service.persistent if self._repository is not None else ()
+        root = self._repository.root if self._repository is not None else Path()
+        return [
+            Problem(
+                f"service.persistent names the file {path}, and on Docker only a folder can outlive a version",
+                "let the app write it into a folder of its own, such as var/, and name that",
+            )
+            for path in persistent
+            if (root / path).is_file() or (is_file_name(path) and not (root / path).is_dir())
+        ]
+
+    def _missing_images(self) -> Sequence[Problem]:
         if not (wanted := self._wanted({})) or self._engine.problem() is not None:
             return ()
         return [
@@ -193,6 +214,21 @@ class DockerHosting:
         if own is not None and not repository.loaded.is_set("service.command"):
             return ()
         return container_argv(command or repository.loaded.require_command(), repository.settings.image.port)
+
+    # ---- data in the tree
+
+    def written(self, release: ReleaseRecord | None) -> Written:
+        of = [each.name for each in self.target.instances() if release is None or each.labels.release == release.id]
+        found = {name: are_data(self._docker_target.written(name)) for name in of}
+        files = sorted({file for names in found.values() for file in names})
+        places = [f"{self._app}.{self._environment}.{name}" for name, names in found.items() if names]
+        return Written(files=tuple(files), place=" and ".join(f"the container {place}" for place in places))
+
+    def data_place(self, path: str) -> str:
+        return "a volume" if self._docker_target.has_data(path) else ""
+
+    def take_along(self, place: str, paths: Sequence[str]) -> str:
+        return f"docker cp takes {', '.join(paths)} out of {place}, and into the new one after its release"
 
     # ---- the image
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import time
 from functools import cached_property
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from deploykit.artifacts.artifact import MANIFEST
+from deploykit.artifacts.persistent import make_data
 from deploykit.artifacts.store import Store
-from deploykit.model import Problem, Secret, UsageError
+from deploykit.model import Problem, ReleaseRecord, Secret, UsageError
+from deploykit.release.hosting.written import Written, are_data, written_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -94,6 +100,8 @@ class LocalHosting:
             sources.tree,
             store=self._paths.artifacts,
             requirements=self._repository.settings.service.requirements if self._repository is not None else "",
+            persistent=sources.spec.persistent,
+            data=self._paths.data,
             on_step=steps.append,
             on_wait=note.append,
             wait=self._wait,
@@ -113,7 +121,10 @@ class LocalHosting:
             raise UsageError(
                 "that release has no artefact", next_step=f"invoke history --env {self._paths.environment}"
             )
-        return Store(self._paths.artifacts).load(digest)
+        artifact = Store(self._paths.artifacts).load(digest)
+        if artifact.data is not None:
+            make_data(artifact.folder, artifact.persistent, artifact.data)
+        return artifact
 
     def preflight(self) -> Sequence[Problem]:
         return ()
@@ -124,6 +135,27 @@ class LocalHosting:
 
     def accessories(self) -> Sequence[Mapping[str, Any]]:
         return ()
+
+    def written(self, release: ReleaseRecord | None) -> Written:
+        """Nothing for None: the trees are in the store."""
+        store = Store(self._paths.artifacts)
+        folder = store.folder(release.digest) if release is not None and release.digest else None
+        if folder is None or not (folder / MANIFEST).exists():
+            return Written(files=(), place="")
+        made = (folder / MANIFEST).stat().st_mtime_ns
+        names = [name for part in ("tree", "site") for name in written_below(folder / part, since=made)]
+        return Written(files=tuple(are_data(names)), place=str(folder / "tree"))
+
+    def data_place(self, path: str) -> str:
+        return str(self._paths.data / path) if os.path.lexists(self._paths.data / path) else ""
+
+    def take_along(self, place: str, paths: Sequence[str]) -> str:
+        commands = [f"invoke down --env {self._paths.environment}"]
+        for path in (PurePosixPath(each) for each in paths):
+            source, folder = shlex.quote(f"{place}/{path}"), shlex.quote(str((self._paths.data / path).parent))
+            beside = "" if Path(place, path).is_dir() else "*"  # SQLite's journal may hold what was written last
+            commands += [f"mkdir -p {folder}", f"cp -a {source}{beside} {folder}"]
+        return f"{' && '.join(commands)}, and release again"
 
     def keep(self, digest: str) -> None:
         Store(self._paths.artifacts).keep(digest, owner=self._owner)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from deploykit.release.version.repository import Repository
@@ -33,6 +34,8 @@ class SavedTarget:
     edge_image: str = ""
     image_port: int = 8000
     ledger: str = ""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    networks: Sequence[str] = field(default_factory=list)
 
     @classmethod
     def from_settings(cls, repository: Repository) -> SavedTarget:
@@ -46,6 +49,8 @@ class SavedTarget:
             edge_image=settings.docker.edge_image,
             image_port=settings.image.port,
             ledger=environment.ledger,
+            volumes=dict(settings.docker.volumes),
+            networks=list(settings.docker.networks),
         )
 
     @classmethod

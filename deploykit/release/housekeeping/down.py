@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deploykit.ledger.interface import ENDING
 from deploykit.model import DeploykitError
 from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.tree_data import reject_loss_by_down
 from deploykit.release.version.recorded import stop_timeout
 
 if TYPE_CHECKING:
@@ -16,11 +17,16 @@ if TYPE_CHECKING:
 __all__ = ["take_down"]
 
 
-def take_down(environment: Environment) -> list[str]:
-    """Stop what runs, under the environment's lock. Returns what was done, one sentence each."""
+def take_down(environment: Environment, *, discard_data: bool = False) -> list[str]:
+    """Stop what runs, under the environment's lock. Returns what was done, one sentence each.
+
+    Raises UsageError where files would be gone that what runs wrote into its own tree, unless `discard_data`.
+    """
     done: list[str] = []
     edge, target = environment.edge, environment.target
     with environment_lock(environment.ledger, target, "down", warn=done.append):
+        if not discard_data:
+            reject_loss_by_down(environment)
         instances = target.instances()
         running = edge.running()
         edge.down()  # one that does not answer may still hold the port: a killed command leaves it so

@@ -87,11 +87,11 @@ def rehearse(plan: Plan) -> list[Action]:
     return actions
 
 
-def plan_release(environment: Environment) -> Planned:
+def plan_release(environment: Environment, *, discard_data: bool = False) -> Planned:
     sources = present_sources(environment, make=False)
     spec, problem = sources.spec, None
     try:
-        preflight(environment, sources)
+        preflight(environment, sources, discard_data=discard_data)
     except DeploykitError as error:
         problem = error
     newest, live = environment.ledger.releases(limit=1), environment.ledger.live()

@@ -129,6 +129,7 @@ def instance_specs(version: RunnableVersion, *, anchor: str) -> dict[str, Instan
             stop_timeout=stop_timeout,
             image=artifact.image,
             notes=notes,
+            persistent=spec.persistent,
         )
         for process, argv, replica, stop_timeout in wanted
     ]
@@ -150,6 +151,7 @@ def one_off(
         timeout=timeout,
         image=version.artifact.image,
         files=files or {},
+        persistent=version.spec.persistent,
     )
 
 

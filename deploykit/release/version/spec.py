@@ -83,6 +83,8 @@ class ReleaseSpec:
     variables: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProcessSpec, ...] = ()
     """The app's other processes."""
+    persistent: tuple[str, ...] = ()
+    """Paths in the tree that outlive the version."""
 
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""
@@ -97,6 +99,7 @@ class ReleaseSpec:
             **{
                 **data,
                 "argv": tuple(data["argv"]),
+                "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
                 "watch": tuple(data["watch"]),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
@@ -138,6 +141,7 @@ class ReleaseSpec:
                 timeout=database.migration_timeout,
             ),
             variables={**service.variables, **environment.variables},
+            persistent=service.persistent,
             processes=tuple(
                 ProcessSpec(
                     name=process,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deploykit.artifacts.git import files_of, judged_tree
 from deploykit.artifacts.version import uncommitted, untagged
 from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
+from deploykit.release.environment.tree_data import persistent_problems, written_problems
 from deploykit.settings.other_migrations import is_decided, other_migrations
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ __all__ = ["AFTER_BUILD", "preflight"]
 AFTER_BUILD = frozenset({"migration-heads", "migration-safety"})
 
 
-def preflight(environment: Environment, sources: Sources) -> str:
-    """Check what the environment's settings name; returns what was checked, in a few words.
+def preflight(environment: Environment, sources: Sources, *, discard_data: bool = False) -> str:
+    """Check what the environment's settings name; returns what was checked, in a few words. `discard_data`: what the
+    live version wrote into its tree may be lost.
 
     Raises one error with every problem: UsageError, or InconclusiveError when all that is missing is evidence.
     """
@@ -46,6 +48,9 @@ def preflight(environment: Environment, sources: Sources) -> str:
         # Settings and the app's variables were read with the sources, which has raised what was wrong with them.
         problems += checks[name](environment, sources) if name in checks else []
     problems += _other_migrations(environment, sources)
+    problems += persistent_problems(sources)
+    if not discard_data:
+        problems += written_problems(environment, sources)
     if not problems:
         return f"{', '.join(wanted) or 'nothing wanted'}"
     kind: type[DeploykitError] = (

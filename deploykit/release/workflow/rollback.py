@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.release.database.changes import refuse_past_contract
 from deploykit.release.environment.running import ledger_is_lost
+from deploykit.release.environment.tree_data import tell_what_stays_behind
 from deploykit.release.environment.versions import recorded_version
 from deploykit.release.housekeeping.foreign import reject_foreign_instances
 from deploykit.release.version.recorded import rollback_target
@@ -48,6 +49,7 @@ def rollback(
         reject_foreign_instances(environment, unknown=False)
         wanted = rollback_target(environment.ledger, environment.name, to, environment.paths.values)
         refuse_past_contract(environment, wanted, warn=run.stages.warn)
+        tell_what_stays_behind(environment, wanted, run.stages.warn)
         record = begin(
             run, "rollback", version=wanted.version, digest=wanted.digest, commit=wanted.commit, tree=wanted.tree
         )

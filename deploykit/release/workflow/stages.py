@@ -50,10 +50,10 @@ def plan(run: Run) -> Sources:
     return sources
 
 
-def check_preflight(run: Run, sources: Sources) -> None:
+def check_preflight(run: Run, sources: Sources, *, discard_data: bool) -> None:
     """Check what the environment requires of a release. Raises one error with every problem."""
     with run.stages.stage("preflight") as note:
-        note.append(preflight(run.environment, sources))
+        note.append(preflight(run.environment, sources, discard_data=discard_data))
 
 
 def record_plan(attempt: Attempt, sources: Sources | None) -> ReleaseSpec:

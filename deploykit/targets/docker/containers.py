@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import DeploykitError, Labels, Secret
+from deploykit.model import DeploykitError, Labels, Secret, UsageError
 from deploykit.targets.docker.names import PREFIX
 from deploykit.targets.interface import Instance, InstanceState
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deploykit.process.docker import Engine, HostOptions
+    from deploykit.targets.interface import InstanceSpec, OneOff
 
 __all__ = [
     "INNER_PORT",
@@ -30,6 +31,7 @@ __all__ = [
     "Limits",
     "exit_code",
     "folder_archive",
+    "image_of",
     "instance",
     "label_values",
     "port_of",
@@ -83,6 +85,19 @@ def label_values(labels: Labels) -> dict[str, str]:
 def working_dir(cwd: Path) -> str | None:
     """None: the image's own. A relative folder names nothing in a container."""
     return str(cwd) if cwd.is_absolute() else None
+
+
+def image_of(engine: Engine, of: InstanceSpec | OneOff) -> dict[str, Any]:
+    """What the engine says of the image that it runs. Raises DeploykitError where it is not there."""
+    if not of.image:
+        raise UsageError(f"no image was named for release {of.labels.release}", next_step="invoke build")
+    found = engine.find_image(of.image)
+    if found is None:
+        raise DeploykitError(
+            f"the engine at {engine.host} does not have the image {of.image}",
+            next_step=f"docker pull {of.image}",
+        )
+    return found
 
 
 # ---- secrets

@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
+import threading
 import time
-from pathlib import PurePath
+from pathlib import PurePath, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Problem, UsageError
@@ -30,6 +31,7 @@ from deploykit.targets.docker.containers import (
     PORT_LABEL,
     Limits,
     folder_archive,
+    image_of,
     instance,
     label_values,
     port_of,
@@ -39,6 +41,8 @@ from deploykit.targets.docker.containers import (
     with_secrets,
     working_dir,
 )
+from deploykit.targets.docker.data import changed_files, data_volume, ensure_data, mounts
+from deploykit.targets.docker.ending import end, end_all
 from deploykit.targets.docker.follow import follow
 from deploykit.targets.docker.lock import EngineLock
 from deploykit.targets.docker.names import PREFIX, Kind, Names
@@ -98,6 +102,7 @@ class DockerTarget:
         self._wait = wait
         self._network = AppNetwork(engine, self._names)
         self._lock = EngineLock(engine, self._names, clock=clock)
+        self._one_at_a_time = threading.Lock()
 
     def preflight(self) -> Sequence[Problem]:
         if (error := self._engine.problem()) is not None:
@@ -196,7 +201,12 @@ class DockerTarget:
         terminal: bool | None = None,
     ) -> str:
         """Make it, with the secrets in it; returns its id. Nothing runs yet. `terminal`: see `create_container`."""
-        image = self._image(of)
+        image = image_of(self._engine, of)
+        folder = PurePosixPath(working_dir(of.cwd) or image["Config"].get("WorkingDir") or "/")
+        if of.persistent:
+            with self._one_at_a_time:
+                ensure_data(self._engine, self._names, image, folder, of.persistent)
+            host = {**host, "mounts": mounts(self._names, folder, of.persistent)}
         plain, hidden = split_variables(of.variables)
         command: list[str] | None = list(argv) or None
         entrypoint: list[str] | None = None
@@ -222,7 +232,7 @@ class DockerTarget:
             host={
                 **_DEFAULTS,
                 **host,
-                "binds": [f"{volume}:{folder}" for volume, folder in self._volumes.items()] or None,
+                "binds": [f"{volume}:{there}" for volume, there in self._volumes.items()] or None,
             },
         )
         try:
@@ -235,17 +245,6 @@ class DockerTarget:
             self._engine.remove_container(made)
             raise
         return made
-
-    def _image(self, of: InstanceSpec | OneOff) -> dict[str, Any]:
-        if not of.image:
-            raise UsageError(f"no image was named for release {of.labels.release}", next_step="invoke build")
-        found = self._engine.find_image(of.image)
-        if found is None:
-            raise DeploykitError(
-                f"the engine at {self._engine.host} does not have the image {of.image}",
-                next_step=f"docker pull {of.image}",
-            )
-        return found
 
     def _start(self, container: str) -> None:
         try:
@@ -271,14 +270,7 @@ class DockerTarget:
     def stop(self, name: str, *, timeout: float) -> None:
         found = self._find(name)
         if found is not None:
-            self._end(found["Id"], timeout=timeout, signal=found["Config"].get("StopSignal") or "SIGTERM")
-
-    def _end(self, container: str, *, timeout: float, signal: str = "SIGTERM") -> None:
-        """Ask it to end, kill it after the time, and remove it."""
-        with contextlib.suppress(EngineError):  # it ended, or does not answer in time: it is removed all the same
-            self._engine.kill(container, signal)
-            self._engine.wait(container, timeout=max(timeout, 0.001))
-        self._engine.remove_container(container)
+            end(self._engine, found, timeout=timeout)
 
     def instances(self) -> Sequence[Instance]:
         found = (
@@ -351,6 +343,19 @@ class DockerTarget:
         made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host={}, terminal=terminal)
         return run_attached(self._engine, made, one_off.argv[0], redact, terminal=terminal)
 
+    # ---- data
+
+    def written(self, name: str) -> Sequence[str]:
+        """Files below an instance's working directory that are not as its image has them, relative to it."""
+        found = self._find(name)
+        if found is None:
+            return ()
+        return changed_files(self._engine, found, PurePosixPath(found["Config"].get("WorkingDir") or "/"))
+
+    def has_data(self, path: str) -> bool:
+        """Whether there is a volume for the persistent path."""
+        return self._engine.find_volume(data_volume(self._names, path)) is not None
+
     # ---- accessories
 
     def ensure_accessory(self, accessory: Accessory, tell: Callable[[str], None] = lambda _text: None) -> str:
@@ -394,16 +399,5 @@ class DockerTarget:
 
         Volumes stay, and so does the lock, which the caller may hold.
         """
-        for kind in (Kind.INSTANCE, Kind.ONE_OFF, Kind.ACCESSORY):
-            found = self._engine.containers(self._names.labels(kind))
-            for each in found:
-                shown = self._engine.find_container(each["Id"])
-                if shown is not None:
-                    with contextlib.suppress(EngineError):  # it ended before
-                        self._engine.kill(each["Id"], shown["Config"].get("StopSignal") or "SIGTERM")
-            for each in found:
-                seconds = float(each["Labels"].get(f"{PREFIX}stop", "10"))
-                with contextlib.suppress(EngineError):
-                    self._engine.wait(each["Id"], timeout=seconds)
-                self._engine.remove_container(each["Id"])
+        end_all(self._engine, self._names)
         self._network.remove()

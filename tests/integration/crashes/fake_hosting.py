@@ -14,6 +14,7 @@ from fake_target import FakeTarget, Machine, Program
 
 from deploykit.artifacts.git_tree import GitTree
 from deploykit.model import DeploykitError
+from deploykit.release.hosting.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from writes import Writes
 
     from deploykit.edge.interface import Edge, Mark, Server
-    from deploykit.model import Problem
+    from deploykit.model import Problem, ReleaseRecord
     from deploykit.release.version.sources import Sources
     from deploykit.release.version.spec import ReleaseSpec
     from deploykit.targets.interface import Instance, Target
@@ -114,6 +115,15 @@ class FakeHosting:
         return ()
 
     def keep(self, _digest: str) -> None: ...
+
+    def written(self, _release: ReleaseRecord | None) -> Written:
+        return Written(files=(), place="")
+
+    def data_place(self, _path: str) -> str:
+        return ""
+
+    def take_along(self, _place: str, _paths: Sequence[str]) -> str:
+        return ""
 
     def prune(self, _needed: Collection[str]) -> Sequence[str]:
         """A few artefacts are always kept, and here there are no more."""

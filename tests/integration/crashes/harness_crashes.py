@@ -133,7 +133,9 @@ class Scene:
         environment = Environment(self.folder, self.paths, Repository(self.loaded, "local"))
         ledger = open_ledger(self.paths.ledger, app="shop", environment="local")
         vars(environment)["ledger"] = WatchedLedger(ledger, writes, WRITING)
-        vars(environment.checkout)["identity"] = RepositoryIdentity(remotes=("example.org/shop",))
+        vars(environment.checkout)["identity"] = RepositoryIdentity(
+            remotes=("example.org/shop",), first_commits=("f" * 40,)
+        )
         vars(environment)["hosting"] = FakeHosting(self.state, writes, shared=self.shared)
         try:
             yield environment

@@ -200,6 +200,47 @@ def test_old_images_go_and_those_that_can_be_wanted_stay(shop: DockerService) ->
         assert "does not have the image" in refused.both
 
 
+VISITS = """
+import pathlib
+visits = pathlib.Path(__file__).parent / "var" / "visits"
+with visits.open("a") as file:
+    file.write(VERSION_TEXT + " ")
+VERSION_TEXT = visits.read_text()
+"""
+
+
+def test_what_the_app_writes_outlives_versions_where_it_is_named_and_stops_them_where_it_is_not(
+    shop: DockerService,
+) -> None:
+    service = 'command = "python server.py --host 127.0.0.1 --port {port}"\nhealth = "/health"\n'
+
+    def release(text: str, *words: str) -> Any:
+        shop.fixtures.behave(shop.repo, VERSION_TEXT=text)
+        with (shop.repo / "behaviour.py").open("a") as file:
+            file.write(VISITS)
+        shop.fixtures.commit(shop.repo, text)
+        return shop("release", "--json", *words)
+
+    shop.settings(service=f'{service}persistent = ["var/", "shop.sqlite3"]\n')
+    refused = release("one")
+    assert refused.code == 3
+    assert "persistent names the file shop.sqlite3, and on Docker only a folder" in " ".join(refused.both.split())
+    shop.settings(service=f'{service}persistent = ["var"]\n')
+    release("one").ok()
+    second = release("two").ok().json
+    assert shop.serves() == "one two "
+    container = f"{shop.app}.staging.{second['release']}-web-0"
+    assert shop.engine.execute(container, ["sh", "-c", "echo data > /app/notes.txt; mkdir /app/tmp"], user="0")[0] == 0
+    for command, said in (("release", "has written into its own tree"), ("down", "which would be removed")):
+        refused = shop(command)
+        assert refused.code == 3
+        assert said in " ".join(refused.both.split())
+        assert "notes.txt" in refused.both
+        assert f"invoke {command} --env staging --discard-data" in " ".join(refused.both.split())
+    assert "stays behind" in " ".join(shop("rollback").ok().both.split())
+    shop("down", "--discard-data").ok()
+
+
 def test_two_machines_have_one_ledger_in_postgresql(
     shop: DockerService, tmp_path: Path, postgres: str, foreign_repo: Any
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 LOCAL = ("--env", "local")
@@ -49,3 +51,19 @@ def test_clones_worktrees_and_moved_checkouts_are_one_app_and_a_claim_adds_anoth
     assert "tiny in local is released from here, too" in here(other, "ledger.claim", *LOCAL).ok().out
     assert "1.0.0 (r1)" in here(other, "status", *LOCAL).ok().out
     assert "the ledger holds" in here(other, "history", *LOCAL, "--check").ok().out
+
+
+def test_a_copy_without_git_is_refused_with_what_git_says_unless_it_was_released_from_there(
+    here, tiny, tmp_path, foreign_repo
+):
+    here(tiny, "release", *LOCAL).ok()
+    copy = shutil.copytree(tiny, tmp_path / "copy", ignore=shutil.ignore_patterns(".git"))
+    refused = here(copy, "down", *LOCAL)
+    assert refused.code == 3
+    said = " ".join(refused.err.split())
+    assert "it can't be told whether tiny in local belongs to this repository" in said
+    assert "copy is not in a git repository" in said
+    assert "--app tiny names it without comparing" in said
+    assert "1.0.0 (r1)" in here(copy, "status", *LOCAL, "--app", "tiny").ok().out
+    shutil.rmtree(tiny / ".git")
+    assert "1.0.0 (r1)" in here(tiny, "status", *LOCAL).ok().out

@@ -143,6 +143,10 @@ def test_a_mistake_says_what_is_allowed(repo):
         ("accessories.db.folder = '/data'", "image"),
         ("docker.volumes = { uploads = 'srv' }", "docker.volumes"),
         ("security.audit.severity = 'medium'", "moderate"),
+        ("service.persistent = ['../var']", '"../var" is not below the repository'),
+        ("service.persistent = ['/srv/var']", '"/srv/var" is not below the repository'),
+        ("service.persistent = ['./']", '"./" is not below the repository'),
+        ("service.persistent = ['var', 'var/uploads/']", '"var/uploads/" and "var" are one in the other'),
     ],
 )
 def test_what_types_cannot_say_is_a_mistake_too(repo, line, wanted):

@@ -101,7 +101,7 @@ def test_where_nothing_can_be_compared_only_what_is_empty_or_was_released_from_h
     assert claim(opened(SHOP))
     assert opened(UNKNOWN).ledger.repositories() == [SHOP]
     known_apps.add(first.paths.home, first.root, "another")
-    with pytest.raises(UsageError, match="neither a remote nor a whole git history"):
+    with pytest.raises(UsageError, match="belongs to this repository: there is no folder"):
         opened(UNKNOWN).target  # noqa: B018
 
 

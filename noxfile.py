@@ -19,6 +19,11 @@ in_order = ["-n", "3", "--dist", "loadgroup", "--no-loadscope-reorder"]
 others = ["--ignore=tests/faults/signals"]
 sessions.register_tests("faults", paths=["tests/faults"], arguments=["--timeout=1800", *in_order, *others, *again])
 sessions.register_tests(
+    "fuzz",
+    paths=["tests/integration/fuzz"],
+    summary="Commands on generated settings, repositories and ledgers: 300 cases; -- --cases 10000 for more.",
+)
+sessions.register_tests(
     "signals",
     paths=["tests/faults/signals"],
     arguments=["-n", "2"],

@@ -26,6 +26,8 @@ settings.load_profile("patient")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every-case", action="store_true", help="every case of the large enumerations, not a sample")
+    parser.addoption("--cases", type=int, default=300, help="how many generated cases tests/integration/fuzz runs")
+    parser.addoption("--first-case", type=int, default=0, help="the number of the first of them")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,6 +19,7 @@ from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.privileges import unprivileged
 from deploykit.edge.process import ProxyProcess
 from deploykit.edge.runtime import RuntimeAPI
+from deploykit.edge.state import unreadable
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
@@ -122,7 +123,12 @@ class HAProxyEdge(WeightedProxy):
     # -- the file ------------------------------------------------------------------------------------------------
 
     def _read(self) -> str | None:
-        return self._file.read_text(encoding="utf-8") if self._file.exists() else None
+        try:
+            return self._file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise unreadable(str(self._file), f"{type(error).__name__}: {error}") from None
 
     def _first_port(self) -> int:
         return find_free(self._bind, str(self._folder))

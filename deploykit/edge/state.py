@@ -16,7 +16,7 @@ from deploykit.edge.interface import Server
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["EdgeState", "WeightedServer", "parse_state", "state_lines"]
+__all__ = ["EdgeState", "WeightedServer", "parse_state", "state_lines", "unreadable"]
 
 _MARKER = "# deploykit "
 _PAST_LIMIT = 256
@@ -131,11 +131,12 @@ def parse_state(text: str, *, source: str) -> EdgeState:
                 past=past,
             )
     except (ValueError, TypeError, KeyError) as error:
-        raise _unreadable(source, f"{type(error).__name__}: {error}") from error
-    raise _unreadable(source, "the line that says the port and the token is missing")
+        raise unreadable(source, f"{type(error).__name__}: {error}") from error
+    raise unreadable(source, "the line that says the port and the token is missing")
 
 
-def _unreadable(source: str, why: str) -> EdgeError:
+def unreadable(source: str, why: str) -> EdgeError:
+    """The error for a configuration that can't be read or is not one of the kit's."""
     return EdgeError(
         f"{source} is not the edge's configuration as deploykit writes it",
         details=[why],

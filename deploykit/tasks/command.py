@@ -8,8 +8,11 @@ import atexit
 import functools
 import gc
 import inspect
+import math
 import os
+import shlex
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,12 +27,14 @@ if TYPE_CHECKING:
 
     from invoke.parser.argument import Argument
 
-    from deploykit.model import DeploykitError
+    from deploykit.model import DeploykitError, UsageError
     from deploykit.release.environment import Environment
 
-__all__ = ["Command", "command", "open_from_here", "print_error", "repository"]
+__all__ = ["Command", "command", "open_from_here", "print_error", "removed_folder", "repository"]
 
 _HELP = ("--help", "-h")
+_GREATEST = 2**31 - 1
+"""Nothing that an option counts comes near it, and what is greater does not fit into a database's numbers."""
 _GC_THRESHOLD = 50_000
 """Objects more than before when Python looks for cyclic garbage; its own 700 fit programs that import less."""
 
@@ -55,6 +60,7 @@ def command(
                 if bound.arguments.get(name) in _HELP:
                     _show_help(bound.arguments[name])
             try:
+                _reject_removed_folder()
                 code = body(*args, **kwargs)
             except DeploykitError as error:
                 print_error(error, blank, as_json=bool(bound.arguments.get("json")))
@@ -63,6 +69,12 @@ def command(
                 # The reader closed the pipe (`| head`). The code is not 0, since the rest of the output is lost.
                 silence_broken_streams()
                 raise Exit(code=BROKEN_PIPE) from None
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                unusable = _unusable(error)
+                print_error(unusable, blank, as_json=bool(bound.arguments.get("json")))
+                raise Exit(code=unusable.exit_code) from None
             if code:
                 raise Exit(code=code)
 
@@ -87,14 +99,18 @@ class Command(Task[Any]):
 
 def _number(kind: type[float], option: str, text: str) -> float:
     try:
-        return kind(text)
+        number = kind(text)
     except ValueError:
-        from deploykit.model import UsageError
+        number = math.nan
+    if abs(number) <= _GREATEST:
+        return number
+    from deploykit.model import UsageError
 
-        what = "a whole number" if kind is int else "a number"
-        error = UsageError(f"--{option} takes {what}, not {text!r}", next_step="invoke --help TASK says what it is")
-        print_error(error)
-        raise Exit(code=error.exit_code) from None
+    what = "a whole number" if kind is int else "a number"
+    what += f" of at most {_GREATEST}" if abs(number) > _GREATEST else ""
+    error = UsageError(f"--{option} takes {what}, not {text!r}", next_step="invoke --help TASK says what it is")
+    print_error(error)
+    raise Exit(code=error.exit_code)
 
 
 def _show_help(word: str) -> None:
@@ -103,6 +119,32 @@ def _show_help(word: str) -> None:
     if word in words[1:]:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, sys.argv[0], "--help", words[words.index(word, 1) - 1]])  # noqa: S606  # nosec B606
+
+
+def removed_folder() -> UsageError:
+    """The error where the present folder was removed: from there nothing can be found."""
+    from deploykit.model import UsageError
+
+    return UsageError("the folder that you are in was removed", next_step="cd to the repository of your service")
+
+
+def _reject_removed_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise removed_folder() from None
+
+
+def _unusable(error: OSError) -> DeploykitError:
+    """A file or folder that is not as it has to be: no permission, a folder in a file's place, a full disk."""
+    from deploykit.model import DeploykitError
+
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return DeploykitError(
+        f"{error.filename} can't be used: {error.strerror}",
+        details=[f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}"],
+        next_step=f"look at it (ls -ld {shlex.quote(str(error.filename))}) and put it right, then type the same again",
+    )
 
 
 def _relax_garbage_collection() -> None:

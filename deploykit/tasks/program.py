@@ -38,6 +38,14 @@ def main() -> None:
     from deploykit.tasks.output import BROKEN_PIPE, silence_broken_streams
 
     try:
+        Path.cwd()  # invoke looks for tasks.py from there
+    except FileNotFoundError:
+        from deploykit.tasks.command import print_error, removed_folder
+
+        error = removed_folder()
+        print_error(error)
+        raise SystemExit(error.exit_code) from None
+    try:
         _KitProgram(name="deploykit", binary="deploykit", version=version("deploykit")).run()
     except BrokenPipeError:
         # The reader closed the pipe: `deploykit --list | head`.

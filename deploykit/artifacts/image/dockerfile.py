@@ -92,11 +92,18 @@ def find_own(tree: Path, named: str = "") -> Dockerfile | None:
                 f"image.dockerfile names {named}, which is not in the tree",
                 next_step=f"git add {named}, or see what ignores it: git check-ignore -v {named}",
             )
-        return Dockerfile(text=path.read_text(encoding="utf-8"), name=named)
+        return _read(tree, named)
     for name in _USUAL:
         if (tree / name).is_file():
-            return Dockerfile(text=(tree / name).read_text(encoding="utf-8"), name=name)
+            return _read(tree, name)
     return None
+
+
+def _read(tree: Path, name: str) -> Dockerfile:
+    try:
+        return Dockerfile(text=(tree / name).read_text(encoding="utf-8"), name=name)
+    except ValueError:
+        raise UsageError(f"{name} is not UTF-8 text", next_step=f"write {name} anew, and commit it") from None
 
 
 def render(  # noqa: PLR0913 - the blanks of the template, all by keyword

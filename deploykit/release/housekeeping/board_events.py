@@ -73,11 +73,16 @@ def deliver(environment: Environment, timer: Timer) -> None:
 
     Raises BoardError when it did not arrive; it is then sent again for a week, unless the board will never take it.
     """
-    token = _token(environment, str(timer.payload["token_variable"]))
     try:
-        _post(str(timer.payload["url"]), token, dict(timer.payload["event"]), timeout=_TIMEOUT)
+        url, variable = str(timer.payload["url"]), str(timer.payload["token_variable"])
+        event, first = dict(timer.payload["event"]), float(timer.payload["first"])
+    except (KeyError, TypeError, ValueError):
+        environment.ledger.remove_timer(timer.id)
+        raise BoardError(f"an event of {timer.release} for the board can't be read any more: it is not sent") from None
+    try:
+        _post(url, _token(environment, variable), event, timeout=_TIMEOUT)
     except BoardError as error:
-        if not error.final and time.time() - float(timer.payload["first"]) < _KEEP_SECONDS:
+        if not error.final and time.time() - first < _KEEP_SECONDS:
             environment.ledger.add_timer("report", timer.release, time.time() + _RETRY_SECONDS, timer.payload)
         environment.ledger.remove_timer(timer.id)
         raise

@@ -107,7 +107,8 @@ def expected(scenario: Scenario, died: Left, way: str) -> tuple[int, str]:
     if way == "release":
         return 0, "fixed"
     before = scenario.before[-1] if scenario.before else ""
-    if "begin" not in died.writes or "finish" in died.writes:
+    # A rollback first finishes what it goes back from.
+    if "begin" not in died.writes or died.writes.count("finish") == (2 if scenario.command == "rollback" else 1):
         # Nothing is unfinished: there is nothing to resume, and a rollback is one of what is live.
         live, previous = died.scene.live()
         return (3, live) if way == "resume" or not previous else (0, previous)

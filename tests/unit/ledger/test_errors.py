@@ -231,3 +231,33 @@ def test_a_lost_table_is_an_error_with_its_cause(ledger, tamper, where):
         ledger.timers()
     told(caught, where)
     assert "no such table" in caught.value.details[0]
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "ask"),
+    [
+        ("releases", "outcome", "splendid", lambda ledger: ledger.releases()),
+        ("releases", "version", b"\xff", lambda ledger: ledger.release("r1")),
+        ("releases", "started_at", "yesterday", lambda ledger: ledger.live()),
+        ("steps", "action", "{", lambda ledger: ledger.steps("r1")),
+        ("steps", "result", "[]", lambda ledger: ledger.steps("r1")),
+        ("steps", "state", "", lambda ledger: ledger.steps("r1")),
+        ("timers", "payload", "null", lambda ledger: ledger.timers()),
+        ("timers", "due_at", "soon", lambda ledger: ledger.timers()),
+        ("locks", "owner", b"\xff", lambda ledger: ledger.holder()),
+        ("entries", "payload", "", lambda ledger: ledger.entries()),
+    ],
+)
+def test_a_row_that_something_else_has_changed_is_refused_in_a_sentence(ledger, tamper, table, column, value, ask):
+    held = ledger.acquire("ann", "release", lease=60)
+    words = dict.fromkeys(("version", "digest", "commit", "tree", "actor", "previous"), "")
+    record = ledger.begin(**words, kind="release", token=held.token)
+    ledger.intend(record.id, "plan", {}, token=held.token)
+    ledger.set_live(record.id)
+    ledger.add_timer("warm", record.id, 1.0, {})
+    ask(ledger)
+    tamper("PRAGMA ignore_check_constraints = ON")
+    tamper(f"UPDATE deploykit_{table} SET {column} = ?", (value,))
+    with pytest.raises(DeploykitError, match=f"the ledger can't be read: {column} is not as it was written") as caught:
+        ask(ledger)
+    assert "invoke history --check" in caught.value.next_step

@@ -132,6 +132,9 @@ def test_the_search_ends_at_the_repositorys_top(tmp_path, monkeypatch):
     [
         (["--speed", "fast"], "error: --speed takes a number, not 'fast'"),
         (["--workers", "2.5"], "error: --workers takes a whole number, not '2.5'"),
+        (["--workers", "9" * 30], f"error: --workers takes a whole number of at most 2147483647, not '{'9' * 30}'"),
+        (["--speed", "inf"], "error: --speed takes a number of at most 2147483647, not 'inf'"),
+        (["--speed", "nan"], "error: --speed takes a number, not 'nan'"),
     ],
 )
 def test_a_word_where_a_number_is_wanted_is_refused_in_a_sentence(capsys, words, said):
@@ -142,7 +145,7 @@ def test_a_word_where_a_number_is_wanted_is_refused_in_a_sentence(capsys, words,
     with pytest.raises(SystemExit) as ended:
         Program(namespace=Collection(fill)).run(["invoke", "fill", *words])
     assert ended.value.code == 3
-    told = capsys.readouterr().err
+    told = " ".join(capsys.readouterr().err.split())
     assert said in told
     assert "next: " in told
 
@@ -154,3 +157,32 @@ def test_a_number_is_one(capsys):
 
     Program(namespace=Collection(fill)).run(["invoke", "fill", "--speed", "0.5", "--workers", "2"], exit=False)
     assert capsys.readouterr().out == "[0.5, 2]\n"
+
+
+def test_a_file_that_is_not_as_it_has_to_be_is_a_sentence(capsys, tmp_path):
+    assert made(lambda _context: tmp_path.read_text() and None)() == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"error: {tmp_path} can't be used: Is a directory IsADirectoryError in pathlib.py")
+    assert f"next: look at it (ls -ld {tmp_path})" in said
+
+
+def test_an_error_of_the_system_about_no_file_is_not_hidden():
+    def body(_context):
+        raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        made(body)()
+
+
+def test_a_folder_that_was_removed_is_a_sentence(capsys, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert made(lambda _context: 0)() == 3
+    from deploykit.tasks.program import main
+
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 3
+    said = capsys.readouterr().err
+    assert said.count("error: the folder that you are in was removed") == 2

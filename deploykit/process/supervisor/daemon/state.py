@@ -10,6 +10,9 @@ import os
 from .folder import STATE
 from .protocol import PROTOCOL
 
+_RECORD = {"spec", "process", "exit_code", "restarts", "started_at", "stopping"}
+_SPEC = {"name", "argv", "log", "labels", "keep_alive"}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -22,10 +25,16 @@ def read_state(folder: str) -> list[dict[str, Any]]:
             text = file.read()
     except FileNotFoundError:
         return []
-    records = json.loads(text)["programs"]
-    if not isinstance(records, list):
-        raise ValueError("no list of programs")  # noqa: TRY004 - a file's content, not an argument
+    content = json.loads(text)
+    records = content.get("programs") if isinstance(content, dict) else None
+    if not isinstance(records, list) or not all(_is_record(record) for record in records):
+        raise ValueError("no list of programs")
     return records
+
+
+def _is_record(record: object) -> bool:
+    spec = record.get("spec") if isinstance(record, dict) else None
+    return isinstance(record, dict) and isinstance(spec, dict) and record.keys() >= _RECORD and spec.keys() >= _SPEC
 
 
 def write_state(folder: str, records: list[dict[str, Any]]) -> None:

@@ -179,3 +179,11 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
     assert len(reap(environment).problems) == 1
     assert len(board.got) == 1
     assert len(list(environment.ledger.timers())) == 20
+
+
+def test_an_event_that_can_not_be_read_any_more_is_dropped_and_said(environment, board):
+    timer = environment.ledger.add_timer("report", "r1", 1.0, {"url": board.url})
+    with pytest.raises(DeploykitError, match="an event of r1 for the board can't be read any more"):
+        deliver(environment, timer)
+    assert environment.ledger.timers() == []
+    assert board.got == []

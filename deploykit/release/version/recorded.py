@@ -91,13 +91,16 @@ def _spec_steps(ledger: SqlLedger, record: ReleaseRecord) -> list[Step]:
 def spec_of(ledger: SqlLedger, record: ReleaseRecord, environment: str) -> ReleaseSpec:
     """How that release is run, as its journal has it.
 
-    Raises DeploykitError when it was killed before that was written.
+    Raises DeploykitError when it was killed before that was written, and when it can't be read.
     """
-    if steps := _spec_steps(ledger, record):
+    check = f"invoke history --env {environment} --check"
+    if not (steps := _spec_steps(ledger, record)):
+        raise DeploykitError(f"the ledger does not have how {record.id} is run", next_step=check)
+    try:
         return ReleaseSpec.from_json(steps[-1].action)
-    raise DeploykitError(
-        f"the ledger does not have how {record.id} is run", next_step=f"invoke history --env {environment} --check"
-    )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"how {record.id} is run can't be read from the ledger"
+        raise DeploykitError(what, details=[f"{type(error).__name__}: {error}"], next_step=check) from None
 
 
 def stop_timeout(ledger: SqlLedger, environment: str, instance: Instance) -> float:

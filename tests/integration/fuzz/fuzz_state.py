@@ -34,7 +34,8 @@ _SPEC: dict[str, Any] = {
     "stop_timeout": 1.0,
     "warm_for": 60.0,
     "variables": {},
-    "thresholds": {"error_rate": 0.1, "p95_ms": 1.0, "requests": 1, "window": 1.0},
+    "thresholds": {"error_rate": 0.1, "p95_ms": 1.0, "requests": 1},
+    "watch": [],
     "database": {"kind": "none", "source": "", "variable": "", "driver": "", "migrations": "", "timeout": 1.0},
 }
 _FILES = (

@@ -86,22 +86,13 @@ def _parts(
 ) -> Iterator[str | bytes]:
     yield from (_FORM, gate.name, repr(gate), str(root), state, base)
     yield from (_kit(), sys.version, environment_key(), repr(project_needs(settings)))
-    audit, secrets = settings.security.audit, settings.security.secrets
-    for name in (
-        "pyproject.toml",
-        "uv.lock",
-        settings.service.requirements,
-        *settings.tests.requirements,
-        audit.requirements,
-        secrets.baseline,
-    ):
-        for path in lock_files(root / name) if name else ():
-            yield from (str(path), _content(path))
+    for path in _named_files(gate, root, settings):
+        yield from (str(path), _content(path))
     for name, value in sorted(environment.items()):
         if name not in _PASSING and not name.startswith(_PASSING_STARTS):
             yield f"{name}={value}"
     if gate.name == "audit":
-        given = environment.get(_ADVISORIES_VARIABLE) or audit.advisories
+        given = environment.get(_ADVISORIES_VARIABLE) or settings.security.audit.advisories
         yield _copy(root / Path(given).expanduser()) if given else b"online"
     if gate.name == "migrations":
         if settings.migrations.server_version == "ask":
@@ -111,6 +102,20 @@ def _parts(
         yield from _measured(root)
         for revision in ("HEAD", base or settings.coverage.base, "origin/main", "main"):
             yield _commit(root, revision) if revision else ""
+
+
+def _named_files(gate: Gate, root: Path, settings: Settings) -> Iterator[Path]:
+    """Files that settings, locks and the baseline of secrets name: git may ignore them, or they lie elsewhere."""
+    yield from (root / "pyproject.toml", root / "uv.lock", root / "pylock.toml")
+    locks = (settings.service.requirements, *settings.tests.requirements, settings.security.audit.requirements)
+    for name in filter(None, locks):
+        yield from lock_files(root / name)
+    if gate.name == "secrets":
+        from deploykit.gates.secretscan.baseline import read_baseline
+
+        known = root / settings.security.secrets.baseline
+        baseline = read_baseline(known)
+        yield from (known, *(root / name for name in (baseline.files if baseline else ())))
 
 
 @cache

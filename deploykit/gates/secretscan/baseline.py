@@ -62,6 +62,13 @@ class Baseline:
             str(item.get("name") or item["path"]) for item in (*self.plugins, *self.filters) if is_foreign(item)
         )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that they are read from."""
+        every = [item.get(key, "") for item in (*self.plugins, *self.filters) for key in ("path", "file_name", "model")]
+        named = [str(name).removeprefix("file://").partition("::")[0] for name in every if name]
+        return tuple(name for name in named if not name.startswith("detect_secrets."))
+
     def without_foreign(self) -> Baseline:
         """What the kit's engine can do of it."""
         return replace(

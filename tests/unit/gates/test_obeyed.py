@@ -11,10 +11,13 @@ import pytest
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.affected import affected_gates
-from deploykit.gates.inputs import git_sees_everything, state_of
+from deploykit.gates.catalog import build_gate
+from deploykit.gates.inputs import git_sees_everything, inputs_of, state_of
 from deploykit.gates.obeyed import OBEYED, shielded
 from deploykit.gates.run import cached_verdicts, run_gate
+from deploykit.gates.test import TestGate
 from deploykit.model import Outcome
+from deploykit.settings.loader import load
 from tests.unit.gates.test_verdict_cache import CLEAN
 
 if TYPE_CHECKING:
@@ -168,15 +171,28 @@ def test_code_from_outside_leaves_nothing_cached_of_gates_that_run_code(service,
     assert not service.is_cached()  # the variable is new
     service.lint()
     assert service.is_cached()
-    from deploykit.gates.inputs import inputs_of
-    from deploykit.gates.test import TestGate
-    from deploykit.settings.loader import load
-
     settings = load(service.root, environ={}).settings
     more = {"state": service.state(), "environment": service.environment}
     assert inputs_of(TestGate(), service.root, settings, **more)
     more["environment"] = {**service.environment, "PYTHONPATH": f"{service.root}:{tmp_path}"}
     assert inputs_of(TestGate(), service.root, settings, **more) == ""
+
+
+def test_a_plug_in_that_the_baseline_of_secrets_names_counts_wherever_it_is(service, tmp_path):
+    own = {"name": "Own", "path": f"file://{tmp_path}/own.py"}
+    words = {"path": "detect_secrets.filters.wordlist.should_exclude_secret", "file_name": "../../local/words.txt"}
+    whole = {"version": "1.5.0", "plugins_used": [own], "filters_used": [words], "results": {}}
+    service.write(f"{SERVICE}/.secrets.baseline", json.dumps(whole))
+    settings = load(service.root, environ={}).settings
+    gate = build_gate("secrets", settings, service.root)
+    seen = [""]
+    for path in (tmp_path / "own.py", service.top / "local" / "words.txt"):
+        for text in ("# one\n", "# two\n"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+            more = {"state": service.state(), "environment": service.environment}
+            seen.append(inputs_of(gate, service.root, settings, **more))
+    assert len(set(seen)) == 5
 
 
 @pytest.mark.parametrize("mark", ["--assume-unchanged", "--skip-worktree"])

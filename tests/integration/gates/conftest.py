@@ -11,6 +11,7 @@ import pytest
 
 from deploykit.artifacts.git import tree_of
 from deploykit.gates.run import run_gate
+from deploykit.gates.tools import managed_tool
 from deploykit.process.uv import find_uv
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ def gate_environment(once):
     downloads = subprocess.run([find_uv(), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     own = {"XDG_CACHE_HOME": str(once("cache", lambda _folder: None)), "UV_CACHE_DIR": downloads}
     return {name: value for name, value in os.environ.items() if not name.startswith("DEPLOYKIT")} | own
+
+
+@pytest.fixture
+def plain_detect_secrets(gate_environment):
+    """Run `main` or `pre_commit_hook` of detect-secrets as most people have it: without its extras, of which one adds a
+    filter wherever it is installed.
+    """
+    python = managed_tool("detect-secrets", environment=gate_environment) / "bin" / "python"
+    start = (
+        "import sys; sys.modules['gibberish_detector'] = None; from detect_secrets.{0} import main; sys.exit(main())"
+    )
+
+    def run(root: Path, module: str, *words: str) -> subprocess.CompletedProcess[str]:
+        argv = [python, "-c", start.format(module), *words]
+        return subprocess.run(argv, cwd=root, capture_output=True, text=True, check=False)
+
+    return run
 
 
 @pytest.fixture(scope="session")

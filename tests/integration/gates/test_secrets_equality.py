@@ -142,23 +142,13 @@ def leaky(shop):
     return shop
 
 
-@pytest.fixture
-def tool(gate_environment):
-    folder = managed_tool("detect-secrets", environment=gate_environment) / "bin"
-
-    def run(root, name, *words):
-        return subprocess.run([folder / name, *words], cwd=root, capture_output=True, text=True, check=False)
-
-    return run
-
-
 def ours(root):
     names = [name for name in list_files(root).files if name != ".secrets.baseline"]
     return scan_files(root, names, Baseline().rules()).secrets
 
 
-def test_what_detect_secrets_writes_is_read(leaky, tool):
-    made = tool(leaky.root, "detect-secrets", "scan", "--no-verify")
+def test_what_detect_secrets_writes_is_read(leaky, plain_detect_secrets):
+    made = plain_detect_secrets(leaky.root, "main", "scan", "--no-verify")
     baseline = parse_baseline(made.stdout)
     assert {key[:2] for key in baseline.entries} == {
         ("shop/keys.py", "AWS Access Key"),
@@ -168,33 +158,37 @@ def test_what_detect_secrets_writes_is_read(leaky, tool):
     assert baseline.rules().keywords
 
 
-def test_what_the_kit_writes_is_read_by_detect_secrets(leaky, tool):
+def test_what_the_kit_writes_is_read_by_detect_secrets(leaky, plain_detect_secrets):
     (leaky.root / ".secrets.baseline").write_text(refreshed(Baseline(), ours(leaky.root)).render())
     leaky.commit()
-    accepted = tool(
-        leaky.root, "detect-secrets-hook", "--no-verify", "--baseline", ".secrets.baseline", "tests/test_price.py"
+    accepted = plain_detect_secrets(
+        leaky.root, "pre_commit_hook", "--no-verify", "--baseline", ".secrets.baseline", "tests/test_price.py"
     )
     assert (accepted.returncode, accepted.stdout) == (0, "")
     plain = refreshed(Baseline(), {"shop/keys.py": ours(leaky.root)["shop/keys.py"]})
     (leaky.root / ".secrets.baseline").write_text(plain.render())
     leaky.commit()
     leaky.write({"shop/keys.py": "\n\n" + (leaky.root / "shop/keys.py").read_text()})
-    moved = tool(leaky.root, "detect-secrets-hook", "--no-verify", "--baseline", ".secrets.baseline", "shop/keys.py")
+    moved = plain_detect_secrets(
+        leaky.root, "pre_commit_hook", "--no-verify", "--baseline", ".secrets.baseline", "shop/keys.py"
+    )
     assert (moved.returncode, moved.stdout) == (0, "")
     assert (leaky.root / ".secrets.baseline").read_text() == plain.render()
     leaky.write({"shop/keys.py": f'aws_key = "{KEY[:-1]}S"\n'})
-    refused = tool(leaky.root, "detect-secrets-hook", "--no-verify", "--baseline", ".secrets.baseline", "shop/keys.py")
+    refused = plain_detect_secrets(
+        leaky.root, "pre_commit_hook", "--no-verify", "--baseline", ".secrets.baseline", "shop/keys.py"
+    )
     assert refused.returncode == 1
 
 
-def test_a_rewrite_by_detect_secrets_is_normalised_back_with_every_label(leaky, tool, gate_environment):
+def test_a_rewrite_by_detect_secrets_is_normalised_back_with_every_label(leaky, plain_detect_secrets, gate_environment):
     path = leaky.root / ".secrets.baseline"
     baseline = refreshed(Baseline(), ours(leaky.root))
     for key in baseline.entries:
         baseline = baseline.with_label(key, is_secret=False)
     path.write_text(baseline.render())
     leaky.commit()
-    rewritten = tool(leaky.root, "detect-secrets", "scan", "--no-verify", "--baseline", ".secrets.baseline")
+    rewritten = plain_detect_secrets(leaky.root, "main", "scan", "--no-verify", "--baseline", ".secrets.baseline")
     assert rewritten.returncode == 0, rewritten.stderr
     assert "generated_at" in path.read_text()
     # Its own rules' labels are kept by detect-secrets; those of rules that it does not know are findings until then.

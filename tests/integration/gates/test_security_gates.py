@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploykit.gates.tools import managed_tool
 from deploykit.model import Outcome, Severity
 from deploykit.process.uv import find_uv
 
@@ -73,11 +72,10 @@ def test_binary_files_are_said_not_to_be_looked_into(shop):
     assert "binary files not looked into: 1" in verdict.evidence.notes
 
 
-def test_a_baseline_that_detect_secrets_wrote_is_read(shop, gate_environment):
+def test_a_baseline_that_detect_secrets_wrote_is_read(shop, plain_detect_secrets):
     shop.write({"shop/keys.py": LEAK})
     shop.commit()
-    program = managed_tool("detect-secrets", environment=gate_environment) / "bin" / "detect-secrets"
-    made = subprocess.run([program, "scan"], cwd=shop.root, capture_output=True, text=True, check=True)
+    made = plain_detect_secrets(shop.root, "main", "scan")
     shop.write({".secrets.baseline": made.stdout})
     known = shop.gate("secrets", environment={"CI": ""})
     assert known.outcome is Outcome.INCONCLUSIVE, known

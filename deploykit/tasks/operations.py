@@ -21,7 +21,11 @@ _JSON = "one JSON object on standard output"
 
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def status(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """What is live, what runs, who holds the lock. Ends with 1 when something of what is live does not run well."""
+    """What is live, what runs, who holds the lock.
+
+    Ends with 1 when something of what is live does not run, was started again,
+    or is not what the ledger names.
+    """
     from deploykit.release.queries.status import read_status, status_lines
 
     found = read_status(open_from_here(env, app))
@@ -68,7 +72,10 @@ def history(
 
 @command(help={"env": _ENV, "app": _APP, "json": _JSON})
 def verify(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
-    """Judge what is live now: health, smoke checks, what users got in the last minute, probe requests."""
+    """Judge what is live now, and change nothing.
+
+    By health, smoke checks, what users got in the last minute, and probes.
+    """
     from deploykit.release.queries.verify import verify_live
 
     verified = verify_live(open_from_here(env, app))

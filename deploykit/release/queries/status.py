@@ -224,8 +224,8 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
             for each in status.accessories
         ]
         lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), accessories, stream)]
-    for problem in status.problems:
-        lines += ["", *filled(problem, width(stream), first="  wrong ", rest=" " * 8)]
+    wrong = [line for each in status.problems for line in filled(each, width(stream), first="  wrong ", rest=" " * 8)]
+    lines += ["", *wrong] if wrong else []
     steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
     return [*lines, "", *steps]
 

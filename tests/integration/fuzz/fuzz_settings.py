@@ -20,7 +20,7 @@ ODD_TEXTS = (
         "local",
         "../..",
         "/",
-        "/nowhere/at/all",
+        "/proc/nowhere/at/all",
         "a/b",
         "-",
         "--env",

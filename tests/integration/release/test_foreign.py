@@ -44,7 +44,10 @@ class Parcels:
         return str(self.status()["url"])
 
     def status(self) -> Any:
-        return self("invoke" if self.repo.joinpath("tasks.py").exists() else "deploykit", *STATUS).ok().json
+        """Its exit code is 1 where something is wrong with what is live, and 0 elsewhere."""
+        ran = self("invoke" if self.repo.joinpath("tasks.py").exists() else "deploykit", *STATUS)
+        assert ran.code == bool(ran.json["problems"]), ran.both
+        return ran.json
 
     def price(self, url: str) -> int:
         """What the app does: the price of a parcel of 2 kg, which differs by version."""
@@ -310,6 +313,7 @@ def test_without_its_sources_the_killed_app_comes_back_with_the_same_behaviour(o
     assert orphaned.price == parcels.fixtures.QUOTES[2]
     (live,) = [item for item in orphaned.status["instances"] if item["role"] == "live"]
     assert live["restarts"] == 1
+    assert orphaned.status["problems"] == ["r2-web-0 ended by itself once since it was started"]
 
 
 def test_without_its_sources_it_rolls_back_to_the_old_behaviour(orphaned, parcels):
@@ -326,7 +330,7 @@ def test_down_ends_all_that_runs_and_keeps_the_record(orphaned, parcels):
     while left := processes_of(parcels.state):
         assert time.monotonic() < until, [item.argv for item in left]
         time.sleep(0.1)
-    status = parcels("deploykit", *STATUS).ok().json
+    status = parcels.status()
     assert (status["edge"], status["supervised_by"], status["instances"]) == ("not running", "", [])
     assert parcels("deploykit", "history", *LOCAL, "--json").ok().json[0]["kind"] == "rollback"
 

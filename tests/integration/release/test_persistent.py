@@ -24,7 +24,6 @@ with sqlite3.connect(HERE / "shop.sqlite3") as database:
 (HERE / "app.pid").write_text(str(os.getpid()))
 database.close()
 VERSION_TEXT = (HERE / "{folder}" / "visits").read_text()
-CRASH, SLOW_START, SLOW_HEALTH, HEALTH_STATUS = False, 0, 0, 200
 """
 
 
@@ -33,7 +32,9 @@ def shop(tiny, here, foreign_repo):
     """Release the app that writes a line into two files of its tree at each start; `settings` are the service's."""
 
     def release(text, *words, settings="", folder="var"):
-        (tiny / "behaviour.py").write_text(APP.format(text=text, folder=folder))
+        foreign_repo.behave(tiny)
+        usual = (tiny / "behaviour.py").read_text()
+        (tiny / "behaviour.py").write_text(usual + APP.format(text=text, folder=folder))
         lines = (tiny / "pyproject.toml").read_text().splitlines()
         lines = [line for line in lines if not line.startswith("persistent")]
         at = lines.index("[tool.deploykit.service]") + 1
@@ -57,7 +58,7 @@ def test_files_and_folders_that_are_named_outlive_versions(shop, here, tiny, sta
     assert body(url) == "from git\none\n"
     shop("two", settings=persistent).ok()
     assert body(url) == "from git\none\ntwo\n"
-    said = here(tiny, "exec", "python -c 'print(open(\"var/visits\").read())'", *LOCAL).ok().out
+    said = here(tiny, "exec", *LOCAL, "--", "python", "-c", "print(open('var/visits').read())").ok().out
     assert said.split() == ["from", "git", "one", "two"]
     assert "stays behind" not in here(tiny, "rollback", *LOCAL).ok().both
     with sqlite3.connect(state / "apps/tiny/local/data/shop.sqlite3") as database:
@@ -100,4 +101,4 @@ def test_what_is_named_only_now_is_taken_along_once_as_the_advice_says(shop, her
     url = shop("two", settings=settings).ok().json["url"]
     assert body(url) == "one\ntwo\n"
     rows = "import sqlite3; print(sqlite3.connect('shop.sqlite3').execute('SELECT text FROM visits').fetchall())"
-    assert here(tiny, "exec", f'python -c "{rows}"', *LOCAL).ok().out == "[('one',), ('two',)]\n"
+    assert here(tiny, "exec", *LOCAL, "--", "python", "-c", rows).ok().out == "[('one',), ('two',)]\n"

@@ -70,7 +70,9 @@ def printed(here, tiny, foreign_repo) -> dict[str, str]:
     told["rollback"] = here(tiny, "rollback", *LOCAL).ok().both
     for words in (("history",), ("history", "--check"), ("verify",), ("logs",), ("reap",), ("down",)):
         told[" ".join(words)] = here(tiny, *words, *LOCAL).ok().both
-    told["status of nothing"] = here(tiny, "status", *LOCAL).ok().both
+    nothing = here(tiny, "status", *LOCAL)
+    assert nothing.code == 1
+    told["status of nothing"] = nothing.both
     return told
 
 

@@ -20,8 +20,9 @@ def test_another_repository_of_that_name_is_refused_by_every_command(here, tiny,
     here(tiny, "release", *LOCAL).ok()
     before = look(state, "tiny")
     commands = ("release", "rollback", "status", "verify", "down", "reap", "ledger.adopt")
-    for words in (*[(name,) for name in commands], ("exec", "true"), ("lock", "--reason", "x"), ("release", "--plan")):
-        ran = here(other, *words, *LOCAL)
+    more = (("lock", *LOCAL, "--reason", "x"), ("release", *LOCAL, "--plan"), ("exec", *LOCAL, "--", "true"))
+    for words in (*[(name, *LOCAL) for name in commands], *more):
+        ran = here(other, *words)
         assert ran.code == 3, (words, ran.both)
         said = " ".join(ran.both.split())
         assert "tiny in local belongs to another repository" in said

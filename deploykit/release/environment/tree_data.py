@@ -55,8 +55,18 @@ def written_problems(environment: Environment, sources: Sources) -> list[Problem
     written = environment.hosting.written(live)
     persistent = sources.spec.persistent
     discard = f"invoke release --env {environment.name} --discard-data"
-    named = {path: [name for name in written.files if _is_below(name, path)] for path in persistent}
     problems = []
+    if dropped := [path for path in _dropped(environment, live, sources.spec) if environment.hosting.data_place(path)]:
+        problems.append(
+            Problem(
+                message=(
+                    f"{', '.join(dropped)} is not persistent any more, so the next version would not see what"
+                    f" {live.version} ({live.id}) keeps there"
+                ),
+                next_step=f"name it again under [tool.deploykit.service]; or leave it behind: {discard}",
+            )
+        )
+    named = {path: [name for name in written.files if _is_below(name, path)] for path in persistent}
     if missing := [path for path in persistent if named[path] and not environment.hosting.data_place(path)]:
         problems.append(
             Problem(
@@ -105,15 +115,14 @@ def tell_what_stays_behind(environment: Environment, wanted: ReleaseRecord, warn
         return
     try:
         written = environment.hosting.written(live)
-        kept = set(spec_of(environment.ledger, live, environment.name).persistent)
-        kept -= set(spec_of(environment.ledger, wanted, environment.name).persistent)
+        kept = _dropped(environment, live, spec_of(environment.ledger, wanted, environment.name))
     except DeploykitError as error:
         warn(f"whether {live.version} has written data into its tree could not be asked: {error.message}")
         return
     if written.files:
         warn(f"what {live.version} wrote into its tree stays behind, in {written.place}: {_listed(written.files)}")
     if kept:
-        warn(f"{wanted.version} does not see {', '.join(sorted(kept))}: it is older than service.persistent names that")
+        warn(f"{wanted.version} does not see {', '.join(kept)}: it was released before service.persistent named that")
 
 
 def reject_loss_by_down(environment: Environment) -> None:
@@ -126,6 +135,16 @@ def reject_loss_by_down(environment: Environment) -> None:
             details=["service.persistent names what outlives it"],
             next_step=f"copy it, or give it up: invoke down --env {environment.name} --discard-data",
         )
+
+
+def _dropped(environment: Environment, live: ReleaseRecord, spec: ReleaseSpec) -> list[str]:
+    """The persistent paths of what is live that the spec does not name."""
+    named = {PurePosixPath(path) for path in spec.persistent}
+    try:
+        before = spec_of(environment.ledger, live, environment.name).persistent
+    except DeploykitError:
+        return []  # the ledger does not have how it is run
+    return [path for path in before if PurePosixPath(path) not in named]
 
 
 def _share_a_tree(environment: Environment, one: ReleaseRecord, other: ReleaseRecord) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -85,6 +86,17 @@ def test_what_is_named_only_now_has_to_be_taken_along_once(environment, hosting,
     assert written_problems(environment, sources("db.sqlite3", "var")) == []
 
 
+def test_what_is_not_named_any_more_would_not_be_seen_any_more(environment, hosting, released, spec):
+    released("1.0", spec=replace(spec, persistent=("var/", "new")).as_json())
+    hosting.kept = ("var/",)
+    (problem,) = written_problems(environment, sources())
+    assert problem.message.startswith(
+        "var/ is not persistent any more, so the next version would not see what 1.0 (r1)"
+    )
+    assert "invoke release --env local --discard-data" in problem.next_step
+    assert written_problems(environment, sources("var")) == []
+
+
 def test_a_folder_with_code_can_not_be_persistent():
     (problem,) = persistent_problems(sources("var", "shop"))
     assert (
@@ -93,8 +105,6 @@ def test_a_folder_with_code_can_not_be_persistent():
 
 
 def test_a_rollback_is_told_and_not_stopped(environment, hosting, released, spec):
-    from dataclasses import replace
-
     first = released("1.0", spec=spec.as_json())
     released("2.0", spec=replace(spec, persistent=("var",)).as_json())
     hosting.files = ("a.txt",)
@@ -102,7 +112,7 @@ def test_a_rollback_is_told_and_not_stopped(environment, hosting, released, spec
     tell_what_stays_behind(environment, first, told.append)
     assert told == [
         "what 2.0 wrote into its tree stays behind, in /store/tree: a.txt",
-        "1.0 does not see var: it is older than service.persistent names that",
+        "1.0 does not see var: it was released before service.persistent named that",
     ]
 
     def broken(_release):

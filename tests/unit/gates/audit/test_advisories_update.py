@@ -143,3 +143,8 @@ def test_an_address_where_nobody_listens_is_one_sentence(here):
     with pytest.raises(DeploykitError, match="could not be fetched"):
         update_copy("http://127.0.0.1:9/osv.zip", here)
     assert left_beside(here) == []
+
+
+def test_an_address_that_is_none_is_refused(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"https://\[ is no address"):
+        update_copy("https://[", here)

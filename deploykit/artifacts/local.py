@@ -226,7 +226,7 @@ def _reject_links_outside(tree: Path, checkout: Path) -> None:
             if not path.is_symlink():
                 continue
             to = path.readlink()
-            leads = path.parent.joinpath(to).resolve()
+            leads = Path(os.path.realpath(path.parent / to))  # also of links that lead to one another
             if leads.is_relative_to(checkout.resolve()) or not (to.is_absolute() or leads.is_relative_to(top)):
                 raise DeploykitError(
                     f"{path.relative_to(tree)} is a link out of the tree, to {to}",

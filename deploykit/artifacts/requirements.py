@@ -6,8 +6,10 @@ never editable, and counts by its content. The project itself (`-e .`) is left o
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.files import folder_hash, sha256
@@ -15,7 +17,6 @@ from deploykit.model import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 __all__ = ["TREE", "Requirements", "all_hashed", "logical", "read"]
 
@@ -90,7 +91,10 @@ class _Reader:
         if (path.resolve(), constraint) in self._seen:
             return
         self._seen.add((path.resolve(), constraint))
-        text = path.read_text(encoding="utf-8-sig")
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except ValueError:
+            raise UsageError(f"{path.name} is not UTF-8 text", next_step=f"write {path.name} anew") from None
         for line in logical(text.splitlines()):
             option = _OPTION.match(line)
             if option is None and line.startswith("-"):
@@ -132,7 +136,7 @@ class _Reader:
         that names it.
         """
         for start in (self.tree, named_in.parent):
-            found = (start / name).resolve()
+            found = Path(os.path.realpath(start / name))  # also of links that lead to one another
             if found.exists() and found.is_relative_to(self.tree):
                 return found
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deploykit.ledger import rows
 from deploykit.ledger.canonical import clean, dumps, entry_hash, plain
 from deploykit.ledger.interface import Entry
 from deploykit.ledger.projections import Change, DeleteRow, InsertRow, derive
@@ -37,7 +38,7 @@ class Journal:
         if row is None:
             self.connection.run(Query(_FIRST, list(self._scope.values())))
             (row,) = self.connection.rows(end)
-        return row["sequence"], row["hash"]
+        return rows.chain_end(row)
 
     def append(self, kind: str, payload: Mapping[str, Any], *, release: str = "") -> Entry:
         """Write one entry and what it changes. Raises TypeError when `payload` is not JSON."""

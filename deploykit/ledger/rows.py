@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from enum import Enum
 
-__all__ = ["entry", "held", "release", "repository", "step", "timer", "verdict"]
+__all__ = ["chain_end", "entry", "held", "release", "repository", "step", "timer", "verdict"]
 
 _RELEASE = ("id", "app", "environment", "version", "digest", "commit", "tree", "actor", "kind", "previous", "reason")
 
@@ -71,6 +71,11 @@ def entry(row: Mapping[str, Any]) -> Entry:
         payload=_object(row, "payload"),
         **_numbers(row, "sequence", "at"),
     )
+
+
+def chain_end(row: Mapping[str, Any]) -> tuple[int, str]:
+    """The sequence and the hash of the newest entry."""
+    return _of_type(row, "sequence", int), _of_type(row, "hash", str)
 
 
 def _texts(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

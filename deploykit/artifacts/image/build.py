@@ -104,7 +104,10 @@ def source_url(root: Path) -> str:
         ["git", "config", "--get", "remote.origin.url"], cwd=root, env=git.clean_environment(), timeout=30, check=False
     )
     url = done.stdout.strip()
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     if parts.scheme in {"http", "https", "ssh"} and parts.hostname:
         place = parts.netloc.rpartition("@")[2]
         return urlunsplit(("https" if parts.scheme == "http" else parts.scheme, place, parts.path, "", ""))

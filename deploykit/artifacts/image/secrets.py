@@ -65,8 +65,8 @@ class BuildSecrets:
             part
             for _, value in self.pip
             for url in value.reveal().split()
-            for part in (url, urlsplit(url).password or "")
-            if part and urlsplit(url).password
+            if (password := _password(url))
+            for part in (url, password)
         }
         if not words:
             return str
@@ -112,3 +112,11 @@ def _pip_files(env: Mapping[str, str]) -> dict[str, str]:
             if parser.has_section(section):
                 found.update({name.replace("_", "-"): value for name, value in parser[section].items()})
     return found
+
+
+def _password(url: str) -> str:
+    """The password in it; all of it where it is no address, since it may be anywhere."""
+    try:
+        return urlsplit(url).password or ""
+    except ValueError:
+        return url

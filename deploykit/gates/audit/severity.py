@@ -78,7 +78,10 @@ def _rated(vector: str) -> Severity | None:
 
 def is_safe_address(address: str) -> bool:
     """Whether answers from there can be believed: https, or this machine."""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
     return bool(parts.hostname) and (
         parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     )

@@ -65,7 +65,13 @@ class Connection:
 
     @property
     def scheme(self) -> str:
-        return urlsplit(self.host).scheme
+        try:
+            return urlsplit(self.host).scheme
+        except ValueError as error:
+            raise UsageError(
+                f"{self.host} is no address of a Docker Engine: {error}",
+                next_step="correct DOCKER_HOST, or host in the settings of the environment",
+            ) from None
 
     @property
     def shares_our_network(self) -> bool:

@@ -14,7 +14,7 @@ from deploykit.model.errors import DeploykitError, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.housekeeping.board_events import deliver
 from deploykit.release.reporting.text import requests_on
-from deploykit.release.version.recorded import good_releases, rollback_target, stop_timeout
+from deploykit.release.version.recorded import good_releases, other_version_before, rollback_target, stop_timeout
 from deploykit.release.version.values import remove_values
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["KEPT_RELEASES", "Reaped", "prune", "reap", "reap_now"]
 
 KEPT_RELEASES = 10
-"""So many of the newest good releases of an environment can be gone back to, besides those that are needed."""
+"""So many of the newest good releases of an environment can be gone back to, and from each to the one before it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +103,12 @@ def _needed_releases(environment: Environment) -> list[ReleaseRecord]:
 
 
 def _recent_releases(environment: Environment) -> list[ReleaseRecord]:
-    """The newest that `invoke rollback --to` can go to."""
-    return good_releases(environment.ledger)[:KEPT_RELEASES]
+    """The newest that `invoke rollback --to` can go to, and where a rollback goes from each of them."""
+    ledger, found = environment.ledger, good_releases(environment.ledger)[:KEPT_RELEASES]
+    for record in tuple(found):
+        with contextlib.suppress(UsageError):
+            found.append(other_version_before(ledger, environment.name, record, environment.paths.values))
+    return found
 
 
 def _end_instances(environment: Environment, timer: Timer) -> str:

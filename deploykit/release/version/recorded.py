@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.sql import SqlLedger
     from deploykit.targets.interface import Instance
 
-__all__ = ["good_releases", "rollback_target", "spec_of", "stop_timeout"]
+__all__ = ["good_releases", "other_version_before", "rollback_target", "spec_of", "stop_timeout"]
 
 _GOOD = frozenset({ReleaseOutcome.DONE, ReleaseOutcome.ROLLED_BACK})
 _LOOKED_AT = 1_000
@@ -34,7 +34,7 @@ def rollback_target(ledger: SqlLedger, environment: str, to: str, values_folder:
     if live is None:
         raise UsageError(f"there is nothing to roll back: nothing is live in {environment}", next_step=history)
     if not to:
-        return _other_version_before(ledger, environment, live, values_folder)
+        return other_version_before(ledger, environment, live, values_folder)
     good = good_releases(ledger)
     named = [record for record in good if to in {record.version, record.id}]
     if not named:
@@ -58,9 +58,10 @@ def good_releases(ledger: SqlLedger) -> list[ReleaseRecord]:
     ]
 
 
-def _other_version_before(
+def other_version_before(
     ledger: SqlLedger, environment: str, live: ReleaseRecord, values_folder: Path
 ) -> ReleaseRecord:
+    """Where a rollback goes from `live`. Raises UsageError when there is no such release."""
     seen, found = {live.id}, live
     while found.previous and found.previous not in seen and (before := ledger.release(found.previous)) is not None:
         if not _is_same(ledger, before, live, values_folder):

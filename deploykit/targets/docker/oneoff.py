@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from deploykit.model import DeploykitError
 from deploykit.process.docker import Engine, LineReader
 from deploykit.targets.docker.containers import exit_code
+from deploykit.targets.docker.names import PREFIX, Kind, Names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-__all__ = ["ended_with", "run_to_end"]
+__all__ = ["ended_with", "remove_forgotten", "run_to_end"]
 
 _TAIL = 20
 _LOOK_SECONDS = 0.1
+_FORGOTTEN_SECONDS = 3_600.0
 
 
 def run_to_end(
@@ -56,6 +58,17 @@ def run_to_end(
         if on_line is not None:
             on_line(line)
     return ended_with(engine, container, program, details=output[-_TAIL:]), output
+
+
+def remove_forgotten(engine: Engine, names: Names, release: str, *, clock: Callable[[], float] = time.time) -> None:
+    """Remove containers that ended without a caller, who was killed: they have the app's secrets.
+
+    Those of `release` stay, and for an hour all of them: their caller may come back for the result.
+    """
+    for each in engine.containers(names.labels(Kind.ONE_OFF)):
+        ended = each["State"] == "exited" and each["Created"] < clock() - _FORGOTTEN_SECONDS
+        if ended and each["Labels"].get(f"{PREFIX}release") != release:
+            engine.remove_container(each["Id"])
 
 
 def ended_with(engine: Engine, container: str, program: str, *, details: Sequence[str] = ()) -> int:

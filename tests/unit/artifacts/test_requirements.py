@@ -108,3 +108,16 @@ def test_a_tree_is_a_package_when_it_says_how_to_build_itself(tmp_path):
     put(tmp_path, "pyproject.toml", "[project\n")
     with pytest.raises(UsageError, match="not valid TOML"):
         project_table(tmp_path)
+
+
+def test_links_that_lead_to_one_another_are_not_in_the_tree(tmp_path):
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    with pytest.raises(UsageError, match="names one, which is not in the tree"):
+        read(put(tmp_path, "requirements.txt", "-r one\n"), tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "requirements.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="requirements.txt is not UTF-8 text"):
+        read(tmp_path / "requirements.txt", tmp_path)

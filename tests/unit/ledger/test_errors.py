@@ -246,6 +246,7 @@ def test_a_lost_table_is_an_error_with_its_cause(ledger, tamper, where):
         ("timers", "due_at", "soon", lambda ledger: ledger.timers()),
         ("locks", "owner", b"\xff", lambda ledger: ledger.holder()),
         ("entries", "payload", "", lambda ledger: ledger.entries()),
+        ("chains", "hash", b"\xff", lambda ledger: ledger.remove_timer(7)),
     ],
 )
 def test_a_row_that_something_else_has_changed_is_refused_in_a_sentence(ledger, tamper, table, column, value, ask):

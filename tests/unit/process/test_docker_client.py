@@ -456,3 +456,10 @@ def test_an_unusable_engine_is_no_traceback_for_a_push(engine: Engine, server: _
     server.ping = {**PING, "OSType": "windows"}
     with pytest.raises(UsageError):
         engine.push("shop", "v1", {}, silence=5.0)
+
+
+def test_an_address_that_is_none_is_a_sentence():
+    for address in ("tcp://[", "ssh://["):
+        problem = Engine(address).problem()
+        assert problem is not None
+        assert problem.message.startswith(f"{address} is no address of a Docker Engine")

@@ -79,7 +79,10 @@ def _compare(before: AdvisoryCopy, after: AdvisoryCopy) -> None:
 
 
 def _fetch(source: str, output: Path) -> None:
-    scheme = urlsplit(source).scheme.lower()
+    try:
+        scheme = urlsplit(source).scheme.lower()
+    except ValueError as error:
+        raise UsageError(f"{source} is no address: {error}", next_step="--from PATH or --from https://…") from None
     if scheme in {"http", "https"}:
         _download(source, output)
         return

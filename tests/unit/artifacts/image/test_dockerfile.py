@@ -105,3 +105,10 @@ def test_a_pylock_becomes_lines_for_pip():
 def test_a_pylock_with_sources_from_elsewhere_is_refused(package):
     with pytest.raises(UsageError, match="elsewhere than an index"):
         list(pylock_lines({"packages": [package]}, "pylock.toml"))
+
+
+def test_a_dockerfile_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "Dockerfile").write_bytes(b"\xff\xfe")
+    for named in ("", "Dockerfile"):
+        with pytest.raises(UsageError, match="Dockerfile is not UTF-8 text"):
+            find_own(tmp_path, named)

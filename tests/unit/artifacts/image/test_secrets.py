@@ -65,3 +65,9 @@ def test_passwords_are_masked_in_what_tools_print():
     redact = BuildSecrets(pip=(("index-url", Secret(INDEX)), ("timeout", Secret("9")))).redactor()
     assert redact(f"looking in {INDEX}, 9 s, password hunter2") == "looking in ********, 9 s, password ********"
     assert BuildSecrets().redactor()("as it is") == "as it is"
+
+
+def test_an_index_that_is_no_address_is_masked_as_a_whole():
+    url = "https://robin:hunter2@[index"  # pragma: allowlist secret
+    secrets = BuildSecrets(pip=(("index-url", Secret(url)),))
+    assert "hunter2" not in secrets.redactor()(f"can't reach {url}")

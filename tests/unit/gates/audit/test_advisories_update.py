@@ -149,3 +149,8 @@ def test_a_place_that_can_not_be_written_is_one_sentence(here: Path) -> None:
     with pytest.raises(UsageError, match="can't be written") as refused:
         update_copy(str(here), here / "inside" / "copy.jsonl")
     assert refused.value.next_step == "name another place: --to PATH"
+
+
+def test_an_address_that_is_none_is_refused(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"https://\[ is no address"):
+        update_copy("https://[", here)

@@ -61,12 +61,13 @@ def names_of(folder: Path) -> list[str]:
 def test_what_can_be_gone_back_to_is_kept(released: Any, kept: Any) -> None:
     for version in ("1", "2", "3", "4", "5"):
         released(version)
-    assert kept() == {"4", "5"}
-    assert kept(running=["r2"]) == {"2", "4", "5"}
+    # After a rollback to 4 the next one goes to 3.
+    assert kept() == {"3", "4", "5"}
+    assert kept(running=["r1"]) == {"1", "3", "4", "5"}
     released("6", outcome="failed")
-    assert kept() == {"4", "5"}
+    assert kept() == {"3", "4", "5"}
     released("7", outcome="running")
-    assert kept() == {"4", "5", "7"}
+    assert kept() == {"3", "4", "5", "7"}
 
 
 def test_an_engine_keeps_the_newest_images_by_itself(released: Any, kept: Any) -> None:
@@ -80,13 +81,15 @@ def test_an_engine_keeps_the_newest_images_by_itself(released: Any, kept: Any) -
 def test_variables_of_releases_that_can_not_be_gone_back_to_are_removed(
     environment: Any, released: Any, kept: Any
 ) -> None:
-    for version in ("1", "2", "3", "4"):
+    for version in ("1", "2", "3", "4", "5"):
         released(version)
-    released("5", outcome="failed")
-    with_values(environment, "generated", "r1", "r2", "r3", "r4", "r5", "r9")
-    kept(running=["r2"])
+    released("6", outcome="failed")
+    with_values(environment, "generated", "r1", "r2", "r3", "r4", "r5", "r6", "r9")
+    kept(running=["r1"])
     # r9 is of another ledger.
-    assert names_of(environment.paths.values) == ["generated.json", "r2.json", "r3.json", "r4.json", "r9.json"]
+    assert names_of(environment.paths.values) == [
+        f"{name}.json" for name in ("generated", "r1", "r3", "r4", "r5", "r9")
+    ]
 
 
 def test_a_file_of_values_that_was_half_written_is_removed_later(environment: Any, released: Any, kept: Any) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ODD_TEXTS", "pyproject"]
 
+# Whoever runs this may be root: no path is one at which anything could be written outside of the case.
 ODD_TEXTS = (
     *(
         "",
@@ -19,8 +20,8 @@ ODD_TEXTS = (
         "x",
         "local",
         "../..",
-        "/",
-        "/nowhere/at/all",
+        "/dev/null/x",
+        "/proc/nowhere/at/all",
         "a/b",
         "-",
         "--env",

@@ -41,7 +41,7 @@ def test_values_that_were_never_stored_are_none(tmp_path):
         '["wren-and-finch"]',
         '"wren-and-finch"',
         "null",
-        '{"API_KEY": "wren-and-finch"}',
+        '{"API_KEY": "wren-and-finch"}',  # pragma: allowlist secret
         '{"API_KEY": {"wren-and-finch": 1}}',
     ],
 )

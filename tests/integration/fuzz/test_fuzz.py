@@ -37,7 +37,7 @@ _ODD_VARIABLES = {
     **dict.fromkeys(("DEPLOYKIT_ACTOR", "DEPLOYKIT_ADVISORIES", "DEPLOYKIT_FORCE", "DEPLOYKIT_LEDGER"), ODD_TEXTS),
     **dict.fromkeys(("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "CI", "GITHUB_ACTIONS", "DATABASE_URL"), ODD_TEXTS),
     "DOCKER_HOST": ("tcp://[", "ssh://", "ssh://-x", "tcp://127.0.0.1:1", "x", "http://["),
-    "HOME": ("/proc/nowhere", "relative", "a\nb"),
+    "HOME": ("/proc/nowhere", "relative"),
 }
 
 

@@ -21,11 +21,28 @@ from deploykit.model import UsageError
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from deploykit.artifacts.interpreter import Interpreter
 
 __all__ = ["Lock", "find", "project_table", "reject_other_python", "resolve"]
+
+_TABLE, _TEXT, _TEXTS = (dict, "a table"), (str, "a text"), (list, "a list of texts")
+_SHAPE: Mapping[str, tuple[type, str]] = {
+    "project": _TABLE,
+    "project.name": _TEXT,
+    "project.requires-python": _TEXT,
+    "project.dependencies": _TEXTS,
+    "project.dynamic": _TEXTS,
+    "build-system": _TABLE,
+    "build-system.requires": _TEXTS,
+    "tool": _TABLE,
+    "tool.poetry": _TABLE,
+    "tool.uv": _TABLE,
+    "tool.uv.sources": _TABLE,
+}
+"""What is read of pyproject.toml, tables first."""
 
 UNIVERSAL = "universal"
 
@@ -118,9 +135,21 @@ def _pyproject(tree: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"pyproject.toml is not valid TOML: {error}") from error
+    for key, (kind, what) in _SHAPE.items():
+        found = _at(data, key)
+        wrong = found is not None and not isinstance(found, kind)
+        if wrong or (isinstance(found, list) and not all(isinstance(text, str) for text in found)):
+            raise UsageError(f"{key} in pyproject.toml is not {what}", next_step="correct it in pyproject.toml")
+    return data
+
+
+def _at(data: Any, key: str) -> Any:
+    for name in key.split("."):
+        data = data.get(name) if isinstance(data, dict) else None
+    return data
 
 
 def reject_other_python(tree: Path, version: str) -> None:

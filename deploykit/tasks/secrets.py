@@ -109,10 +109,16 @@ def _scan(root: Path, known: Baseline | None = None) -> tuple[Path, Baseline | N
     from deploykit.gates.secrets import scan_tree
     from deploykit.gates.secretscan.baseline import Baseline, read_baseline
     from deploykit.gates.tools import managed_tool
+    from deploykit.model import UsageError
     from deploykit.settings.loader import load
 
     settings = load(root, environ=os.environ).settings.security.secrets
     path = root / settings.baseline
+    if not path.is_relative_to(root):
+        raise UsageError(
+            f"security.secrets.baseline is {settings.baseline}, which is not in the repository",
+            next_step="name a file of the repository, such as .secrets.baseline",
+        )
     known = known or read_baseline(path)
     looked = scan_tree(
         root,

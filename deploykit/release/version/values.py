@@ -38,13 +38,14 @@ def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
     path = folder / f"{name}.json"
     try:
         content = json.loads(path.read_text())
+        return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise DeploykitError(
-            f"the values of {name} can't be read: {error}", next_step=f"look at {path}, or release again"
-        ) from error
-    return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
+        why = str(error)
+    except (AttributeError, KeyError, TypeError):
+        why = "that is not what was written"  # and no part of it is shown: it may be a secret
+    raise DeploykitError(f"the values of {name} can't be read: {why}", next_step=f"look at {path}, or release again")
 
 
 def has_values(folder: Path, name: str) -> bool:

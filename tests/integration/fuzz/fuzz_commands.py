@@ -36,8 +36,8 @@ _VALUES = {
     "app": ("shop", "shop", "shop", "other"),
     "name": ("secrets", "secrets", "coverage", "nope"),
     "to": ("1.0.0", "r1", "r2", "r99"),
-    "file": ("bundle.json", "pyproject.toml", "server.py", "/"),
-    "path": (".", "sub", "server.py", "/nowhere"),
+    "file": ("bundle.json", "pyproject.toml", "server.py", "/proc/nowhere/x"),
+    "path": (".", "sub", "server.py", "/proc/nowhere"),
     "process": ("web", "mail"),
 }
 

@@ -125,7 +125,7 @@ def _put(random: Random, path: Path) -> None:
         lambda: path.write_bytes(random.choice(_TEXTS)),
         lambda: path.write_text(f"{random.choice(ODD_TEXTS)}={random.choice(ODD_TEXTS)}\n"),
         path.mkdir,
-        lambda: path.symlink_to(random.choice(("nowhere", path.name, "..", "/", "/etc/passwd"))),
+        lambda: path.symlink_to(random.choice(("nowhere", path.name, "..", "/proc", "/dev/null"))),
         lambda: _socket(path),
     )
     if path.exists() or path.is_symlink() or not path.parent.is_dir():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ODD_TEXTS", "pyproject"]
 
+# Whoever runs this may be root: no path is one at which anything could be written outside of the case.
 ODD_TEXTS = (
     *(
         "",
@@ -19,7 +20,7 @@ ODD_TEXTS = (
         "x",
         "local",
         "../..",
-        "/",
+        "/dev/null/x",
         "/proc/nowhere/at/all",
         "a/b",
         "-",

@@ -37,8 +37,11 @@ _ODD_VARIABLES = {
     **dict.fromkeys(("DEPLOYKIT_ACTOR", "DEPLOYKIT_ADVISORIES", "DEPLOYKIT_FORCE", "DEPLOYKIT_LEDGER"), ODD_TEXTS),
     **dict.fromkeys(("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TERM", "CI", "GITHUB_ACTIONS", "DATABASE_URL"), ODD_TEXTS),
     "DOCKER_HOST": ("tcp://[", "ssh://", "ssh://-x", "tcp://127.0.0.1:1", "x", "http://["),
-    "HOME": ("/proc/nowhere", "", "relative"),
+    "HOME": ("/proc/nowhere", "relative"),
 }
+
+
+_ODD_FOLDERS = ("relative", "/dev/null/x", "/proc/nowhere", "a\nb", "long" * 2_000)
 
 
 @dataclass
@@ -91,7 +94,8 @@ def surroundings(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         "UV_OFFLINE": "1",
         "UV_CACHE_DIR": str(memory / "uv"),
         "DOCKER_HOST": "unix:///nowhere.sock",
-        "DOCKER_CONFIG": "/nowhere",
+        "DOCKER_CONFIG": "/proc/nowhere",
+        "XDG_CACHE_HOME": str(memory / "cache"),
     }.items():
         monkeypatch.setenv(name, value)
     templates, ledgers = Templates(memory / "repositories"), Ledgers(memory / "ledgers")
@@ -102,9 +106,7 @@ def surroundings(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int
         repo, home = here / "repo", here / "state"
         with monkeypatch.context() as patch:
             _make(random, repo, home, templates, ledgers)
-            patch.setenv(
-                "DEPLOYKIT_STATE_DIR", str(home) if random.random() < 0.97 else random.choice(ODD_TEXTS) or "x"
-            )
+            patch.setenv("DEPLOYKIT_STATE_DIR", str(home) if random.random() < 0.97 else random.choice(_ODD_FOLDERS))
             for name, values in _ODD_VARIABLES.items():
                 if random.random() < 0.05:
                     patch.setenv(name, random.choice(values))
@@ -179,6 +181,7 @@ def judge(answer: Answer) -> tuple[str, str]:
 def test_no_command_ends_in_a_traceback_whatever_it_is_given(
     surroundings: Any, pytestconfig: pytest.Config, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    top = sorted(Path("/").iterdir())
     first, cases = (int(pytestconfig.getoption(name)) for name in ("--first-case", "--cases"))
     found, codes, commands = Found(), Counter[object](), Counter[str]()
     with Path(os.devnull).open() as nothing:
@@ -194,6 +197,7 @@ def test_no_command_ends_in_a_traceback_whatever_it_is_given(
     summary = (
         f"{cases} cases, exit codes {dict(sorted(codes.items(), key=str))}, commands {dict(sorted(commands.items()))}"
     )
+    assert sorted(Path("/").iterdir()) == top, "a case wrote outside of its folder"
     record_property("fuzz", summary)
     print(summary)
     assert not found.counts, f"{sum(found.counts.values())} of {summary}:\n\n{found}"

@@ -121,3 +121,20 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "requirements.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="requirements.txt is not UTF-8 text"):
         read(tmp_path / "requirements.txt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("project = 1", "project in pyproject.toml is not a table"),
+        ("[project]\nname = 'x'\ndynamic = 1", "project.dynamic in pyproject.toml is not a list of texts"),
+        ("[project]\nname = 'x'\ndependencies = [1]", "project.dependencies in pyproject.toml is not a list of texts"),
+        ("[project]\nname = {}", "project.name in pyproject.toml is not a text"),
+        ("[build-system]\nrequires = 'x'", "build-system.requires in pyproject.toml is not a list of texts"),
+        ("[tool.uv]\nsources = []", "tool.uv.sources in pyproject.toml is not a table"),
+    ],
+)
+def test_a_pyproject_of_another_shape_is_a_sentence(tmp_path, text, said):
+    put(tmp_path, "pyproject.toml", text)
+    with pytest.raises(UsageError, match=said):
+        find(tmp_path)

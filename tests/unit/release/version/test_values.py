@@ -34,8 +34,19 @@ def test_values_that_were_never_stored_are_none(tmp_path):
     assert read_values(tmp_path, "r9") == {}
 
 
-def test_damaged_values_are_told_and_never_shown(tmp_path):
-    (tmp_path / "r1.json").write_text('{"API_KEY": wren-and-finch')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"API_KEY": wren-and-finch',
+        '["wren-and-finch"]',
+        '"wren-and-finch"',
+        "null",
+        '{"API_KEY": "wren-and-finch"}',  # pragma: allowlist secret
+        '{"API_KEY": {"wren-and-finch": 1}}',
+    ],
+)
+def test_damaged_values_are_told_and_never_shown(tmp_path, text):
+    (tmp_path / "r1.json").write_text(text)
     with pytest.raises(DeploykitError, match="the values of r1 can't be read") as caught:
         read_values(tmp_path, "r1")
     assert "wren" not in caught.value.message

@@ -12,36 +12,47 @@ from .migration_run import run_to
 from .recording import record
 
 if TYPE_CHECKING:
+    from alembic.script import Script
+
     from .action_context import ActionContext
 
 __all__ = ["pending_contracts", "upgrade_contracts"]
 
 
 def pending_contracts(context: ActionContext) -> tuple[list[str], list[str]]:
-    """Return the heads of the contract branch, and the keys of the changes that an upgrade to them contracts.
+    """Return the contract revisions to upgrade to, and the keys of the changes that this contracts.
 
-    Raises Refused when other revisions are pending before them.
+    They are those before which no other revision is pending: the next change may wait for the contract of the last.
+    Raises Refused when there is none but others.
     """
-    heads = [head for head in context.script.get_heads() if is_contract(context.script, head)]
-    current = read_current(context.url, *version_table(configuration(context.migrations), context.script.dir))
-    steps = [step for step in pending_revisions(context.script, current, heads) if heads]
-    keys = [
-        operation["key"]
-        for step in steps
-        for operation in record(step.module, context.url)["operations"]
-        if operation["kind"] == "contract"
-    ]
-    others = [
-        step.revision
-        for step in steps
-        if not any(item["kind"] == "contract" for item in record(step.module, context.url)["operations"])
-        and not is_contract(context.script, step.revision)
-    ]
-    if others:
+    script = context.script
+    current = read_current(context.url, *version_table(configuration(context.migrations), script.dir))
+    heads = [head for head in script.get_heads() if is_contract(script, head)]
+    steps = pending_revisions(script, current, heads) if heads else []
+    contracts = [step for step in steps if _contracts(context, step)]
+    ready: list[str] = []
+    keys: list[str] = []
+    others: list[str] = []
+    for step in contracts:
+        before = pending_revisions(script, current, [step.revision])
+        waits = [item.revision for item in before if not _contracts(context, item)]
+        others += [item for item in waits if item not in others]
+        if not waits:
+            ready = [item for item in ready if item not in {each.revision for each in before}] + [step.revision]
+            keys += _keys(context, step)
+    if others and not ready:
         raise Refused(
             f"before that, other revisions are pending: {', '.join(others)}", "invoke db.expand, or release them"
         )
-    return heads, keys
+    return ready, keys
+
+
+def _keys(context: ActionContext, step: Script) -> list[str]:
+    return [item["key"] for item in record(step.module, context.url)["operations"] if item["kind"] == "contract"]
+
+
+def _contracts(context: ActionContext, step: Script) -> bool:
+    return is_contract(context.script, step.revision) or bool(_keys(context, step))
 
 
 def upgrade_contracts(context: ActionContext, heads: list[str], keys: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .changes.planning import plan
 from .inspection import pending_revisions, read_current
 from .live.facts import releases
 from .live.gate import reasons
+from .live.open_changes import open_meetings, reject_meeting
 from .live.state import State
 from .recording import record
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .action_context import ActionContext
     from .changes.schema_reader import SchemaReader
     from .live.session import Session
+    from .live.state import Known
 
 __all__ = ["declared", "pending_changes", "plan_all", "planned", "recorded_changes", "status"]
 
@@ -110,7 +112,7 @@ def plan_all(context: ActionContext) -> dict[str, Any]:
             for item in state.all()
             if ((item.key in asked) if asked else item.phase not in {"contracted", "undone"})
         ]
-        make = partial(_declared_plan, SchemaReader(session))
+        make = partial(_declared_plan, SchemaReader(session), state.all())
         return {"plans": [*plans, *planned(declared, plans, asked, make)]}
 
     answer: dict[str, Any] = context.on_database(read)
@@ -155,8 +157,10 @@ def _planned(change: Change, revision: str, make: Callable[[Change, str], dict[s
         }
 
 
-def _declared_plan(reader: SchemaReader, change: Change, revision: str) -> dict[str, Any]:
-    return _as_plan(change, plan(change, reader), "declared", revision)
+def _declared_plan(reader: SchemaReader, known: list[Known], change: Change, revision: str) -> dict[str, Any]:
+    steps = plan(change, reader)
+    reject_meeting(change.key, open_meetings(change.key, steps.uses, known))
+    return _as_plan(change, steps, "declared", revision)
 
 
 def _as_plan(change: Change, steps: Steps, phase: str, revision: str) -> dict[str, Any]:

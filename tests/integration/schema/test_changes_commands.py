@@ -9,7 +9,7 @@ import time
 
 import psycopg
 import pytest
-from schema_shop import EXPAND, alembic, change, declared, environment, upgrade
+from schema_shop import EXPAND, alembic, change, declared, environment, upgrade, write
 
 from deploykit.model import DeploykitError
 from deploykit.process import run
@@ -300,3 +300,49 @@ def test_autogenerate_does_not_see_the_kits_own(shop, url):
     assert alembic(shop, url, "upgrade", "heads").returncode == 0
     checked = alembic(shop, url, "check")
     assert "No new upgrade operations detected" in checked.stdout + checked.stderr
+
+
+def test_a_contract_does_not_wait_for_the_change_that_waits_for_it(shop, url, sql):
+    """The next change of the column, its contract, and a release that lags behind."""
+    write(
+        shop,
+        "c",
+        "b",
+        None,
+        None,
+        "op.expand_rename_column('items', 'price_2', 'cost', change='cost')",
+        "op.undo('cost')",
+    )
+    write(shop, "l", "k", None, "c", "op.contract('cost')", "op.reopen('cost')")
+    alembic(shop, url, "upgrade", "b")
+    rows(sql)
+    refused = upgrade(shop, url, facts=facts(soak="0", restore_wanted="no"))
+    assert "cost meets price on items.price_2, which is filled" in refused.error
+    (planned,) = (item for item in change(shop, url, "plan")["plans"] if item["key"] == "cost")
+    assert planned["refused"].startswith("cost meets price on items.price_2, which is filled")
+    change(shop, url, "verify")
+    done = change(shop, url, "contract", facts=facts(soak="0", restore_wanted="no"))
+    assert done["contracted"] == ["price"]
+    upgrade(shop, url)
+    done = change(shop, url, "contract", facts=facts(soak="0", restore_wanted="no"))
+    assert done["contracted"] == ["cost"]
+
+
+def test_the_history_of_a_column_goes_up_and_down_in_a_new_database(shop, url, sql):
+    write(
+        shop,
+        "c",
+        "b",
+        None,
+        None,
+        "op.expand_rename_column('items', 'price_2', 'cost', change='cost')",
+        "op.undo('cost')",
+    )
+    write(shop, "l", "k", None, "c", "op.contract('cost')", "op.reopen('cost')")
+    columns = "SELECT column_name FROM information_schema.columns WHERE table_name = 'items' ORDER BY 1"
+    up = alembic(shop, url, "upgrade", "heads")
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert sql(columns) == [("cost",), ("id",)]
+    down = alembic(shop, url, "downgrade", "base")
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert sql(columns) == []

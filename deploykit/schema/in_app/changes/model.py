@@ -25,6 +25,7 @@ __all__ = [
     "Step",
     "Steps",
     "Table",
+    "Use",
     "steps_from_json",
     "steps_to_json",
 ]
@@ -57,6 +58,22 @@ class Table:
 
     def __str__(self) -> str:
         return self.name if self.schema == "public" else f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a change does to a column; `*` stands for every column of the table.
+
+    - `drop`: it goes at contract, or gets another name.
+    - `add`: the change makes it.
+    - `sync`: triggers of the change read or write it.
+    - `default`, `null`: the change sets its default, or whether it may be NULL.
+    - `object`: the change makes or drops an index or a constraint on it.
+    """
+
+    table: Table
+    column: str
+    how: str
 
 
 @dataclass(frozen=True)
@@ -128,6 +145,7 @@ class Steps:
     - `undo`: the way back from any point before contract.
     - `reopen`: the way back after contract: restores the old shape, in sync and filled.
     - `lost`: what no way back restores after contract (empty: nothing is lost).
+    - `uses`: what the programs do to which columns.
     """
 
     expand: tuple[Step, ...] = ()
@@ -138,6 +156,7 @@ class Steps:
     lost: str = ""
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
 
     def program(self, name: str) -> tuple[Step, ...]:
         found: tuple[Step, ...] = getattr(self, name)
@@ -181,6 +200,7 @@ def steps_to_json(steps: Steps) -> str:
             "lost": steps.lost,
             "tables": [dataclasses.asdict(table) for table in steps.tables],
             "notes": list(steps.notes),
+            "uses": [dataclasses.asdict(use) for use in steps.uses],
         },
         sort_keys=True,
     )
@@ -204,4 +224,5 @@ def steps_from_json(text: str) -> Steps:
         lost=value["lost"],
         tables=tuple(Table(**item) for item in value["tables"]),
         notes=tuple(value["notes"]),
+        uses=tuple(Use(**{**item, "table": Table(**item["table"])}) for item in value["uses"]),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .operations import load
 from .operations.registry import PLANNERS
+from .uses import uses
 
 if TYPE_CHECKING:
     from .model import Change, Steps
@@ -17,4 +19,4 @@ __all__ = ["plan"]
 def plan(change: Change, reader: SchemaReader) -> Steps:
     """Plan the change for this server. Raises Refused for anything that can't be made safe."""
     load()
-    return PLANNERS[change.kind](change, reader)
+    return replace(PLANNERS[change.kind](change, reader), uses=uses(change, reader))

@@ -13,9 +13,11 @@ from ..changes.model import Backfill, Block, Change, Comparison, Refused, Step
 from ..changes.planning import plan
 from ..changes.schema_reader import SchemaReader
 from ..changes.sql import literal
+from ..changes.uses import meeting
 from .backfill import BatchRunner
 from .ddl import Limits, perform
 from .gate import OVERRIDE, Gate, is_empty, is_fresh, knowing
+from .open_changes import open_dependents, open_meetings, reject_meeting
 from .state import SCHEMA, Known, State, checksum
 from .throttle import Pace, Throttle
 
@@ -97,7 +99,15 @@ class Runner:
                 )
             return known
         reader = SchemaReader(self.session)
-        self.state.declare(change, plan(change, reader), reader.search_path, revision, RUN)
+        steps = plan(change, reader)
+        for other, _ in open_meetings(change.key, steps.uses, self.state.all()):
+            # Revisions of years in a database that is being made: each contract was run before the next change.
+            if other.phase == "filled" and other.steps.contract and self._is_being_made(other, RUN):
+                self.contract(other.key)
+                reader = SchemaReader(self.session)
+                steps = plan(change, reader)
+        reject_meeting(change.key, open_meetings(change.key, steps.uses, self.state.all()))
+        self.state.declare(change, steps, reader.search_path, revision, RUN)
         found = self.state.get(change.key)
         assert found is not None  # noqa: S101  # nosec B101 - it was written a moment ago
         return found
@@ -199,6 +209,7 @@ class Runner:
                 "roll back first (the old shape is there): invoke rollback; then run it again, or give a "
                 "reason: --override '…'",
             )
+        reject_meeting(key, open_dependents(known, self.state.all()))
         self.state.event(key, "undo", f"{reason} {override}".strip())
         self.perform(known, "undo")
         return self.known(key)
@@ -210,11 +221,33 @@ class Runner:
                 f"{key} can't come back: it would lack {known.steps.lost}",
                 "restore it from a backup taken before its contract",
             )
+        if known.phase == "contracted":
+            self._reject_later(known)
         if known.phase == "contracted" and known.steps.lost:
             self.tell(f"{key} comes back without {known.steps.lost}")
         self.state.event(key, "reopen", reason)
         self.perform(known, "reopen")
         return self.known(key)
+
+    def _is_being_made(self, known: Known, run: str) -> bool:
+        """Whether nothing is in the database yet; with a reason in the environment, others may be connected."""
+        return is_fresh(self.session, known, run, alone=not os.environ.get(OVERRIDE, "").strip())
+
+    def _reject_later(self, known: Known) -> None:
+        """Raise Refused when a later change took what this one has made, unless nothing is in the database yet."""
+        others = self.state.all()
+        later = [
+            (other, use)
+            for other in others
+            if other.phase == "contracted"
+            and other.times["expanded_at"] > known.times["expanded_at"]
+            and (use := meeting(known.steps.uses, other.steps.uses)) is not None
+        ]
+        found = [*open_meetings(known.key, known.steps.uses, others), *later]
+        for other, _ in found:
+            if other.phase == "filled" and self._is_being_made(other, other.run):
+                self.undo(other.key)
+        reject_meeting(known.key, [(other, use) for other, use in found if self.known(other.key).phase != "undone"])
 
     def perform(self, known: Known, program: str) -> None:
         """Begin the program, or resume it."""

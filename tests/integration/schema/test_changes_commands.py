@@ -111,6 +111,10 @@ def test_the_sql_of_a_contract_does_it_when_nothing_is_against_it(shop, url, sql
     with pytest.raises(psycopg.errors.RaiseException, match="wants a newer restore point"):
         sql(statement)
     sql("UPDATE deploykit.setting SET value = 'no' WHERE name = 'restore_wanted'")
+    sql("SET session_replication_role = replica; UPDATE items SET price_2 = 0 WHERE id < 3")
+    with pytest.raises(psycopg.errors.RaiseException, match="2 rows of price differ: invoke db.verify names them"):
+        sql(statement)
+    sql("SET session_replication_role = replica; UPDATE items SET price_2 = price / 100.0 WHERE id < 3")
     sql(statement)
     assert [
         row[0]

@@ -133,6 +133,7 @@ DECLARE
   statement text;
   soak float8 := coalesce((SELECT value FROM {SCHEMA}.setting WHERE name = 'soak'), {literal(_DEFAULTS["soak"])})::float8;
   need text;
+  bad bigint;
   usual text := current_setting('search_path');
 BEGIN
   SELECT * INTO this FROM {SCHEMA}.change WHERE key = {name} FOR UPDATE;
@@ -150,8 +151,13 @@ BEGIN
       AND coalesce((SELECT max(taken_at) FROM {SCHEMA}.restore_point), '-infinity') < now() - make_interval(secs =>
         coalesce((SELECT value FROM {SCHEMA}.setting WHERE name = 'restore_age'), {literal(_DEFAULTS["restore_age"])})::float8)
       THEN RAISE EXCEPTION 'the change {key} wants a newer restore point'; END IF;
-  SET LOCAL lock_timeout = '900ms';
   PERFORM set_config('search_path', this.search_path, true);
+  FOR step IN SELECT value FROM jsonb_array_elements(this.steps::jsonb -> 'fill') WHERE value ->> 'is' = 'comparison' LOOP
+    EXECUTE format('SELECT count(*) FROM %I.%I source WHERE (%s) IS NOT TRUE', step #>> '{{table,schema}}',
+      step #>> '{{table,name}}', step ->> 'agree') INTO bad;
+    IF bad > 0 THEN RAISE EXCEPTION '% rows of {key} differ: invoke db.verify names them', bad; END IF;
+  END LOOP;
+  SET LOCAL lock_timeout = '900ms';
   FOR step IN SELECT jsonb_array_elements(this.steps::jsonb -> 'contract') LOOP
     IF (step ->> 'alone')::boolean THEN RAISE EXCEPTION '{key} has a statement that runs outside a transaction: use invoke db.contract'; END IF;
     FOR statement IN SELECT jsonb_array_elements_text(step -> 'statements') LOOP EXECUTE statement; END LOOP;

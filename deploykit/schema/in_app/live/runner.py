@@ -145,18 +145,20 @@ class Runner:
         known = self.known(key)
         if known.phase != "filled":
             raise Refused(f"{key} is {known.phase}, so its rows can't be compared", _NEXT[known.phase])
-        steps = [(number, step) for number, step in enumerate(known.steps.fill) if isinstance(step, Comparison)]
-        for statement in self.state.forget_steps(key, "verify"):
-            self.session.run(statement)
         self.session.run(self.state.verified_sql(key, held=False))
+        if bad := self._compare(known):
+            raise self._mismatches(key, bad)
+        self.session.run(self.state.verified_sql(key, held=True))
+
+    def _compare(self, known: Known, *, resume: bool = False) -> int:
+        """Compare all rows and return how many don't agree. `resume` goes on with what a killed run has compared."""
+        steps = [(number, step) for number, step in enumerate(known.steps.fill) if isinstance(step, Comparison)]
+        if not (resume and self.state.half_compared(known.key, len(steps))):
+            for statement in self.state.forget_steps(known.key, "verify"):
+                self.session.run(statement)
         for number, step in steps:
             self._walk(known, "verify", number, step)
-        bad = self.session.value(
-            f"SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range WHERE key = {literal(key)} AND program = 'verify'"
-        )
-        if bad:
-            raise self._mismatches(key, int(bad))
-        self.session.run(self.state.verified_sql(key, held=True))
+        return self.state.mismatched(known.key)
 
     def _mismatches(self, key: str, bad: int) -> Mismatches:
         rows = self.session.rows(
@@ -180,9 +182,31 @@ class Runner:
                     f"{key} may not be contracted: {against[0]}" + "".join(f"\n  and: {item}" for item in against[1:]),
                     "wait for that, or say why not: invoke db.contract --override 'reason'",
                 )
+        if known.phase == "filled" or "done" not in self.state.done(key, "contract").values():
+            self._compare_again(known)
             self.state.event(key, "contract", override)
-        self.perform(known, "contract")
+        self.perform(self.known(key), "contract")
         return self.known(key)
+
+    def _compare_again(self, known: Known) -> None:
+        """Compare all rows before anything is dropped: much may have been written since they were filled.
+
+        Raises Refused with the keys of rows that differ. No override lets these through.
+        """
+        bad = self._compare(known, resume=True)
+        if not bad:
+            self.session.run(self.state.verified_sql(known.key, held=True))
+            return
+        self.session.run(self.state.differs_sql(known.key))
+        rows = self.session.rows(
+            f"SELECT number, row_key FROM {SCHEMA}.mismatch WHERE key = {literal(known.key)} ORDER BY 1, 2 LIMIT 20"
+        )
+        shown = ", ".join(f"{known.steps.fill[number].table} {key}" for number, key in rows)
+        more = f" and {bad - len(rows):,} more" if bad > len(rows) else ""
+        raise Refused(
+            f"rows of {known.key} that differ: {bad:,} ({shown}{more}); nothing was dropped",
+            "invoke db.verify shows their values; fix them, then: invoke db.contract",
+        )
 
     def _empty(self, known: Known) -> bool:
         """Whether filling takes no time: there is nothing to fill, or there are no rows."""

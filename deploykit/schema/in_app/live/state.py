@@ -157,6 +157,27 @@ class State:
     def verified_sql(self, key: str, *, held: bool) -> str:
         return f"UPDATE {SCHEMA}.change SET verified_at = {'now()' if held else 'NULL'} WHERE key = {literal(key)}"
 
+    def differs_sql(self, key: str) -> str:
+        """Return the statement for rows that differ at contract: it has not begun, and its gate is closed."""
+        return f"UPDATE {SCHEMA}.change SET phase = 'filled', verified_at = NULL WHERE key = {literal(key)}"
+
+    def half_compared(self, key: str, steps: int) -> bool:
+        """Whether a comparison of so many steps was begun within a day, is not done, and has found nothing so far."""
+        where = f"WHERE key = {literal(key)} AND program = 'verify'"
+        row = self._session.rows(
+            "SELECT count(*), count(*) FILTER (WHERE status = 'done'), min(started_at) > now() - interval '1 day', "
+            f"(SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range {where}) FROM {SCHEMA}.step {where}"
+        )[0]
+        begun, done, recent, bad = row
+        return bool(begun and done < steps and recent and not bad)
+
+    def mismatched(self, key: str) -> int:
+        return int(
+            self._session.value(
+                f"SELECT coalesce(sum(bad), 0) FROM {SCHEMA}.range WHERE key = {literal(key)} AND program = 'verify'"
+            )
+        )
+
     def forget_steps(self, key: str, program: str) -> tuple[str, ...]:
         where = f"WHERE key = {literal(key)} AND program = {literal(program)}"
         return (f"DELETE FROM {SCHEMA}.step {where}", f"DELETE FROM {SCHEMA}.range {where}")

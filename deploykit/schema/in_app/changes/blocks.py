@@ -22,6 +22,7 @@ __all__ = [
     "has_constraint",
     "make_statistics",
     "not_null",
+    "settings",
     "unless",
     "use_index",
     "validated",
@@ -108,11 +109,10 @@ def drop_index(schema: str, name: str, *, partitioned: bool = False) -> Block:
     return Block((f"DROP INDEX CONCURRENTLY IF EXISTS {full}",), title=f"drop the index {name}", alone=True)
 
 
-def use_index(table: Table, name: str, index: str, kind: str) -> str:
-    """Make an existing index a UNIQUE or PRIMARY KEY constraint."""
-    return unless(
-        has_constraint(table, name), alter(table, f"ADD CONSTRAINT {quote(name)} {kind} USING INDEX {quote(index)}")
-    )
+def use_index(table: Table, name: str, index: str, kind: str, deferral: str = "") -> str:
+    """Make an existing index a UNIQUE or PRIMARY KEY constraint; `deferral` is such as ` DEFERRABLE`."""
+    made = f"ADD CONSTRAINT {quote(name)} {kind} USING INDEX {quote(index)}{deferral}"
+    return unless(has_constraint(table, name), alter(table, made))
 
 
 def grant(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ...]:
@@ -132,12 +132,18 @@ def comment(table: Table, name: str, columns: Sequence[Column]) -> tuple[str, ..
     return (f"COMMENT ON COLUMN {table_name(table)}.{quote(name)} IS {literal(text)}",) if text else ()
 
 
+def settings(table: Table, name: str, like: Column) -> tuple[str, ...]:
+    """Give the column `name` the statistics target, storage and compression that another one of its type has."""
+    actions = ", ".join(f"ALTER COLUMN {quote(name)} {item}" for item in like.settings)
+    # ONLY: a partition has settings of its own.
+    return (f"ALTER TABLE ONLY {table_name(table)} {actions}",) if actions else ()
+
+
 def make_statistics(table: Table, item: Statistics, name: str, tail: str) -> Block:
-    made = (
-        f"CREATE STATISTICS IF NOT EXISTS {quote(item.schema)}.{quote(name)}{item.kinds} ON {tail} FROM "
-        f"{table_name(table)}"
-    )
-    return Block((made,), title=f"make the statistics {name}")
+    full = f"{quote(item.schema)}.{quote(name)}"
+    made = f"CREATE STATISTICS IF NOT EXISTS {full}{item.kinds} ON {tail} FROM {table_name(table)}"
+    target = (f"ALTER STATISTICS {full} SET STATISTICS {item.target}",) if item.target >= 0 else ()
+    return Block((made, *target), title=f"make the statistics {name}")
 
 
 def fill_null(table: Table, column: str, expression: str, key: str) -> Backfill:

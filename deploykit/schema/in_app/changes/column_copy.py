@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .blocks import alter, build_index, comment, grant, make_statistics, not_null, use_index, validated
-from .catalog import Column, Constraint, Index, Relation, Statistics
+from .blocks import alter, build_index, make_statistics, not_null, use_index, validated
+from .column_attributes import new_attributes, new_column, old_attributes
 from .model import Backfill, Block, Comparison, Refused, Step, Steps
+from .obstacles import reject_dependents, reject_other_columns, reject_readers, reject_uncopied
 from .sql import name_for, names_in, quote, rename_in, replace_in, table_name
 from .sync import drop_sync, in_step, pair_sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from .catalog import Column, Constraint, Index, Relation, Statistics
 
 
 __all__ = ["Copy", "copy_columns"]
@@ -48,12 +51,14 @@ def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relat
     """Plan the programs of a copy. Raises Refused for anything that it can't carry over."""
     table = relation.table
     old = [relation.column(name) for name in copy.old]
-    _refuse(relation, copy)
-    new = [Column(name, type_, False, "", "", "", "", "") for name, type_ in copy.new.items()]
+    _refuse(relation, copy, parts)
+    new = [new_column(relation, copy.old, copy.new, name) for name in copy.new]
     sync = pair_sync(key, relation, old, new, copy.up, copy.down)
-    attributes = tuple(text for name in copy.new for text in _grants_and_comments(relation, parts, name, copy.old))
+    attributes = tuple(
+        text for name in copy.new for text in new_attributes((relation, *parts), copy.old, copy.new, name)
+    )
     following = _Following(key, relation, copy, old, new, parts)
-    add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}" for column in new)
+    add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.declared}" for column in new)
     drop_new = tuple(f"DROP COLUMN IF EXISTS {quote(column.name)}" for column in new)
     drop_old = tuple(f"DROP COLUMN IF EXISTS {quote(column.name)}" for column in old)
     return Steps(
@@ -82,18 +87,6 @@ def copy_columns(key: str, relation: Relation, copy: Copy, parts: Sequence[Relat
     )
 
 
-def _grants_and_comments(
-    relation: Relation, parts: Sequence[Relation], name: str, like: Sequence[str]
-) -> tuple[str, ...]:
-    """Copy privileges and comments of the columns to the column `name`, on the table and on each partition."""
-    return tuple(
-        text
-        for item in (relation, *parts)
-        for columns in ([item.column(column) for column in like],)
-        for text in (*grant(item.table, name, columns), *comment(item.table, name, columns))
-    )
-
-
 def _wider(copy: Copy, old: Sequence[Column]) -> tuple[str, ...]:
     """Note that everyone who may use one part of a merged column can now read the others as well."""
     every = dict.fromkeys(item for column in old for item in column.grants)
@@ -105,7 +98,7 @@ def _wider(copy: Copy, old: Sequence[Column]) -> tuple[str, ...]:
     )
 
 
-def _refuse(relation: Relation, copy: Copy) -> None:
+def _refuse(relation: Relation, copy: Copy, parts: Sequence[Relation]) -> None:
     table = relation.table
     for name in copy.new:
         relation.free(name)
@@ -117,18 +110,11 @@ def _refuse(relation: Relation, copy: Copy) -> None:
             raise Refused(f"{table}.{name} is a key of the table", "declare it by op.expand_change_key")
         if name in relation.partition_key:
             raise Refused(f"{table}.{name} is what the table is partitioned by", "move the rows to a new table instead")
-    for view, columns in relation.views.items():
-        if used := sorted(set(columns) & set(copy.old)):
-            raise Refused(
-                f"the view {view} reads {table}.{used[0]}, which would be dropped",
-                f"replace the view {view} by one that reads {', '.join(copy.new)} in a revision of its own, or drop it",
-            )
-    for incoming in () if copy.key_columns else relation.incoming:
-        if set(incoming.referred) & set(copy.old):
-            raise Refused(
-                f"{incoming.table} refers to {table}.{', '.join(incoming.referred)} by {incoming.name}",
-                "declare it by op.expand_change_key, which brings the references along",
-            )
+    reject_readers(relation, copy.old, tuple(copy.new), keys=copy.key_columns)
+    reject_dependents((relation, *parts), copy.old)
+    reject_uncopied(relation, copy.old, keys=copy.key_columns)
+    for expressions in (copy.up, copy.down):
+        reject_other_columns(relation, expressions, copy.old)
 
 
 def _fill_new(key: str, relation: Relation, copy: Copy) -> Backfill:
@@ -206,7 +192,9 @@ class _Following:
             if not (old[0].sequence and copy.key_columns) and (default := self._default(column.name, old)):
                 self.end += (alter(relation.table, f"ALTER COLUMN {quote(column.name)} SET DEFAULT {default}"),)
         follows = one_to_one and copy.inherit
-        self.notes = self._follow(old[0], new[0]) if follows else self._left_behind()
+        self.notes: tuple[str, ...] = ()
+        left = self._follow(old[0], new[0]) if follows else self._left_behind()
+        self.notes += left
 
     def _follow(self, old: Column, new: Column) -> tuple[str, ...]:
         relation, names = self.relation, [old.name]
@@ -243,6 +231,11 @@ class _Following:
                 f"the constraint {item.name} has no successor: declare one"
                 for item in relation.constraints_on(old, "cf")
             ),
+            *(
+                f"{relation.table}.{name} has {item}, which {', '.join(self.copy.new)} does not get"
+                for name in old
+                for item in relation.column(name).settings
+            ),
             *(_no_statistics(item) for part in (relation, *self.parts) for item in part.statistics_on(old)),
         )
 
@@ -262,6 +255,8 @@ class _Following:
         return name_for(name.replace(old, new) if old in name else f"{name}_{new}")
 
     def _index(self, index: Index) -> None:
+        if index.besides:
+            self.notes += (f"the successor of the index {index.name} lacks {index.besides}",)
         name = self._renamed(index.name)
         tail = rename_in(index.tail, self.names)
         self.steps += build_index(self.relation, name, tail, unique=index.unique, parts=self.parts)
@@ -276,7 +271,10 @@ class _Following:
 
     def _constraint(self, constraint: Constraint) -> None:
         head, refers, rest = constraint.definition.partition(" REFERENCES ")
-        definition = rename_in(head, self.names) + refers + rename_in(rest, self.copy.referred)
+        referred, closed, actions = rest.partition(")")
+        # ON DELETE SET NULL may name columns of its own table.
+        rest = rename_in(referred + closed, self.copy.referred) + rename_in(actions, self.names)
+        definition = rename_in(head, self.names) + refers + rest
         self.steps += validated(
             self.relation.table, self._renamed(constraint.name), definition.removesuffix(" NOT VALID")
         )
@@ -291,10 +289,10 @@ def _reopen(
 ) -> tuple[Step, ...]:
     """Restore the old columns: in sync at once, then filled, then with all their constraints and indexes."""
     table = relation.table
-    add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}" for column in old)
+    add = tuple(f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.declared}" for column in old)
     # While both are written, a default of a new column would look like a new writer's value.
     plain = tuple(f"ALTER COLUMN {quote(name)} DROP DEFAULT" for name in copy.new)
-    attributes = tuple(text for name in copy.old for text in _grants_and_comments(relation, parts, name, (name,)))
+    attributes = tuple(text for name in copy.old for text in old_attributes((relation, *parts), name))
     first = Block(
         (alter(table, *add), alter(table, *plain), *attributes, *sync),
         title=f"add {', '.join(copy.old)} again, with the sync",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from .catalog import Asking, Relation, read_relation, server_version
+from typing import TYPE_CHECKING
+
+from .catalog_queries import Asking, read_relation, server_version
 from .model import Change, Refused, Table
 from .sql import literal, quote, table_name
+
+if TYPE_CHECKING:
+    from .catalog import Relation
 
 __all__ = ["SchemaReader"]
 

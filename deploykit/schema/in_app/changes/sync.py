@@ -76,6 +76,11 @@ def differ(left: str, right: str, column: Column) -> str:
     )
 
 
+def _comparable(column: Column) -> str:
+    """Return the cast under which its values are compared: two collations have no common equality."""
+    return '::text COLLATE "C"' if column.collation else "" if column.comparable else "::text"
+
+
 def function(name: str, body: str, *, more: str = "") -> str:
     """Return the statement. `more` is such as SECURITY DEFINER; by default names are looked up as they were at expand.
 
@@ -105,7 +110,7 @@ def in_step(
             f"({row}.{quote(c.name)}){cast} IS NOT DISTINCT FROM ({bind(made[c.name], names, row)}){cast}"
             for c in columns
             if c.name in made
-            for cast in ("" if c.comparable else "::text",)
+            for cast in (_comparable(c),)
         ]
         return " AND ".join(pairs) or "FALSE"
 

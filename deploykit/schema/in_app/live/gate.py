@@ -27,6 +27,7 @@ def reasons(session: Session, state: State, known: Known) -> list[str]:
         return found
     if list(known.steps.comparisons()) and known.times["verified_at"] is None:
         found.append("its rows were not compared since they were filled, or not all agreed: invoke db.verify")
+    found += [row[0] for row in session.rows(_naming(known.key))]
     found += _needed(session, known)
     settings = {**_DEFAULTS, **state.settings()}
     soak = float(settings["soak"])
@@ -49,6 +50,22 @@ def reasons(session: Session, state: State, known: Known) -> list[str]:
             have = "there is none" if age is None else f"the newest is {_span(float(age))} old"
             found.append(f"a restore point no older than {_span(limit)} is wanted: {have}")
     return found
+
+
+def _naming(key: str) -> str:
+    """Return the query for triggers whose functions name a column that would be dropped, each as a sentence.
+
+    PostgreSQL drops the column without a word: it does not read the text of functions, and every write then fails.
+    """
+    return rf"""
+SELECT format('the function %s of the trigger %s names %s.%s, which would be gone for it: replace the function first',
+  p.oid::regproc, t.tgname, u #>> '{{table,name}}', u ->> 'column')
+FROM {SCHEMA}.change c, jsonb_array_elements(c.steps::jsonb -> 'uses') u
+JOIN pg_trigger t ON t.tgrelid = to_regclass(format('%I.%I', u #>> '{{table,schema}}', u #>> '{{table,name}}'))
+JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE c.key = {literal(key)} AND c.declaration::jsonb ->> 'kind' <> 'execute' AND u ->> 'how' = 'drop'
+AND NOT t.tgisinternal AND n.nspname <> 'deploykit'
+AND p.prosrc ~* ('\m' || regexp_replace(u ->> 'column', '(\W)', '\\\1', 'g') || '\M') ORDER BY 1"""
 
 
 def _lacks(key: str) -> str:
@@ -142,6 +159,8 @@ BEGIN
   IF this.phase <> 'filled' THEN RAISE EXCEPTION 'the change {key} is %: its rows are not all there', this.phase; END IF;
   IF this.verified_at IS NULL AND jsonb_path_exists(this.steps::jsonb, '$.fill[*] ? (@.is == "comparison")') THEN
     RAISE EXCEPTION 'the rows of {key} were not compared'; END IF;
+  SELECT string_agg(format, '; ') INTO need FROM ({_naming(key)}) named;
+  IF need IS NOT NULL THEN RAISE EXCEPTION '%', need; END IF;
   SELECT string_agg(r.version, ', ') INTO need FROM {SCHEMA}.release r WHERE r.running AND {_lacks(key)};
   IF need IS NOT NULL THEN RAISE EXCEPTION 'the change {key} is needed in its old shape by %', need; END IF;
   IF extract(epoch FROM now() - greatest(this.filled_at, (SELECT max(coalesce(ended_at, seen_at)) FROM {SCHEMA}.release r

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..changes.catalog import find_relation
+from ..changes.catalog_queries import find_relation
 from ..changes.model import Table
 from ..changes.sql import literal, quote, table_name
 from .state import SCHEMA

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..blocks import alter, comment, grant, not_null
+from ..blocks import alter, comment, grant, not_null, settings
 from ..model import Backfill, Block, Change, Comparison, Refused, Step, Steps, Table
+from ..obstacles import reject_dependents, reject_row_security, reject_uncopied
 from ..sql import quote, table_name
 from ..sync import reject_other_order
 from ..table_sync import MADE, TableSync
@@ -52,6 +53,7 @@ def _split(change: Change, reader: SchemaReader) -> Steps:
     source, target = relation.table, reader.unused(option["to"], change, relation)
     if len(relation.primary_key) != 1:
         raise Refused(f"{source} has no primary key of one column", "the new table's rows could not be identified")
+    reject_row_security(relation, target.name, secured=False)
     own = relation.primary_key[0]
     columns = {name: name for name in option["columns"]}
     table_sync = _table_sync(change, relation, own, target, option["key"], columns, creates=True)
@@ -65,7 +67,7 @@ def _split(change: Change, reader: SchemaReader) -> Steps:
     # Who may read or write the old key column has to find the rows.
     attributes = (
         *grant(target, option["key"], [relation.column(own)]),
-        *_grants_and_comments(relation, target, columns),
+        *_attributes(relation, target, columns),
     )
     made = f"CREATE TABLE {table_name(target)} ({', '.join(defined)})"
     owner = f"ALTER TABLE {table_name(target)} OWNER TO {quote(relation.owner)}"
@@ -132,19 +134,19 @@ def _definition(relation: Relation, name: str) -> str:
     if column.generated or column.identity:
         raise Refused(f"{relation.table}.{name} is computed by PostgreSQL", "declare it in the new table by hand")
     return (
-        f"{quote(name)} {column.type}"
+        f"{quote(name)} {column.declared}"
         + (f" DEFAULT {column.default}" if column.default else "")
         + (" NOT NULL" if column.not_null else "")
     )
 
 
-def _grants_and_comments(relation: Relation, table: Table, columns: Mapping[str, str]) -> tuple[str, ...]:
-    """Copy privileges and comments of the relation's columns to their counterparts in the table."""
+def _attributes(relation: Relation, table: Table, columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Give the table's columns the privileges, comments and settings of their counterparts in the relation."""
     return tuple(
         text
         for old, new in columns.items()
-        for column in ([relation.column(old)],)
-        for text in (*grant(table, new, column), *comment(table, new, column))
+        for column in (relation.column(old),)
+        for text in (*grant(table, new, [column]), *comment(table, new, [column]), *settings(table, new, column))
     )
 
 
@@ -152,6 +154,8 @@ def _table_sync(  # noqa: PLR0913 - by keyword
     change: Change, relation: Relation, own: str, target: Table, key: str, columns: Mapping[str, str], *, creates: bool
 ) -> TableSync:
     reject_other_order(relation)
+    reject_dependents([relation], columns)
+    reject_uncopied(relation, columns, keys=False)
     for name in columns:
         if name in relation.primary_key or name in relation.partition_key:
             raise Refused(f"{relation.table}.{name} is a key of the table", "a key can't be moved away")
@@ -215,7 +219,7 @@ def _reopen(change: Change, relation: Relation, table_sync: TableSync, more: Seq
         column = relation.column(name)
         default = fill.get(name) or column.default
         # The default comes after the column: rows that are there stay NULL, which says that they are to be filled.
-        add.append(f"ADD COLUMN IF NOT EXISTS {quote(name)} {column.type}")
+        add.append(f"ADD COLUMN IF NOT EXISTS {quote(name)} {column.declared}")
         if column.not_null:
             made, last = not_null(table, name)
             sure += made
@@ -228,7 +232,7 @@ def _reopen(change: Change, relation: Relation, table_sync: TableSync, more: Seq
         (old, f"(SELECT t.{quote(new)} FROM {target} t WHERE {here})") for old, new in table_sync.columns.items()
     )
     empty = " AND ".join(f"source.{quote(name)} IS NULL" for name in table_sync.columns)
-    attributes = _grants_and_comments(relation, table, {name: name for name in table_sync.columns})
+    attributes = _attributes(relation, table, {name: name for name in table_sync.columns})
     steps: list[Step] = [
         Block(
             (*more, alter(table, *add), *attributes, *defaults, *table_sync.install()),
@@ -302,6 +306,7 @@ def _move(change: Change, reader: SchemaReader) -> Steps:
     column, new = relation.column(option["column"]), option["name"]
     other.free(new)
     reject_other_order(other)
+    reject_row_security(relation, target.name, secured=other.row_security)
     table_sync = _table_sync(change, relation, own, target, key, {column.name: new}, creates=False)
     loosen, tighten = _loosen(change, relation)
     rows = (
@@ -323,8 +328,8 @@ def _move(change: Change, reader: SchemaReader) -> Steps:
         expand=(
             Block(
                 (
-                    alter(target, f"ADD COLUMN IF NOT EXISTS {quote(new)} {column.type}"),
-                    *_grants_and_comments(relation, target, {column.name: new}),
+                    alter(target, f"ADD COLUMN IF NOT EXISTS {quote(new)} {column.declared}"),
+                    *_attributes(relation, target, {column.name: new}),
                     *loosen,
                     *table_sync.install(),
                 ),

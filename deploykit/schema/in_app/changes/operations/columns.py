@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from ..blocks import DOLLAR, alter, comment, fill_null, grant, not_null
+from ..blocks import DOLLAR, alter, fill_null, not_null
 from ..catalog import Column
+from ..column_attributes import old_attributes
 from ..model import Backfill, Block, Change, Comparison, Refused, Steps, Table
+from ..obstacles import reject_dependents
 from ..sql import bind, literal, name_for, names_in, quote, table_name
 from ..sync import drop_sync, fill_sync, function, function_name, install, reject_other_order
 from .registry import declares, make, planner, type_name
@@ -246,6 +248,7 @@ def _drop_column(change: Change, reader: SchemaReader) -> Steps:
     table, column = relation.table, relation.column(option["column"])
     fill = option.get("fill", "")
     _refuse_drop(change, reader)
+    reject_dependents([relation, *reader.parts(relation)], [column.name])
     before: list[str] = []
     after: list[str] = []
     if column.not_null and not (column.default or column.identity or column.generated):
@@ -257,16 +260,16 @@ def _drop_column(change: Change, reader: SchemaReader) -> Steps:
         before.append(alter(table, f"ALTER COLUMN {quote(column.name)} SET DEFAULT {fill}"))
         after.append(alter(table, f"ALTER COLUMN {quote(column.name)} DROP DEFAULT"))
     default = fill or column.default
-    again = f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.type}"
+    again = f"ADD COLUMN IF NOT EXISTS {quote(column.name)} {column.declared}"
     if default:
         again += f" DEFAULT {default}" + (" NOT NULL" if column.not_null else "")
-    attributes = (*grant(table, column.name, [column]), *comment(table, column.name, [column]))
+    attributes = old_attributes([relation, *reader.parts(relation)], column.name)
     return Steps(
         expand=(Block(tuple(before), title=f"let {column.name} be left out"),) if before else (),
         contract=(Block((alter(table, f"DROP COLUMN IF EXISTS {quote(column.name)}"),), title=f"drop {column.name}"),),
         undo=(Block(tuple(after), title="take the default away"),) if after else (),
         reopen=()
-        if column.generated or column.identity
+        if column.generated or column.identity or column.sequence
         else (Block((alter(table, again), *attributes), title=f"add {column.name} again, without its values"),),
         lost=f"the values of {table}.{column.name}",
         tables=(table,),

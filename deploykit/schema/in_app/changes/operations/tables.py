@@ -30,6 +30,11 @@ def expand_rename_table(table: str, to: str, *, schema: str | None = None, chang
 def _rename(change: Change, reader: SchemaReader) -> Steps:
     relation = reader.of(change)
     old, new = relation.table, reader.unused(change.options["to"], change, relation)
+    if relation.publications:
+        raise Refused(
+            f"{old} is in the publication {relation.publications[0]}, and its subscribers look for it by that name",
+            "keep the name, or take the table out of the publication first",
+        )
     # Columns by name: a view with `*` would not say what it shows after a later change.
     columns = ", ".join(quote(name) for name in relation.columns)
     options = " WITH (security_invoker = true)" if reader.version >= _SECURITY_INVOKER else ""

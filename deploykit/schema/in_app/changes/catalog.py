@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .dependents import Dependent
 
-__all__ = ["Column", "Constraint", "Grant", "Index", "Relation", "Statistics", "Trigger", "column_list"]
+__all__ = ["Column", "Constraint", "Grant", "Index", "Relation", "Statistics", "column_list"]
 
 _DEFERRAL = re.compile(r" DEFERRABLE(?: INITIALLY DEFERRED)?(?= NOT VALID$|$)")
 _NOT_COMPARABLE = {"json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle"}
@@ -122,16 +122,11 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Trigger:
-    """A trigger of the application that runs for each row before it is written; `source` is its function's text."""
-
-    name: str
-    source: str
-
-
-@dataclass(frozen=True)
 class Relation:
-    """A table as it is now. `rows` is PostgreSQL's estimate, -1 when it has none."""
+    """A table as it is now. `rows` is PostgreSQL's estimate, -1 when it has none.
+
+    `triggers` are the names of the application's that run before a row is inserted or updated, also on partitions.
+    """
 
     table: Table
     kind: str
@@ -147,7 +142,7 @@ class Relation:
     parent: Table | None = None
     bound: str = ""
     statistics: tuple[Statistics, ...] = ()
-    triggers: tuple[Trigger, ...] = ()
+    triggers: tuple[str, ...] = ()
     dependents: tuple[Dependent, ...] = ()
     row_security: bool = False
     publications: tuple[str, ...] = ()

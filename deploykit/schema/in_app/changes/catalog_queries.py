@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .catalog import Column, Constraint, Grant, Index, Relation, Statistics, Trigger
+from .catalog import Column, Constraint, Grant, Index, Relation, Statistics
 from .dependents import Asking, read_dependents
 from .model import Refused, Table
 from .sql import literal, table_name
@@ -113,16 +113,16 @@ def _statistics(ask: Asking, oid: int) -> tuple[Statistics, ...]:
     return tuple(Statistics(row[0], row[1], row[2], row[3], tuple(row[4]), row[5], row[6]) for row in rows)
 
 
-def _triggers(ask: Asking, oid: int) -> tuple[Trigger, ...]:
+def _triggers(ask: Asking, oid: int) -> tuple[str, ...]:
     """Return the triggers BEFORE INSERT or UPDATE of each row, of the table and its partitions, without the kit's."""
     # pg_trigger.tgtype is a sum: 1 FOR EACH ROW, 2 BEFORE, 4 INSERT, 16 UPDATE.
     rows = ask.rows(
-        "SELECT DISTINCT t.tgname, p.prosrc FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n "
+        "SELECT DISTINCT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n "
         "ON n.oid = p.pronamespace "
         f"WHERE (t.tgrelid = {oid} OR t.tgrelid IN (SELECT relid FROM pg_partition_tree({oid}))) "
         "AND NOT t.tgisinternal AND t.tgtype & 3 = 3 AND t.tgtype & 20 > 0 AND n.nspname <> 'deploykit' ORDER BY 1"
     )
-    return tuple(Trigger(row[0], row[1]) for row in rows)
+    return tuple(row[0] for row in rows)
 
 
 def _indexes(ask: Asking, oid: int) -> tuple[Index, ...]:

@@ -56,12 +56,12 @@ def _trigger_names(prefix: str, key: str) -> tuple[str, str]:
 
 def reject_other_order(relation: Relation) -> None:
     """Raise Refused when a trigger of the application would not fire between the kit's first and last ones."""
-    for item in relation.triggers:
-        if not FIRST.encode() < item.name.encode() < LAST.encode():
+    for name in relation.triggers:
+        if not FIRST.encode() < name.encode() < LAST.encode():
             raise Refused(
-                f"the trigger {item.name} of {relation.table} fires before or after all of the kit's: triggers fire in "
+                f"the trigger {name} of {relation.table} fires before or after all of the kit's: triggers fire in "
                 "the order of their names",
-                f"rename it first: ALTER TRIGGER {quote(item.name)} ON {table_name(relation.table)} RENAME TO …",
+                f"rename it first: ALTER TRIGGER {quote(name)} ON {table_name(relation.table)} RENAME TO …",
             )
 
 

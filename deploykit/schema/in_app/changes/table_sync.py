@@ -95,16 +95,16 @@ class TableSync:
         return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
 
     def _quietly(self, *statements: str) -> str:
-        """Return a body whose statements the other side's triggers ignore; `r` is a record for them.
+        """Return a body whose statements the other side's triggers ignore; `dk_row` is a record for them.
 
-        It restores the setting, since changes may nest.
+        It restores the setting, since changes may nest. A column of a variable's name would be ambiguous.
         """
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
         return (
-            f"DECLARE before text := coalesce(current_setting({setting}, true), ''); r record;\nBEGIN\n"
+            f"DECLARE dk_before text := coalesce(current_setting({setting}, true), ''); dk_row record;\nBEGIN\n"
             f"  PERFORM set_config({setting}, {literal(self.key)}, true);\n{lines}\n"
-            f"  PERFORM set_config({setting}, before, true);\n  RETURN NULL;\nEND"
+            f"  PERFORM set_config({setting}, dk_before, true);\n  RETURN NULL;\nEND"
         )
 
     def _to_target(self) -> str:
@@ -112,7 +112,7 @@ class TableSync:
         pairs = [(quote(new), f"NEW.{quote(old)}") for old, new in self.columns.items()]
         sets = ", ".join(f"{new} = {value}" for new, value in pairs)
         row = f"NEW.{quote(self.source_key)}"
-        back = f"RETURNING {', '.join(f't.{new}' for new, _ in pairs)} INTO r"
+        back = f"RETURNING {', '.join(f't.{new}' for new, _ in pairs)} INTO dk_row"
         if self.creates:
             names = ", ".join(new for new, _ in pairs)
             values = ", ".join(value for _, value in pairs)
@@ -138,7 +138,7 @@ class TableSync:
         sets = ", ".join(f"{quote(old)} = NEW.{quote(new)}" for old, new in self.columns.items())
         differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
         emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
-        back = f"RETURNING {', '.join(f's.{quote(old)}' for old in self.columns)} INTO r"
+        back = f"RETURNING {', '.join(f's.{quote(old)}' for old in self.columns)} INTO dk_row"
         follow = self._follow(self.target, self.target_key, {new: old for old, new in self.columns.items()})
         body = self._quietly(
             self._late("ROW EXCLUSIVE"),
@@ -154,12 +154,14 @@ class TableSync:
         return f"IF TG_OP = 'UPDATE' THEN LOCK TABLE {self.gate} IN {mode} MODE; END IF"
 
     def _follow(self, table: Table, key: str, columns: Mapping[str, str]) -> str:
-        """Bring the own row to what the other table's triggers made of the values; `r` has these.
+        """Bring the own row to what the other table's triggers made of the values; `dk_row` has these.
 
-        `columns` maps the own table's columns to those of `r`.
+        `columns` maps the own table's columns to those of `dk_row`.
         """
-        other = " OR ".join(f"r.{quote(there)} IS DISTINCT FROM NEW.{quote(own)}" for own, there in columns.items())
-        sets = ", ".join(f"{quote(own)} = r.{quote(there)}" for own, there in columns.items())
+        other = " OR ".join(
+            f"dk_row.{quote(there)} IS DISTINCT FROM NEW.{quote(own)}" for own, there in columns.items()
+        )
+        sets = ", ".join(f"{quote(own)} = dk_row.{quote(there)}" for own, there in columns.items())
         here = f"o.{quote(key)} = NEW.{quote(key)}"
         return f"IF FOUND AND ({other}) THEN UPDATE {table_name(table)} o SET {sets} WHERE {here}; END IF"
 

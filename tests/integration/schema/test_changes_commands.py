@@ -322,6 +322,8 @@ def test_a_contract_does_not_wait_for_the_change_that_waits_for_it(shop, url, sq
     rows(sql)
     refused = upgrade(shop, url, facts=facts(soak="0", restore_wanted="no"))
     assert "cost meets price on items.price_2, which is filled" in refused.error
+    (planned,) = (item for item in change(shop, url, "plan")["plans"] if item["key"] == "cost")
+    assert planned["refused"].startswith("cost meets price on items.price_2, which is filled")
     change(shop, url, "verify")
     done = change(shop, url, "contract", facts=facts(soak="0", restore_wanted="no"))
     assert done["contracted"] == ["price"]

@@ -102,7 +102,7 @@ class Runner:
         steps = plan(change, reader)
         for other, _ in open_meetings(change.key, steps.uses, self.state.all()):
             # Revisions of years in a database that is being made: each contract was run before the next change.
-            if other.phase == "filled" and other.steps.contract and is_fresh(self.session, other, RUN):
+            if other.phase == "filled" and other.steps.contract and self._is_being_made(other, RUN):
                 self.contract(other.key)
                 reader = SchemaReader(self.session)
                 steps = plan(change, reader)
@@ -253,6 +253,10 @@ class Runner:
         self.perform(known, "reopen")
         return self.known(key)
 
+    def _is_being_made(self, known: Known, run: str) -> bool:
+        """Whether nothing is in the database yet; with a reason in the environment, others may be connected."""
+        return is_fresh(self.session, known, run, alone=not os.environ.get(OVERRIDE, "").strip())
+
     def _reject_later(self, known: Known) -> None:
         """Raise Refused when a later change took what this one has made, unless nothing is in the database yet."""
         others = self.state.all()
@@ -265,7 +269,7 @@ class Runner:
         ]
         found = [*open_meetings(known.key, known.steps.uses, others), *later]
         for other, _ in found:
-            if other.phase == "filled" and is_fresh(self.session, other, other.run):
+            if other.phase == "filled" and self._is_being_made(other, other.run):
                 self.undo(other.key)
         reject_meeting(known.key, [(other, use) for other, use in found if self.known(other.key).phase != "undone"])
 

@@ -199,7 +199,8 @@ def test_numbers_drawn_while_the_key_is_handed_back_are_not_given_twice(database
 def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
     """In pgroll it aborts the whole migration.
 
-    Here the rest of the rows is done meanwhile, and the row when it is free.
+    Here the rest of the rows is done meanwhile, and the row when it is free. The rest are two of three ranges, some
+    40,700 rows: of the row's own range a half is done first, if the row is not in that half.
     """
     case = BY_NAME["change_type"]
     with changed_database(database, case) as found:
@@ -215,7 +216,7 @@ def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
                 while time.monotonic() < deadline:
                     count = looking.execute("SELECT count(*) FROM t WHERE price_2 IS NOT NULL").fetchone()[0]
                     seen.append(count)
-                    if count > 50_000:
+                    if count > 40_000:
                         break
                     time.sleep(0.05)
             locked.rollback()
@@ -226,7 +227,7 @@ def test_a_row_locked_at_the_start_of_the_table_stops_only_itself(database):
             thread.start()
             found.runner.fill(change.key)
             thread.join(30)
-        assert max(seen) > 50_000, "the other rows waited for the locked one"
+        assert max(seen) > 40_000, "the other rows waited for the locked one"
         with psycopg.connect(database) as connection:
             assert connection.execute(
                 "SELECT count(*) FROM t WHERE price_2 IS DISTINCT FROM price / 100.0"

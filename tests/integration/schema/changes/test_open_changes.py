@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
+import psycopg
 import pytest
 from changed_database import Case, Shape, changed_database
 
 from deploykit.schema.in_app.changes.model import Refused
 from deploykit.schema.in_app.changes.operations.registry import DECLARATIONS as DECLARE
+from deploykit.schema.in_app.live.gate import OVERRIDE
 
 pytestmark = pytest.mark.timeout(60)
 TABLES = """
@@ -29,6 +31,7 @@ KEY = DECLARE["change_key"]("p", "id", change="first")
 def changing(fresh, *, rows: int = 2):
     shape = Shape("INSERT INTO t (price) VALUES (%(v)s) RETURNING id", "", "")
     with fresh() as url, changed_database(url, Case("", TABLES, lambda: None, shape), seed=rows) as found:
+        found.runner.url = url
         yield found.runner
 
 
@@ -150,6 +153,17 @@ def test_what_is_built_on_a_new_column_keeps_it(fresh_18):
             runner.undo("first")
         runner.undo("second")
         runner.undo("first")
+
+
+def test_a_database_that_others_are_connected_to_is_being_made_if_that_is_said(fresh_18, monkeypatch):
+    """As in a test that has a pool open already."""
+    with changing(fresh_18, rows=0) as runner, psycopg.connect(runner.url):
+        runner.begin(RENAME)
+        with pytest.raises(Refused, match="second meets first"):
+            runner.begin(one("rename_column", "t", "cost", "amount"))
+        monkeypatch.setenv(OVERRIDE, "a test's database")
+        runner.begin(one("rename_column", "t", "cost", "amount"))
+        assert [runner.known(key).phase for key in ("first", "second")] == ["contracted", "filled"]
 
 
 def test_in_a_database_that_is_being_made_each_contract_comes_before_the_next_change(fresh_18):

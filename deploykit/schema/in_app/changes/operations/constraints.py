@@ -278,7 +278,7 @@ def _drop_constraint(change: Change, reader: SchemaReader) -> Steps:
         index = next(item for item in relation.indexes if item.constraint == name)
         back = (
             *build_index(relation, index.name, index.tail, unique=True),
-            Block((use_index(table, name, index.name, "UNIQUE"),), title=f"add {name}"),
+            Block((use_index(table, name, index.name, "UNIQUE", found.deferral),), title=f"add {name}"),
         )
     elif found.kind in "cf":
         back = validated(table, name, rename_in(found.definition, {}).removesuffix(" NOT VALID"))

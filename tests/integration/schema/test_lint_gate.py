@@ -254,6 +254,14 @@ def test_squawk_adds_what_only_it_finds(tree, ask):
     assert rules(ask(squawk=True, enable=("squawk/ban-revoke",))) == ["squawk/ban-revoke"]
 
 
+def test_squawk_obeys_no_configuration_above_the_folder_for_temporary_files(tree, ask, tmp_path):
+    tree("a", None, TABLE)("b", "a", 'op.execute("REVOKE ALL ON orders FROM public")')
+    (tmp_path / ".squawk.toml").write_text('excluded_paths = ["*.sql"]\n')
+    (tmp_path / "temporary").mkdir()
+    verdict = ask(squawk=True, enable=("squawk/ban-revoke",), environment={"TMPDIR": str(tmp_path / "temporary")})
+    assert rules(verdict) == ["squawk/ban-revoke"]
+
+
 def test_the_database_is_asked_for_its_version(tree, ask, database):
     tree("a", None, TABLE)
     url = database.replace("postgresql://", "postgresql+psycopg://")

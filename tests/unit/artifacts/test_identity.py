@@ -18,7 +18,7 @@ def whole(root):
         "https://github.com/acme/shop",
         "https://github.com/Acme/Shop.git/",
         "https://ann@github.com/acme/shop.git",
-        "https://x-access-token:ghs_secret@github.com/acme/shop",
+        "https://x-access-token:ghs_secret@github.com/acme/shop",  # pragma: allowlist secret
         "https://ann:p/a@s#s?w@github.com/acme/shop.git",
         "https://github.com/acme/shop.git?private_token=secret",
         "git@github.com:acme/shop.git",
@@ -51,7 +51,7 @@ def test_a_path_names_no_repository(path):
 
 
 def test_two_repositories_differ_and_clones_worktrees_and_moved_checkouts_do_not(repo, tmp_path):
-    repo.git("remote", "add", "origin", "https://ann:secret@example.org/acme/shop.git")
+    repo.git("remote", "add", "origin", "https://ann:secret@example.org/acme/shop.git")  # pragma: allowlist secret
     first = whole(repo.root)
     assert (first.remotes, first.folder) == (("example.org/acme/shop",), "")
     assert "secret" not in repr(first)

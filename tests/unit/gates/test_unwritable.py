@@ -91,7 +91,7 @@ def test_without_a_folder_for_temporary_files_a_verdict_is_bound_to_no_tree(tree
     subprocess.run([*git, "commit", "-qm", "one", "--allow-empty"], check=True)
     (tree / "new.py").write_text("VALUE = 2\n")
     assert tree_of(tree)
-    monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/nonexistent")
     assert tree_of(tree) == ""
 
 

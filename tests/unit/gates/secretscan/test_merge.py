@@ -99,7 +99,7 @@ def test_a_side_that_is_no_baseline_is_inconclusive_and_the_file_stays(repositor
 
 
 def test_the_gate_advises_the_merge_and_the_command_does_it(repository):
-    lines = {"a.py": 'password = "larch-tree"\n', "b.py": 'password = "birch-tree"\n'}
+    lines = {"a.py": 'password = "larch-tree"\n', "b.py": 'password = "birch-tree"\n'}  # pragma: allowlist secret
     for name, text in lines.items():
         (repository.root / name).write_text(text)
     command = [sys.executable, "-P", "-c", "from deploykit.tasks.program import main; main()", "secrets.baseline"]

@@ -94,7 +94,7 @@ class _Reader:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except ValueError:
-            raise UsageError(f"{path.name} is not UTF-8 text", next_step=f"write {path.name} anew") from None
+            raise UsageError(f"{path.name} is not UTF-8 text", next_step=f"save {path.name} as UTF-8") from None
         for line in logical(text.splitlines()):
             option = _OPTION.match(line)
             if option is None and line.startswith("-"):

@@ -47,8 +47,10 @@ def list_files(root: Path) -> TreeFiles:
 
 
 def reject_overlooked(root: Path) -> None:
-    """Raise InconclusiveError when files here are not those of the tree that git names, since git is told not to look:
-    `--assume-unchanged`, `--skip-worktree`, a sparse checkout.
+    """Raise InconclusiveError when files differ from those that git takes them for.
+
+    Git does not look at files that were marked by `git update-index --assume-unchanged` or `--skip-worktree`, nor at
+    those that a sparse checkout leaves out.
     """
     listed = run(["git", "ls-files", "-v", "-z"], cwd=root, timeout=120, check=False).stdout.split("\0")
     # A small letter: assumed to be unchanged; S: skipped.

@@ -31,8 +31,9 @@ __all__ = [
     "shielded",
 ]
 
-_NOWHERE = "/nonexistent"
-"""A home without configuration; no tool that is given it writes there."""
+_NOWHERE = os.devnull
+"""A home without configuration. It is no folder, so tools that keep a cache at home can't make one there, even as root.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,4 +188,4 @@ def _top(root: Path) -> Path:
 
 
 def _home(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() wants there to be one
+    return Path(environment.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none

@@ -70,7 +70,7 @@ def test_pages_that_fail_behind_a_healthy_path_fail_the_release(tiny: ReleasedSe
 
 def test_status_and_verify_say_what_users_get_and_what_was_started_again(tiny: ReleasedService) -> None:
     """Nobody came during the release, and nothing had ended yet: it is live, and what shows later is said later."""
-    tiny.settings(smoke=[], worker=ENDS.format(seconds=600))
+    tiny.settings(smoke=["/health"], worker=ENDS.format(seconds=600))
     tiny.behave("one", PAGE_STATUS=500)
     tiny.ok("release")
     (worker,) = [item["pid"] for item in tiny.instances() if item["name"] == "r1-worker-0"]
@@ -86,6 +86,8 @@ def test_status_and_verify_say_what_users_get_and_what_was_started_again(tiny: R
     assert "requests failed" in failed["requests"]
     assert judged.json["judgement"]["figures"]["sources"]["user requests"] >= 50
     assert "r1-worker-0 restarts" in failed or "r1-worker-0" in failed
+    smoked = [check["name"] for check in judged.json["checks"] if check["name"].endswith("smoke")]
+    assert smoked == ["r1-web-0 smoke"], "a worker takes no requests"
 
 
 @pytest.mark.parametrize("which", ["web", "worker"])

@@ -103,7 +103,7 @@ def _read(tree: Path, name: str) -> Dockerfile:
     try:
         return Dockerfile(text=(tree / name).read_text(encoding="utf-8"), name=name)
     except ValueError:
-        raise UsageError(f"{name} is not UTF-8 text", next_step=f"write {name} anew, and commit it") from None
+        raise UsageError(f"{name} is not UTF-8 text", next_step=f"save {name} as UTF-8, and commit it") from None
 
 
 def render(  # noqa: PLR0913 - the blanks of the template, all by keyword

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detect_secrets.core import scan  # type: ignore[import-not-found,unused-ignore]  # in the tool's environment
-from detect_secrets.settings import (  # type: ignore[import-not-found,unused-ignore]
+from detect_secrets.settings import (  # type: ignore[import-not-found,unused-ignore]  # in the tool's environment
     configure_settings_from_baseline,
     get_filters,
     get_plugins,
@@ -32,7 +32,7 @@ def configure(plugins: list[dict[str, Any]], filters: list[dict[str, Any]]) -> s
         configure_settings_from_baseline({"plugins_used": plugins, "filters_used": wanted})
         get_plugins()
         loaded = {function.path for function in get_filters()}
-    except Exception as error:  # noqa: BLE001 - plug-ins and filters are other people's code
+    except Exception as error:  # noqa: BLE001 - plug-ins and filters are other people's code, which may raise anything
         return f"{type(error).__name__}: {error}"
     missing = sorted(set(get_settings().filters) - loaded)
     return f"there is no filter {', '.join(missing)}" if missing else ""
@@ -42,10 +42,11 @@ def look(name: str) -> tuple[str, str, Any]:
     """(file, what became of it, the secrets or the reason)."""
     try:
         Path(name).read_bytes().decode()
-        if scan._is_filtered_out(required_filter_parameters=["filename"], filename=name):  # noqa: SLF001
+        # The library tells of a file that its filters leave out by this function alone: `scan_file` gives no findings.
+        if scan._is_filtered_out(required_filter_parameters=["filename"], filename=name):  # noqa: SLF001 - see above
             return name, "filtered", None
         return name, "secrets", sorted({(one.line_number, one.type, one.secret_hash) for one in scan.scan_file(name)})
-    except Exception as error:  # noqa: BLE001 - whatever it is, the file has no answer
+    except Exception as error:  # noqa: BLE001 - a plug-in may raise anything; the file then counts as not read
         return name, "unread", f"{type(error).__name__}: {error}"
 
 

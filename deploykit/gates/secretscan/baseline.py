@@ -167,6 +167,6 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
     return InconclusiveError(
         f"the baseline {name} can't be read",
         details=[why],
-        # Deleted and made anew it would have lost every label.
+        # A new baseline would have no labels.
         next_step=f"fix it, or take it from git again (git restore {name}), then: invoke secrets.baseline",
     )

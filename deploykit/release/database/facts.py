@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from deploykit.ledger.interface import WARM
+
 if TYPE_CHECKING:
     from deploykit.release.environment import Environment
 
@@ -20,7 +22,7 @@ def facts(environment: Environment, release: str = "", version: str = "") -> dic
     if live is not None:
         ids.setdefault(live.id, live.version)
     for timer in environment.ledger.timers():
-        if timer.kind == "warm" and (record := environment.ledger.release(timer.release)) is not None:
+        if timer.kind == WARM and (record := environment.ledger.release(timer.release)) is not None:
             ids.setdefault(record.id, record.version)
     return {
         "app": environment.app,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from deploykit.credentials import Redactor, is_secret_name
-from deploykit.model import DeploykitError, InconclusiveError, Secret
+from deploykit.model import DeploykitError, InconclusiveError, Secret, UsageError
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.targets.interface import Instance, InstanceState, Target
 
@@ -93,10 +93,18 @@ class Checks:
         return time.monotonic() - began
 
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
-        """Run the smoke checks at the instance's own address; milliseconds in all. Raises SmokeFailedError."""
+        """Run the smoke checks at the instance's own address; milliseconds in all.
+
+        Raises SmokeFailedError, and UsageError where a variable has no value.
+        """
         from deploykit.verify.smoke import SmokeFailedError, command_environment, smoke, variables_in
 
         variables = {name: self.variable(name) for name in variables_in(spec.smoke)}
+        if lacking := sorted(name for name, value in variables.items() if not value):
+            raise UsageError(
+                f"a smoke check names the variable {lacking[0]}, which has no value",
+                next_step=f"put {lacking[0]}=… into .env.{spec.environment}, or export it",
+            )
         # A command gets what this process has, which may be more than the version has.
         inherited = command_environment() if any(check.command for check in spec.smoke) else {}
         more = [*variables.values(), *(value for name, value in inherited.items() if is_secret_name(name))]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.check import ADOPT
-from deploykit.ledger.interface import StepState
+from deploykit.ledger.interface import WARM, StepState
 from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
 from deploykit.release.environment.lock import environment_lock
 from deploykit.release.environment.owner import actor
@@ -80,7 +80,7 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
         restore_claims(environment)
     for running in others:
         due = time.time() + specs[running.labels.release].warm_for
-        environment.ledger.add_timer("warm", running.labels.release, due, {"instances": list(running.instances)})
+        environment.ledger.add_timer(WARM, running.labels.release, due, {"instances": list(running.instances)})
     return Adopted(
         live=live.labels.release,
         version=live.labels.version,

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
+from deploykit.ledger.interface import WARM
 from deploykit.model import ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.owner import Owner
 from deploykit.release.environment.running import ledger_is_lost, running_releases
@@ -111,7 +112,7 @@ def read_status(environment: Environment) -> Status:
     holder = environment.ledger.holder()
     owner = Owner.parse(holder.owner) if holder is not None else None
     servers = {state.server.name: state for state in environment.edge.servers()} if running else {}
-    warm = {timer.release: timer.due_at for timer in environment.ledger.timers() if timer.kind == "warm"}
+    warm = {timer.release: timer.due_at for timer in environment.ledger.timers() if timer.kind == WARM}
     lost = _lost(environment) if live is None and not changed else None
     instances = []
     for instance in environment.target.instances():

@@ -9,6 +9,7 @@ from deploykit.model import DeploykitError
 from deploykit.release.environment.versions import live_record
 from deploykit.release.execution.checks import Checks
 from deploykit.release.reporting.text import filled, times, width
+from deploykit.release.version.instances import WEB
 from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
 from deploykit.targets.interface import Instance, InstanceState
@@ -107,8 +108,9 @@ def _check_instance(
     try:
         checks.healthy(instance, spec, live.version)
         checked.append((f"{instance.name} health", True, ""))
-        checks.smoke(instance, spec)
-        checked.append((f"{instance.name} smoke", True, ""))
+        if instance.process == WEB:
+            checks.smoke(instance, spec)
+            checked.append((f"{instance.name} smoke", True, ""))
     except DeploykitError as error:
         failed = "smoke" if checked and checked[-1][0].endswith("health") else "health"
         checked.append((f"{instance.name} {failed}", False, "; ".join([error.message, *error.details])))

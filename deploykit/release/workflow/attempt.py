@@ -104,7 +104,7 @@ def recorded(run: Run, record: ReleaseRecord) -> Iterator[Attempt]:
         # Not ours to end any more: it stays unfinished, and the next command that gets the lock settles it first.
         attempt.report = replace(_report(attempt, error, reason=error.message), outcome="unfinished")
         return
-    except (Cancelled, Exception) as error:  # noqa: BLE001 - a mistake of the kit is raised again
+    except (Cancelled, Exception) as error:  # noqa: BLE001 - `_outcome_of` raises what it does not foresee again
         outcome, failure, reason = _outcome_of(error, cancellation)
         attempt.record = environment.ledger.release(record.id) or record
         if attempt.record.outcome is ReleaseOutcome.RUNNING:

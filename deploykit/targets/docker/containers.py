@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, Labels, Secret, UsageError
+from deploykit.process.docker import EngineError
 from deploykit.targets.docker.names import PREFIX
 from deploykit.targets.interface import Instance, InstanceState
 
@@ -37,6 +38,7 @@ __all__ = [
     "port_of",
     "secret_files",
     "split_variables",
+    "start_container",
     "user_numbers",
     "with_secrets",
     "working_dir",
@@ -98,6 +100,20 @@ def image_of(engine: Engine, of: InstanceSpec | OneOff) -> dict[str, Any]:
             next_step=f"docker pull {of.image}",
         )
     return found
+
+
+def start_container(engine: Engine, container: str) -> None:
+    """Start it, or remove it where the engine can't. Raises UsageError for an image without a shell."""
+    try:
+        engine.start(container)
+    except EngineError as error:
+        engine.remove_container(container)
+        if "/bin/sh" in error.message and "no such file" in error.message:
+            raise UsageError(
+                "the image has no /bin/sh, which loads the secrets into the program's environment",
+                next_step="use an image with a shell, or let the program read its secrets elsewhere",
+            ) from None
+        raise
 
 
 # ---- secrets

@@ -5,8 +5,8 @@ creates a container of its own, `<app>.<environment>.lock.<n>`, and the greatest
 process creates n + 1. Of two processes, one gets an error that the name is taken, reads again and decides again. Older
 containers are removed afterwards. A process that slept between reading and writing may create an n that was removed
 meanwhile. So a process that finds a greater n than its own after writing has lost. A release creates n + 1 with an
-expired lease, so the token stays. `remove` lets the numbers begin anew: a process that finds a smaller n that it had
-not read has lost, too.
+expired lease, so the token stays. After `remove` the numbers start at 1 again: a process that finds a smaller n that
+it had not read has lost, too.
 
 The containers are of an empty image that is imported once (no registry is asked), and use no processor, memory or disk.
 Times are those of the machines that take the lock, not the engine's: their clocks have to agree to a part of the lease.

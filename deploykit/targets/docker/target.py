@@ -37,6 +37,7 @@ from deploykit.targets.docker.containers import (
     port_of,
     secret_files,
     split_variables,
+    start_container,
     user_numbers,
     with_secrets,
     working_dir,
@@ -132,7 +133,7 @@ class DockerTarget:
             if found is not None:
                 self._engine.remove_container(found["Id"])
             try:
-                self._start(self._create(spec))
+                start_container(self._engine, self._create(spec))
             except EngineError as error:
                 made_or_removed = isinstance(error, (EngineConflict, EngineNotFound))
                 if not (made_or_removed or "Address already in use" in error.message):
@@ -247,18 +248,6 @@ class DockerTarget:
             raise
         return made
 
-    def _start(self, container: str) -> None:
-        try:
-            self._engine.start(container)
-        except EngineError as error:
-            self._engine.remove_container(container)
-            if "/bin/sh" in error.message and "no such file" in error.message:
-                raise UsageError(
-                    "the image has no /bin/sh, which loads the secrets into the program's environment",
-                    next_step="use an image with a shell, or let the program read its secrets elsewhere",
-                ) from None
-            raise
-
     def keep_alive(self, name: str, *, enabled: bool) -> None:
         container = self._names.container(name)
         if not self._engine.set_restart_policy(container, "unless-stopped" if enabled else "no") or not enabled:
@@ -328,7 +317,7 @@ class DockerTarget:
                 made = self._container(name, one_off, one_off.argv, variables={}, labels=labels, host={})
                 for at, folder in one_off.files.items():
                     self._engine.copy_into(made, folder_archive(at, folder))
-                self._start(made)
+                start_container(self._engine, made)
             program = PurePath(one_off.argv[0]).name
             code, output = run_to_end(self._engine, name, program, one_off.timeout, on_line, wait=self._wait)
         finally:

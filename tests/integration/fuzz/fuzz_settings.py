@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ODD_TEXTS", "pyproject"]
 
-# Whoever runs this may be root: no path is one at which anything could be written outside of the case.
+# The tests may run as root. So no path is one at which something could be written outside of the case's folder.
 ODD_TEXTS = (
     *(
         "",

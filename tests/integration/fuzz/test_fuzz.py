@@ -71,7 +71,7 @@ class Hangs(BaseException):
 
 
 @pytest.fixture
-def surroundings(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Iterator[list[str]]]:
+def case_environment(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Iterator[list[str]]]:
     """Make the place of a case, go there, and give the command's words; it is gone afterwards."""
     for name in [name for name in os.environ if name.startswith(("GIT_", "DEPLOYKIT_", "DOCKER_"))] + list(
         _ODD_VARIABLES
@@ -179,7 +179,7 @@ def judge(answer: Answer) -> tuple[str, str]:
 @pytest.mark.filterwarnings("default::ResourceWarning")
 @pytest.mark.timeout(7_200)
 def test_no_command_ends_in_a_traceback_whatever_it_is_given(
-    surroundings: Any, pytestconfig: pytest.Config, record_property: Any, monkeypatch: pytest.MonkeyPatch
+    case_environment: Any, pytestconfig: pytest.Config, record_property: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     top = sorted(Path("/").iterdir())
     first, cases = (int(pytestconfig.getoption(name)) for name in ("--first-case", "--cases"))
@@ -187,7 +187,7 @@ def test_no_command_ends_in_a_traceback_whatever_it_is_given(
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
         for number in range(first, first + cases):
-            with surroundings(number) as words:
+            with case_environment(number) as words:
                 answer = type_in(words, monkeypatch)
                 where, what = judge(answer)
             codes[answer.code] += 1

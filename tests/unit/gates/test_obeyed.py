@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +19,6 @@ from deploykit.gates.test import TestGate
 from deploykit.model import Outcome
 from deploykit.settings.loader import load
 from tests.unit.gates.test_verdict_cache import CLEAN
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SERVICE = "services/api"
 
@@ -235,3 +232,8 @@ def test_a_damaged_record_of_inputs_is_none(service):
     service.lint()
     (service.root / ".deploykit/inputs/lint.json").write_text(json.dumps([]))
     assert not service.is_cached()
+
+
+def test_at_the_home_that_tools_are_given_nothing_can_be_made_not_even_by_root():
+    with pytest.raises(OSError, match="Not a directory"):
+        Path(shielded("ruff", {})["HOME"], "cache").mkdir(parents=True)

@@ -112,4 +112,4 @@ def _append_only() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("a ledger is never taken back: it is the record")
+    raise NotImplementedError("a ledger has no downgrade: its entries must stay")

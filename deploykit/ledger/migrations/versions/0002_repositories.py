@@ -23,4 +23,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("a ledger is never taken back: it is the record")
+    raise NotImplementedError("a ledger has no downgrade: its entries must stay")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from deploykit.model import UsageError
+from deploykit.release.execution.checks import Checks
 from deploykit.release.version.spec import SmokeSpec
 from deploykit.release.workflow.preflight import preflight
 from deploykit.settings.models import Settings
@@ -49,3 +51,11 @@ def test_a_variable_without_a_value_is_named_with_the_line_to_write(check):
 def test_a_program_that_is_not_there_is_named(check, program):
     with pytest.raises(UsageError, match=f"a smoke check runs {program}, and there is no such program"):
         check(SmokeSpec(command=(program,)))
+
+
+def test_without_its_value_no_request_is_sent(spec):
+    """`verify` and a resumed release have no preflight: an empty password would look like a wrong one."""
+    smoke = (SmokeSpec(path="/login", method="POST", body="${SMOKE_PASSWORD}"),)
+    checks = Checks(target=None, tell=print, secrets=(), folder=Path(), variable=lambda _name: "")
+    with pytest.raises(UsageError, match="names the variable SMOKE_PASSWORD, which has no value"):
+        checks.smoke(SimpleNamespace(host="127.0.0.1", port=1), replace(spec, smoke=smoke))

@@ -77,9 +77,8 @@ def test_filters_of_ones_own_leave_out_values_and_files(foreign):
 
 
 def test_the_filters_for_gibberish_and_by_a_list_of_words_are_there(foreign, shop):
-    shop.write(
-        {"words.txt": "larch\n", "b.py": 'password = "larch-7Qz"\nsecret = "xq7Zk2vPw9"\n'}
-    )  # pragma: allowlist secret
+    made_up = 'password = "larch-7Qz"\nsecret = "xq7Zk2vPw9"\n'  # pragma: allowlist secret
+    shop.write({"words.txt": "larch\n", "b.py": made_up})
     prefix = "detect_secrets.filters"
     words = {"path": f"{prefix}.wordlist.should_exclude_secret", "file_name": "words.txt", "min_length": 3}
     verdict = foreign(filters=[{**words, "file_hash": ""}])

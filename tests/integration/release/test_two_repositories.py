@@ -16,9 +16,8 @@ def other(tmp_path, foreign_repo):
 
 
 def test_another_repository_of_that_name_is_refused_by_every_command(here, tiny, other, state, look, foreign_repo):
-    foreign_repo.git(
-        other, "remote", "add", "origin", "https://ann:secret@example.org/other/tiny.git"
-    )  # pragma: allowlist secret
+    remote = "https://ann:secret@example.org/other/tiny.git"  # pragma: allowlist secret
+    foreign_repo.git(other, "remote", "add", "origin", remote)
     here(tiny, "release", *LOCAL).ok()
     before = look(state, "tiny")
     commands = ("release", "rollback", "status", "verify", "down", "reap", "ledger.adopt")

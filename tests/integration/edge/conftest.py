@@ -56,7 +56,6 @@ ON_EVERY_BINARY = {
     "test_the_proxy_outlives_its_supervisor",
     "test_a_reload_is_a_new_process_and_the_old_one_ends",
     "test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_up",
-    "test_while_no_server_passes_its_check_the_one_with_the_traffic_goes_on_answering",
     "test_a_refused_configuration_shows_haproxys_own_words_and_leaves_what_runs",
     "test_a_proxy_that_does_not_start_is_given_up_with_its_words",
     "test_as_root_the_proxy_is_nobody",

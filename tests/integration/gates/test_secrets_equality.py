@@ -112,6 +112,7 @@ def test_the_findings_in_the_corpus_are_the_same(tmp_path, bench, compared):
     assert compared(tmp_path, names) == []
 
 
+@pytest.mark.every_case
 def test_the_findings_in_this_repository_are_the_same(compared):
     names = [name for name in list_files(REPOSITORY).files if not name.endswith(".lock")]
     assert compared(REPOSITORY, names) == []

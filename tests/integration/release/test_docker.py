@@ -564,7 +564,9 @@ def test_a_docker_command_without_buildkit_is_told(shop: DockerService, tmp_path
     refused(shop, code=3, says="no docker command here can build with BuildKit", next_step="docker-buildx", run=typed)
 
 
-@pytest.mark.parametrize(("program", "question"), [("git", "status"), ("docker", "version")])
+@pytest.mark.parametrize(
+    ("program", "question"), [("git", "status"), pytest.param("docker", "version", marks=pytest.mark.every_case)]
+)
 def test_ctrl_c_while_a_program_is_asked_ends_that_too(
     shop: DockerService, tmp_path: Path, program: str, question: str
 ) -> None:
@@ -665,7 +667,14 @@ def postgres_for_containers(postgres: str, engine: Engine) -> Iterator[str]:
         yield f"postgresql+psycopg://postgres@{gateway}:{port}/{name}"
 
 
-@pytest.mark.parametrize("dockerfile", ["", OWN_DOCKERFILE], ids=["without a Dockerfile", "with its own"])
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        pytest.param("", id="without a Dockerfile"),
+        # `.ci/run` releases this repository to staging, with its own one.
+        pytest.param(OWN_DOCKERFILE, id="with its own", marks=pytest.mark.every_case),
+    ],
+)
 def test_a_foreign_repository_is_released_migrated_and_rolled_back(
     typed: Any,
     state: Path,

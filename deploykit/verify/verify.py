@@ -84,9 +84,11 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
 
     The watch ends early after 200 of them, after more than 5 % errors (or the limit, if that is higher) among enough,
     and when `failed()`. Where users sent fewer than `limits.requests`, probes through the edge make up what is missing;
-    the judgement says how many of each. `on_progress` gets one line per second of the watch. A `cancellation` ends the
-    probes, and raises Cancelled.
+    the judgement says how many of each. `on_progress` gets a line at the beginning, and one for each second in which
+    users sent something. A `cancellation` ends the probes, and raises Cancelled.
     """
+    if watch:
+        on_progress(f"Watching {USERS} for {watch:g} s")
     until = clock() + watch
     users = _user_traffic(edge, release, since)
     while users.requests < _ENOUGH and (left := until - clock()) > 0 and not failed():
@@ -95,8 +97,9 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
         ):
             return judge([users], limits)
         sleep(min(left, _POLL_SECONDS))
-        users = _user_traffic(edge, release, since)
-        on_progress(f"{users.requests} {USERS}, {users.errors} errors, {max(until - clock(), 0):.0f} s left")
+        before, users = users, _user_traffic(edge, release, since)
+        if users.requests > before.requests:
+            on_progress(f"{users.requests} {USERS}, {users.errors} errors, {max(until - clock(), 0):.0f} s left")
     missing = limits.requests - users.requests
     if missing <= 0:
         return judge([users], limits)

@@ -331,3 +331,24 @@ def test_a_bad_release_is_not_watched_to_the_end(server):
     )
     assert now[0] == 1
     assert verdict.outcome is JudgementOutcome.FAILED
+
+
+def test_the_watch_tells_of_seconds_in_which_users_came_and_of_no_others(server):
+    now, told = [0.0], []
+    seen = [Seen(n, 0, (5.0,) * n) for n in (0, 0, 7, 7, 9, 9)]
+    verify(
+        Edge(server, seen),
+        "r2",
+        Limits(requests=5),
+        since="mark",
+        paths=(),
+        watch=5,
+        on_progress=told.append,
+        clock=lambda: now[0],
+        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
+    )
+    assert told == [
+        "Watching user requests for 5 s",
+        "7 user requests, 0 errors, 3 s left",
+        "9 user requests, 0 errors, 1 s left",
+    ]

@@ -33,7 +33,7 @@ sessions.register_tests(
 
 @nox.session(default=False, venv_backend="none")
 def locks(session: nox.Session) -> None:
-    """Write the locks anew: requirements/*.lock and the tools' own; `-- --upgrade` takes newer versions."""
+    """Write the locks again: requirements/*.lock and the tools' own; `-- --upgrade` takes newer versions."""
     from deploykit.gates.tools import FAMILIES
     from deploykit.process.uv import find_uv
 

@@ -331,7 +331,10 @@ class ReleasedService:
         return StatePaths(self.machine.state, self.app, "local")
 
     def status(self) -> Any:
-        return self.ok("status", "--json").json
+        """What `status` says; it ends with 1 exactly where it names a problem, such as an instance that restarted."""
+        ran = self("status", "--json")
+        assert ran.returncode == int(bool(ran.json["problems"])), f"exit {ran.returncode}\n{ran.output}"
+        return ran.json
 
     @property
     def url(self) -> str:

@@ -28,10 +28,12 @@ _ROWS_OF_A_RANGE = 20_000
 _ANALYZED = (
     "SELECT s.n_mod_since_analyze <= 0.1 * c.reltuples FROM pg_stat_all_tables s JOIN pg_class c ON c.oid = s.relid "
     "WHERE s.relid = {table}::regclass AND c.reltuples > 0 AND greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL"
+    " AND pg_relation_size(c.oid) <= 1.1 * c.relpages * current_setting('block_size')::bigint"
 )
-"""Statistics are fresh while less than a tenth was written since.
+"""Statistics are fresh while less than a tenth was written since, and the table grew by less than a tenth.
 
-From there on autovacuum would analyze (autovacuum_analyze_scale_factor).
+From there on autovacuum would analyze (autovacuum_analyze_scale_factor). The size is asked, too, since a session
+reports what it wrote up to a minute later (PostgreSQL's manual, The Cumulative Statistics System).
 """
 
 

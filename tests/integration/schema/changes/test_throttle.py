@@ -18,6 +18,8 @@ from changed_database import changed_database
 from schema_cases import CASES
 from sqlalchemy import create_engine, pool
 
+from deploykit.schema.in_app.changes.model import Table
+from deploykit.schema.in_app.live.ranges import plan_ranges
 from deploykit.schema.in_app.live.session import Session
 from deploykit.schema.in_app.live.state import State
 from deploykit.schema.in_app.live.throttle import Pace
@@ -217,6 +219,15 @@ def test_a_further_worker_that_gets_no_connection_leaves_its_part_to_the_others(
     finally:
         with psycopg.connect(database, autocommit=True) as admin:
             admin.execute("DROP ROLE dk_full")
+
+
+def test_a_table_that_grew_in_a_session_that_has_not_reported_it_is_analyzed_first(database):
+    """Otherwise one worker would do it alone: 900 rows by the statistics are one range."""
+    with changed_database(database, CASE) as found, psycopg.connect(database, autocommit=True) as admin:
+        admin.execute("ANALYZE t")
+        admin.execute("SET track_counts = off")
+        admin.execute(f"INSERT INTO t (note, price) SELECT 'x', g FROM generate_series(1, {ROWS}) g")
+        assert len(plan_ranges(found.runner.session, Table("t", "public"))) > 1
 
 
 def test_several_workers_do_it_together(database):

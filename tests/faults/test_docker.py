@@ -38,7 +38,7 @@ from test_cancel import (  # noqa: F401 - collected here as well
     test_a_migration_or_a_slow_start_is_really_interrupted,
     test_what_is_past_its_verdict_is_finished_whatever_comes,
 )
-from test_green import (  # noqa: F401
+from test_green import (  # noqa: F401 - the same cases, collected here for Docker
     test_a_process_that_ends_again_and_again_fails_the_release,
     test_a_release_with_an_older_ledger_is_refused_and_users_keep_what_they_have,
     test_a_rollback_passes_over_a_release_of_the_same_version,

@@ -195,7 +195,7 @@ class Timers:
 
 def with_timers(target: Any, edge: Any) -> tuple[RolloutActions, Timers]:
     made, timers = actions(target, edge), Timers()
-    made.ledger = timers  # type: ignore[assignment]
+    made.ledger = timers  # type: ignore[assignment]  # has the three methods that are called
     made.clock = lambda: 1_000.0
     return made, timers
 
@@ -218,7 +218,7 @@ def test_what_could_not_be_ended_is_ended_by_a_later_command() -> None:
 
     target = Stuck(starts_at_once=False, broken="one")
     made, timers = with_timers(target, Edge())
-    made._stop_timeout = lambda _name: 3.0  # type: ignore[method-assign]
+    made._stop_timeout = lambda _name: 3.0  # type: ignore[method-assign]  # the settings have none
     action = Action(kind=Kind.RETIRE, name="retire", instances=NAMES)
     with pytest.raises(DeploykitError, match="one does not end"):
         made.perform(action)

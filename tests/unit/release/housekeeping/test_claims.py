@@ -95,14 +95,14 @@ def test_where_nothing_can_be_compared_only_what_is_empty_or_was_released_from_h
     released(first)
     for identity in (UNKNOWN, SHOP):
         with pytest.raises(UsageError, match="it can't be told whether shop in local belongs to this") as caught:
-            opened(identity).ledger  # noqa: B018
+            opened(identity).ledger  # noqa: B018 - asking for it is what is tested
         assert "invoke ledger.claim --env local" in caught.value.next_step
     known_apps.add(first.paths.home, first.root, "shop")
     assert claim(opened(SHOP))
     assert opened(UNKNOWN).ledger.repositories() == [SHOP]
     known_apps.add(first.paths.home, first.root, "another")
     with pytest.raises(UsageError, match="belongs to this repository: there is no folder"):
-        opened(UNKNOWN).target  # noqa: B018
+        opened(UNKNOWN).target  # noqa: B018 - asking for it is what is tested
 
 
 def test_without_sources_the_app_was_named_by_a_person(opened):
@@ -128,5 +128,5 @@ def test_a_damaged_claim_is_a_sentence_and_nobodys(opened):
     from deploykit.model import DeploykitError
 
     with pytest.raises(DeploykitError, match="can't be read whose environment") as caught:
-        opened(SHOP).target  # noqa: B018
+        opened(SHOP).target  # noqa: B018 - asking for it is what is tested
     assert str(file) in caught.value.next_step

@@ -132,6 +132,7 @@ def test_old_artefacts_of_this_machine_are_removed_and_those_of_other_environmen
         (folder / "manifest.json").write_text(f'{{"environment": "of-{digest[0]}"}}')
         (store / "environments" / f"of-{digest[0]}").mkdir(parents=True)
         os.utime(folder, (1, 1))
+    # Neither keep() nor prune() starts anything.
     hosting = LocalHosting(environment.paths, None, None, Cancellation())  # type: ignore[arg-type]
     elsewhere = SimpleNamespace(**{name: getattr(environment.paths, name) for name in ("artifacts", "app")})
     elsewhere.environment = "staging"

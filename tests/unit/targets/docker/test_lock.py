@@ -45,6 +45,7 @@ def engine() -> Containers:
 
 @pytest.fixture
 def lock(engine: Containers) -> EngineLock:
+    # It answers what the lock asks of an engine.
     made = EngineLock(engine, Names("shop", "staging"), clock=lambda: 1_000.0)  # type: ignore[arg-type]
     made.acquire("anna", "release r1", token=1, lease=60)
     made.release("anna", token=1)

@@ -28,7 +28,7 @@ TEN: list[tuple[str, dict[str, object]]] = [
 BAD = {"crash", "five hundred"}
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [pytest.param(1, marks=pytest.mark.every_case), 2])
 def test_ten_releases_in_a_row_lose_no_request(
     tiny: ReleasedService, counted: Callable[[str], None], replicas: int
 ) -> None:

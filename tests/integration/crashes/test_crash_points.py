@@ -141,3 +141,23 @@ def test_a_command_that_dies_anywhere_goes_on_or_back(
             shutil.rmtree(scene.folder)
     record_property("crashes", len(left) * len(WAYS))
     assert not wrong, f"{len(wrong)} things went wrong in {len(left) * len(WAYS)} cases:\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("scenario", [SCENARIOS["third, two replicas on an engine"]])
+def test_what_died_blocks_nothing_once_its_artefact_is_gone(left: list[Left], memory: Path, scenario: Scenario) -> None:
+    """Somebody removed the image. It can't be resumed then, and whatever comes next undoes it."""
+    wrong = []
+    for died in left:
+        # Past its verdict the version has the traffic, so its artefact is in use.
+        if "begin" not in died.writes or "result verify" in died.writes:
+            continue
+        for way in ("release", "rollback"):
+            scene = died.scene.copied(memory / "goes-on")
+            scene.state.built.pop(f"sha256:{scenario.tree}", None)
+            went_on = scene(way, "fixed")
+            code, tree = expected(scenario, died, way)
+            if (went_on.code, scene.state.serving(), scene.problems()) != (code, {tree}, []):
+                wrong.append(f"{died.where}, then {way}: {went_on}, {scene.state.serving()}, {scene.problems()}")
+            shutil.rmtree(scene.folder)
+    assert not wrong, f"{len(wrong)} things went wrong:\n" + "\n".join(wrong[:20])

@@ -15,7 +15,10 @@ for _name in [name for name in os.environ if name.startswith("DEPLOYKIT_")]:
 # The test gate keeps bytecode out of the tree; what is compiled here is looked for where Python puts it by itself.
 os.environ.pop("PYTHONPYCACHEPREFIX", None)
 sys.pycache_prefix = None
-# Nor what started them had ignored (nohup, a shell's `&`): the programs tested are started as from a terminal.
+# The tests are measured, the programs that they start are not: that costs each of them as much again as its start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+# No signal that what started them had ignored (nohup, a shell's `&`): the programs tested are started as from a terminal.
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)

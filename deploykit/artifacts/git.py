@@ -1,5 +1,6 @@
 """What git knows of a tree: its commit, tags and hash; for a dirty tree the hash of a snapshot.
 
+Files of variables (`.env.local`) are no part of any tree: new ones are left out, and a tracked one is refused.
 Nothing here writes to the user's repository. A snapshot has its own index and its own object directory, and git does
 not refresh the index. Hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are disabled.
 One call of git costs about 3 ms, so independent calls run in parallel.
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
 from deploykit.artifacts.git_tree import GitTree
-from deploykit.artifacts.missing_content import reject_lfs_pointers, reject_submodules
+from deploykit.artifacts.refused_content import reject_lfs_pointers, reject_submodules, reject_tracked_secrets
 from deploykit.model import DeploykitError, UsageError
+from deploykit.model.env_files import is_env_file
 from deploykit.process import CommandNotFound, Completed, run
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["clean_environment", "export", "files_of", "judged_tree", "read_tree", "run_git", "tree_of"]
 
 _TIMEOUT = 120.0
-_FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
+_FIRST_COMMIT = 'git add FILES && git commit -m "First version"'
 # Variables that say where git or its configuration is found, not which repository is meant.
 _KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_SSL_")
 _DROPPED = "GIT_CONFIG_PARAMETERS"
@@ -48,6 +50,12 @@ class _Status:
     changed: tuple[str, ...]
     conflicts: tuple[str, ...]
     nested: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def not_added(self) -> tuple[str, ...]:
+        """What a snapshot leaves out."""
+        return (*self.nested, *self.left_out)
 
 
 def read_tree(root: Path) -> GitTree:
@@ -84,9 +92,10 @@ def read_tree(root: Path) -> GitTree:
             since = f"refs/tags/{last_tag}..HEAD" if last_tag else "HEAD"
             count = pool.submit(run_git, root, "rev-list", "--count", since)
         dirty = bool(status.changed)
-        tree = _snapshot_hash(root, top, prefix, status.nested) if dirty else _clean_hash(root)
+        tree = _snapshot_hash(root, top, prefix, status.not_added) if dirty else _clean_hash(root)
         distance = int(_ok(count.result()).stdout) if count is not None else 0
-        warnings = tuple(_warnings(status, _ok(files.result()).stdout, shallow=shallow))
+        tracked = _ok(files.result()).stdout
+        warnings = tuple(_warnings(status, tracked, shallow=shallow))
     return GitTree(
         root=root,
         top=top,
@@ -102,6 +111,8 @@ def read_tree(root: Path) -> GitTree:
         commit_time=commit_time,
         warnings=warnings,
         nested=status.nested,
+        left_out=status.left_out,
+        secrets=tuple(name for name in _names(tracked) if is_env_file(name)),
     )
 
 
@@ -134,12 +145,12 @@ def export(tree: GitTree, destination: Path) -> None:
     """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
     Raises DeploykitError when a dirty working tree changed since it was read, UsageError when git has not all of its
-    files: submodules, and files that are kept in Git LFS.
+    files: submodules, and files that are kept in Git LFS; and when it has files of variables.
     """
     destination.mkdir(parents=True)
     with _scratch(tree.root) if tree.dirty else _own_index() as env:
         if tree.dirty:
-            seen = _write_snapshot(tree.root, tree.top, tree.prefix, tree.nested, env)
+            seen = _write_snapshot(tree.root, tree.top, tree.prefix, (*tree.nested, *tree.left_out), env)
             if seen != tree.tree:
                 raise DeploykitError(
                     "the working tree changed while it was being built",
@@ -149,7 +160,8 @@ def export(tree: GitTree, destination: Path) -> None:
         env["GIT_INDEX_FILE"] += ".export"
         _ok(run_git(tree.top, "read-tree", tree.tree, env=env))
         listed = _ok(run_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
-        reject_submodules(entry.partition("\t")[2] for entry in listed.split("\0") if entry.startswith("160000 "))
+        reject_submodules(_names(listed, "160000"))
+        reject_tracked_secrets(name for name in _names(listed) if is_env_file(name))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
         words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
         # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
@@ -170,7 +182,7 @@ def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
         if "must be run in a work tree" in said:
             raise UsageError(f"{root} is a repository without a working tree", next_step="clone it, and work there")
         if "not a git repository" in said:
-            raise UsageError(f"{root} is not in a git repository", next_step=_FIRST_COMMIT)
+            raise UsageError(f"{root} is not in a git repository", next_step=f"git init && {_FIRST_COMMIT}")
         raise UsageError(f"git can't read {root}", details=said.splitlines()[-20:])
     top, prefix, shallow = done.stdout.splitlines()
     return Path(top), prefix, shallow == "true"
@@ -181,7 +193,7 @@ def _head(root: Path, done: Completed) -> tuple[str, int]:
         if "does not have any commits" in done.stderr or "bad default revision" in done.stderr:
             raise UsageError(
                 f"the repository of {root} has no commits yet",
-                next_step='git add -A && git commit -m "First version"',
+                next_step=_FIRST_COMMIT,
             )
         raise UsageError("git can't read the last commit", details=done.stderr.splitlines()[-20:])
     commit, seconds = done.stdout.split()
@@ -200,16 +212,14 @@ def _tags(done: Completed, commit: str) -> tuple[tuple[str, ...], list[str]]:
 
 def _status(done: Completed, prefix: str) -> _Status:
     branch: str | None = None
-    changed, conflicts, nested = [], [], []
+    changed, conflicts, new = [], [], []
     for entry in _ok(done).stdout.split("\0"):
         kind, _, rest = entry.partition(" ")
         if entry.startswith("# branch.head "):
             name = entry.removeprefix("# branch.head ")
             branch = None if name == "(detached)" else name
-        elif kind == "?" and rest.endswith("/"):
-            nested.append(rest.rstrip("/"))  # with --untracked-files=all only a repository is reported as a folder
         elif kind == "?":
-            changed.append(rest)
+            new.append(rest)
         elif kind == "1":
             changed.append(rest.split(" ", 7)[7])
         elif kind == "u":
@@ -217,10 +227,18 @@ def _status(done: Completed, prefix: str) -> _Status:
             changed.append(path)
             conflicts.append(path)
     # Git names files from the top of the repository.
-    changed, conflicts, nested = (
-        [path.removeprefix(prefix) for path in paths] for paths in (changed, conflicts, nested)
+    changed, conflicts, new = ([path.removeprefix(prefix) for path in paths] for paths in (changed, conflicts, new))
+    # With --untracked-files=all only a repository is reported as a folder.
+    nested = [path.rstrip("/") for path in new if path.endswith("/")]
+    left_out = [path for path in new if is_env_file(path) and not path.endswith("/")]
+    changed += [path for path in new if not path.endswith("/") and not is_env_file(path)]
+    return _Status(
+        branch=branch,
+        changed=tuple(changed),
+        conflicts=tuple(conflicts),
+        nested=tuple(nested),
+        left_out=tuple(left_out),
     )
-    return _Status(branch=branch, changed=tuple(changed), conflicts=tuple(conflicts), nested=tuple(nested))
 
 
 def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
@@ -228,30 +246,38 @@ def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
         yield f"files with merge conflicts are in the tree as they are: {', '.join(status.conflicts)}"
     if status.nested:
         yield f"repositories inside of the tree are not part of it: {', '.join(status.nested)}"
-    modules = [entry.partition("\t")[2] for entry in files.split("\0") if entry.startswith("160000 ")]
+    if status.left_out:
+        names = ", ".join(status.left_out)
+        yield f"files of variables are left out of every artefact: {names} (name them in .gitignore)"
+    modules = _names(files, "160000")
     if modules:
         yield f"submodules are not supported, their files are not part of the tree: {', '.join(modules)}"
     if shallow:
         yield "the clone is shallow, so tags may be missing and the version too low: git fetch --unshallow --tags"
 
 
+def _names(listed: str, mode: str = "") -> list[str]:
+    """The paths in the output of `git ls-files --stage -z`, those of files of that mode where it is given."""
+    return [entry.partition("\t")[2] for entry in listed.split("\0") if entry and entry.startswith(mode)]
+
+
 def _clean_hash(root: Path) -> str:
     done = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
     if done.returncode != 0 or not done.stdout.strip():
         raise UsageError(
-            f"git keeps no file of {root}", next_step="git add -A, or see what ignores it: git check-ignore -v ."
+            f"git keeps no file of {root}", next_step="git add FILES, or see what ignores it: git check-ignore -v ."
         )
     return done.stdout.strip()
 
 
-def _snapshot_hash(root: Path, top: Path, prefix: str, nested: Sequence[str]) -> str:
+def _snapshot_hash(root: Path, top: Path, prefix: str, left_out: Sequence[str]) -> str:
     with _scratch(root) as env:
-        return _write_snapshot(root, top, prefix, nested, env)
+        return _write_snapshot(root, top, prefix, left_out, env)
 
 
-def _write_snapshot(root: Path, top: Path, prefix: str, nested: Sequence[str], env: Mapping[str, str]) -> str:
-    """Add everything that is not ignored to the scratch index and write its tree."""
-    excluded = [f":(exclude,literal){path}" for path in nested]
+def _write_snapshot(root: Path, top: Path, prefix: str, left_out: Sequence[str], env: Mapping[str, str]) -> str:
+    """Add everything that is not ignored and not left out to the scratch index, and write its tree."""
+    excluded = [f":(exclude,literal){path}" for path in left_out]
     _ok(run_git(root, "add", "--all", "--", ".", *excluded, env=env))
     below = (f"--prefix={prefix}",) if prefix else ()
     done = run_git(root, "write-tree", *below, env=env)

@@ -1,7 +1,10 @@
-"""Content that a commit names and does not have: submodules, and files in Git LFS. Neither is shipped without it."""
+"""What no artefact is built with: secrets that are in git, and what a commit names and does not have (submodules, files
+in Git LFS).
+"""
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from deploykit.model import UsageError
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-__all__ = ["reject_lfs_pointers", "reject_submodules"]
+__all__ = ["reject_lfs_pointers", "reject_submodules", "reject_tracked_secrets"]
 
 _SHOWN = 10
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
@@ -27,6 +30,26 @@ def reject_submodules(paths: Iterable[str]) -> None:
             f"the files of {_named(found, 'submodule')} are not in this repository, so the release would lack them",
             details=found[:_SHOWN],
             next_step=f"put the files into the repository: git rm --cached {found[0]} && git add {found[0]}/",
+        )
+
+
+def reject_tracked_secrets(paths: Iterable[str]) -> None:
+    """Raise UsageError when git tracks any of these files of variables."""
+    found = list(paths)
+    if found:
+        quoted = [shlex.quote(path) for path in found[:_SHOWN]]
+        ignore = " && ".join(f"echo {path} >> .gitignore" for path in quoted)
+        raise UsageError(
+            f"git tracks {_named(found, 'file')} of variables, whose secrets would go into the artefact",
+            details=[
+                *found[:_SHOWN],
+                "what was committed stays in the history: replace those secrets",
+                "if it holds none, give it a name that says so: .env.example",
+            ],
+            next_step=(
+                f"git rm --cached {' '.join(quoted)} && {ignore} && git add .gitignore"
+                ' && git commit -m "Keep variables out of git"'
+            ),
         )
 
 

@@ -2,7 +2,7 @@
 
 Files of variables (`.env.local`) are no part of any tree: new ones are left out, and a tracked one is refused.
 Nothing here writes to the user's repository. A snapshot has its own index and its own object directory, and git does
-not refresh the index. Hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are disabled.
+not refresh the index. What the repository names is not run (`process.git`).
 One call of git costs about 3 ms, so independent calls run in parallel.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,28 +19,25 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
 from deploykit.artifacts.git_tree import GitTree
-from deploykit.artifacts.refused_content import reject_lfs_pointers, reject_submodules, reject_tracked_secrets
+from deploykit.artifacts.refused_content import (
+    reject_filtered,
+    reject_lfs_pointers,
+    reject_submodules,
+    reject_tracked_secrets,
+)
 from deploykit.model import DeploykitError, UsageError
 from deploykit.model.env_files import is_env_file
-from deploykit.process import CommandNotFound, Completed, run
+from deploykit.process.git import clean_environment, run_git, smudging_filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["clean_environment", "export", "files_of", "judged_tree", "read_tree", "run_git", "tree_of"]
+    from deploykit.process import Completed
 
-_TIMEOUT = 120.0
+__all__ = ["export", "files_of", "judged_tree", "read_tree", "tree_of"]
+
+_NO_FILTER = ("unspecified", "unset", "set")
 _FIRST_COMMIT = 'git add FILES && git commit -m "First version"'
-# Variables that say where git or its configuration is found, not which repository is meant.
-_KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_SSL_")
-_DROPPED = "GIT_CONFIG_PARAMETERS"
-_CONFIG = (
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.quotePath=false"),
-    *("-c", "advice.addEmbeddedRepo=false"),
-    *("-c", "core.safecrlf=false"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +158,15 @@ def export(tree: GitTree, destination: Path) -> None:
         listed = _ok(run_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
         reject_submodules(_names(listed, "160000"))
         reject_tracked_secrets(name for name in _names(listed) if is_env_file(name))
+        filters = _filters(tree, _names(listed))
+        reject_filtered(filters, smudging_filters(tree.top))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
         words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
         # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
         done = _ok(run_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
-    reject_lfs_pointers(destination)
+    reject_lfs_pointers(destination, [name for name, used in filters.items() if used == "lfs"])
 
 
 def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
@@ -179,7 +177,7 @@ def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
                 f"git does not trust {root}: it belongs to another user",
                 next_step=f"git config --global --add safe.directory {root}",
             )
-        if "must be run in a work tree" in said:
+        if "must be run in a work tree" in said or "cannot use bare repository" in said:
             raise UsageError(f"{root} is a repository without a working tree", next_step="clone it, and work there")
         if "not a git repository" in said:
             raise UsageError(f"{root} is not in a git repository", next_step=f"git init && {_FIRST_COMMIT}")
@@ -261,6 +259,14 @@ def _names(listed: str, mode: str = "") -> list[str]:
     return [entry.partition("\t")[2] for entry in listed.split("\0") if entry and entry.startswith(mode)]
 
 
+def _filters(tree: GitTree, names: Sequence[str]) -> dict[str, str]:
+    """The filters that attributes name for files of the tree, those above it too; whether any is configured or not."""
+    asked = "".join(f"{tree.prefix}{name}\0" for name in names)
+    answer = _ok(run_git(tree.top, "check-attr", "-z", "--stdin", "filter", stdin=asked)).stdout.split("\0")
+    found = dict(zip(answer[::3], answer[2::3], strict=False))
+    return {name.removeprefix(tree.prefix): used for name, used in found.items() if used not in _NO_FILTER}
+
+
 def _clean_hash(root: Path) -> str:
     done = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
     if done.returncode != 0 or not done.stdout.strip():
@@ -277,15 +283,21 @@ def _snapshot_hash(root: Path, top: Path, prefix: str, left_out: Sequence[str]) 
 
 def _write_snapshot(root: Path, top: Path, prefix: str, left_out: Sequence[str], env: Mapping[str, str]) -> str:
     """Add everything that is not ignored and not left out to the scratch index, and write its tree."""
-    excluded = [f":(exclude,literal){path}" for path in left_out]
-    _ok(run_git(root, "add", "--all", "--", ".", *excluded, env=env))
+    _add(root, "--all", env, left_out)
     below = (f"--prefix={prefix}",) if prefix else ()
     done = run_git(root, "write-tree", *below, env=env)
     if done.returncode != 0 and below:
         # Conflicts elsewhere in the repository forbid to write any tree: take the rest as it is, too.
-        _ok(run_git(top, "add", "--update", "--", ".", env=env))
+        _add(top, "--update", env)
         done = run_git(root, "write-tree", *below, env=env)
     return _ok(done).stdout.strip()
+
+
+def _add(folder: Path, what: str, env: Mapping[str, str], left_out: Sequence[str] = ()) -> None:
+    """Add to the index. Of submodules their entries stay: git would start itself in each, on its configuration."""
+    listed = _ok(run_git(folder, "ls-files", "--stage", "-z", "--", ".", env=env)).stdout
+    excluded = [f":(exclude,literal){path}" for path in (*left_out, *_names(listed, "160000"))]
+    _ok(run_git(folder, "add", what, "--", ".", *excluded, env=env))
 
 
 @contextlib.contextmanager
@@ -319,37 +331,10 @@ def _quoted(path: Path) -> str:
     return text
 
 
-def clean_environment() -> dict[str, str]:
-    """The environment of this process without the variables by which a git hook names its own repository and index."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or (name.startswith(_KEPT) and name != _DROPPED)
-    }
-    return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-
-
-def run_git(cwd: Path, *words: str, env: Mapping[str, str] | None = None, umask: int = -1) -> Completed:
-    """Ask git there, without hooks and without the caller's index. Raises UsageError where there is no git."""
-    try:
-        return run(
-            ["git", *_CONFIG, *words],
-            cwd=cwd,
-            env=clean_environment() if env is None else env,
-            timeout=_TIMEOUT,
-            check=False,
-            umask=umask,
-        )
-    except CommandNotFound as error:
-        raise UsageError(
-            "git is not installed", next_step="sudo apt-get install git, or https://git-scm.com"
-        ) from error
-
-
 def _ok(done: Completed) -> Completed:
     if done.returncode != 0:
-        command = " ".join(done.argv[1 + len(_CONFIG) :][:2])
+        command = " ".join(done.argv[:3])
         raise DeploykitError(
-            f"git {command} failed with exit code {done.returncode}", details=done.stderr.splitlines()[-20:]
+            f"{command} failed with exit code {done.returncode}", details=done.stderr.splitlines()[-20:]
         )
     return done

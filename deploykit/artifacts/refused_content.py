@@ -1,5 +1,5 @@
-"""What no artefact is built with: secrets that are in git, and what a commit names and does not have (submodules, files
-in Git LFS).
+"""What no artefact is built with: secrets that are in git, and content that a commit does not have as it should be
+(submodules, files in Git LFS, files that go through a filter).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["reject_lfs_pointers", "reject_submodules", "reject_tracked_secrets"]
+__all__ = ["reject_filtered", "reject_lfs_pointers", "reject_submodules", "reject_tracked_secrets"]
 
 _SHOWN = 10
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
@@ -53,16 +53,27 @@ def reject_tracked_secrets(paths: Iterable[str]) -> None:
         )
 
 
-def reject_lfs_pointers(tree: Path) -> None:
-    """Raise UsageError when files of the exported tree are pointers into Git LFS.
+def reject_filtered(filters: Mapping[str, str], programs: Container[str]) -> None:
+    """Raise UsageError when a program of the repository's configuration makes files.
 
-    Where git-lfs is installed, git has replaced them by their content.
+    `filters` has the filter of each file that has one, `programs` the filters that are such programs.
     """
-    attributes = (path for path in tree.rglob(".gitattributes") if path.is_file())
-    if not any(b"filter=lfs" in path.read_bytes() for path in attributes):
-        return
-    files = (path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink())
-    found = [path.relative_to(tree).as_posix() for path in files if _is_pointer(path)]
+    found = [name for name, used in filters.items() if used in programs]
+    if found:
+        raise UsageError(
+            f"git makes {_named(found, 'file')} of this tree by the filter {filters[found[0]]!r}, a program that its"
+            " configuration names, and the kit runs none of those",
+            details=found[:_SHOWN],
+            next_step=f"commit them as they are to be shipped; git check-attr -a {shlex.quote(found[0])}",
+        )
+
+
+def reject_lfs_pointers(tree: Path, names: Sequence[str]) -> None:
+    """Raise UsageError when any of these files of the exported tree, which Git LFS keeps, is only a pointer into it.
+
+    Where git-lfs is installed and has their content here, git has replaced them by it.
+    """
+    found = sorted(name for name in names if _is_pointer(tree / name))
     if found:
         raise UsageError(
             f"only pointers into Git LFS are here for {_named(found, 'file')} of this tree",
@@ -72,7 +83,7 @@ def reject_lfs_pointers(tree: Path) -> None:
 
 
 def _is_pointer(path: Path) -> bool:
-    if path.stat().st_size >= _POINTER_BYTES:
+    if path.is_symlink() or not path.is_file() or path.stat().st_size >= _POINTER_BYTES:
         return False
     with path.open("rb") as file:
         return file.read(len(_POINTER)) == _POINTER

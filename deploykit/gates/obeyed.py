@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
 from deploykit.model.env_files import is_env_file
-from deploykit.process.run import run
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -121,8 +121,7 @@ def ignored_by_git(root: Path) -> tuple[str, ...]:
 
 def _others(root: Path, *options: str) -> list[str]:
     """The files of the repository that git does not track, those that it ignores with `--ignored`."""
-    words = ["git", "ls-files", "-z", "--others", "--exclude-standard", *options, "--", ":/"]
-    listed = run(words, cwd=root, timeout=60, check=False)
+    listed = run_git(root, "ls-files", "-z", "--others", "--exclude-standard", *options, "--", ":/")
     if listed.returncode != 0:
         raise InconclusiveError("git could not list what it does not track", next_step="git status --ignored")
     return [name for name in listed.stdout.split("\0") if name and not name.endswith("/")]

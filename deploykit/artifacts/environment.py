@@ -100,7 +100,7 @@ class Environments:
 def discard(environment: Path) -> None:
     """Remove an environment. One of which only a part is removed, as by a kill, is not usable any more."""
     with contextlib.suppress(OSError):
-        environment.chmod(0o755)
+        environment.chmod(0o700)
         (environment / _COMPLETE).unlink(missing_ok=True)
     remove(environment)
 

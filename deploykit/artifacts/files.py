@@ -54,18 +54,20 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def freeze(folder: Path) -> None:
-    """Take the write permission from everything below `folder`, and make it readable for all; links stay untouched."""
+    """Take the write permission from everything below `folder`, and make it readable for its owner only; links stay
+    untouched.
+    """
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             path = Path(place, name)
             if not path.is_symlink():
-                path.chmod(0o555 if path.stat().st_mode & stat.S_IXUSR else 0o444)
-        Path(place).chmod(0o555)
+                path.chmod(0o500 if path.stat().st_mode & stat.S_IXUSR else 0o400)
+        Path(place).chmod(0o500)
 
 
 def remove(folder: Path) -> None:
     """Remove a folder, read-only or not. A file that is still being written stays, and is removed the next time."""
     with contextlib.suppress(OSError):
         for place, _, _ in os.walk(folder):
-            Path(place).chmod(0o755)
+            Path(place).chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)

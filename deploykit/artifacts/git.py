@@ -1,7 +1,8 @@
 """What git knows of a tree: its commit, tags and hash; for a dirty tree the hash of a snapshot.
 
+Files of variables (`.env.local`) are no part of any tree: new ones are left out, and a tracked one is refused.
 Nothing here writes to the user's repository. A snapshot has its own index and its own object directory, and git does
-not refresh the index. Hooks, fsmonitor and the `GIT_*` variables of a surrounding hook are disabled.
+not refresh the index. What the repository names is not run (`process.git`).
 One call of git costs about 3 ms, so independent calls run in parallel.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -19,27 +19,25 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
 from deploykit.artifacts.git_tree import GitTree
-from deploykit.artifacts.missing_content import reject_lfs_pointers, reject_submodules
+from deploykit.artifacts.refused_content import (
+    reject_filtered,
+    reject_lfs_pointers,
+    reject_submodules,
+    reject_tracked_secrets,
+)
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process import CommandNotFound, Completed, run
+from deploykit.model.env_files import is_env_file
+from deploykit.process.git import clean_environment, run_git, smudging_filters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = ["clean_environment", "export", "files_of", "judged_tree", "read_tree", "run_git", "tree_of"]
+    from deploykit.process import Completed
 
-_TIMEOUT = 120.0
-_FIRST_COMMIT = 'git init && git add -A && git commit -m "First version"'
-# Variables that say where git or its configuration is found, not which repository is meant.
-_KEPT = ("GIT_CONFIG_", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_SSL_")
-_DROPPED = "GIT_CONFIG_PARAMETERS"
-_CONFIG = (
-    *("-c", "core.fsmonitor=false"),
-    *("-c", "core.hooksPath=/dev/null"),
-    *("-c", "core.quotePath=false"),
-    *("-c", "advice.addEmbeddedRepo=false"),
-    *("-c", "core.safecrlf=false"),
-)
+__all__ = ["export", "files_of", "judged_tree", "read_tree", "tree_of"]
+
+_NO_FILTER = ("unspecified", "unset", "set")
+_FIRST_COMMIT = 'git add FILES && git commit -m "First version"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +46,12 @@ class _Status:
     changed: tuple[str, ...]
     conflicts: tuple[str, ...]
     nested: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def not_added(self) -> tuple[str, ...]:
+        """What a snapshot leaves out."""
+        return (*self.nested, *self.left_out)
 
 
 def read_tree(root: Path) -> GitTree:
@@ -84,9 +88,10 @@ def read_tree(root: Path) -> GitTree:
             since = f"refs/tags/{last_tag}..HEAD" if last_tag else "HEAD"
             count = pool.submit(run_git, root, "rev-list", "--count", since)
         dirty = bool(status.changed)
-        tree = _snapshot_hash(root, top, prefix, status.nested) if dirty else _clean_hash(root)
+        tree = _snapshot_hash(root, top, prefix, status.not_added) if dirty else _clean_hash(root)
         distance = int(_ok(count.result()).stdout) if count is not None else 0
-        warnings = tuple(_warnings(status, _ok(files.result()).stdout, shallow=shallow))
+        tracked = _ok(files.result()).stdout
+        warnings = tuple(_warnings(status, tracked, shallow=shallow))
     return GitTree(
         root=root,
         top=top,
@@ -102,6 +107,8 @@ def read_tree(root: Path) -> GitTree:
         commit_time=commit_time,
         warnings=warnings,
         nested=status.nested,
+        left_out=status.left_out,
+        secrets=tuple(name for name in _names(tracked) if is_env_file(name)),
     )
 
 
@@ -134,12 +141,12 @@ def export(tree: GitTree, destination: Path) -> None:
     """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
     Raises DeploykitError when a dirty working tree changed since it was read, UsageError when git has not all of its
-    files: submodules, and files that are kept in Git LFS.
+    files: submodules, and files that are kept in Git LFS; and when it has files of variables.
     """
     destination.mkdir(parents=True)
     with _scratch(tree.root) if tree.dirty else _own_index() as env:
         if tree.dirty:
-            seen = _write_snapshot(tree.root, tree.top, tree.prefix, tree.nested, env)
+            seen = _write_snapshot(tree.root, tree.top, tree.prefix, (*tree.nested, *tree.left_out), env)
             if seen != tree.tree:
                 raise DeploykitError(
                     "the working tree changed while it was being built",
@@ -149,14 +156,17 @@ def export(tree: GitTree, destination: Path) -> None:
         env["GIT_INDEX_FILE"] += ".export"
         _ok(run_git(tree.top, "read-tree", tree.tree, env=env))
         listed = _ok(run_git(tree.top, "ls-files", "--stage", "-z", env=env)).stdout
-        reject_submodules(entry.partition("\t")[2] for entry in listed.split("\0") if entry.startswith("160000 "))
+        reject_submodules(_names(listed, "160000"))
+        reject_tracked_secrets(name for name in _names(listed) if is_env_file(name))
+        filters = _filters(tree, _names(listed))
+        reject_filtered(filters, smudging_filters(tree.top))
         # The exit code is 0 also when a single file could not be written, so what it says is looked at.
         words = ["checkout-index", "--all", "--force", f"--prefix={destination.absolute()}/"]
         # Git knows of modes only whether a file can be executed: the rest is not to come from who happens to build.
         done = _ok(run_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
-    reject_lfs_pointers(destination)
+    reject_lfs_pointers(destination, [name for name, used in filters.items() if used == "lfs"])
 
 
 def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
@@ -167,10 +177,10 @@ def _place(root: Path, done: Completed) -> tuple[Path, str, bool]:
                 f"git does not trust {root}: it belongs to another user",
                 next_step=f"git config --global --add safe.directory {root}",
             )
-        if "must be run in a work tree" in said:
+        if "must be run in a work tree" in said or "cannot use bare repository" in said:
             raise UsageError(f"{root} is a repository without a working tree", next_step="clone it, and work there")
         if "not a git repository" in said:
-            raise UsageError(f"{root} is not in a git repository", next_step=_FIRST_COMMIT)
+            raise UsageError(f"{root} is not in a git repository", next_step=f"git init && {_FIRST_COMMIT}")
         raise UsageError(f"git can't read {root}", details=said.splitlines()[-20:])
     top, prefix, shallow = done.stdout.splitlines()
     return Path(top), prefix, shallow == "true"
@@ -181,7 +191,7 @@ def _head(root: Path, done: Completed) -> tuple[str, int]:
         if "does not have any commits" in done.stderr or "bad default revision" in done.stderr:
             raise UsageError(
                 f"the repository of {root} has no commits yet",
-                next_step='git add -A && git commit -m "First version"',
+                next_step=_FIRST_COMMIT,
             )
         raise UsageError("git can't read the last commit", details=done.stderr.splitlines()[-20:])
     commit, seconds = done.stdout.split()
@@ -200,16 +210,14 @@ def _tags(done: Completed, commit: str) -> tuple[tuple[str, ...], list[str]]:
 
 def _status(done: Completed, prefix: str) -> _Status:
     branch: str | None = None
-    changed, conflicts, nested = [], [], []
+    changed, conflicts, new = [], [], []
     for entry in _ok(done).stdout.split("\0"):
         kind, _, rest = entry.partition(" ")
         if entry.startswith("# branch.head "):
             name = entry.removeprefix("# branch.head ")
             branch = None if name == "(detached)" else name
-        elif kind == "?" and rest.endswith("/"):
-            nested.append(rest.rstrip("/"))  # with --untracked-files=all only a repository is reported as a folder
         elif kind == "?":
-            changed.append(rest)
+            new.append(rest)
         elif kind == "1":
             changed.append(rest.split(" ", 7)[7])
         elif kind == "u":
@@ -217,10 +225,18 @@ def _status(done: Completed, prefix: str) -> _Status:
             changed.append(path)
             conflicts.append(path)
     # Git names files from the top of the repository.
-    changed, conflicts, nested = (
-        [path.removeprefix(prefix) for path in paths] for paths in (changed, conflicts, nested)
+    changed, conflicts, new = ([path.removeprefix(prefix) for path in paths] for paths in (changed, conflicts, new))
+    # With --untracked-files=all only a repository is reported as a folder.
+    nested = [path.rstrip("/") for path in new if path.endswith("/")]
+    left_out = [path for path in new if is_env_file(path) and not path.endswith("/")]
+    changed += [path for path in new if not path.endswith("/") and not is_env_file(path)]
+    return _Status(
+        branch=branch,
+        changed=tuple(changed),
+        conflicts=tuple(conflicts),
+        nested=tuple(nested),
+        left_out=tuple(left_out),
     )
-    return _Status(branch=branch, changed=tuple(changed), conflicts=tuple(conflicts), nested=tuple(nested))
 
 
 def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
@@ -228,38 +244,60 @@ def _warnings(status: _Status, files: str, *, shallow: bool) -> Iterator[str]:
         yield f"files with merge conflicts are in the tree as they are: {', '.join(status.conflicts)}"
     if status.nested:
         yield f"repositories inside of the tree are not part of it: {', '.join(status.nested)}"
-    modules = [entry.partition("\t")[2] for entry in files.split("\0") if entry.startswith("160000 ")]
+    if status.left_out:
+        names = ", ".join(status.left_out)
+        yield f"files of variables are left out of every artefact: {names} (name them in .gitignore)"
+    modules = _names(files, "160000")
     if modules:
         yield f"submodules are not supported, their files are not part of the tree: {', '.join(modules)}"
     if shallow:
         yield "the clone is shallow, so tags may be missing and the version too low: git fetch --unshallow --tags"
 
 
+def _names(listed: str, mode: str = "") -> list[str]:
+    """The paths in the output of `git ls-files --stage -z`, those of files of that mode where it is given."""
+    return [entry.partition("\t")[2] for entry in listed.split("\0") if entry and entry.startswith(mode)]
+
+
+def _filters(tree: GitTree, names: Sequence[str]) -> dict[str, str]:
+    """The filters that attributes name for files of the tree, those above it too; whether any is configured or not."""
+    asked = "".join(f"{tree.prefix}{name}\0" for name in names)
+    answer = _ok(run_git(tree.top, "check-attr", "-z", "--stdin", "filter", stdin=asked)).stdout.split("\0")
+    found = dict(zip(answer[::3], answer[2::3], strict=False))
+    return {name.removeprefix(tree.prefix): used for name, used in found.items() if used not in _NO_FILTER}
+
+
 def _clean_hash(root: Path) -> str:
     done = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD:./")
     if done.returncode != 0 or not done.stdout.strip():
         raise UsageError(
-            f"git keeps no file of {root}", next_step="git add -A, or see what ignores it: git check-ignore -v ."
+            f"git keeps no file of {root}", next_step="git add FILES, or see what ignores it: git check-ignore -v ."
         )
     return done.stdout.strip()
 
 
-def _snapshot_hash(root: Path, top: Path, prefix: str, nested: Sequence[str]) -> str:
+def _snapshot_hash(root: Path, top: Path, prefix: str, left_out: Sequence[str]) -> str:
     with _scratch(root) as env:
-        return _write_snapshot(root, top, prefix, nested, env)
+        return _write_snapshot(root, top, prefix, left_out, env)
 
 
-def _write_snapshot(root: Path, top: Path, prefix: str, nested: Sequence[str], env: Mapping[str, str]) -> str:
-    """Add everything that is not ignored to the scratch index and write its tree."""
-    excluded = [f":(exclude,literal){path}" for path in nested]
-    _ok(run_git(root, "add", "--all", "--", ".", *excluded, env=env))
+def _write_snapshot(root: Path, top: Path, prefix: str, left_out: Sequence[str], env: Mapping[str, str]) -> str:
+    """Add everything that is not ignored and not left out to the scratch index, and write its tree."""
+    _add(root, "--all", env, left_out)
     below = (f"--prefix={prefix}",) if prefix else ()
     done = run_git(root, "write-tree", *below, env=env)
     if done.returncode != 0 and below:
         # Conflicts elsewhere in the repository forbid to write any tree: take the rest as it is, too.
-        _ok(run_git(top, "add", "--update", "--", ".", env=env))
+        _add(top, "--update", env)
         done = run_git(root, "write-tree", *below, env=env)
     return _ok(done).stdout.strip()
+
+
+def _add(folder: Path, what: str, env: Mapping[str, str], left_out: Sequence[str] = ()) -> None:
+    """Add to the index. Of submodules their entries stay: git would start itself in each, on its configuration."""
+    listed = _ok(run_git(folder, "ls-files", "--stage", "-z", "--", ".", env=env)).stdout
+    excluded = [f":(exclude,literal){path}" for path in (*left_out, *_names(listed, "160000"))]
+    _ok(run_git(folder, "add", what, "--", ".", *excluded, env=env))
 
 
 @contextlib.contextmanager
@@ -293,37 +331,10 @@ def _quoted(path: Path) -> str:
     return text
 
 
-def clean_environment() -> dict[str, str]:
-    """The environment of this process without the variables by which a git hook names its own repository and index."""
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or (name.startswith(_KEPT) and name != _DROPPED)
-    }
-    return env | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-
-
-def run_git(cwd: Path, *words: str, env: Mapping[str, str] | None = None, umask: int = -1) -> Completed:
-    """Ask git there, without hooks and without the caller's index. Raises UsageError where there is no git."""
-    try:
-        return run(
-            ["git", *_CONFIG, *words],
-            cwd=cwd,
-            env=clean_environment() if env is None else env,
-            timeout=_TIMEOUT,
-            check=False,
-            umask=umask,
-        )
-    except CommandNotFound as error:
-        raise UsageError(
-            "git is not installed", next_step="sudo apt-get install git, or https://git-scm.com"
-        ) from error
-
-
 def _ok(done: Completed) -> Completed:
     if done.returncode != 0:
-        command = " ".join(done.argv[1 + len(_CONFIG) :][:2])
+        command = " ".join(done.argv[:3])
         raise DeploykitError(
-            f"git {command} failed with exit code {done.returncode}", details=done.stderr.splitlines()[-20:]
+            f"{command} failed with exit code {done.returncode}", details=done.stderr.splitlines()[-20:]
         )
     return done

@@ -19,7 +19,8 @@ class GitTree:
 
     `tree` is git's tree hash; for a dirty tree that of a snapshot of the tracked and the untracked, not ignored files.
     `changed` are the files that differ from the commit, relative to `root`; `nested` are repositories in the tree that
-    are no part of it. `tags` are all tags at the commit;
+    are no part of it. `left_out` are new files of variables (`.env.local`), which are no part of it either, and
+    `secrets` those that git tracks, for which nothing is built. `tags` are all tags at the commit;
     `last_tag` is the highest version tag in the history (`""`: none) and `distance` the number of commits since.
     `commit_time` is UTC epoch seconds; `branch` is None when HEAD is detached.
     """
@@ -38,6 +39,13 @@ class GitTree:
     commit_time: int
     warnings: tuple[str, ...] = ()
     nested: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def left_out_note(self) -> str:
+        """What a build says of the files that it leaves out; empty where there are none."""
+        return f"left out: {', '.join(self.left_out)}" if self.left_out else ""
 
     @property
     def describe(self) -> str:

@@ -7,8 +7,8 @@ import socket
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.git import run_git
 from deploykit.model import DeploykitError, RepositoryIdentity
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploykit.artifacts import python_facts
-from deploykit.artifacts.git import clean_environment
 from deploykit.model import UsageError
 from deploykit.process import CommandNotFound, run
+from deploykit.process.git import clean_environment
 
 __all__ = ["Interpreter", "inspect"]
 

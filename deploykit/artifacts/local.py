@@ -202,7 +202,7 @@ class _Build:
         manifest["digest"] = digest
         (self.result / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         freeze(self.result)
-        self.result.chmod(0o755)  # a folder is renamed only by those who may write to it
+        self.result.chmod(0o700)  # a folder is renamed only by those who may write to it
         folder = self.store.put(self.result, digest)
         return Artifact.from_manifest(manifest | {"environment": environment.name}, folder, self.store.environments)
 

@@ -247,7 +247,7 @@ def _resolved(source: str, wanted: Requirements, tree: Path, interpreter: Interp
         # Options, such as the index, are not part of uv's answer and are wanted when it is installed.
         options = "".join(f"{line}\n" for line in wanted.options)
         resolved = answer.read_text(encoding="utf-8").replace(str(tree), TREE)
-        write_atomically(result, options + resolved, durable=True)
+        write_atomically(result, options + resolved, mode=0o600, durable=True)  # an index may have a password
     text = result.read_text(encoding="utf-8")
     return Lock(
         source=source,

@@ -164,8 +164,10 @@ class Store:
     @contextlib.contextmanager
     def building(self, wait: Callable[[float], None] = time.sleep) -> Iterator[None]:
         """Held while an artefact is built, so that nothing it needs is pruned meanwhile; `wait` sleeps
-        until it can be.
+        until it can be. The store is open to its owner only from then on.
         """
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
         with flocked(self.locks / "store", shared=True, wait=wait):
             yield
 
@@ -242,7 +244,7 @@ class Store:
         away = self._temporary / f"{folder.name[:16]}-{secrets.token_hex(4)}"
         self._temporary.mkdir(parents=True, exist_ok=True)
         away.with_suffix(".lock").touch()
-        folder.chmod(0o755)
+        folder.chmod(0o700)
         folder.rename(away)
         remove(away)
         if not away.exists():
@@ -259,7 +261,7 @@ class Store:
                     return final
                 self._discard(final)
             folder.rename(final)
-        final.chmod(0o555)
+        final.chmod(0o500)
         return final
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.git import clean_environment
 from deploykit.model import DeploykitError
 from deploykit.process import Completed, run
+from deploykit.process.git import clean_environment
 from deploykit.process.uv import find_uv, uv_environment
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ in `.env.example`, or by the kit (the database's variable). A value from elsewhe
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.credentials.dotenv import Entry, read
 from deploykit.model import DeploykitError, Secret, UsageError
-from deploykit.process import run
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -132,12 +131,7 @@ def _file_warnings(path: Path) -> tuple[str, ...]:
 
 def _tracked(path: Path) -> bool:
     """Whether git tracks the file; where there is no git or no repository, it does not."""
-    # In a git hook these variables name that hook's repository and index, which may be others.
-    env = {
-        name: value for name, value in os.environ.items() if name not in {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"}
-    }
-    command = ("git", "-c", "core.fsmonitor=false", "ls-files", "--error-unmatch", "--", path.name)
     try:
-        return run(command, cwd=path.parent, env=env, timeout=30.0, check=False).returncode == 0
+        return run_git(path.parent, "ls-files", "--error-unmatch", "--", path.name).returncode == 0
     except DeploykitError:
         return False

@@ -15,7 +15,7 @@ from deploykit.gates.image import dockerfiles
 from deploykit.gates.inputs import git_sees_everything
 from deploykit.gates.workflows import workflows
 from deploykit.model import InconclusiveError
-from deploykit.process.run import run
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,7 @@ def _why(kinds: Mapping[str, str]) -> str:
 
 def _changed(root: Path, commit: str) -> tuple[str, ...]:
     prefix = _git(root, "rev-parse", "--show-prefix").strip("\n")
-    tracked = _git(root, "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules=none", commit, "--")
+    tracked = _git(root, "diff", "--name-only", "-z", "--no-renames", "--ignore-submodules=dirty", commit, "--")
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--full-name", "--", ":/")
     names = {
         # What lies beside the tree in the same repository is nobody's kind of file.
@@ -129,13 +129,13 @@ def _is_named(root: Path, path: str, test_paths: Sequence[str]) -> bool:
 
 def _greps(root: Path, words: Sequence[str], where: Sequence[str]) -> bool:
     patterns = [part for word in words for part in ("-e", word)]
-    argv = ["git", "grep", "--untracked", "--quiet", "--fixed-strings", *patterns, "--", *where]
     # 0: found, 1: not; anything else is no answer, so it counts as found.
-    return run(argv, cwd=root, timeout=120, check=False).returncode != 1
+    done = run_git(root, "grep", "--untracked", "--quiet", "--fixed-strings", *patterns, "--", *where)
+    return done.returncode != 1
 
 
 def _git(root: Path, *words: str) -> str:
-    done = run(["git", *words], cwd=root, timeout=120, check=False)
+    done = run_git(root, *words)
     if done.returncode != 0:
         raise InconclusiveError(
             "git could not say what changed", details=done.stderr.splitlines()[-5:], next_step="git status"

@@ -109,7 +109,7 @@ def _check_tree(root: Path, tree: str) -> None:
     if not tree:
         raise UsageError(
             f"{root} has no tree that evidence could be bound to",
-            next_step='git init && git add -A && git commit -m "First version"',
+            next_step='git init && git add FILES && git commit -m "First version"',
         )
 
 

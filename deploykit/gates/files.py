@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
-from deploykit.process.run import CommandNotFound, run
+from deploykit.process.git import GitNotFound, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -52,7 +52,7 @@ def reject_overlooked(root: Path) -> None:
     Git does not look at files that were marked by `git update-index --assume-unchanged` or `--skip-worktree`, nor at
     those that a sparse checkout leaves out.
     """
-    listed = run(["git", "ls-files", "-v", "-z"], cwd=root, timeout=120, check=False).stdout.split("\0")
+    listed = run_git(root, "ls-files", "-v", "-z").stdout.split("\0")
     # A small letter: assumed to be unchanged; S: skipped.
     marks = {entry[2:]: entry[0] for entry in listed if entry and (entry[0].islower() or entry[0] == "S")}
     absent = [name for name in marks if not os.path.lexists(root / name)]
@@ -71,12 +71,12 @@ def reject_overlooked(root: Path) -> None:
 def _blob(root: Path, name: str) -> str:
     path = root / name
     if path.is_symlink():
-        return run(["git", "hash-object", "--stdin"], cwd=root, stdin=str(path.readlink()), check=False).stdout.strip()
-    return run(["git", "hash-object", "--", name], cwd=root, timeout=120, check=False).stdout.strip()
+        return run_git(root, "hash-object", "--stdin", stdin=str(path.readlink())).stdout.strip()
+    return run_git(root, "hash-object", "--", name).stdout.strip()
 
 
 def _indexed(root: Path, name: str) -> str:
-    words = run(["git", "ls-files", "--stage", "-z", "--", f":(literal){name}"], cwd=root, timeout=120, check=False)
+    words = run_git(root, "ls-files", "--stage", "-z", "--", f":(literal){name}")
     return (words.stdout.split() or ["", "gone"])[1]
 
 
@@ -105,10 +105,9 @@ def fingerprint(root: Path) -> str:
 
 
 def _from_git(root: Path) -> TreeFiles:
-    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     try:
-        completed = run(argv, cwd=root, timeout=120, check=False)
-    except CommandNotFound as error:
+        completed = run_git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
+    except GitNotFound as error:
         raise InconclusiveError(
             "the tree is in git, and there is no git program to list its files", next_step="install git"
         ) from error
@@ -143,7 +142,7 @@ def _from_git(root: Path) -> TreeFiles:
 def _reject_absent(root: Path, absent: Sequence[str]) -> None:
     """Raise InconclusiveError unless all of them were deleted in the working tree, and so are not of this tree."""
     _reject_names([name for name in absent if "\N{REPLACEMENT CHARACTER}" in name])
-    deleted = run(["git", "ls-files", "-z", "--deleted"], cwd=root, timeout=120, check=False).stdout.split("\0")
+    deleted = run_git(root, "ls-files", "-z", "--deleted").stdout.split("\0")
     sparse = sorted(set(absent) - set(deleted))
     if sparse:
         _reject_sparse(sparse)

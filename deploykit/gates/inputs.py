@@ -19,7 +19,7 @@ from deploykit.gates.requirements import lock_files
 from deploykit.gates.tools import environment_key
 from deploykit.gates.verdict_files import read_verdict
 from deploykit.model import DeploykitError, InconclusiveError
-from deploykit.process.run import run
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,10 +134,11 @@ def git_sees_everything(root: Path) -> bool:
     repository's, and none goes through a filter, by which different files may get the same hash.
     """
     try:
-        listed = run(["git", "ls-files", "-v", "--stage", "-z", "--", ":/"], cwd=root, timeout=60, check=False)
+        listed = run_git(root, "ls-files", "-v", "--stage", "-z", "--", ":/")
         entries = [entry for entry in listed.stdout.split("\0") if entry]
         attributes = [name for entry in entries if (name := entry.partition("\t")[2]).endswith(".gitattributes")]
-        filtered = any(_FILTER.search((root / name).read_bytes()) for name in attributes)
+        # Git does not follow a link of that name, and neither does the kit.
+        filtered = any((root / name).is_symlink() or _FILTER.search((root / name).read_bytes()) for name in attributes)
     except (DeploykitError, OSError):
         return False
     return (
@@ -152,7 +153,7 @@ def _commit(root: Path, revision: str) -> str:
 
 
 def _git(root: Path, *words: str) -> str:
-    return run(["git", *words], cwd=root, timeout=60, check=False).stdout
+    return run_git(root, *words).stdout
 
 
 def _content(path: Path) -> bytes:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
-from deploykit.process.run import run
+from deploykit.model.env_files import is_env_file
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -114,12 +115,16 @@ def ignored_by_git(root: Path) -> tuple[str, ...]:
 
     Raises InconclusiveError when git can't say.
     """
-    words = ["git", "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", ":/"]
-    listed = run(words, cwd=root, timeout=60, check=False)
-    if listed.returncode != 0:
-        raise InconclusiveError("git could not list what it ignores", next_step="git status --ignored")
-    names = [name for name in listed.stdout.split("\0") if name and not name.endswith("/")]
+    names = _others(root, "--ignored", "--directory")
     return tuple(name for name in names if _is_configuration(name) or name.endswith(_CODE))
+
+
+def _others(root: Path, *options: str) -> list[str]:
+    """The files of the repository that git does not track, those that it ignores with `--ignored`."""
+    listed = run_git(root, "ls-files", "-z", "--others", "--exclude-standard", *options, "--", ":/")
+    if listed.returncode != 0:
+        raise InconclusiveError("git could not list what it does not track", next_step="git status --ignored")
+    return [name for name in listed.stdout.split("\0") if name and not name.endswith("/")]
 
 
 def hidden_configuration(root: Path) -> tuple[str, ...]:
@@ -134,6 +139,8 @@ def outside_git(root: Path, environment: Mapping[str, str]) -> Iterator[tuple[st
     knows what is in it.
     """
     found = {root / name for name in ignored_by_git(root)}
+    # They are no part of the tree's hash, and the secrets gate and the tests look at them all the same.
+    found |= {root / name for name in _others(root) if is_env_file(name)}
     above = [folder / name for folder in (root, *root.parents) for name in _NAMES]
     found |= {path for path in above if path.is_file()}
     found |= {path for path in _outside(root, environment) if path.is_file()}
@@ -169,7 +176,7 @@ def _with_named(files: Iterable[Path], root: Path, environment: Mapping[str, str
     top = _top(root)
     while waiting:
         path = waiting.pop()
-        if path.suffix in _CODE or path.name == ".env":
+        if path.suffix in _CODE or is_env_file(path.name):
             continue
         for named in _LEAVES.findall(path.read_text(encoding="utf-8", errors="replace")):
             target = (path.parent / named.replace("~", str(_home(environment)), 1)).resolve()

@@ -269,9 +269,9 @@ def _try(work: _Work, command: str, tree: Path, url: str, wrong: str) -> None:
 
 
 def _git(root: Path, *words: str) -> str:
-    command = ["git", *words]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=False)  # nosec B603
-    return done.stdout
+    from deploykit.process.git import run_git
+
+    return run_git(root, *words).stdout
 
 
 _CHECKS: dict[str, Callable[[_Work], None]] = {

@@ -27,7 +27,8 @@ from deploykit.artifacts.lock import project_table, reject_other_python
 from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import version_variables
 from deploykit.model import DeploykitError, UsageError
-from deploykit.process import CommandTimedOut, run
+from deploykit.process import CommandTimedOut
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,10 +101,7 @@ def default_base(python: Interpreter) -> str:
 
 def source_url(root: Path) -> str:
     """The address of the repository `origin`, without any password in it; empty where there is none."""
-    done = run(
-        ["git", "config", "--get", "remote.origin.url"], cwd=root, env=git.clean_environment(), timeout=30, check=False
-    )
-    url = done.stdout.strip()
+    url = run_git(root, "config", "--get", "remote.origin.url").stdout.strip()
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from deploykit.model import DeploykitError, UsageError
+from deploykit.model.env_files import is_env_file
 
 __all__ = ["BuildFailed", "DiskFull", "build_failure", "cause_lines"]
 
@@ -62,7 +63,11 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return UsageError(
             f"{where} copies {name}, which is not in the tree",
             details=lines,
-            next_step=f"git add {name}, or see what ignores it: git check-ignore -v {name}; cat .dockerignore",
+            next_step=(
+                f"take the line out of {where}: files of variables are in no image, the instances are given the values"
+                if is_env_file(name)
+                else f"git add {name}, or see what ignores it: git check-ignore -v {name}; cat .dockerignore"
+            ),
         )
     failed_step = "did not complete successfully" in said or "executor failed running" in said
     if not failed_step and platform and present and present != platform:

@@ -6,10 +6,10 @@ import shlex
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts import version
-from deploykit.artifacts.git import clean_environment
 from deploykit.artifacts.image.image import Recipe
 from deploykit.artifacts.image.tags import TagPlan, plan_tags
-from deploykit.process import run
+from deploykit.model import DeploykitError
+from deploykit.process.git import run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from deploykit.settings.models import Settings
 
 __all__ = ["recipe_of", "tags_of"]
-
-_TIMEOUT = 60.0
 
 
 def recipe_of(settings: Settings) -> Recipe:
@@ -74,4 +72,7 @@ def _released(tree: GitTree) -> Iterator[str]:
 
 
 def _git(tree: GitTree, *words: str) -> list[str]:
-    return run(["git", *words], cwd=tree.top, env=clean_environment(), timeout=_TIMEOUT).stdout.splitlines()
+    done = run_git(tree.top, *words)
+    if done.returncode != 0:
+        raise DeploykitError(f"git {words[0]} failed", details=done.stderr.splitlines()[-20:])
+    return done.stdout.splitlines()

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
-from deploykit.process.run import CommandNotFound, Completed, run
+from deploykit.process.git import GitNotFound, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from deploykit.process.run import Completed
 
 __all__ = ["Changes", "branch_point", "changes_since", "parse_diff"]
 
@@ -40,15 +41,7 @@ def changes_since(root: Path, base: str = "") -> Changes:
     shallow clone that does not reach back to where the branch began.
     """
     name, commit = branch_point(root, base)
-    words = [
-        "-U0",
-        "--relative",
-        "--no-color",
-        "--no-ext-diff",
-        "--no-textconv",
-        "--ignore-submodules",
-        "--find-renames",
-    ]
+    words = ["-U0", "--relative", "--no-color", "--ignore-submodules", "--find-renames"]
     diff = _git(root, "diff", *words, "--src-prefix=a/", "--dst-prefix=b/", commit, "--", "*.py", "*.pyw")
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", "*.py", "*.pyw")
     for answer in (diff, new):
@@ -135,6 +128,6 @@ def _is_shallow(root: Path) -> bool:
 
 def _git(root: Path, *words: str) -> Completed:
     try:
-        return run(["git", "-c", "core.quotepath=off", *words], cwd=root, timeout=120, check=False)
-    except CommandNotFound as error:
+        return run_git(root, *words)
+    except GitNotFound as error:
         raise InconclusiveError("there is no git program to say what changed", next_step="install git") from error

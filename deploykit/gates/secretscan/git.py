@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.model import InconclusiveError
-from deploykit.process.run import CommandNotFound, run
+from deploykit.process.git import GitNotFound, git_call, run_git
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-__all__ = ["Change", "commits", "contents", "history_changes", "is_shallow", "staged_changes", "text_of"]
+__all__ = ["Change", "commits", "contents", "history_changes", "is_shallow", "parents", "staged_changes", "text_of"]
 
 _FILE_MODES = ("100644", "100755", "100664")
 _SECONDS = 600.0
@@ -33,15 +32,14 @@ class Change:
 
 def staged_changes(root: Path) -> list[Change]:
     """What the next commit would change, as it is staged (a file's content in the tree may be another)."""
-    out = _git(root, "diff", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff")
+    out = _git(root, "diff", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev")
     return list(_changes(out.split("\0"), ""))
 
 
 def history_changes(root: Path, *, known: Sequence[str] = ()) -> Iterator[Change]:
     """Every version of every file in all refs' history, but for what the commits `known` and their ancestors have."""
     argv = [
-        "-c", "log.showRoot=true", "log", "--all", "--stdin", "--raw", "-z", "-m", "--no-renames", "--no-abbrev",
-        "--no-ext-diff", "--format=%x01%H",
+        "log", "--all", "--stdin", "--raw", "-z", "-m", "--root", "--no-renames", "--no-abbrev", "--format=%x01%H",
     ]  # fmt: skip
     out = _git(root, *argv, stdin="".join(f"^{commit}\n" for commit in known))
     for part in out.split("\x01")[1:]:
@@ -54,6 +52,12 @@ def commits(root: Path) -> frozenset[str]:
     return frozenset(_git(root, "rev-list", "--all").split())
 
 
+def parents(root: Path) -> frozenset[str]:
+    """Every commit that another one is made from."""
+    lines = _git(root, "rev-list", "--all", "--parents").splitlines()
+    return frozenset(word for line in lines for word in line.split()[1:])
+
+
 def is_shallow(root: Path) -> bool:
     return _git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
 
@@ -61,25 +65,25 @@ def is_shallow(root: Path) -> bool:
 def text_of(root: Path, name: str, *, of: str = "HEAD") -> str | None:
     """A file's text in a commit (the last one), or a side of a merge (`:2` or `:3`), None when there is none."""
     try:
-        completed = run(["git", "show", f"{of}:./{name}"], cwd=root, timeout=_SECONDS, check=False)
-    except CommandNotFound:
+        completed = run_git(root, "show", f"{of}:./{name}", timeout=_SECONDS, of_hook=True)
+    except GitNotFound:
         return None
     return completed.stdout if completed.returncode == 0 else None
 
 
 def contents(root: Path, blobs: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
     """Each blob's content, in order, one in memory at a time; None for one that this clone does not have."""
+    argv, environment = git_call(root, "cat-file", "--batch", of_hook=True)
     with tempfile.TemporaryFile() as asked:
         asked.write("".join(f"{blob}\n" for blob in blobs).encode())
         asked.seek(0)
         with subprocess.Popen(
-            ["git", "cat-file", "--batch"],
+            argv,
             cwd=root,
             stdin=asked,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # A partial clone must not fetch gigabytes because somebody looks for secrets.
-            env={**os.environ, "GIT_NO_LAZY_FETCH": "1"},
+            env=environment,
         ) as git:
             try:
                 stream = git.stdout
@@ -109,8 +113,8 @@ def _changes(fields: Sequence[str], commit: str) -> Iterator[Change]:
 
 def _git(root: Path, *words: str, stdin: str = "") -> str:
     try:
-        completed = run(["git", *words], cwd=root, stdin=stdin, timeout=_SECONDS, check=False)
-    except CommandNotFound as error:
+        completed = run_git(root, *words, stdin=stdin, timeout=_SECONDS, of_hook=True)
+    except GitNotFound as error:
         raise InconclusiveError("there is no git program to ask", next_step="install git") from error
     if completed.returncode != 0:
         raise InconclusiveError(

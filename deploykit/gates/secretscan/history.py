@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.cache import settings_key
 from deploykit.gates.secretscan.findings import Secret
-from deploykit.gates.secretscan.git import Change, commits, contents, history_changes, is_shallow
+from deploykit.gates.secretscan.git import Change, commits, contents, history_changes, is_shallow, parents
 from deploykit.gates.secretscan.reading import LARGEST
 from deploykit.gates.secretscan.scan import scan_contents
 from deploykit.model import InconclusiveError
@@ -124,13 +124,9 @@ def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[s
     return found, missing, binary, filtered
 
 
-def _parents(root: Path, reached: frozenset[str]) -> set[str]:
+def _parents(root: Path, reached: frozenset[str]) -> frozenset[str]:
     """Commits that are another one's parent; the others are the tips, which represent all."""
-    from deploykit.process.run import run
-
-    completed = run(["git", "rev-list", "--all", "--parents"], cwd=root, timeout=600)
-    parents = {word for line in completed.stdout.splitlines() for word in line.split()[1:]}
-    return parents & reached
+    return parents(root) & reached
 
 
 def _fresh(settings: str) -> dict[str, Any]:

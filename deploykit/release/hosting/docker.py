@@ -272,7 +272,9 @@ class DockerHosting:
             "id": image.id,
             "seconds": round(time.monotonic() - started, 3),
             "steps": {"image": round(built, 3), "push": round(time.monotonic() - started - built, 3)},
-            "note": f"image {'found' if image.reused else 'built'}, {said}",
+            "note": ", ".join(
+                filter(None, [f"image {'found' if image.reused else 'built'}", said, sources.tree.left_out_note])
+            ),
             "notes": list(image.warnings),
         }
 

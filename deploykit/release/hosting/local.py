@@ -106,12 +106,12 @@ class LocalHosting:
             on_wait=note.append,
             wait=self._wait,
         )
-        said = "; ".join(f"{step.name} {step.note}" for step in steps if step.name in {"environment", "store"})
+        said = [f"{step.name} {step.note}" for step in steps if step.name in {"environment", "store"}]
         return {
             "digest": artifact.digest,
             "version": artifact.version,
             "seconds": round(time.monotonic() - started, 3),
-            "note": said,
+            "note": "; ".join(filter(None, [*said, sources.tree.left_out_note])),
             "steps": {step.name: round(step.seconds, 3) for step in steps},
             "notes": list(artifact.notes),
         }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.artifacts.git import read_tree
+from deploykit.artifacts.refused_content import reject_tracked_secrets
 from deploykit.artifacts.version import version_of
 from deploykit.release.version.gather import gather_values
 from deploykit.release.version.spec import ReleaseSpec
@@ -35,9 +36,10 @@ class Sources:
 def read_sources(repository: Repository, argv: tuple[str, ...], values_folder: Path, *, make: bool = True) -> Sources:
     """Read the repository. `argv` starts the service; `make`: generate values that are still missing.
 
-    Raises UsageError where it can't be released: no git, no command, values that are missing.
+    Raises UsageError where it can't be released: no git, no command, values that are missing, secrets in git.
     """
     tree = read_tree(repository.root)
+    reject_tracked_secrets(tree.secrets)
     spec = ReleaseSpec.from_settings(repository.settings, repository.name, argv)
     values, warnings = gather_values(repository, spec, values_folder, make=make)
     return Sources(tree=tree, version=version_of(tree), spec=spec, values=values, warnings=(*tree.warnings, *warnings))

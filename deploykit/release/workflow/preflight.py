@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ __all__ = ["AFTER_BUILD", "preflight"]
 
 # These look at the migrations in the new version's own environment, so they come once it is built.
 AFTER_BUILD = frozenset({"migration-heads", "migration-safety"})
+_NAMED_FILES = 5
 
 
 def preflight(environment: Environment, sources: Sources, *, discard_data: bool = False) -> str:
@@ -67,7 +69,11 @@ def preflight(environment: Environment, sources: Sources, *, discard_data: bool 
 
 def _clean_tree(_environment: Environment, sources: Sources) -> list[Problem]:
     reason = uncommitted(sources.tree)
-    return [] if reason is None else [Problem(message=reason, next_step='git add -A && git commit -m "…"')]
+    if reason is None:
+        return []
+    changed = sources.tree.changed
+    files = "FILES" if len(changed) > _NAMED_FILES else " ".join(map(shlex.quote, changed))
+    return [Problem(message=reason, next_step=f'git add {files} && git commit -m "…"')]
 
 
 def _version_tag(_environment: Environment, sources: Sources) -> list[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import DeploykitError
-from deploykit.process.run import run
+from deploykit.process.git import run_git
 from deploykit.schema.lint.actions import actions
 from deploykit.schema.lint.engine import Script, at
 from deploykit.schema.lint.rules import RULES
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from deploykit.schema.lint.values import Action
 
 __all__ = ["downgrades", "edits", "heads", "phases"]
-
-_GIT_SECONDS = 60.0
 
 
 def heads(branches: Mapping[str, tuple[str, ...]], folder: str) -> list[Finding]:
@@ -110,7 +108,9 @@ def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Find
         return [], "no version tag says which revisions were released, so edits of them can't be seen"
     folders = {folder, *(str(PurePath(path).parent) for path in judged)}
     inside = sorted(name for name in folders if not name.startswith(".."))
-    listed = _git(root, "diff", "--name-status", "--no-renames", "-z", tag.strip(), "--", *inside)
+    listed = _git(
+        root, "diff", "--name-status", "--no-renames", "--ignore-submodules", "-z", tag.strip(), "--", *inside
+    )
     words = [word for word in listed.split("\0") if word]
     prefix = _git(root, "rev-parse", "--show-prefix").strip()
     found = []
@@ -138,7 +138,7 @@ def edits(root: Path, folder: str, judged: Mapping[str, str]) -> tuple[list[Find
 
 def _git(root: Path, *words: str) -> str:
     try:
-        done = run(["git", *words], cwd=root, timeout=_GIT_SECONDS, check=False)
+        done = run_git(root, *words)
     except (DeploykitError, OSError):
         return ""
     return done.stdout if done.returncode == 0 else ""

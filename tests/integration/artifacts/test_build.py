@@ -128,6 +128,23 @@ def test_files_that_git_ignores_never_enter_the_artefact(shop, build, store):
         assert not path.is_file() or b"fe1c0a77" not in path.read_bytes(), path
 
 
+def test_the_apps_secrets_are_in_no_artefact_and_the_store_is_closed_to_other_users(shop, build, store, run_in):
+    (shop.root / ".gitignore").write_text("_version.py\n__pycache__/\n")
+    shop.commit()
+    for name in (".env.local", "shop/.env", ".env.example"):
+        shop.write(name, f"TOKEN={'' if 'example' in name else 'fe1c0a77'}\n").chmod(0o600)
+    artifact = build(shop)
+    assert run_in(artifact, "shop").endswith("7 first")
+    assert any(".env.local" in note and "shop/.env" in note for note in artifact.notes)
+    assert {path.name for path in everything_in(artifact.folder) if path.name.startswith(".env")} == {".env.example"}
+    for path in everything_in(store):
+        assert not path.is_file() or b"fe1c0a77" not in path.read_bytes(), path
+    assert store.stat().st_mode & 0o077 == 0
+    for top in (artifact.folder, artifact.environment):
+        for path in [top, *everything_in(top)]:
+            assert path.is_symlink() or path.stat().st_mode & 0o077 == 0, path
+
+
 def test_everything_in_the_artefact_and_its_environment_is_read_only_and_compiled(shop, build):
     artifact = build(shop)
     for top in (artifact.folder, artifact.environment):

@@ -203,13 +203,15 @@ CASES = {
     "a folder without a repository": Case(
         spoil=empty, says=("there is no repository in",), next_step="go to the repository of your service"
     ),
-    "no git repository": Case(spoil=no_git, says=("is not in a git repository",), next_step="git init && git add -A"),
+    "no git repository": Case(
+        spoil=no_git, says=("is not in a git repository",), next_step="git init && git add FILES"
+    ),
     "no commits": Case(spoil=no_commits, says=("has no commits yet",), next_step='git commit -m "First version"'),
     "a dirty tree to staging": Case(
         spoil=lambda place: (staging_here(place), place.append("# more\n")),
         argv=STAGING,
         says=("changes that are not committed (pyproject.toml)", "nothing was changed"),
-        next_step="git add -A && git commit",
+        next_step="git add pyproject.toml && git commit",
     ),
     "an untagged commit to production": Case(
         spoil=lambda place: (
@@ -226,7 +228,7 @@ CASES = {
         spoil=lambda place: place.append("# more\n"),
         argv=STAGING,
         says=("changes that are not committed (pyproject.toml)",),
-        next_step="git add -A && git commit",
+        next_step="git add pyproject.toml && git commit",
     ),
     "the wrong branch": Case(
         spoil=lambda place: (staging_here(place), place.git("switch", "--quiet", "--create", "feature")),

@@ -64,6 +64,48 @@ def test_a_snapshot_has_edits_new_and_staged_files_and_lacks_deleted_and_ignored
     }
 
 
+@pytest.mark.parametrize("folder", ["", "services/api/"])
+def test_a_new_file_of_variables_is_left_out_of_the_tree_and_named(repo, tmp_path, folder):
+    repo.commit(f"{folder}app.py")
+    repo.write(f"{folder}.env.local", "TOKEN=fe1c0a77\n")
+    root = repo.root / folder
+    clean = read_tree(root)
+    assert not clean.dirty
+    assert clean.left_out == (".env.local",)
+    assert any("left out of every artefact: .env.local" in warning for warning in clean.warnings)
+    repo.write(f"{folder}deep/er/.env", "TOKEN=fe1c0a77\n")
+    repo.write(f"{folder}.env.example", "TOKEN=\n")
+    tree = read_tree(root)
+    assert tree.changed == (".env.example",)
+    assert set(tree.left_out) == {".env.local", "deep/er/.env"}
+    export(tree, tmp_path / "out")
+    found = files(tmp_path / "out")
+    assert found[".env.example"] == "TOKEN=\n"
+    assert found["app.py"]
+    assert not any("fe1c0a77" in text for text in found.values())
+    assert not [path for path in (tmp_path / "out").rglob(".env*") if path.name != ".env.example"]
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_a_tracked_file_of_variables_is_refused_with_the_commands_that_untrack_it(repo, tmp_path, staged):
+    repo.write("conf/.env.production", "TOKEN=fe1c0a77\n")
+    repo.git("add", "--all")
+    if not staged:
+        repo.git("commit", "--quiet", "--message", "With a secret")
+    tree = read_tree(repo.root)
+    assert tree.secrets == ("conf/.env.production",)
+    with pytest.raises(UsageError, match="git tracks 1 file of variables") as refused:
+        export(tree, tmp_path / "out")
+    assert refused.value.details[0] == "conf/.env.production"
+    assert not list((tmp_path / "out").rglob(".env*"))
+    subprocess.run(["sh", "-ec", refused.value.next_step], cwd=repo.root, check=True, capture_output=True, timeout=30)
+    tree = read_tree(repo.root)
+    assert (tree.dirty, tree.secrets, tree.left_out) == (False, (), ())
+    export(tree, tmp_path / "again")
+    assert (repo.root / "conf" / ".env.production").exists()
+    assert not list((tmp_path / "again").rglob(".env*"))
+
+
 def test_a_snapshot_has_the_hash_that_its_commit_would_have(repo):
     repo.write("a.txt", "edited\n")
     repo.write("new/c.txt")
@@ -330,14 +372,14 @@ def test_no_repository_is_said_with_the_command_that_makes_one(tmp_path, clean_g
     (tmp_path / "plain").mkdir()
     with pytest.raises(UsageError, match="not in a git repository") as caught:
         read_tree(tmp_path / "plain")
-    assert caught.value.next_step == 'git init && git add -A && git commit -m "First version"'
+    assert caught.value.next_step == 'git init && git add FILES && git commit -m "First version"'
 
 
 def test_no_commit_is_said_with_the_command_that_makes_one(empty_repo):
     empty_repo.write("a.txt")
     with pytest.raises(UsageError, match="no commits yet") as caught:
         read_tree(empty_repo.root)
-    assert caught.value.next_step == 'git add -A && git commit -m "First version"'
+    assert caught.value.next_step == 'git add FILES && git commit -m "First version"'
 
 
 def test_no_git_is_said(repo, monkeypatch, tmp_path):

@@ -100,6 +100,20 @@ def test_every_file_of_the_table_counts_where_git_ignores_it(service):
     assert len(set(seen)) == 2 + 2 * len(NAMES)
 
 
+def test_a_file_of_variables_that_is_left_out_of_the_tree_makes_its_pass_stale(service):
+    service.lint()
+    for name in (f"{SERVICE}/.env.local", ".env.test"):
+        before = tree_of(service.root)
+        for text in ("A=1\n", "A=2\n"):
+            service.write(name, text)
+            assert not service.is_cached(), name
+            service.lint()
+            assert service.is_cached()
+        assert tree_of(service.root) == before
+        (service.top / name).unlink()
+        service.lint()
+
+
 def test_a_package_beside_the_sub_folder_makes_its_pass_stale(service):
     service.lint()
     for name in ("services/shared/new.py", "services/api/a.local.py", "services/shared/money.py"):

@@ -68,6 +68,12 @@ def test_a_failed_step_shows_what_it_printed(said: str):
             "git add nothing.txt",
         ),
         (
+            'failed to compute cache key: "/.env.local" not found: not found',
+            UsageError,
+            "copies .env.local, which is not in the tree",
+            "take the line out of docker/Dockerfile",
+        ),
+        (
             (
                 "ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref x::y:"
                 ' "/nothing.txt": not found'

@@ -11,7 +11,7 @@ import pwd
 import signal
 import sys
 
-from .identity import is_of_this_boot, is_same_process, process_identity
+from .identity import is_of_this_place, is_same_process, process_identity
 from .logs import open_log
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Process:
         if not self.child:
             if self.alive():
                 return False, None
-            if process_identity(self.pid) is None and is_of_this_boot(self.identity):
+            if process_identity(self.pid) is None and is_of_this_place(self.identity):
                 self.kill_group(signal.SIGKILL)
             return True, self.code_by_pidfd()
         try:

@@ -164,7 +164,14 @@ def _exec_program(
 
 
 def _switch_user(name: str) -> None:
-    """Switch to the OS user `name`. Raises KeyError if there is none, and OSError if that is not allowed."""
+    """Switch to the OS user `name`, or of that number. Raises KeyError if there is none, and OSError if that is not
+    allowed.
+    """
+    if name.isdigit():
+        os.setgroups([])
+        os.setgid(int(name))
+        os.setuid(int(name))
+        return
     entry = pwd.getpwnam(name)
     if entry.pw_uid == os.geteuid():
         return

@@ -16,13 +16,13 @@ from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import SOCKET, USERS, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
 from deploykit.edge.ports import address, check_free, find_free
-from deploykit.edge.privileges import unprivileged
 from deploykit.edge.process import ProxyProcess
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.state import unreadable
 from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
+from deploykit.process.users import can_become_another, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -144,21 +144,26 @@ class HAProxyEdge(WeightedProxy):
         return self._process.draining_servers()
 
     def _write(self, state: EdgeState) -> None:
-        if unprivileged() is not None:
+        if self._user is not None:
             self._folder.chmod(0o711)  # the proxy is somebody else, who has to reach the socket of its successor
         write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
 
     def _options(self) -> ConfigOptions:
-        identity = unprivileged()
+        user = self._user
         return ConfigOptions(
             app=self._app,
             environment=self._environment,
             maxconn=_maxconn(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
             threads=min(os.cpu_count() or 1, 4),
             hard_stop_after=self._hard_stop_after,
-            identity=identity,
-            handover="mode 600" if identity is None else f"mode 600 uid {identity[0]}",
+            identity=(user, user) if user is not None else None,
+            handover="mode 600" if user is None else f"mode 600 uid {user}",
         )
+
+    @property
+    def _user(self) -> int | None:
+        """Whom root makes of the proxy: a program that parses untrusted input needs no privileges. None: itself."""
+        return number_of(f"{self._app}/{self._environment} edge", self._parts.parent) if can_become_another() else None
 
     def _listen(self, state: EdgeState) -> str:
         return address(self._bind, state.port)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import csv
-import os
 import socket
-import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deploykit.edge.config import APP, CHECK, PROBE, UNCHECKED, USERS
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
-from deploykit.model import UsageError
+from deploykit.process.ownership import socket_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from deploykit.edge.interface import Server
 
 __all__ = ["RuntimeAPI", "RuntimeServer"]
 
-_PATH_LIMIT = 100
 _TIMEOUT = 5.0
 _BACKENDS = {APP: CHECK, UNCHECKED: "", PROBE: ""}
 """The backends that have all servers, and the options of a server in each."""
@@ -45,7 +41,7 @@ class RuntimeServer:
 class RuntimeAPI:
     """A client of one HAProxy; opens a connection per call.
 
-    Every method raises RuntimeUnreachable when nobody answers.
+    Every method raises RuntimeUnreachable when nobody answers, and UsageError where the socket may be somebody else's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,7 +52,7 @@ class RuntimeAPI:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.settimeout(_TIMEOUT)
-                with _reachable(self.path) as path:
+                with socket_address(self.path) as path:
                     client.connect(path)
                 client.sendall((";".join(commands) + "\n").encode())
                 answer = bytearray()
@@ -164,22 +160,3 @@ class RuntimeAPI:
         if wrong:
             raise EdgeError("HAProxy did not take a weight", details=[*wrong, *filter(None, said.split("\n"))])
         return self.servers()
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[str]:
-    """A spelling of the socket's path that fits into a socket address."""
-    plain = str(path)
-    if len(os.fsencode(plain)) <= _PATH_LIMIT:
-        yield plain
-        return
-    if not sys.platform.startswith("linux"):
-        raise UsageError(
-            f"the path of the edge's socket is too long for this system: {plain}",
-            next_step="set DEPLOYKIT_STATE_DIR to a shorter folder",
-        )
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)

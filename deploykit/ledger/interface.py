@@ -86,21 +86,25 @@ class Held:
 
 
 class LockHeld(DeploykitError):
-    """Somebody has the environment's lock. `holder` says who, since when, why, and until when unless prolonged."""
+    """Somebody has the environment's lock. `holder` says who, since when, why, and until when unless prolonged.
 
-    def __init__(self, holder: Held, environment: str) -> None:
+    `known` is what else is known of the holder, a sentence.
+    """
+
+    def __init__(self, holder: Held, environment: str, known: str = "") -> None:
         self.holder = holder
         self.environment = environment
+        self.known = known
         until = _clock(holder.expires_at)
         super().__init__(
             f"{environment} is locked by {holder.owner} since {_clock(holder.acquired_at)} ({holder.reason}), "
             f"until {until} unless its owner prolongs it.",
-            details=(f"its owner was last heard of at {_clock(holder.heartbeat_at)}",),
+            details=(f"its owner was last heard of at {_clock(holder.heartbeat_at)}", *((known,) if known else ())),
             next_step=f"wait; or, when its owner is gone for good: invoke unlock --env {environment}",
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (LockHeld, (self.holder, self.environment))
+        return (LockHeld, (self.holder, self.environment, self.known))
 
 
 class StaleToken(DeploykitError):

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from deploykit.settings.base_model import Model, Name, Port, PositiveSeconds
 
 __all__ = ["Accessory", "Docker", "Image"]
+
+Capability = Literal[
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+]
+"""Those that Docker gives every container unless told otherwise: https://docs.docker.com/engine/security/#linux-kernel-capabilities
+"""
 
 
 class Image(Model):
@@ -57,6 +76,10 @@ class Accessory(Model):
     cpus: Annotated[float, Field(ge=0)] = 0
     environments: tuple[Name, ...] = ()
     """Where it is started; empty: in every environment on the target docker."""
+    capabilities: tuple[Capability, ...] = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID")
+    """Linux capabilities that it keeps. The official images start as root, give their data to a user of theirs and
+    become that user, which takes these.
+    """
 
 
 class Docker(Model):
@@ -77,3 +100,5 @@ class Docker(Model):
     """The engine's volumes by name, and where the service finds them; one that is not there is made."""
     networks: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Networks of the engine that the service is in as well as in its own; they must be there."""
+    capabilities: tuple[Capability, ...] = ()
+    """Linux capabilities that the service's containers keep; an image that says a USER needs none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,13 @@ class StatePaths:
     def database(self) -> Path:
         """Folder of the embedded database server. Shared by all that is released to this environment."""
         return self.root / "database"
+
+    @property
+    def database_socket(self) -> Path:
+        """Folder of the database server's socket. Its name is short: programs use it, and the path of a Unix socket
+        has at most 107 bytes.
+        """
+        return self.home / "sockets" / f"{zlib.crc32(f'{self.app}/{self.environment}'.encode()):08x}"
 
     @property
     def data(self) -> Path:

@@ -5,10 +5,10 @@ Who may do what:
 - It listens on a Unix socket only, never on TCP, and trusts every client of that socket. So the socket lies in a
   folder of mode 0700 that belongs to the OS user who runs the server: only that user, and root, can reach it.
 - Run by an ordinary user, everything belongs to that user.
-- Run by root, the server is the OS user `postgres`, or `nobody` where there is none, since PostgreSQL refuses to be
-  root. That user owns the data and the socket's folder; root (the deploying user, and the app it starts) reaches the
-  socket anyway. The state folders on the way are made traversable (o+x), but not readable, to others; no folder above
-  the state home is ever changed.
+- Run by root, the server is a user of its own without an account (`process/users.py`), since PostgreSQL refuses to be
+  root. It is not `postgres`, who may have another server's data on this machine. That user owns the data and the
+  socket's folder; root (the deploying user, and the app it starts) reaches the socket anyway. The state folders on the
+  way are made traversable (o+x), but not readable, to others; no folder above the state home is ever changed.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from urllib.parse import quote
 from deploykit.model.errors import DeploykitError, Problem, UsageError
 from deploykit.process.files import flocked
 from deploykit.process.run import Completed, run
-from deploykit.process.supervisor.daemon.folder import make_private, short_folder
+from deploykit.process.supervisor.daemon.folder import make_private
 from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program, ProgramStatus
+from deploykit.process.users import can_become_another, give_away, number_of
 from deploykit.targets import postgres_programs
 from deploykit.targets.logs import tail
 
@@ -45,10 +46,11 @@ if TYPE_CHECKING:
 __all__ = ["PROGRAM", "EmbeddedPostgres"]
 
 PROGRAM = "postgresql"
-_USER = "postgres"  # the database's superuser; OS users that the server may become are below
-_SERVER_USERS = ("postgres", "nobody")
+_USER = "postgres"  # the database's superuser
+_WITH_NAMES = ("postgres", "nobody")
+"""initdb wants a user with an account: one of these makes the data, which are then given to the server's user."""
 _SOCKET = ".s.PGSQL.5432"
-_PATH_LIMIT = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
+_PATH_LIMIT = 103  # bytes on macOS; Linux takes 107
 _DATABASE = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _READY_SECONDS = 30.0
 _STEP_SECONDS = 0.02
@@ -80,11 +82,8 @@ class EmbeddedPostgres:
 
     @property
     def socket_folder(self) -> Path:
-        """Where the socket is: in the database's folder, or in a short one of its own when that path is too long."""
-        folder = self._paths.database / "socket"
-        if len(os.fsencode(folder / _SOCKET)) <= _PATH_LIMIT:
-            return folder
-        return Path(short_folder(str(self._paths.database)))
+        """Where the socket is: in the state folder always, for nobody else can put anything there."""
+        return self._paths.database_socket
 
     def preflight(self) -> Sequence[Problem]:
         """What is missing; nothing is changed."""
@@ -92,25 +91,38 @@ class EmbeddedPostgres:
         if postgres_programs.wheel() is None and postgres_programs.find(self._paths.parts) is None:
             problems.append(Problem("the embedded PostgreSQL is not installed", postgres_programs.INSTALL))
         try:
-            self._check_access(_server_user())
+            self._check_path()
+            self._check_access()
         except UsageError as error:
             problems.append(Problem(error.message, error.next_step))
         return problems
 
-    def ensure(self) -> None:
+    @property
+    def user(self) -> int | None:
+        """The OS user that root makes of the server. None: who runs this."""
+        if os.geteuid() != 0:
+            return None
+        return number_of(f"{self._paths.app}/{self._paths.environment} database", self._paths.home)
+
+    def ensure(self, tell: Callable[[str], None] = lambda _text: None) -> None:
         """Have the server running and ready; the first time, make its data. Done at once when it is ready.
+
+        Data that another OS user made, by an earlier version of the kit, change their owner, of which it `tell`s.
 
         Raises UsageError when it is not installed, DeploykitError with the server's last log lines when it does not
         come up.
         """
         if self.running():
             return
-        user = _server_user()
-        self._check_access(user)
+        self._check_path()
+        self._check_access()
+        user = self.user
         programs = postgres_programs.install(self._paths.parts)
-        with self._exclusive(user):
+        with self._exclusive():
             self._make_socket_folder(user)
             self._make_data(programs, user)
+            if user is not None and give_away(self.data, user):
+                tell(f"the data in {self.data} were another user's, and belong to the user {user} from now on")
             self._clear_stale_pid()
             self._wait(self._supervisor.start(self._program(programs, user)))
 
@@ -144,7 +156,7 @@ class EmbeddedPostgres:
 
     # ---- the programs
 
-    def _program(self, programs: Path, user: str) -> Program:
+    def _program(self, programs: Path, user: int | None) -> Program:
         return Program(
             name=PROGRAM,
             argv=(
@@ -155,7 +167,7 @@ class EmbeddedPostgres:
             env=_environment(self.data),
             log=self.log,
             keep_alive=True,
-            user=user,
+            user="" if user is None else str(user),
             stop_signal=signal.SIGINT,
             stop_timeout=30.0,
             labels={"deploykit": "database"},
@@ -184,36 +196,48 @@ class EmbeddedPostgres:
     # ---- folders
 
     @contextlib.contextmanager
-    def _exclusive(self, user: str) -> Iterator[None]:
+    def _exclusive(self) -> Iterator[None]:
         """Make the folders of the data, and keep other processes from doing so at the same time."""
-        _make_folders(self._paths, traversable=bool(user))
+        _make_folders(self._paths, traversable=os.geteuid() == 0)
         with flocked(self._paths.database / "ensure.lock", wait=self._sleep):
             yield
 
-    def _check_access(self, user: str) -> None:
-        """Raise UsageError when the server's OS user can't get to the state folder."""
-        if not user:
+    def _check_path(self) -> None:
+        path = self.socket_folder / _SOCKET
+        if (over := len(os.fsencode(path)) - _PATH_LIMIT) > 0:
+            raise UsageError(
+                f"the path of the database's socket would be {over} bytes too long for this system: {path}",
+                next_step=f"set DEPLOYKIT_STATE_DIR to a folder whose path is at least {over} bytes shorter",
+            )
+
+    def _check_access(self) -> None:
+        """Raise UsageError when the server's OS user can't get to the state folder, or root can't become it."""
+        if os.geteuid() != 0:
             return
+        if not can_become_another():
+            raise UsageError(
+                "PostgreSQL does not run as root, and root may not become another user here",
+                next_step="run the kit as an ordinary user, or give the container the capabilities SETUID and SETGID",
+            )
         home = self._paths.home.resolve()
         for folder in home.parents:
-            if folder.exists() and not _is_traversable(folder, pwd.getpwnam(user).pw_uid):
+            if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
                 raise UsageError(
-                    f"the OS user {user}, who runs the embedded PostgreSQL for root, can't get through {folder}",
+                    f"the OS user who runs the embedded PostgreSQL for root can't get through {folder}",
                     details=(f"state folder: {home}",),
                     next_step="set DEPLOYKIT_STATE_DIR to a folder that all may pass, such as /var/lib/deploykit",
                 )
 
-    def _make_socket_folder(self, user: str) -> None:
+    def _make_socket_folder(self, user: int | None) -> None:
         folder = self.socket_folder
-        owner = pwd.getpwnam(user) if user else None
         try:
-            make_private(str(folder), owners=(owner.pw_uid,) if owner else ())
+            make_private(str(folder), owners=(user,) if user is not None else ())
         except (OSError, Refused) as error:
             raise DeploykitError(f"the database's socket has no place: {error}") from None
-        if owner is not None:
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
+        if user is not None:
+            os.chown(folder, user, user)
 
-    def _make_data(self, programs: Path, user: str) -> None:
+    def _make_data(self, programs: Path, user: int | None) -> None:
         """Make the data folder, whole or not at all."""
         version = self.data / "PG_VERSION"
         if version.exists():
@@ -228,7 +252,7 @@ class EmbeddedPostgres:
         passing = self._paths.database / "data.new"
         shutil.rmtree(passing, ignore_errors=True)
         passing.mkdir(0o700)
-        identity = pwd.getpwnam(user) if user else None
+        identity = _with_a_name() if user is not None else None
         if identity is not None:
             os.chown(passing, identity.pw_uid, identity.pw_gid)
         try:
@@ -254,6 +278,8 @@ class EmbeddedPostgres:
         if made.returncode:
             said = made.stdout.decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
             raise DeploykitError(f"initdb failed with exit code {made.returncode}", details=said)
+        if user is not None:
+            give_away(passing, user)
         passing.rename(self.data)
 
     # ---- readiness
@@ -312,16 +338,13 @@ def _environment(home: Path) -> dict[str, str]:
     return {"PATH": os.defpath, "HOME": str(home), "LC_ALL": "C.UTF-8", "LC_MESSAGES": "C", "TZ": "UTC"}
 
 
-def _server_user() -> str:
-    """The OS user to run the server as; empty: the current one. Raises UsageError if root finds none."""
-    if os.geteuid() != 0:
-        return ""
-    for name in _SERVER_USERS:
+def _with_a_name() -> pwd.struct_passwd:
+    """An account that is not root's, for initdb. Raises UsageError where there is none."""
+    for name in _WITH_NAMES:
         with contextlib.suppress(KeyError):
-            pwd.getpwnam(name)
-            return name
+            return pwd.getpwnam(name)
     raise UsageError(
-        "PostgreSQL does not run as root, and this machine has neither of the OS users postgres and nobody",
+        "initdb does not run as root, and this machine has neither of the OS users postgres and nobody",
         next_step="useradd --system postgres",
     )
 
@@ -330,7 +353,8 @@ def _make_folders(paths: StatePaths, *, traversable: bool) -> None:
     """Make the folders down to the database's; `traversable`: others may go through what is the kit's."""
     try:
         paths.database.mkdir(parents=True, exist_ok=True)
-        for folder in (paths.database, *paths.database.parents) if traversable else ():
+        paths.database_socket.parent.mkdir(mode=0o700, exist_ok=True)
+        for folder in (paths.database_socket.parent, paths.database, *paths.database.parents) if traversable else ():
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH:
                 folder.chmod(mode | stat.S_IXOTH)
@@ -340,11 +364,6 @@ def _make_folders(paths: StatePaths, *, traversable: bool) -> None:
             paths.parts.chmod(0o755)
     except OSError as error:
         raise DeploykitError(f"the database's folder can't be made: {error}") from None
-
-
-def _is_traversable(folder: Path, uid: int) -> bool:
-    found = folder.stat()
-    return bool(found.st_mode & (stat.S_IXUSR if found.st_uid == uid else stat.S_IXOTH))
 
 
 def _is_working_directory(folder: Path) -> bool:

@@ -127,8 +127,10 @@ def _build(settings: Settings, tree: GitTree, plan: TagPlan, *, fresh: bool = Fa
     from deploykit.artifacts.image.engine import find_docker
     from deploykit.artifacts.image.plan import recipe_of
     from deploykit.artifacts.store import Store
+    from deploykit.process.ownership import require_own_folder
     from deploykit.settings.paths import state_home
 
+    require_own_folder(state_home())
     docker = find_docker()
     image = build_image(
         tree,

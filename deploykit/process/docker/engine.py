@@ -81,10 +81,12 @@ class Engine(Connection):
         aliases: Sequence[str] = (),
         host: HostOptions | None = None,
         terminal: bool | None = None,
+        healthcheck: bool = True,
     ) -> str:
         """Make it and return its id; nothing runs yet. `address` and `aliases` are those on the `network`.
 
-        `terminal`: whether it gets one, of a container that also gets an input; None: neither.
+        `terminal`: whether it gets one, of a container that also gets an input; None: neither. `healthcheck` False: the
+        image's HEALTHCHECK is not run in it.
 
         Raises EngineConflict when the name is taken, EngineNotFound when there is no such image.
         """
@@ -104,6 +106,7 @@ class Engine(Connection):
                 user=user,
                 stop_signal=stop_signal,
                 stop_timeout=stop_timeout,
+                healthcheck=None if healthcheck else {"test": ["NONE"]},
                 ports=list(options.get("port_bindings", ())) or None,
                 host_config=api.create_host_config(network_mode=network or None, **options),
                 networking_config=api.create_networking_config({network: endpoint}) if address or aliases else None,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import DeploykitError
-from deploykit.process.supervisor.daemon.folder import LOG, make_private, socket_path
+from deploykit.process.ownership import require_own_folder, socket_address
+from deploykit.process.supervisor.daemon.folder import LOG, SOCKET, make_private
 from deploykit.process.supervisor.daemon.identity import is_same_process
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
 from deploykit.process.supervisor.daemon.state import read_state, status_of
@@ -62,12 +63,13 @@ class _ConnectionLostError(Exception):
 class Supervisor:
     """The supervisor of `folder` (`StatePaths.supervisor`). Cheap to make: nothing is touched before it is asked.
 
-    Reading (`status`, `programs`, `pid`) never starts a daemon. All methods raise SupervisorError.
+    Reading (`status`, `programs`, `pid`) never starts a daemon. All methods raise SupervisorError, and UsageError where
+    others can write to the folder: who answers there may be somebody else, and a program's variables are secrets.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self._socket = socket_path(str(self.folder))
+        self._socket = self.folder / SOCKET
 
     # ---- programs
 
@@ -174,7 +176,8 @@ class Supervisor:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_ANSWER_SECONDS)
             try:
-                connection.connect(self._socket)
+                with socket_address(self._socket) as address:
+                    connection.connect(address)
             except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
                 raise _NotRunningError from error
             except BlockingIOError as error:  # too many ask at once
@@ -184,7 +187,7 @@ class Supervisor:
                 raise SupervisorError(
                     f"the supervisor can't be reached: {error.strerror or error}",
                     kind="silent",
-                    details=(self._socket,),
+                    details=(str(self._socket),),
                 ) from error
             try:
                 connection.sendall(json.dumps({"protocol": PROTOCOL, **request}).encode() + b"\n")
@@ -231,6 +234,7 @@ class Supervisor:
         deadline = time.monotonic() + _START_SECONDS
         try:
             make_private(str(self.folder))
+            require_own_folder(self.folder)
             program = self._install()
         except (OSError, Refused) as error:
             raise SupervisorError(f"the supervisor's folder can't be used: {error}", kind="silent") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.model.errors import UsageError
 from deploykit.process.cancellation import Cancellation
+from deploykit.process.ownership import require_own_folder
 from deploykit.release.environment import known_apps
 from deploykit.release.environment.checkout import Checkout
 from deploykit.release.hosting.saved import SavedTarget
@@ -164,9 +165,12 @@ class Environment:
 def open_environment(root: Path, name: str | None, *, app: str = "", sources: bool = False) -> Environment:
     """The environment `name` of the app in `root`, or of `app`, wherever one is. `sources`: they must be there.
 
-    Raises UsageError without a name, for an unknown one, and where it can't be known which app is meant.
+    Raises UsageError without a name, for an unknown one, where it can't be known which app is meant, and where the
+    state folder is another user's, or writable for others.
     """
     home = state_home()
+    require_own_folder(home)
+    os.umask(os.umask(0o022) | 0o022)  # what is made there stays so
     has_sources = known_apps.has_sources(root)
     if sources and not has_sources:
         raise UsageError(

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["LEASE_SECONDS", "environment_lock"]
 
 LEASE_SECONDS = 30.0
+_NOT_SEEN = (
+    "it is on another machine or in another container, so whether its process still runs can't be seen from here: "
+    f"the lock ends {LEASE_SECONDS:g} s after it was last heard of"
+)
 
 
 @contextmanager
@@ -34,7 +38,8 @@ def environment_lock(
     """Hold the environment's lock for the block, and renew it. When it is lost, `warn` and then `lost` are called in
     a thread.
 
-    A lock whose process has ended on this machine is taken over with a warning; anyone else's is respected.
+    A lock whose process has ended is taken over with a warning, where that can be seen from here; anyone else's is
+    respected until its lease runs out.
     Raises LockHeld (ledger) or DeploykitError (target) with who holds it.
     """
 
@@ -86,6 +91,8 @@ def _take_ledger(ledger: SqlLedger, owner: str, reason: str, warn: Callable[[str
         return ledger.acquire(owner, reason, lease=LEASE_SECONDS)
     except LockHeld as error:
         other = Owner.parse(error.holder.owner)
+        if other is not None and not other.can_be_seen():
+            raise LockHeld(error.holder, error.environment, _NOT_SEEN) from None
         if other is None or not other.is_dead():
             raise
         ledger.break_lock(owner, f"its process (pid {other.pid}) has ended")
@@ -118,8 +125,10 @@ class TargetLocked(DeploykitError):
     """Somebody whose record is in another ledger holds the environment on the target."""
 
     def __init__(self, holder: LockHolder) -> None:
+        owner = Owner.parse(holder.owner)
         super().__init__(
             f"the environment is held on its target by {holder.owner}: {holder.reason}",
+            details=(_NOT_SEEN,) if owner is not None and not owner.can_be_seen() else (),
             next_step="wait until it is done, or see `invoke status` there",
         )
         self.holder = holder

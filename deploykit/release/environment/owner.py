@@ -1,4 +1,4 @@
-"""The process that holds a lock, named so that anyone on its machine can see whether it still runs."""
+"""The process that holds a lock, named so that whoever shares its machine and container sees whether it still runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-from deploykit.process.supervisor.daemon.identity import is_same_process, process_identity
+from deploykit.process.supervisor.daemon.identity import is_gone, is_of_this_place, process_identity
 
 __all__ = ["Owner", "actor"]
 
@@ -28,7 +28,9 @@ def actor() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """One process of one person on one machine. `started` is the process's identity."""
+    """One process of one person on one machine. `started` is the process's identity, which names its boot and its PID
+    namespace; the host's name is for people: containers and clones of a machine may share one.
+    """
 
     who: str
     host: str
@@ -54,5 +56,9 @@ class Owner:
         return cls(who=match["who"], host=match["host"], pid=int(match["pid"]), started=match["started"])
 
     def is_dead(self) -> bool:
-        """True only when it can be known: the same machine, and the process is gone or another one has its number."""
-        return self.host == socket.gethostname() and not is_same_process(self.pid, self.started)
+        """True only when it can be known: it can be seen from here, and is gone or another one has its number."""
+        return is_gone(self.pid, self.started)
+
+    def can_be_seen(self) -> bool:
+        """Whether its end would be seen from here. Where it would not, only the lock's lease decides."""
+        return is_of_this_place(self.started)

@@ -100,14 +100,16 @@ def present_version(environment: Environment) -> RunnableVersion:
     )
 
 
-def database_values(environment: Environment, spec: ReleaseSpec) -> dict[str, str | Secret]:
+def database_values(
+    environment: Environment, spec: ReleaseSpec, *, tell: Callable[[str], None] = lambda _text: None
+) -> dict[str, str | Secret]:
     """The variable with the URL of the embedded database, which is started if needed.
 
-    Empty where the app has another one.
+    Empty where the app has another one. `tell` gets what was changed for it.
     """
     if spec.database.kind != "embedded":
         return {}
     database, name = environment.database, spec.app.replace("-", "_")
-    database.ensure()
+    database.ensure(tell)
     database.ensure_database(name)
     return {spec.database.variable: database.url(name, spec.database.driver)}

@@ -107,6 +107,7 @@ class DockerHosting:
             port=self._saved.image_port,
             volumes=self._saved.volumes,
             networks=self._saved.networks,
+            capabilities=self._saved.capabilities,
             wait=self._cancellation.wait,
             **options,
         )
@@ -175,6 +176,7 @@ class DockerHosting:
                 health=tuple(shlex.split(wanted.health)),
                 start_timeout=wanted.start_timeout,
                 limits=Limits(memory=wanted.memory_mb << 20, cpus=wanted.cpus),
+                capabilities=wanted.capabilities,
             )
             for name, wanted in accessories_of(self._repository).items()
         ]

@@ -36,6 +36,7 @@ class SavedTarget:
     ledger: str = ""
     volumes: Mapping[str, str] = field(default_factory=dict)
     networks: Sequence[str] = field(default_factory=list)
+    capabilities: Sequence[str] = field(default_factory=list)
 
     @classmethod
     def from_settings(cls, repository: Repository) -> SavedTarget:
@@ -51,6 +52,7 @@ class SavedTarget:
             ledger=environment.ledger,
             volumes=dict(settings.docker.volumes),
             networks=list(settings.docker.networks),
+            capabilities=list(settings.docker.capabilities),
         )
 
     @classmethod

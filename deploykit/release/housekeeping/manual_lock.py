@@ -30,8 +30,9 @@ def unlock_environment(environment: Environment, reason: str, *, force: bool) ->
         return f"{name} is not locked"
     owner = Owner.parse(holder.owner)
     if owner is not None and not owner.is_dead() and holder.expires_at > time.time() and not force:
+        state = "is at work" if owner.can_be_seen() else "may be at work, which can't be seen from this machine"
         raise UsageError(
-            f"{holder.owner} is at work: {holder.reason}",
+            f"{holder.owner} {state}: {holder.reason}",
             next_step=f"wait; or, knowing that it must stop: invoke unlock --env {name} --force",
         )
     ledger.break_lock(str(Owner.me()), reason)

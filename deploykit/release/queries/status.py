@@ -179,7 +179,7 @@ def _lock(holder: Held | None, owner: Owner | None) -> str:
         return ""
     if owner is None:
         return f"{holder.owner}: {holder.reason}"
-    left = ", which has ended" if owner.is_dead() else ""
+    left = ", which has ended" if owner.is_dead() else "" if owner.can_be_seen() else ", not seen from this machine"
     return f"{owner.who}@{owner.host} (pid {owner.pid}{left}): {holder.reason}"
 
 

@@ -107,7 +107,8 @@ def migrate(attempt: Attempt, version: RunnableVersion) -> RunnableVersion:
     """Migrate the database. Returns the version with the variable of an embedded database, which runs now."""
     environment = attempt.environment
     with attempt.stages.stage("migrate") as note:
-        version = replace(version, values={**version.values, **database_values(environment, version.spec)})
+        database = database_values(environment, version.spec, tell=attempt.stages.warn)
+        version = replace(version, values={**version.values, **database})
         done = attempt.journal.once(
             "migrate", {}, lambda: migrate_database(environment, version, tell=attempt.stages.note)
         )

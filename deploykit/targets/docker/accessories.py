@@ -17,6 +17,7 @@ from deploykit.model import DeploykitError, Secret
 from deploykit.process.docker import Engine, EngineConflict, EngineError
 from deploykit.targets.docker.containers import (
     LOG_CONFIG,
+    UNPRIVILEGED,
     Limits,
     secret_files,
     split_variables,
@@ -43,7 +44,7 @@ class Accessory:
     """One such container. Instances reach it by `name` on the app's network; `folder` is kept on a volume.
 
     `health` is a command that is run in the container until it answers 0, for `start_timeout` seconds at most; empty:
-    it is ready when it runs.
+    it is ready when it runs. `capabilities` are Linux's that it keeps, see capabilities(7).
     """
 
     name: str
@@ -54,6 +55,7 @@ class Accessory:
     health: tuple[str, ...] = ()
     start_timeout: float = 60.0
     limits: Limits = field(default_factory=Limits)
+    capabilities: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -66,6 +68,7 @@ class Accessory:
             sorted(plain.items()),
             sorted(secrets),
             astuple(self.limits),
+            sorted(self.capabilities),
         ]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:20]
 
@@ -204,6 +207,8 @@ def _create(engine: Engine, names: Names, accessory: Accessory, container: str) 
         aliases=[accessory.name],
         host={
             **accessory.limits.as_host_options(),
+            **UNPRIVILEGED,
+            "cap_add": accessory.capabilities,
             "init": True,
             "restart_policy": {"Name": "unless-stopped"},
             "binds": [f"{volume}:{accessory.folder}"] if accessory.folder else None,

@@ -29,6 +29,7 @@ __all__ = [
     "NOTE",
     "PORT_LABEL",
     "SECRETS",
+    "UNPRIVILEGED",
     "Limits",
     "exit_code",
     "folder_archive",
@@ -52,6 +53,10 @@ PORT_LABEL = f"{PREFIX}port"
 NOTE = f"{PREFIX}note."
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "3"}}
 """The one driver whose logs every engine can give back, and an end to its growth."""
+UNPRIVILEGED: HostOptions = {"security_opt": ["no-new-privileges"], "cap_drop": ["ALL"]}
+"""Root in a container has no power over what is not its own, and no program in it gains any. What an image needs
+besides is added by name.
+"""
 SECRETS = "/run/deploykit"
 _VALUES = f"{SECRETS}/secrets.env"
 _LOAD = f'set -a; . {_VALUES}; set +a; exec "$@"'

@@ -29,6 +29,7 @@ from deploykit.targets.docker.containers import (
     LOG_CONFIG,
     NOTE,
     PORT_LABEL,
+    UNPRIVILEGED,
     Limits,
     folder_archive,
     image_of,
@@ -63,7 +64,8 @@ _HALF_MADE_SECONDS = 5.0
 _STEP_SECONDS = 0.02
 _ALIVE = frozenset({"running", "restarting", "paused"})
 _NOT_LIMITED = Limits()
-_DEFAULTS: HostOptions = {"init": True, "security_opt": ["no-new-privileges"], "log_config": LOG_CONFIG}
+_WEB = "web"
+_DEFAULTS: HostOptions = {**UNPRIVILEGED, "init": True, "log_config": LOG_CONFIG}
 """`init`: a process 1 that passes signals on and buries the dead; most programs do neither."""
 
 
@@ -73,7 +75,8 @@ class DockerTarget:
     `limits` by process (`web`, `worker`). `publish`: whether instances publish a port on the engine's loopback; None:
     where the kit can't reach their network otherwise. `port` is what they listen on: `{port}` in their command, and
     `PORT`. `volumes` are the engine's by name, with the folder of each in the containers; `networks` are those that
-    they are in besides. `wait` sleeps for so many seconds; it may raise Cancelled.
+    they are in besides. `capabilities` are Linux's that they keep, see capabilities(7). `wait` sleeps for so many
+    seconds; it may raise Cancelled.
     """
 
     name = "docker"
@@ -90,6 +93,7 @@ class DockerTarget:
         port: int = INNER_PORT,
         volumes: Mapping[str, str] | None = None,
         networks: Sequence[str] = (),
+        capabilities: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -100,6 +104,7 @@ class DockerTarget:
         self._port = port
         self._volumes = dict(volumes or {})
         self._networks = tuple(networks)
+        self._capabilities = tuple(capabilities)
         self._wait = wait
         self._network = AppNetwork(engine, self._names)
         self._lock = EngineLock(engine, self._names, clock=clock)
@@ -187,6 +192,7 @@ class DockerTarget:
             host=host,
             address=address,
             stop_timeout=max(1, round(spec.stop_timeout)),
+            healthcheck=spec.process == _WEB,
         )
 
     def _container(  # noqa: PLR0913 - by keyword
@@ -201,8 +207,12 @@ class DockerTarget:
         address: str = "",
         stop_timeout: int = 10,
         terminal: bool | None = None,
+        healthcheck: bool = False,
     ) -> str:
-        """Make it, with the secrets in it; returns its id. Nothing runs yet. `terminal`: see `create_container`."""
+        """Make it, with the secrets in it; returns its id. Nothing runs yet.
+
+        `terminal`: see `create_container`. `healthcheck`: whether it runs the image's, which asks the service.
+        """
         image = image_of(self._engine, of)
         folder = PurePosixPath(working_dir(of.cwd) or image["Config"].get("WorkingDir") or "/")
         if of.persistent:
@@ -229,10 +239,12 @@ class DockerTarget:
             working_dir=working_dir(of.cwd),
             stop_timeout=stop_timeout,
             terminal=terminal,
+            healthcheck=healthcheck,
             network=self._network.name,
             address=address,
             host={
                 **_DEFAULTS,
+                "cap_add": self._capabilities,
                 **host,
                 "binds": [f"{volume}:{there}" for volume, there in self._volumes.items()] or None,
             },

@@ -13,7 +13,7 @@ import pytest
 
 from deploykit.process.supervisor.client import Supervisor, SupervisorError
 from deploykit.process.supervisor.daemon import protocol
-from deploykit.process.supervisor.daemon.identity import boot_id, process_identity
+from deploykit.process.supervisor.daemon.identity import place, process_identity
 from deploykit.process.supervisor.daemon.process import fork_suspended
 
 
@@ -93,7 +93,7 @@ def test_after_a_reboot_what_is_kept_alive_starts_again(supervisor, program, kil
     kill()
     state = home / "supervisor" / "state.json"
     # After a boot the same numbers may be other processes': they must be neither taken for ours nor signalled.
-    boot = boot_id()
+    boot, _, _ = place().partition("/")
     state.write_text(state.read_text().replace(boot, "an-earlier-boot"))
     supervisor.start(program("other"))
     kept = until(lambda: (found := supervisor.status("kept")).alive and found)

@@ -17,12 +17,13 @@ import pytest
 
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process.supervisor.client import Supervisor
-from deploykit.process.supervisor.daemon.folder import socket_path
 from deploykit.process.supervisor.daemon.identity import process_identity
 from deploykit.process.supervisor.interface import Program
 from deploykit.settings.paths import StatePaths
 from deploykit.targets import embedded, postgres_programs
 from deploykit.targets.embedded import PROGRAM, EmbeddedPostgres
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
 
 @pytest.fixture
@@ -62,8 +63,8 @@ def ask(database, query, name="postgres"):
         return connection.execute(query).fetchone()[0]
 
 
-def server_uid():
-    return pwd.getpwnam(embedded._server_user()).pw_uid if os.geteuid() == 0 else os.geteuid()
+def server_uid(database):
+    return os.geteuid() if database.user is None else database.user
 
 
 def test_a_server_that_runs_is_not_started_again(database):
@@ -113,7 +114,6 @@ def test_a_process_that_has_a_killed_servers_number_does_not_keep_it_from_starti
     database.ensure()
     database.down()
     file = database.data / "postmaster.pid"
-    user = embedded._server_user()
     supervisor.start(
         Program(
             name="bystander",
@@ -121,13 +121,13 @@ def test_a_process_that_has_a_killed_servers_number_does_not_keep_it_from_starti
             cwd=Path("/"),
             env={"PATH": "/bin:/usr/bin"},
             log=paths.home / "log",
-            user=user,
+            user="" if database.user is None else str(database.user),
         )
     )
     bystander = supervisor.status("bystander").pid
     for stale in (file, database.socket_folder / ".s.PGSQL.5432.lock"):
         stale.write_text(f"{bystander}\n{database.data}\n1\n5432\n{database.socket_folder}\n\n")
-        os.chown(stale, server_uid(), -1)
+        os.chown(stale, server_uid(database), -1)
         stale.chmod(0o600)
     database.ensure()
     assert ask(database, "SELECT 1") == 1
@@ -181,13 +181,13 @@ def test_nobody_but_its_user_and_root_passes_to_the_socket_and_the_data(served):
     database, _ = served
     for folder in (database.socket_folder, database.data):
         found = folder.stat()
-        assert found.st_uid == server_uid()
+        assert found.st_uid == server_uid(database)
         assert stat.S_IMODE(found.st_mode) == 0o700
 
 
 def test_the_server_is_not_root(served):
-    _, supervisor = served
-    assert Path(f"/proc/{supervisor.status(PROGRAM).pid}").stat().st_uid == server_uid() != 0
+    database, supervisor = served
+    assert Path(f"/proc/{supervisor.status(PROGRAM).pid}").stat().st_uid == server_uid(database) != 0
 
 
 def test_another_os_user_is_turned_away(served):
@@ -379,23 +379,30 @@ def test_data_that_can_not_be_made_say_why(database, monkeypatch, paths):
 
 def test_a_long_path_is_no_hindrance(paths):
     paths.home.chmod(0o711)
-    deep = StatePaths(paths.home / ("deep-" * 18), "shop", "test")
+    deep = StatePaths(paths.home / ("deep-" * 8), "shop-with-a-long-name", "test")
     supervisor = Supervisor(deep.supervisor)
     database = EmbeddedPostgres(deep, supervisor)
-    folder = database.socket_folder
     try:
         database.ensure()
-        assert len(str(folder)) < 40
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(database.socket_folder.stat().st_mode) == 0o700
         assert ask(database, "SELECT 1") == 1
     finally:
         supervisor.shutdown()
-        folder.rmdir()
-        Path(socket_path(str(deep.supervisor))).parent.rmdir()
+
+
+def test_a_path_that_no_client_could_name_is_refused_before_anything_is_made(paths):
+    deep = StatePaths(paths.home / ("deep-" * 18), "shop", "test")
+    database = EmbeddedPostgres(deep, Supervisor(deep.supervisor))
+    (problem,) = database.preflight()
+    assert "bytes too long for this system" in problem.message
+    assert "set DEPLOYKIT_STATE_DIR to a folder whose path is at least" in problem.next_step
+    with pytest.raises(UsageError, match="bytes too long for this system"):
+        database.ensure()
+    assert not deep.home.exists()
 
 
 def test_a_socket_folder_of_somebody_else_is_refused(database):
-    database._paths.database.mkdir(parents=True)
+    database.socket_folder.parent.mkdir(parents=True)
     database.socket_folder.write_text("not a folder")
     with pytest.raises(DeploykitError, match="the database's socket has no place"):
         database.ensure()
@@ -405,7 +412,7 @@ def test_a_state_folder_that_the_servers_user_can_not_reach_is_said_to_be_so(pat
     """Root's own home is closed to the OS user who runs the server."""
     closed = paths.home / "closed"
     closed.mkdir(0o700)
-    monkeypatch.setattr(embedded, "_server_user", lambda: "daemon")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     database = EmbeddedPostgres(StatePaths(closed / "state", "shop", "test"), Supervisor(closed / "supervisor"))
     paths.home.chmod(0o711)
     (problem,) = database.preflight()
@@ -417,16 +424,41 @@ def test_root_without_a_user_to_become_is_told_how_to_make_one(monkeypatch):
     def nobody(name):
         raise KeyError(name)
 
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(pwd, "getpwnam", nobody)
     with pytest.raises(UsageError, match="neither of the OS users") as caught:
-        embedded._server_user()
+        embedded._with_a_name()
     assert caught.value.next_step == "useradd --system postgres"
 
 
-def test_an_ordinary_user_runs_the_server_as_oneself(monkeypatch):
+def test_an_ordinary_user_runs_the_server_as_oneself(monkeypatch, database):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert embedded._server_user() == ""
+    assert database.user is None
+
+
+@as_root
+def test_root_that_may_become_nobody_else_is_told_so(monkeypatch, database):
+    monkeypatch.setattr(embedded, "can_become_another", lambda: False)
+    (problem,) = database.preflight()
+    assert "root may not become another user here" in problem.message
+
+
+@as_root
+def test_data_of_an_earlier_owner_are_given_to_the_servers_own_user_once_and_that_is_said(database):
+    database.ensure()
+    database.ensure_database("board")
+    database.down()
+    for path in (database.data, *database.data.rglob("*")):
+        os.chown(path, 65_534, 65_534, follow_symlinks=False)
+    said = []
+    database.ensure(said.append)
+    assert said == [
+        f"the data in {database.data} were another user's, and belong to the user {database.user} from now on"
+    ]
+    assert ask(database, "SELECT current_database()", "board") == "board"
+    assert {path.lstat().st_uid for path in database.data.rglob("*")} == {database.user}
+    database.down()
+    database.ensure(said.append)
+    assert len(said) == 1
 
 
 def test_the_socket_itself_is_closed_to_others(served):

@@ -8,7 +8,6 @@ from deploykit.edge.config import ConfigOptions, check_server, render
 from deploykit.edge.errors import EdgeError
 from deploykit.edge.haproxy import _maxconn
 from deploykit.edge.interface import Server
-from deploykit.edge.privileges import unprivileged
 from deploykit.edge.state import EdgeState, parse_state
 from deploykit.model import UsageError
 
@@ -107,15 +106,3 @@ def test_weights_of_strangers_are_left_out():
 @pytest.mark.parametrize(("limit", "connections"), [(1024, 412), (1_048_576, 10_000), (-1, 10_000), (100, 50)])
 def test_connections_fit_into_the_limit_of_open_files(limit, connections):
     assert _maxconn(limit) == connections
-
-
-def test_root_without_the_right_to_change_identity_stays_root(tmp_path, monkeypatch):
-    status = tmp_path / "status"
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-    status.write_text("Name: x\nCapEff:\t0000000000000000\n")
-    assert unprivileged(status) is None
-    status.write_text("CapEff:\t00000000000000c0\n")
-    assert unprivileged(status) is not None
-    assert unprivileged(tmp_path / "none") is None
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert unprivileged(status) is None

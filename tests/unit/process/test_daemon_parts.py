@@ -13,19 +13,11 @@ from pathlib import Path
 import pytest
 
 from deploykit.process.supervisor import daemon
-from deploykit.process.supervisor.daemon.folder import make_private, socket_path, take_lock
+from deploykit.process.supervisor.daemon.folder import make_private, take_lock
 from deploykit.process.supervisor.daemon.loop import Loop
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, Refused
 from deploykit.process.supervisor.daemon.sockets import open_listener
 from deploykit.process.supervisor.daemon.state import read_state
-
-
-def test_a_short_path_is_used_as_it_is_and_a_long_one_replaced(tmp_path):
-    assert socket_path("/srv/app") == "/srv/app/socket"
-    long = "/srv/" + "x" * 90
-    assert socket_path(long).startswith(f"/tmp/dk-{os.geteuid()}-")
-    assert socket_path(long) == socket_path(long)
-    assert socket_path(long) != socket_path(long + "y")
 
 
 def test_a_private_folder_is_closed_to_others(tmp_path):

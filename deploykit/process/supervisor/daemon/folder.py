@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import stat
-import zlib
 
 from .protocol import Refused
 
@@ -18,25 +17,9 @@ STATE = "state.json"
 LOCK = "lock"
 LOG = "daemon.log"
 
-_PATH_LIMIT = 100  # bytes; the kernel takes 107 on Linux, 103 on macOS
-
-
-def socket_path(folder: str) -> str:
-    """Where the supervisor of `folder` listens: in the folder, or in a short one of its own when the
-    path is too long.
-    """
-    path = os.path.join(folder, SOCKET)
-    return path if len(os.fsencode(path)) <= _PATH_LIMIT else os.path.join(short_folder(folder), SOCKET)
-
-
-def short_folder(folder: str) -> str:
-    """A short path that belongs to `folder` and this user. The same for every caller, whatever its environment."""
-    digest = zlib.crc32(os.fsencode(os.path.realpath(folder)))
-    return f"/tmp/dk-{os.geteuid()}-{digest:08x}"  # noqa: S108  # nosec B108 - made 0700 and its owner is checked
-
 
 def make_private(folder: str, owners: tuple[int, ...] = ()) -> None:
-    """Make `folder` for its owner alone. Raises Refused when somebody else made it first (`/tmp` is everyone's)."""
+    """Make `folder` for its owner alone. Raises Refused when somebody else made it first."""
     with contextlib.suppress(FileExistsError):
         os.makedirs(folder, 0o700)
     found = os.lstat(folder)

@@ -11,7 +11,7 @@ import pwd
 import signal
 import sys
 
-from .identity import is_of_this_boot, is_same_process, process_identity
+from .identity import is_of_this_place, is_same_process, process_identity
 from .logs import open_log
 
 TYPE_CHECKING = False
@@ -58,7 +58,7 @@ class Process:
         if not self.child:
             if self.alive():
                 return False, None
-            if process_identity(self.pid) is None and is_of_this_boot(self.identity):
+            if process_identity(self.pid) is None and is_of_this_place(self.identity):
                 self.kill_group(signal.SIGKILL)
             return True, self.code_by_pidfd()
         try:
@@ -164,7 +164,14 @@ def _exec_program(
 
 
 def _switch_user(name: str) -> None:
-    """Switch to the OS user `name`. Raises KeyError if there is none, and OSError if that is not allowed."""
+    """Switch to the OS user `name`, or of that number. Raises KeyError if there is none, and OSError if that is not
+    allowed.
+    """
+    if name.isdigit():
+        os.setgroups([])
+        os.setgid(int(name))
+        os.setuid(int(name))
+        return
     entry = pwd.getpwnam(name)
     if entry.pw_uid == os.geteuid():
         return

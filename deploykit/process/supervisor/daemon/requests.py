@@ -1,6 +1,6 @@
 """The running daemon: requests of clients, housekeeping, shutdown, and the handover to another version."""
 
-# ruff: noqa: PTH101, PTH108, PTH110, PTH118, PTH120 - see `folder`
+# ruff: noqa: PTH101, PTH108, PTH110 - see `folder`
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 
-from .folder import STATE, make_private, socket_path
+from .folder import SOCKET, STATE
 from .logs import rotate
 from .loop import Loop
 from .programs import KILL_SECONDS, Programs
@@ -65,13 +65,12 @@ class Daemon:
         self.loop.run()
 
     def _bind(self) -> socket.socket:
-        path = socket_path(self._folder)
-        make_private(os.path.dirname(path))
+        """Listen in the folder, which this process works in: a relative path is short, however long the folder's is."""
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(SOCKET)
         server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        server.bind(path)
-        os.chmod(path, 0o600)
+        server.bind(SOCKET)
+        os.chmod(SOCKET, 0o600)
         server.listen(128)
         return server
 
@@ -94,7 +93,7 @@ class Daemon:
             rotate(entry.spec["log"], entry.spec["log_limit"])
         if os.fstat(self._lock).st_nlink == 0:
             self._on_missing_folder()
-        elif not os.path.exists(socket_path(self._folder)):  # a cleaner of temporary files has removed it
+        elif not os.path.exists(SOCKET):  # a cleaner of temporary files has removed it
             self._serve(self._bind())
 
     def _on_missing_folder(self) -> None:
@@ -110,7 +109,7 @@ class Daemon:
             return
         self.loop.done = True
         if not self.programs.abandoned:
-            for path in (socket_path(self._folder), os.path.join(self._folder, STATE)):
+            for path in (SOCKET, STATE):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
         os.close(self._lock)

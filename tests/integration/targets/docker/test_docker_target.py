@@ -112,6 +112,50 @@ def test_limits_and_the_restart_policy_reach_the_engine(engine, app, spec):
     assert container(engine, app)["HostConfig"]["RestartPolicy"]["Name"] == "no"
 
 
+POWERS = "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith(('CapBnd', 'NoNewPrivs'))))"
+NONE, SETUID_AND_KILL = f"{0:016x} 1", f"{1 << 7 | 1 << 5:016x} 1"
+"""The capabilities that a process and its children may ever have, and that they gain no privileges: capabilities(7)."""
+
+
+def test_what_runs_has_no_capabilities_but_those_that_are_named_and_gains_none(target, engine, app, spec):
+    """Of a root in a container, which is what an image without a USER has."""
+    target.start(spec(POWERS + "\n" + SLEEP))
+    target.start(spec(POWERS + "\n" + SLEEP, process="worker"))
+    one_off = OneOff(labels=spec().labels, argv=("python3", "-c", POWERS), cwd=Path("/"), image=spec().image)
+    assert target.run(one_off).output == (NONE,)
+    for name in ("r1-web-0", "r1-worker-0"):
+        assert until(lambda name=name: target.logs(name))[0] == NONE
+    named = DockerTarget(app, "test", engine, capabilities=("SETUID", "KILL"))
+    assert named.run(one_off).output == (SETUID_AND_KILL,)
+    argv = ("python3", "-c", f"{POWERS}; {SLEEP}")
+    for accessory, wanted in (
+        (Accessory(name="none", image=spec().image, argv=argv), NONE),
+        (Accessory(name="some", image=spec().image, argv=argv, capabilities=("SETUID", "KILL")), SETUID_AND_KILL),
+    ):
+        target.ensure_accessory(accessory)
+        until(lambda accessory=accessory: engine.logs(f"{app}.test.{accessory.name}"))
+        assert engine.logs(f"{app}.test.{accessory.name}").decode().split("\n")[0] == wanted
+
+
+def test_only_the_service_runs_the_healthcheck_of_the_image_which_asks_the_service(
+    target, engine, sdk, app, spec, base
+):
+    made = engine.create_container(base, ["true"], name=f"{app}-health", labels={"deploykit.app": app})
+    image = sdk.commit(made, repository=f"dk-health-{app}", changes=["HEALTHCHECK --interval=1h CMD true"])["Id"]
+    engine.remove_container(made)
+    try:
+        for process in ("web", "worker"):
+            target.start(spec(image=image, process=process))
+        assert container(engine, app)["State"]["Health"]["Status"] == "starting"
+        worker = container(engine, app, "r1-worker-0")
+        assert worker["Config"]["Healthcheck"]["Test"] == ["NONE"]
+        assert "Health" not in worker["State"]
+        for name in ("r1-web-0", "r1-worker-0"):
+            target.stop(name, timeout=1)
+    finally:
+        engine.remove_image(image, force=True)
+
+
 def test_processes_of_one_app_stand_beside_each_other_and_see_each_other(target, spec, app):
     web = target.start(spec(SERVE, "0.0.0.0", "{port}", variables={"WORD": "hello"}))
     until(lambda: ask(web))

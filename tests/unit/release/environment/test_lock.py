@@ -7,6 +7,7 @@ import pytest
 
 from deploykit.ledger.interface import LockHeld
 from deploykit.model import DeploykitError
+from deploykit.process.supervisor.daemon.identity import place
 from deploykit.release.environment import lock as locking
 from deploykit.release.environment.lock import TargetLocked, environment_lock
 from deploykit.release.environment.owner import Owner
@@ -32,7 +33,7 @@ def take(ledger, target):
     return lock
 
 
-DEAD = dataclasses.replace(Owner.me(), who="wren", started="1")
+DEAD = dataclasses.replace(Owner.me(), who="wren", started=f"{place()}:1")
 
 
 def test_it_is_held_in_the_ledger_and_on_the_target_and_given_back(take, ledger, target):
@@ -85,10 +86,29 @@ def test_what_a_dead_process_left_on_the_target_is_taken_over_and_said(take, tar
     assert "wren" in take.told[0]
 
 
+ELSEWHERE = dataclasses.replace(DEAD, started="another-boot/4026531836:1")
+"""Of a machine or container with the same host name."""
+
+
 def test_a_process_on_another_machine_is_never_taken_for_dead(take, ledger):
-    ledger.acquire(str(dataclasses.replace(DEAD, host="elsewhere")), "release", lease=60)
-    with pytest.raises(LockHeld), take():
+    ledger.acquire(str(ELSEWHERE), "release", lease=60)
+    with pytest.raises(LockHeld) as caught, take():
         pytest.fail("the lock of another machine was taken")
+    assert "can't be seen from here: the lock ends 30 s after it was last heard of" in " ".join(caught.value.details)
+
+
+def test_nor_is_one_that_holds_the_target(take, target):
+    target.lock(str(ELSEWHERE), "release", token=0, lease=60)
+    with pytest.raises(TargetLocked) as caught, take():
+        pytest.fail("the lock of another machine was taken")
+    assert "can't be seen from here" in " ".join(caught.value.details)
+
+
+def test_once_the_lease_of_another_machine_ran_out_its_lock_is_taken(take, ledger, target):
+    ledger.acquire(str(ELSEWHERE), "release", lease=-1)
+    target.lock(str(ELSEWHERE), "release", token=0, lease=-1)
+    with take() as held:
+        assert ledger.holder() == held
 
 
 def test_a_lock_that_was_broken_meanwhile_stays_with_its_new_owner(take, ledger):

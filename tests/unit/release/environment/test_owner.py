@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.identity import place, process_identity
 from deploykit.release.environment import owner as module
 from deploykit.release.environment.owner import Owner, actor
 
@@ -55,11 +55,15 @@ def test_a_process_that_has_ended_is_dead():
 
 
 def test_another_process_with_the_same_number_is_not_the_owner():
-    assert dataclasses.replace(Owner.me(), started="1").is_dead()
+    assert dataclasses.replace(Owner.me(), started=f"{place()}:1").is_dead()
 
 
-def test_of_another_machine_nobody_can_say_that_it_is_dead():
-    assert not dataclasses.replace(Owner.me(), host="elsewhere", started="1").is_dead()
+@pytest.mark.parametrize("started", ["another-boot/4026531836:1", "1", "0", ":1"])
+def test_of_another_place_nobody_can_say_that_it_is_dead_whatever_its_host_is_called(started):
+    other = dataclasses.replace(Owner.me(), started=started)
+    assert not other.can_be_seen()
+    assert not other.is_dead()
+    assert Owner.me().can_be_seen()
 
 
 def test_the_actor_is_whom_the_ci_names_else_the_user(monkeypatch):

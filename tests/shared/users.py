@@ -1,0 +1,113 @@
+"""Another user of this machine, who attacks: a real one, so only root can play both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = ["ATTACKER", "OPERATOR", "Attacker", "attacker", "in_a_child", "operator_words"]
+
+OPERATOR, ATTACKER = 61_001, 61_002
+"""User ids that no account has."""
+_STATUS = {"pid": 1, "exit_code": None, "restarts": 0, "started_at": 0.0, "keep_alive": False, "labels": {}}
+
+
+def operator_words() -> tuple[str, ...]:
+    """The words before a command that run it as OPERATOR. It may read everything, since an interpreter in root's home
+    would be closed to it otherwise; what it makes, owns and writes is an ordinary user's.
+    """
+    capability = "+dac_read_search"
+    return (
+        *("setpriv", f"--reuid={OPERATOR}", f"--regid={OPERATOR}", "--clear-groups"),
+        *(f"--inh-caps={capability}", f"--ambient-caps={capability}", "--"),
+    )
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """What it got to see, in a file of its own."""
+
+    seen: Path
+
+    @property
+    def received(self) -> str:
+        return self.seen.read_text() if self.seen.exists() else ""
+
+
+@contextlib.contextmanager
+def attacker(folder: Path, *sockets: Path) -> Iterator[Attacker]:
+    """A process of ATTACKER that listens on these paths, made with all that is missing above them, and answers like a
+    supervisor whatever it is asked. `folder`: a place that it may write to.
+    """
+    ready_read, ready_write = os.pipe()
+    seen = folder / "received"
+
+    def attack() -> None:
+        waiting = selectors.DefaultSelector()
+        for path in sockets:
+            made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
+            path.parent.mkdir(parents=True)
+            for each in made:
+                each.chmod(0o777)
+            os.chdir(path.parent)
+            server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            server.bind(path.name)
+            path.chmod(0o777)
+            server.listen()
+            waiting.register(server, selectors.EVENT_READ)
+        os.write(ready_write, b"r")
+        while True:
+            for key, _ in waiting.select():
+                client, _ = key.fileobj.accept()  # type: ignore[union-attr]
+                with client, client.makefile("rwb") as lines, contextlib.suppress(OSError):
+                    asked = lines.readline()
+                    with seen.open("ab") as file:
+                        file.write(asked)
+                    lines.write(json.dumps({"ok": _answer(json.loads(asked or b"{}"))}).encode() + b"\n")
+
+    pid = in_a_child(ATTACKER, attack)
+    os.close(ready_write)
+    try:
+        assert os.read(ready_read, 1), "the attacker could not prepare itself"
+        yield Attacker(seen)
+    finally:
+        os.close(ready_read)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _answer(request: dict[str, object]) -> object:
+    program = request.get("program")
+    if isinstance(program, dict):
+        return {**_STATUS, "name": program["name"], "argv": program["argv"], "log": program["log"]}
+    return [] if request.get("op") == "programs" else {"protocol": 1, "pid": 1}
+
+
+def in_a_child(uid: int, work: Callable[[], None]) -> int:
+    """Do it in a fork of this process that is the user `uid` and nobody else; its process id."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setgroups([])
+            os.setgid(uid)
+            os.setuid(uid)
+            os.umask(0)
+            work()
+            code = 0
+        except BaseException:  # it is this process's last word
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger import rows, upgrade
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqlLedger", "open_ledger"]
 
-_ID = re.compile(r"r[1-9][0-9]{0,8}")
 _RUNNING = ReleaseOutcome.RUNNING.value
 _ROLLED_BACK = ReleaseOutcome.ROLLED_BACK.value
 _UNDONE_LATER = {ReleaseOutcome.DONE.value, ReleaseOutcome.FAILED.value}
@@ -100,12 +98,12 @@ class SqlLedger(SqlLock):
                     next_step=f"invoke release --env {self.environment} --resume",
                 )
             known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
-            if release and (release in known or not _ID.fullmatch(release)):
+            if release and (release in known or not rows.RELEASE_ID.fullmatch(release)):
                 raise DeploykitError(
                     f"{clean(release)} can't be adopted: that is not a release id, or the ledger has it already.",
                     next_step=f"invoke history --env {self.environment}",
                 )
-            highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
+            highest = max((int(each[1:]) for each in known if rows.RELEASE_ID.fullmatch(each)), default=0)
             entry = journal.append("release.begun", payload, release=release or f"r{highest + 1}")
             return self._existing(journal.connection, entry.release)
 

@@ -57,6 +57,11 @@ class StatePaths:
         return self.root / "values"
 
     @property
+    def released(self) -> Path:
+        """Folder of what was released from this machine, to compare the ledger with."""
+        return self.root / "released"
+
+    @property
     def database(self) -> Path:
         """Folder of the embedded database server. Shared by all that is released to this environment."""
         return self.root / "database"

@@ -82,8 +82,9 @@ def prune(environment: Environment) -> Reaped:
         records = needed if environment.hosting.shared else [*needed, *recent]
         done = environment.hosting.prune({record.digest for record in records if record.digest})
         ids = {record.id for record in (*needed, *recent)}
-        # What another ledger has released stays: it is not known whether that needs its variables.
-        remove_values(environment.paths.values, lambda name: name in ids or environment.ledger.release(name) is None)
+        for folder in (environment.paths.values, environment.paths.released):
+            # What another ledger has released stays: it is not known whether that needs its variables.
+            remove_values(folder, lambda name: name in ids or environment.ledger.release(name) is None)
         return Reaped(done=tuple(done))
     except DeploykitError as error:
         return Reaped(problems=(error.message,))

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError
-from deploykit.release.environment.versions import live_record
+from deploykit.release.environment.versions import confirmed_spec, live_record
 from deploykit.release.execution.checks import Checks
 from deploykit.release.reporting.text import filled, times, width
 from deploykit.release.version.instances import WEB
-from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
 from deploykit.targets.interface import Instance, InstanceState
 from deploykit.verify.judge import JudgementOutcome
@@ -62,7 +61,7 @@ def verify_live(environment: Environment) -> Verified:
     Raises UsageError when nothing is live.
     """
     live = live_record(environment)
-    spec = spec_of(environment.ledger, live, environment.name)
+    spec = confirmed_spec(environment, live)
     # It was healthy when it was released: what is not so now need not be waited for as at a start.
     spec = replace(spec, start_timeout=min(spec.start_timeout, _PATIENCE))
     values = read_values(environment.paths.values, live.id)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["generated_values", "has_values", "read_values", "remove_values", "secrets_in", "store_values"]
+__all__ = ["file_of", "generated_values", "has_values", "read_values", "remove_values", "secrets_in", "store_values"]
 
 _LEFT_OVER_SECONDS = 3_600.0
 _NAME = re.compile(r"r[0-9]{1,9}|generated")
@@ -32,12 +32,12 @@ def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) ->
         key: {"secret": True, "value": value.reveal()} if isinstance(value, Secret) else {"value": value}
         for key, value in values.items()
     }
-    write_atomically(_file(folder, name), json.dumps(content), mode=0o600, durable=True)
+    write_atomically(file_of(folder, name), json.dumps(content), mode=0o600, durable=True)
 
 
 def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
     """The values stored under that name; empty when there are none. Raises DeploykitError when they can't be read."""
-    path = _file(folder, name)
+    path = file_of(folder, name)
     try:
         content = json.loads(path.read_text())
         return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
@@ -52,15 +52,15 @@ def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
 
 def has_values(folder: Path, name: str) -> bool:
     """Whether values are stored under that name, be it none."""
-    return _file(folder, name).is_file()
+    return file_of(folder, name).is_file()
 
 
-def _file(folder: Path, name: str) -> Path:
-    """Where they are. The name of a release comes from the ledger or from a label, and must not lead elsewhere."""
+def file_of(folder: Path, name: str) -> Path:
+    """The file of that release, or of `generated`. A release's id comes from the ledger or from a label, and must not
+    lead elsewhere: raises DeploykitError for what is none.
+    """
     if not _NAME.fullmatch(name):
-        raise DeploykitError(
-            f"{name!r} is no release, so there are no values of it", next_step="invoke history --check"
-        )
+        raise DeploykitError(f"{name!r} is no release, so nothing is kept of it", next_step="invoke history --check")
     return folder / f"{name}.json"
 
 

@@ -83,14 +83,14 @@ def confirmed_spec(environment: Environment, record: ReleaseRecord) -> ReleaseSp
     if environment.repository is None:
         raise UsageError(
             f"how {record.id} ({record.version}) is run is known from the ledger alone, and there are no settings here",
-            next_step=f"type the same in the repository, at commit {_commit(record)}",
+            next_step=f"go to the repository of your service; {_at_its_commit(record)}",
         )
     present = present_spec(environment)
     if differing := [name for name in _RUN_BY if getattr(present, name) != getattr(recorded, name)]:
         raise UsageError(
             f"{record.id} ({record.version}) was released elsewhere, and the settings here run it otherwise",
             details=[f"the ledger has other {', '.join(differing)}, and its word alone is not followed"],
-            next_step=f"type the same where it was released, or at its commit {_commit(record)}",
+            next_step=_at_its_commit(record),
         )
     return present
 
@@ -102,9 +102,11 @@ def present_spec(environment: Environment) -> ReleaseSpec:
     return ReleaseSpec.from_settings(repository.settings, environment.name, argv)
 
 
-def _commit(record: ReleaseRecord) -> str:
-    """A commit to name to people; the ledger may have anything in its place."""
-    return record.commit[:12] if _HEXADECIMAL.fullmatch(record.commit) else "(not known)"
+def _at_its_commit(record: ReleaseRecord) -> str:
+    """Where the settings confirm it. The ledger may have anything in place of a commit."""
+    if _HEXADECIMAL.fullmatch(record.commit):
+        return f"git switch --detach {record.commit[:12]}, then type the same again"
+    return "type the same on the machine that released it"
 
 
 def _kept_values(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.ledger.interface import ENDING, WARM, LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
-from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.trust import verified_lock
 from deploykit.release.housekeeping.board_events import deliver
 from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.recorded import good_releases, other_version_before, rollback_target, stop_timeout
@@ -41,7 +41,7 @@ class Reaped:
 def reap_now(environment: Environment) -> Reaped:
     """Do what is due, under the environment's lock. Where it is taken, its holder does that anyway."""
     try:
-        with environment_lock(environment.ledger, environment.target, "reap"):
+        with verified_lock(environment, "reap"):
             due, old = reap(environment), prune(environment)
             return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
     except LockHeld as held:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError
+from deploykit.release.environment.trust import verify_ledger
 from deploykit.release.environment.versions import confirmed_spec, live_record
 from deploykit.release.execution.checks import Checks
 from deploykit.release.reporting.text import filled, times, width
@@ -58,8 +59,9 @@ def verify_live(environment: Environment) -> Verified:
     """Health and smoke checks of every live instance; then what users got in the last minute, against the thresholds.
     Where they sent too few requests, probes through the edge make up for it.
 
-    Raises UsageError when nothing is live.
+    Raises UsageError when nothing is live, DeploykitError where the ledger does not hold.
     """
+    verify_ledger(environment)
     live = live_record(environment)
     spec = confirmed_spec(environment, live)
     # It was healthy when it was released: what is not so now need not be waited for as at a start.

@@ -102,7 +102,9 @@ def environment(ledger: Any, tmp_path: Path) -> Any:
         paths=StatePaths(tmp_path, "shop", "local"),
         hosting=SimpleNamespace(shared=False),
         edge=edge,
-        target=ProcessTarget("shop", "local", StatePaths(tmp_path, "shop", "local"), supervisor=None),
+        target=ProcessTarget(
+            "shop", "local", StatePaths(tmp_path, "shop", "local"), supervisor=SimpleNamespace(programs=tuple)
+        ),
         repository=None,
         cancellation=Cancellation(),
     )

@@ -40,6 +40,10 @@ class Journal:
             (row,) = self.connection.rows(end)
         return rows.chain_end(row)
 
+    def continue_from(self, sequence: int, head: str) -> None:
+        """Set the end of the chain, for one whose own is not that of its newest entry."""
+        self._sequence, self._hash = max(self._sequence, sequence), head
+
     def append(self, kind: str, payload: Mapping[str, Any], *, release: str = "") -> Entry:
         """Write one entry and what it changes. Raises TypeError when `payload` is not JSON."""
         fields: dict[str, Any] = {

@@ -15,6 +15,7 @@
 | `lock.released` | owner, token |
 | `lock.broken` | by, reason, owner, token |
 | `repository.claimed` | repository (see `RepositoryIdentity`) |
+| `chain.begun_anew` | by, problems (what did not hold of the entries before) |
 
 A step, an evidence, a timer and a fencing token are known by the sequence of the entry that made them.
 """
@@ -26,14 +27,18 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import digest, dumps
 from deploykit.ledger.interface import Entry, StepState
-from deploykit.ledger.tables import EVIDENCE, LOCKS, RELEASES, REPOSITORIES, STEPS, TIMERS, Table
+from deploykit.ledger.tables import EVIDENCE, LOCKS, PROJECTIONS, RELEASES, REPOSITORIES, STEPS, TIMERS, Table
 from deploykit.model import ReleaseOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["Change", "DeleteRow", "InsertRow", "UpdateRow", "derive", "seal"]
+__all__ = ["BEGUN_ANEW", "Change", "DeleteRow", "InsertRow", "UpdateRow", "derive", "seal"]
+
+
+BEGUN_ANEW = "chain.begun_anew"
+"""The kind of an entry that nothing before it counts for."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class UpdateRow:
 
 @dataclass(frozen=True)
 class DeleteRow:
-    """Deletes the row, if it exists."""
+    """Deletes the row, if it exists; with an empty key all rows of the chain."""
 
     table: Table
     key: Mapping[str, Any]
@@ -166,6 +171,11 @@ def _claimed(entry: Entry) -> Sequence[Change]:
     return (InsertRow(REPOSITORIES, {"sequence": entry.sequence}, values),)
 
 
+def _begun_anew(_entry: Entry) -> Sequence[Change]:
+    # Steps refer to releases, so they go first.
+    return tuple(DeleteRow(table, {}) for table in reversed(PROJECTIONS))
+
+
 _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "release.begun": _begun,
     "release.amended": _amended,
@@ -180,4 +190,5 @@ _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "lock.released": _freed,
     "lock.broken": _freed,
     "repository.claimed": _claimed,
+    BEGUN_ANEW: _begun_anew,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import Entry, Held, Step, StepState, Timer
@@ -12,12 +13,15 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from enum import Enum
 
-__all__ = ["chain_end", "entry", "held", "release", "repository", "step", "timer", "verdict"]
+__all__ = ["RELEASE_ID", "chain_end", "entry", "held", "release", "repository", "step", "timer", "verdict"]
 
+RELEASE_ID = re.compile(r"r[1-9][0-9]{0,8}")
 _RELEASE = ("id", "app", "environment", "version", "digest", "commit", "tree", "actor", "kind", "previous", "reason")
 
 
 def release(row: Mapping[str, Any]) -> ReleaseRecord:
+    if not RELEASE_ID.fullmatch(_of_type(row, "id", str)):  # files are named by it
+        raise _damaged(row, "id")
     return ReleaseRecord(
         **_texts(row, *_RELEASE),
         outcome=_one_of(row, "outcome", ReleaseOutcome),

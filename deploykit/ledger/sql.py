@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger import rows, upgrade
 from deploykit.ledger.canonical import clean, dumps, plain
-from deploykit.ledger.check import check_chain
+from deploykit.ledger.check import ADOPT, check_chain
 from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
+from deploykit.ledger.journal import Journal
 from deploykit.ledger.lock import SqlLock
+from deploykit.ledger.projections import BEGUN_ANEW
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, REPOSITORIES, STEPS, TIMERS
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity, Verdict
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SqlLedger", "open_ledger"]
 
-_ID = re.compile(r"r[1-9][0-9]{0,8}")
 _RUNNING = ReleaseOutcome.RUNNING.value
 _ROLLED_BACK = ReleaseOutcome.ROLLED_BACK.value
 _UNDONE_LATER = {ReleaseOutcome.DONE.value, ReleaseOutcome.FAILED.value}
@@ -100,12 +100,12 @@ class SqlLedger(SqlLock):
                     next_step=f"invoke release --env {self.environment} --resume",
                 )
             known = {row["id"] for row in journal.connection.rows(self._ask(RELEASES, columns=["id"]))}
-            if release and (release in known or not _ID.fullmatch(release)):
+            if release and (release in known or not rows.RELEASE_ID.fullmatch(release)):
                 raise DeploykitError(
                     f"{clean(release)} can't be adopted: that is not a release id, or the ledger has it already.",
                     next_step=f"invoke history --env {self.environment}",
                 )
-            highest = max((int(each[1:]) for each in known if _ID.fullmatch(each)), default=0)
+            highest = max((int(each[1:]) for each in known if rows.RELEASE_ID.fullmatch(each)), default=0)
             entry = journal.append("release.begun", payload, release=release or f"r{highest + 1}")
             return self._existing(journal.connection, entry.release)
 
@@ -295,6 +295,33 @@ class SqlLedger(SqlLock):
         the chain itself took in with a release from before it (a step `adopt` with that `anchor`) is known by that.
         """
         return check_chain(self._database, app=self.app, environment=self.environment, anchors=anchors)
+
+    def adopted(self) -> frozenset[str]:
+        """The releases that were taken into the chain from what ran (`begin` with `release`): only the entry itself
+        says that they are what it says.
+        """
+        with self._database.read() as connection:
+            found = connection.rows(self._ask(STEPS, name=ADOPT, columns=["release"]))
+            return frozenset(str(row["release"]) for row in found)
+
+    def begin_anew(self, by: str, problems: Sequence[str]) -> int:
+        """Begin the chain again behind its end, whatever is wrong with what is there; returns the entry's sequence.
+
+        No entry is lost, and those before this one are not judged any more. The tables are empty, and the lock is free:
+        the caller sees to it that nobody is at work.
+        """
+        with self._database.write() as connection:
+            newest = connection.first(self._ask(ENTRIES, order=["-sequence"], limit=1))
+            journal = Journal(connection, app=self.app, environment=self.environment, clock=self._now)
+            if newest is not None:
+                journal.continue_from(*rows.chain_end(newest))
+            return journal.append(BEGUN_ANEW, {"by": by, "problems": list(problems)}).sequence
+
+    def begun_anew(self) -> int:
+        """The sequence of the entry at which the chain was begun again last, 0 where it never was."""
+        with self._database.read() as connection:
+            query = self._ask(ENTRIES, kind=BEGUN_ANEW, columns=["sequence"], order=["-sequence"], limit=1)
+            return connection.value(query) or 0
 
     def close(self) -> None:
         self._database.close()

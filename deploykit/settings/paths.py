@@ -58,6 +58,16 @@ class StatePaths:
         return self.root / "values"
 
     @property
+    def released(self) -> Path:
+        """Folder of what was released from this machine, to compare the ledger with."""
+        return self.root / "released"
+
+    @property
+    def ledger_head(self) -> Path:
+        """File with the newest hash of the ledger as this machine saw it last."""
+        return self.root / "ledger.head"
+
+    @property
     def database(self) -> Path:
         """Folder of the embedded database server. Shared by all that is released to this environment."""
         return self.root / "database"

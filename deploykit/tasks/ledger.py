@@ -1,4 +1,6 @@
-"""`invoke ledger.adopt`: restore a lost ledger from what runs. `invoke ledger.claim`: whose environment it is."""
+"""`invoke ledger.adopt`: restore a lost ledger from what runs. `ledger.accept`: go on with another one.
+`ledger.claim`: whose environment it is.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +25,12 @@ _ENV = "the environment: local, staging, production …"
         "env": _ENV,
         "app": "the app, where this folder is no repository",
         "json": "one JSON object on standard output",
+        "replace": "also a ledger that does not hold: it begins anew",
     }
 )
-def adopt(_context: Context, env: str | None = None, app: str = "", json: bool = False) -> int | None:
+def adopt(
+    _context: Context, env: str | None = None, app: str = "", json: bool = False, replace: bool = False
+) -> int | None:
     """Restore a lost ledger from what runs; a rollback does so by itself.
 
     What runs says which release it is; the edge says who has the traffic.
@@ -33,7 +38,7 @@ def adopt(_context: Context, env: str | None = None, app: str = "", json: bool =
     from deploykit.release.housekeeping.adopt import adopt_lines, adopt_now
 
     environment = open_from_here(env, app)
-    adopted = adopt_now(environment)
+    adopted = adopt_now(environment, replace=replace)
     if json:
         print_json(adopted.as_json())
         return None
@@ -61,4 +66,20 @@ def claim(_context: Context, env: str | None = None) -> int | None:
     return None
 
 
-TASKS = (adopt, claim)
+@command(help={"env": _ENV, "app": "the app, where this folder is no repository"})
+def accept(_context: Context, env: str | None = None, app: str = "") -> int | None:
+    """Go on with a ledger that is another one than this machine knew.
+
+    It was restored from a backup, say, or moved. It has to hold in itself.
+    """
+    from deploykit.release.housekeeping.accept import accept_ledger
+
+    environment = open_from_here(env, app)
+    for line in accept_ledger(environment):
+        print(f"  forgotten: {line}")
+    print(f"from now on this machine compares with the ledger of {environment.name} as it is")
+    print(f"  next: invoke history --env {environment.name} --check")
+    return None
+
+
+TASKS = (accept, adopt, claim)

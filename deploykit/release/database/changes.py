@@ -14,7 +14,7 @@ from deploykit.ledger.check import ADOPT
 from deploykit.model import DeploykitError, ReleaseRecord, UsageError
 from deploykit.release.database.commands import SchemaCommands
 from deploykit.release.database.facts import facts
-from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.trust import verified_lock, verify_ledger
 from deploykit.release.environment.versions import present_version, recorded_version
 from deploykit.release.version.recorded import spec_of
 
@@ -47,7 +47,9 @@ def change(
     """
     with contextlib.ExitStack() as stack:
         if locked:
-            stack.enter_context(environment_lock(environment.ledger, environment.target, f"db.{action}", warn=tell))
+            stack.enter_context(verified_lock(environment, f"db.{action}", warn=tell))
+        else:
+            verify_ledger(environment)
         live = environment.ledger.live()
         if live is not None and not sources:
             return _run(environment, action, options, recorded_version(environment, live), tell)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.sql import SqlLedger
     from deploykit.targets.interface import LockHolder, Target
 
-__all__ = ["LEASE_SECONDS", "environment_lock"]
+__all__ = ["LEASE_SECONDS", "TargetLocked", "environment_lock"]
 
 LEASE_SECONDS = 30.0
 _NOT_SEEN = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.artifacts.image.image import APP_LABEL
 from deploykit.artifacts.persistent import is_file_name
 from deploykit.model import DeploykitError, Problem, Secret, UsageError
 from deploykit.process.docker import Engine, EngineError
@@ -40,6 +42,7 @@ _KEPT = "deploykit-kept"
 """Images with a tag `deploykit-kept/APP:ENVIRONMENT.…` are needed by that environment; `.next` is about to be
 started.
 """
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -289,18 +292,20 @@ class DockerHosting:
         return build_image(tree, recipe_of(settings), kept=kept, docker=docker, local_tags=names)
 
     def load(self, digest: str) -> ImageArtifact:
-        found = self._find_image(digest) if digest else None
-        if found is None:
+        """An image of this app alone: a ledger could name any other that is on the engine, by any name."""
+        found = self._find_image(digest) if _DIGEST.fullmatch(digest) else None
+        labels = ((found or {}).get("Config") or {}).get("Labels") or {}
+        if found is None or labels.get(APP_LABEL) != self._app:
             where = self._repository.settings.image.repository if self._repository is not None else ""
             raise DeploykitError(
-                f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} any"
-                " more",
+                f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} of"
+                f" {self._app} any more",
                 next_step=f"docker pull {where}@{digest}" if where else f"invoke release --env {self._environment}",
             )
         config = found.get("Config") or {}
         return ImageArtifact(
             digest=digest,
-            version=(config.get("Labels") or {}).get(_VERSION_LABEL, ""),
+            version=labels.get(_VERSION_LABEL, ""),
             image=found["Id"],
             tree=Path(config.get("WorkingDir") or "/"),
         )
@@ -354,7 +359,7 @@ class DockerHosting:
         return done
 
     def _images(self) -> list[dict[str, Any]]:
-        return self._engine.images(f"io.deploykit.app={self._app}")
+        return self._engine.images(f"{APP_LABEL}={self._app}")
 
     def _keep(self, needed: Collection[str]) -> None:
         """Tag what this environment needs, and take the tags from what it no longer does."""

@@ -7,6 +7,7 @@ which commit, what was before) is not made up.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from deploykit.ledger.check import ADOPT
 from deploykit.ledger.interface import WARM, StepState
 from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
-from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.lock import TargetLocked, environment_lock
 from deploykit.release.environment.owner import actor
 from deploykit.release.environment.running import Running, running_releases
+from deploykit.release.environment.trust import ledger_problems, remember_head
 from deploykit.release.housekeeping.claims import claim, restore_claims
 from deploykit.release.version.spec import ReleaseSpec
 
@@ -28,23 +30,52 @@ if TYPE_CHECKING:
 __all__ = ["Adopted", "adopt", "adopt_lines", "adopt_now"]
 
 
+_PROBLEMS = 20
+"""So many of what did not hold are written into the new ledger."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adopted:
-    """What was taken into the ledger: the live release, the others that run, and what had to be assumed."""
+    """What was taken into the ledger: the live release, the others that run, and what had to be assumed.
+
+    `live` and `version` are empty where nothing runs.
+    """
 
     live: str
     version: str
     others: tuple[str, ...]
     assumed: tuple[str, ...]
+    begun_anew: int = 0
+    """The entry of the ledger from which on it counts, where it did not hold before; else 0."""
 
     def as_json(self) -> dict[str, Any]:
         return {"outcome": "done", **asdict(self)}
 
 
-def adopt_now(environment: Environment) -> Adopted:
-    """Restore the ledger, under the environment's lock. Nothing that runs is touched. Raises as `adopt` does."""
+def adopt_now(environment: Environment, *, replace: bool = False) -> Adopted:
+    """Restore the ledger, under the environment's lock. Nothing that runs is touched. Raises as `adopt` does.
+
+    `replace`: one that does not hold begins anew first. Raises UsageError where it holds.
+    """
+    begun_anew = _begin_anew(environment) if replace else 0
     with environment_lock(environment.ledger, environment.target, "ledger.adopt") as held:
-        return adopt(environment, token=held.token)
+        if begun_anew and not running_releases(environment):
+            adopted = Adopted(live="", version="", others=(), assumed=(), begun_anew=begun_anew)
+        else:
+            adopted = dataclasses.replace(adopt(environment, token=held.token), begun_anew=begun_anew)
+        remember_head(environment)
+        return adopted
+
+
+def _begin_anew(environment: Environment) -> int:
+    name = environment.name
+    if not (problems := ledger_problems(environment)):
+        raise UsageError(
+            f"the ledger of {name} holds, so it is not replaced", next_step=f"invoke history --env {name} --check"
+        )
+    if (holder := environment.target.lock_holder()) is not None:
+        raise TargetLocked(holder)  # the ledger's own lock is a part of what does not hold
+    return environment.ledger.begin_anew(actor(), problems[:_PROBLEMS])
 
 
 def adopt(environment: Environment, *, token: int) -> Adopted:
@@ -90,13 +121,19 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
 
 
 def adopt_lines(adopted: Adopted, environment: str) -> list[str]:
+    anew = [f"the ledger counts from entry {adopted.begun_anew} on; those before are kept"]
+    anew = anew if adopted.begun_anew else []
+    if not adopted.live:
+        return [*anew, f"nothing runs in {environment}, so nothing was taken into it"]
     others = f"; also running: {', '.join(adopted.others)}" if adopted.others else ""
     return [
+        *anew,
         (
             f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the"
             f" traffic{others}"
         ),
         *(f"assumed: {sentence}" for sentence in adopted.assumed),
+        "not proven: labels say so, and whoever reaches the target can write them; the next release is proven again",
     ]
 
 

@@ -1,4 +1,7 @@
-"""Events for the release board. They are recorded first and then sent; a later command sends what could not be sent."""
+"""Events for the release board. They are recorded first and then sent; a later command sends what could not be sent.
+
+The ledger keeps what is to be said. Where it is sent, and by which token, is what the settings say when it is sent.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,7 @@ def report_start(environment: Environment, record: ReleaseRecord) -> None:
         return
     event = _event(record, "started", "running", time.time())
     with contextlib.suppress(DeploykitError):
-        _post(
-            _address(environment, board.url), _token(environment, board.token_variable), event, timeout=_START_TIMEOUT
-        )
+        _post(environment, board, event, timeout=_START_TIMEOUT)
 
 
 def report_to_board(environment: Environment, report: ReleaseReport, warn: Callable[[str], None]) -> None:
@@ -55,13 +56,7 @@ def report_to_board(environment: Environment, report: ReleaseReport, warn: Calla
         "url": report.url,
         "reason": report.reason[:_REASON],
     }
-    payload = {
-        "url": _address(environment, board.url),
-        "token_variable": board.token_variable,
-        "event": event,
-        "first": now,
-    }
-    timer = environment.ledger.add_timer("report", report.release, now, payload)
+    timer = environment.ledger.add_timer("report", report.release, now, {"event": event, "first": now})
     try:
         deliver(environment, timer)
     except DeploykitError as error:
@@ -69,18 +64,23 @@ def report_to_board(environment: Environment, report: ReleaseReport, warn: Calla
 
 
 def deliver(environment: Environment, timer: Timer) -> None:
-    """Send one recorded event.
+    """Send one recorded event to the board of today's settings; without one there, nobody wants it any more.
 
     Raises BoardError when it did not arrive; it is then sent again for a week, unless the board will never take it.
     """
+    if environment.repository is None:
+        raise BoardError(f"an event of {timer.release} waits for a command in the repository: the board is set there")
+    if (board := _board(environment)) is None:
+        environment.ledger.remove_timer(timer.id)
+        return
     try:
-        url, variable = str(timer.payload["url"]), str(timer.payload["token_variable"])
         event, first = dict(timer.payload["event"]), float(timer.payload["first"])
+        event |= {"app": environment.app, "environment": environment.name}  # the token speaks for no other
     except (KeyError, TypeError, ValueError):
         environment.ledger.remove_timer(timer.id)
         raise BoardError(f"an event of {timer.release} for the board can't be read any more: it is not sent") from None
     try:
-        _post(url, _token(environment, variable), event, timeout=_TIMEOUT)
+        _post(environment, board, event, timeout=_TIMEOUT)
     except BoardError as error:
         if not error.final and time.time() - first < _KEEP_SECONDS:
             environment.ledger.add_timer("report", timer.release, time.time() + _RETRY_SECONDS, timer.payload)
@@ -123,10 +123,11 @@ def _address(environment: Environment, url: str) -> str:
     return (environment.edge.url() if url == "self" else url).rstrip("/") + "/api/events"
 
 
-def _post(url: str, token: str, event: dict[str, Any], *, timeout: float) -> None:
+def _post(environment: Environment, board: Board, event: dict[str, Any], *, timeout: float) -> None:
     import urllib.error  # slow to import, and only few use a board
     import urllib.request
 
+    url, token = _address(environment, board.url), _token(environment, board.token_variable)
     if not url.startswith(("http://", "https://")):
         error = BoardError(
             f"the board's address {url!r} is no http address", next_step="correct url in [tool.deploykit.board]"

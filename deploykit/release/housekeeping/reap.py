@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.ledger.interface import ENDING, WARM, LockHeld
 from deploykit.model.errors import DeploykitError, UsageError
-from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.trust import verified_lock
 from deploykit.release.housekeeping.board_events import deliver
 from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.recorded import good_releases, other_version_before, rollback_target, stop_timeout
@@ -41,7 +41,7 @@ class Reaped:
 def reap_now(environment: Environment) -> Reaped:
     """Do what is due, under the environment's lock. Where it is taken, its holder does that anyway."""
     try:
-        with environment_lock(environment.ledger, environment.target, "reap"):
+        with verified_lock(environment, "reap"):
             due, old = reap(environment), prune(environment)
             return Reaped(done=due.done + old.done, problems=due.problems + old.problems)
     except LockHeld as held:
@@ -82,8 +82,9 @@ def prune(environment: Environment) -> Reaped:
         records = needed if environment.hosting.shared else [*needed, *recent]
         done = environment.hosting.prune({record.digest for record in records if record.digest})
         ids = {record.id for record in (*needed, *recent)}
-        # What another ledger has released stays: it is not known whether that needs its variables.
-        remove_values(environment.paths.values, lambda name: name in ids or environment.ledger.release(name) is None)
+        for folder in (environment.paths.values, environment.paths.released):
+            # What another ledger has released stays: it is not known whether that needs its variables.
+            remove_values(folder, lambda name: name in ids or environment.ledger.release(name) is None)
         return Reaped(done=tuple(done))
     except DeploykitError as error:
         return Reaped(problems=(error.message,))

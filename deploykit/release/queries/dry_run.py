@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError
-from deploykit.release.environment.versions import present_sources, reject_without_values
+from deploykit.release.environment.versions import confirmed_spec, present_sources, reject_without_values
 from deploykit.release.execution.plan import make_plan
 from deploykit.release.reporting.text import filled, width
 from deploykit.release.version.instances import instance_names
@@ -164,9 +164,12 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
 
 
 def _cannot_run(environment: Environment, record: ReleaseRecord) -> DeploykitError | None:
-    """Why that version can't be started again, if it can't: what it needs is not kept any more."""
+    """Why that version can't be started again, if it can't: what it needs is not kept any more, or only the ledger says
+    how it is run.
+    """
     try:
         environment.hosting.load(record.digest)
+        confirmed_spec(environment, record)
         if not environment.hosting.shared:
             reject_without_values(environment, record)
     except DeploykitError as error:

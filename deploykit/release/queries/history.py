@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import ReleaseOutcome
+from deploykit.release.environment.trust import ledger_problems
 from deploykit.release.reporting.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
 
@@ -17,19 +18,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Checked", "check_history", "history_lines", "read_history"]
 
+_NOT_PROVEN = ", not proven"
 _REASONS = 5
 """For so many releases the reason of a failure is printed below the table."""
 
 
 def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
     """The newest releases, as `--json` prints them."""
-    live = environment.ledger.live()
+    live, adopted = environment.ledger.live(), environment.ledger.adopted()
     return [
         {
             "release": record.id,
             "kind": record.kind,
             "version": record.version,
             "outcome": record.outcome.value,
+            "proven": record.id not in adopted,
             "live": live is not None and record.id == live.id,
             "reason": record.reason,
             "actor": record.actor,
@@ -54,7 +57,7 @@ def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: T
                 record["release"] + ("*" if record["live"] else ""),
                 record["kind"],
                 record["version"],
-                record["outcome"],
+                record["outcome"] + ("" if record["proven"] else _NOT_PROVEN),
                 "" if seconds is None else f"{seconds:.1f} s",
                 ago(now - record["started_at"]),
                 record["actor"],
@@ -63,61 +66,93 @@ def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: T
     lines = columns(("RELEASE", "KIND", "VERSION", "OUTCOME", "TOOK", "WHEN", "WHO"), rows, stream)
     for record in [record for record in records if record["reason"]][:_REASONS]:
         lines += filled(record["reason"], width(stream), first=f"  {record['release']}: ", rest="      ")
-    return [*lines, "", "* has the traffic"] if any(record["live"] for record in records) else lines
+    notes = ["* has the traffic"] if any(record["live"] for record in records) else []
+    if not all(record["proven"] for record in records):
+        notes.append("not proven: taken from what ran (invoke ledger.adopt), by its labels alone")
+    return [*lines, "", *notes] if notes else lines
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checked:
-    """What `history --check` found. `entries` is the length of the chain, `head` its newest hash."""
+    """What `history --check` found. `entries` is the length of the chain, `head` its newest hash.
+
+    Where it was begun anew (`ledger.adopt --replace`), entries count from `begun_anew` on. `holds` is about the chain
+    alone; `problems` are also what it and what runs disagree about. `not_proven` are releases that run, and that the
+    ledger has from their own labels.
+    """
 
     entries: int
     head: str
     problems: tuple[str, ...]
     environment: str
+    begun_anew: int = 0
+    holds: bool = True
+    not_proven: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        return 1 if self.problems else 0
+        return 1 if self.problems else 2 if self.not_proven else 0
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "outcome": "failed" if self.problems else "done",
+            "outcome": {0: "done", 1: "failed", 2: "inconclusive"}[self.exit_code],
+            "not_proven": list(self.not_proven),
             "entries": self.entries,
+            "begun_anew": self.begun_anew,
             "head": self.head,
             "problems": list(self.problems),
         }
 
     def lines(self, stream: TextIO) -> list[str]:
+        since = f"{self.entries} entries" + (f", begun anew at entry {self.begun_anew}" if self.begun_anew else "")
+        if not self.problems and self.not_proven:
+            said = (
+                f"not proven: {', '.join(self.not_proven)}, which runs and which the ledger has from its labels alone;"
+                f" all else holds ({since})"
+            )
+            return [
+                *filled(said, width(stream), first="", rest="  "),
+                f"  head  {self.head}",
+                f"  next: invoke release --env {self.environment}   (what runs then is proven)",
+            ]
         if not self.problems:
             return [
-                f"the ledger holds: {self.entries} entries, every hash fits, and it agrees with what runs",
+                f"the ledger holds: {since}, every hash fits, and it agrees with what runs",
                 f"  head  {self.head}",
             ]
         return [
             f"the ledger does not hold ({self.entries} entries):",
             *(line for problem in self.problems for line in filled(problem, width(stream), first="  ", rest="    ")),
-            f"  next: invoke status --env {self.environment}",
+            *self._next_steps(),
+        ]
+
+    def _next_steps(self) -> list[str]:
+        env = f"--env {self.environment}"
+        if self.holds:
+            return [f"  next: invoke status {env}"]
+        return [
+            f"  next: restore the newest copy of it; if it is that: invoke ledger.accept {env}",
+            f"  or:   begin a new one from what runs: invoke ledger.adopt {env} --replace",
         ]
 
 
 def check_history(environment: Environment) -> Checked:
-    """Walk the chain, look for the anchors that running instances carry, and compare the ledger with target and
+    """Walk the chain, look for the anchors that are known outside of it, and compare the ledger with target and
     edge.
     """
     ledger = environment.ledger
-    instances = environment.target.instances()
-    anchors = sorted({instance.labels.anchor for instance in instances if instance.labels.anchor})
-    problems = [
-        f"entry {problem.sequence}: {problem.message}" if problem.sequence else problem.message
-        for problem in ledger.check(anchors)
-    ]
-    problems += _against_reality(environment)
+    broken = ledger_problems(environment)
+    problems = [*broken, *_against_reality(environment)]
+    running = {item.labels.release for item in environment.target.instances()}
     entries = ledger.entries(limit=1)
     return Checked(
         entries=entries[0].sequence if entries else 0,
         head=ledger.head(),
         problems=tuple(problems),
         environment=environment.name,
+        begun_anew=ledger.begun_anew(),
+        holds=not broken,
+        not_proven=tuple(sorted(running & ledger.adopted())),
     )
 
 

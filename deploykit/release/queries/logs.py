@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from deploykit.credentials import Redactor
 from deploykit.model import DeploykitError, Secret, UsageError
+from deploykit.release.environment.versions import present_spec
 from deploykit.release.version.gather import gather_values
-from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
 
 if TYPE_CHECKING:
@@ -48,11 +48,10 @@ def _redactor(environment: Environment) -> Redactor:
 
 def _present_values(environment: Environment) -> Mapping[str, str | Secret]:
     """What a version would get now, which is mostly what those that run have."""
-    live = environment.ledger.live()
-    if live is None or environment.repository is None:
+    if environment.repository is None:
         return {}
     try:
-        spec = spec_of(environment.ledger, live, environment.name)
+        spec = present_spec(environment)
         return gather_values(environment.repository, spec, environment.paths.values, make=False)[0]
     except DeploykitError:
         return {}  # a value that is missing can't be masked, and is no reason to show no logs

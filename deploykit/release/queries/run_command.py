@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploykit.credentials import Redactor
+from deploykit.release.environment.trust import verify_ledger
 from deploykit.release.environment.versions import live_record, recorded_version
 from deploykit.release.version.instances import one_off
 from deploykit.release.version.values import secrets_in
@@ -22,5 +23,6 @@ def run_in_live(environment: Environment, argv: Sequence[str]) -> int:
 
     It has this process's input and output. The app's secrets are taken out of what it prints, unless to a terminal.
     """
+    verify_ledger(environment)
     version = recorded_version(environment, live_record(environment))
     return environment.target.attach(one_off(version, argv), Redactor(secrets_in(version.values)))

@@ -69,6 +69,8 @@ class Status:
     warm_until: float | None
     accessories: Sequence[Mapping[str, Any]] = ()
     """The app's accessories: `name`, `image`, `state`, `restarts`."""
+    proven: bool = True
+    """False: the ledger has what is live from its labels alone (`invoke ledger.adopt`)."""
     read_from_target: bool = False
     """The ledger knows nothing of what runs: all this was read from the target and the edge."""
 
@@ -158,6 +160,7 @@ def read_status(environment: Environment) -> Status:
         supervised_by=environment.hosting.supervised_by(),
         warm_until=max(warm.values(), default=None),
         accessories=list(environment.hosting.accessories()),
+        proven=lost is None and (live is None or live.id not in environment.ledger.adopted()),
         read_from_target=lost is not None,
     )
 
@@ -189,7 +192,8 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
     if status.live and not any(item.role == "live" for item in _running(status)):
         lines.append(f"  live        nothing: {status.version} ({status.live}) is live in the ledger and does not run")
     elif status.live and status.since is not None:
-        lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}")
+        doubt = "" if status.proven else "; not proven"
+        lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}{doubt}")
     else:
         lines.append("  live        nothing")
     if status.read_from_target:

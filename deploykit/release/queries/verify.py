@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError
-from deploykit.release.environment.versions import live_record
+from deploykit.release.environment.trust import verify_ledger
+from deploykit.release.environment.versions import confirmed_spec, live_record
 from deploykit.release.execution.checks import Checks
 from deploykit.release.reporting.text import filled, times, width
 from deploykit.release.version.instances import WEB
-from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.values import read_values, secrets_in
 from deploykit.targets.interface import Instance, InstanceState
 from deploykit.verify.judge import JudgementOutcome
@@ -59,10 +59,11 @@ def verify_live(environment: Environment) -> Verified:
     """Health and smoke checks of every live instance; then what users got in the last minute, against the thresholds.
     Where they sent too few requests, probes through the edge make up for it.
 
-    Raises UsageError when nothing is live.
+    Raises UsageError when nothing is live, DeploykitError where the ledger does not hold.
     """
+    verify_ledger(environment)
     live = live_record(environment)
-    spec = spec_of(environment.ledger, live, environment.name)
+    spec = confirmed_spec(environment, live)
     # It was healthy when it was released: what is not so now need not be waited for as at a start.
     spec = replace(spec, start_timeout=min(spec.start_timeout, _PATIENCE))
     values = read_values(environment.paths.values, live.id)

@@ -6,7 +6,7 @@ Goes into the journal; no secrets.
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from deploykit.settings.models import Settings
 
-__all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec"]
+__all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec", "without_commands"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,3 +153,9 @@ class ReleaseSpec:
                 for process, wanted in sorted(settings.processes.items())
             ),
         )
+
+
+def without_commands(spec: ReleaseSpec) -> ReleaseSpec:
+    """The spec for ending what runs: its processes and their times, and nothing that could be run."""
+    processes = tuple(replace(process, argv=()) for process in spec.processes)
+    return replace(spec, argv=(), processes=processes, smoke=(), variables={})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["generated_values", "has_values", "read_values", "remove_values", "secrets_in", "store_values"]
+__all__ = ["file_of", "generated_values", "has_values", "read_values", "remove_values", "secrets_in", "store_values"]
 
 _LEFT_OVER_SECONDS = 3_600.0
+_NAME = re.compile(r"r[0-9]{1,9}|generated")
 
 
 def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) -> None:
@@ -30,12 +32,12 @@ def store_values(folder: Path, name: str, values: Mapping[str, str | Secret]) ->
         key: {"secret": True, "value": value.reveal()} if isinstance(value, Secret) else {"value": value}
         for key, value in values.items()
     }
-    write_atomically(folder / f"{name}.json", json.dumps(content), mode=0o600, durable=True)
+    write_atomically(file_of(folder, name), json.dumps(content), mode=0o600, durable=True)
 
 
 def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
     """The values stored under that name; empty when there are none. Raises DeploykitError when they can't be read."""
-    path = folder / f"{name}.json"
+    path = file_of(folder, name)
     try:
         content = json.loads(path.read_text())
         return {key: Secret(item["value"]) if item.get("secret") else item["value"] for key, item in content.items()}
@@ -50,7 +52,16 @@ def read_values(folder: Path, name: str) -> dict[str, str | Secret]:
 
 def has_values(folder: Path, name: str) -> bool:
     """Whether values are stored under that name, be it none."""
-    return (folder / f"{name}.json").is_file()
+    return file_of(folder, name).is_file()
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """The file of that release, or of `generated`. A release's id comes from the ledger or from a label, and must not
+    lead elsewhere: raises DeploykitError for what is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise DeploykitError(f"{name!r} is no release, so nothing is kept of it", next_step="invoke history --check")
+    return folder / f"{name}.json"
 
 
 def remove_values(

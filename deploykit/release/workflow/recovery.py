@@ -10,6 +10,7 @@ from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, Usage
 from deploykit.release.housekeeping.board_events import report_to_board
 from deploykit.release.version.instances import GoneArtifact, RunnableVersion
 from deploykit.release.version.recorded import rollback_target, spec_of
+from deploykit.release.version.spec import without_commands
 from deploykit.release.version.values import read_values
 from deploykit.release.workflow.attempt import Attempt
 from deploykit.release.workflow.report import make_report
@@ -55,7 +56,8 @@ def undo(run: Run, record: ReleaseRecord) -> Undone:
         serving = recorded_target(environment, journal) if record.kind == "rollback" else record
         version = RunnableVersion(
             release=serving.id,
-            spec=spec_of(environment.ledger, serving, environment.name),
+            # Nothing of it is started or tried any more: the ledger's word is enough for its names and times.
+            spec=without_commands(spec_of(environment.ledger, serving, environment.name)),
             artifact=GoneArtifact(digest=serving.digest, version=serving.version),
             values=read_values(environment.paths.values, serving.id),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.model.errors import Cancelled, DeploykitError
-from deploykit.release.environment.lock import environment_lock
+from deploykit.release.environment.trust import verified_lock
 from deploykit.release.housekeeping.reap import reap
 from deploykit.release.reporting.reporter import Reporter, Stages
 from deploykit.release.workflow.signals import listening
@@ -41,7 +41,8 @@ def exclusive(
     """Hold the environment's lock for the block. Signals and the loss of the lock cancel the block.
 
     `ends_process`: the process ends after the block, see `signals.listening`.
-    Raises DeploykitError when somebody else holds the lock, or the block was cancelled before it changed anything.
+    Raises DeploykitError when somebody else holds the lock, the ledger does not hold, or the block was cancelled before
+    it changed anything.
     """
     cancellation = environment.cancellation
     stages = Stages(reporter, check=cancellation.check)
@@ -52,9 +53,7 @@ def exclusive(
 
     with listening(cancellation, stages.warn, ends_process=ends_process):
         try:
-            with environment_lock(
-                environment.ledger, environment.target, command, warn=stages.warn, lost=lock_lost
-            ) as held:
+            with verified_lock(environment, command, warn=stages.warn, lost=lock_lost) as held:
                 try:
                     cancellation.check()
                     yield Run(environment=environment, stages=stages, token=held.token)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from deploykit.model import UsageError
 from deploykit.release.database.migrate import migrate as migrate_database
-from deploykit.release.environment.versions import database_values, present_sources
+from deploykit.release.environment.versions import confirmed_spec, database_values, present_sources
 from deploykit.release.execution.runner import RolloutRunner
 from deploykit.release.housekeeping.reap import prune
 from deploykit.release.version.gather import accessories_of
-from deploykit.release.version.recorded import spec_of
+from deploykit.release.version.released import Released, keep_released, read_released
 from deploykit.release.version.values import read_values, store_values
 from deploykit.release.workflow.preflight import preflight
 
@@ -59,10 +60,12 @@ def check_preflight(run: Run, sources: Sources, *, discard_data: bool) -> None:
 def record_plan(attempt: Attempt, sources: Sources | None) -> ReleaseSpec:
     """Keep how the version is run, and its values, so that it can be started without its sources."""
     environment, record = attempt.environment, attempt.record
-    if sources is not None:
-        store_values(environment.paths.values, record.id, sources.values)
-        attempt.journal.once("plan", sources.spec.as_json(), dict)
-    return spec_of(environment.ledger, record, environment.name)
+    if sources is None:
+        return confirmed_spec(environment, record)
+    store_values(environment.paths.values, record.id, sources.values)
+    keep_released(environment.paths.released, record.id, Released(spec=sources.spec))
+    attempt.journal.once("plan", sources.spec.as_json(), dict)
+    return sources.spec
 
 
 def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
@@ -73,14 +76,29 @@ def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
         def build_now() -> Mapping[str, Any]:
             if sources is None:
                 raise AssertionError("a release that was not built yet has its sources")
-            return environment.hosting.build(sources, note)
+            built = environment.hosting.build(sources, note)
+            made = Released(spec=sources.spec, digest=str(built["digest"]))
+            keep_released(environment.paths.released, attempt.record.id, made)
+            return built
 
         built = attempt.journal.once("build", {"tree": attempt.record.tree}, build_now)
+        _reject_built_elsewhere(attempt, str(built["digest"]))
         environment.hosting.keep(str(built["digest"]))
         artifact = environment.hosting.load(str(built["digest"]))
         note.append(str(built.get("note", "")))
     attempt.record = environment.ledger.amend(attempt.record.id, version=artifact.version, digest=artifact.digest)
     return artifact
+
+
+def _reject_built_elsewhere(attempt: Attempt, digest: str) -> None:
+    """Raise UsageError where only the ledger says what was built: it could name any artefact that is there."""
+    environment, release = attempt.environment, attempt.record.id
+    made_here = read_released(environment.paths.released, release)
+    if made_here is None or made_here.digest != digest:
+        raise UsageError(
+            f"what was built for {release} was not built on this machine, so it is not finished from here",
+            next_step=f"resume it where it was begun, or undo it: invoke rollback --env {environment.name}",
+        )
 
 
 def start_accessories(attempt: Attempt) -> Mapping[str, str | Secret]:

@@ -153,6 +153,23 @@ class LedgerContract:
         ledger.intend(taken.id, "adopt", {"anchor": old}, token=token)
         assert ledger.check([old]) == []
         assert ledger.check(["cd" * 32]) != []
+        assert ledger.adopted() == {"r7"}
+
+    def test_a_chain_that_does_not_hold_begins_anew_and_loses_no_entry(self, ledger, token, tamper, reopen):
+        begin(ledger, token)
+        old = ledger.head()
+        tamper("UPDATE deploykit_releases SET version = '6.6.6'")
+        tamper("DELETE FROM deploykit_chains")
+        assert ledger.check() != []
+        begun = ledger.begin_anew("ann", ["it does not hold"])
+        assert ledger.check() == []
+        assert ledger.check([old]) != [], "what was before is not vouched for"
+        assert (ledger.begun_anew(), ledger.releases(), ledger.unfinished()) == (begun, [], None)
+        assert [entry.sequence for entry in ledger.entries()] == list(range(begun, 0, -1))
+        held = reopen().acquire("ann", "again", lease=LEASE)
+        assert held.token > token
+        assert begin(ledger, held.token).id == "r1"
+        assert ledger.check() == []
 
     def test_a_new_ledger_is_empty_and_sound(self, ledger):
         assert ledger.head() == ""

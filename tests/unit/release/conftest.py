@@ -25,10 +25,15 @@ def ledger(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def released(ledger: Any) -> Any:
-    """Write a release into the ledger as the pipeline does; it is live afterwards when it was done."""
+def released(ledger: Any, tmp_path: Path) -> Any:
+    """Write a release into the ledger as the pipeline does; it is live afterwards when it was done.
 
-    def release(version: str, *, outcome: str = "done", kind: str = "release", spec: dict | None = None) -> Any:
+    `here`: by this machine, which keeps how it is run.
+    """
+
+    def release(
+        version: str, *, outcome: str = "done", kind: str = "release", spec: dict | None = None, here: bool = True
+    ) -> Any:
         held = ledger.acquire("tests", "a release", lease=60)
         live = ledger.live()
         record = ledger.begin(
@@ -43,8 +48,13 @@ def released(ledger: Any) -> Any:
         )
         if spec is not None:
             from deploykit.ledger.interface import StepState
+            from deploykit.release.version.released import Released, keep_released
+            from deploykit.release.version.spec import ReleaseSpec
 
             ledger.result(ledger.intend(record.id, "plan", spec, token=held.token), StepState.DONE, {})
+            if here and "argv" in spec:
+                made = Released(spec=ReleaseSpec.from_json(spec), digest=record.digest)
+                keep_released(StatePaths(tmp_path, "shop", "local").released, record.id, made)
         if outcome == "done":
             ledger.set_live(record.id)
         if outcome != "running":
@@ -92,7 +102,9 @@ def environment(ledger: Any, tmp_path: Path) -> Any:
         paths=StatePaths(tmp_path, "shop", "local"),
         hosting=SimpleNamespace(shared=False),
         edge=edge,
-        target=ProcessTarget("shop", "local", StatePaths(tmp_path, "shop", "local"), supervisor=None),
+        target=ProcessTarget(
+            "shop", "local", StatePaths(tmp_path, "shop", "local"), supervisor=SimpleNamespace(programs=tuple)
+        ),
         repository=None,
         cancellation=Cancellation(),
     )

@@ -136,15 +136,10 @@ def test_what_the_board_will_never_take_is_not_sent_again(environment, released,
 
 def test_after_a_week_it_is_let_go(environment, released, board):
     board.status = 503
-    payload = {
-        "url": board.url,
-        "token_variable": "BOARD_TOKEN",
-        "event": {"id": "x"},
-        "first": time.time() - 8 * 86_400,
-    }
+    payload = {"event": {"id": "x"}, "first": time.time() - 8 * 86_400}
     timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
     with pytest.raises(DeploykitError):
-        deliver(environment, timer)
+        deliver(with_board(environment, board.url), timer)
     assert list(environment.ledger.timers()) == []
 
 
@@ -170,10 +165,10 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
     from deploykit.release.housekeeping.reap import reap
 
     board.status = 503
-    payload = {"url": f"{board.url}/api/events", "token_variable": "BOARD_TOKEN", "event": {"id": "1"}, "first": 0.0}
+    with_board(environment, board.url)
     record = released("1.0.0")
     for _ in range(20):
-        environment.ledger.add_timer("report", record.id, 0.0, payload | {"first": time.time()})
+        environment.ledger.add_timer("report", record.id, 0.0, {"event": {"id": "1"}, "first": time.time()})
     assert reap(environment, events=False).problems == ()
     assert board.got == []
     assert len(reap(environment).problems) == 1
@@ -182,8 +177,29 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
 
 
 def test_an_event_that_can_not_be_read_any_more_is_dropped_and_said(environment, board):
-    timer = environment.ledger.add_timer("report", "r1", 1.0, {"url": board.url})
+    timer = environment.ledger.add_timer("report", "r1", 1.0, {"first": 1.0})
     with pytest.raises(DeploykitError, match="an event of r1 for the board can't be read any more"):
-        deliver(environment, timer)
+        deliver(with_board(environment, board.url), timer)
     assert environment.ledger.timers() == []
     assert board.got == []
+
+
+def test_a_row_of_the_ledger_sends_no_variable_anywhere(environment, released, board, monkeypatch):
+    """Who could write the ledger got any variable of the operator's sent to any address."""
+    monkeypatch.setenv("CLOUD_KEY", "wren-and-finch")
+    row = {"url": board.url, "token_variable": "CLOUD_KEY", "event": {"app": "bank"}, "first": time.time()}
+    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, row)
+    with pytest.raises(DeploykitError, match="waits for a command in the repository"):
+        deliver(environment, timer)
+    assert environment.ledger.timers() == [timer]
+
+    deliver(with_board(environment, board.url + "/ours"), timer)
+    ((path, authorization, event),) = board.got
+    assert (path, authorization) == ("/ours/api/events", "Bearer ")
+    assert (event["app"], event["environment"]) == ("shop", "local"), "the token speaks for no other app"
+
+
+def test_an_event_is_forgotten_where_the_settings_name_no_board_any_more(environment, released):
+    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, {"event": {}, "first": time.time()})
+    deliver(with_board(environment, ""), timer)
+    assert environment.ledger.timers() == []

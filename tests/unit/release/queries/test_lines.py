@@ -126,6 +126,7 @@ def record(**changes) -> dict:
         "kind": "release",
         "version": "1.0.0",
         "outcome": "done",
+        "proven": True,
         "live": True,
         "reason": "",
         "actor": "robin",
@@ -168,6 +169,27 @@ def test_a_check_says_what_holds_and_what_does_not():
     assert lines[0] == "the ledger does not hold (12 entries):"
     assert lines[-1] == "  next: invoke status --env local"
     assert max(map(len, lines)) <= 80
+
+
+def test_a_chain_that_does_not_hold_has_two_ways_out():
+    lines = Checked(entries=1, head="a", problems=("x",), environment="local", holds=False).lines(PIPE)
+    assert "invoke ledger.accept --env local" in lines[-2]
+    assert "invoke ledger.adopt --env local --replace" in lines[-1]
+
+
+def test_what_the_ledger_has_from_labels_alone_is_called_not_proven():
+    lines = history_lines([record(proven=False), record(release="r2", live=False)], "local", PIPE)
+    assert "done, not proven" in lines[1]
+    assert "not proven" not in lines[2]
+    assert lines[-1].startswith("not proven: taken from what ran (invoke ledger.adopt)")
+    checked = Checked(entries=3, head="a" * 64, problems=(), environment="local", not_proven=("r1",))
+    assert (checked.exit_code, checked.as_json()["outcome"], checked.as_json()["not_proven"]) == (
+        2,
+        "inconclusive",
+        ["r1"],
+    )
+    assert checked.lines(PIPE)[0].startswith("not proven: r1, which runs")
+    assert status(proven=False)[1].endswith("; not proven")
 
 
 def test_a_plan_is_numbered_and_says_what_stands_in_its_way():

@@ -5,7 +5,7 @@ import stat
 import pytest
 
 from deploykit.model import DeploykitError, Secret
-from deploykit.release.version.values import generated_values, read_values, secrets_in, store_values
+from deploykit.release.version.values import generated_values, has_values, read_values, secrets_in, store_values
 
 VALUES = {"MODE": "fair", "API_KEY": Secret("wren-and-finch"), "EMPTY": Secret("")}
 
@@ -65,3 +65,12 @@ def test_generated_values_are_made_once_and_kept(tmp_path):
 def test_nothing_to_generate_makes_nothing(tmp_path):
     assert generated_values(tmp_path / "values", []) == {}
     assert not (tmp_path / "values").exists()
+
+
+@pytest.mark.parametrize("name", ["../r1", "r1/../../r1", "/etc/r1", "", "r", "R1", "r1\n"])
+def test_a_release_from_the_ledger_leads_to_no_other_folder(tmp_path, name):
+    store_values(tmp_path, "r1", VALUES)
+    (tmp_path / "values").mkdir()
+    for act in (read_values, has_values, lambda folder, name: store_values(folder, name, VALUES)):
+        with pytest.raises(DeploykitError, match="is no release"):
+            act(tmp_path / "values", name)

@@ -156,6 +156,8 @@ class Board(Model):
     """
 
     url: str = ""
+    insecure: bool = False
+    """The board speaks plain HTTP beyond this machine: its token can be read on the way."""
     token_variable: str = "BOARD_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
 

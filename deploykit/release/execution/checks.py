@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.credentials import Redactor, is_secret_name
 from deploykit.model import DeploykitError, InconclusiveError, Secret, UsageError
 from deploykit.process.cancellation import NEVER, Cancellation
+from deploykit.process.http import is_loopback
 from deploykit.targets.interface import Instance, InstanceState, Target
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ class Checks:
             raise UsageError(
                 f"a smoke check names the variable {lacking[0]}, which has no value",
                 next_step=f"put {lacking[0]}=… into .env.{spec.environment}, or export it",
+            )
+        if variables and instance.inner_host and not is_loopback(instance.host):
+            raise UsageError(
+                f"a smoke check would show {min(variables)} to {instance.host} by plain http, over the network",
+                next_step=f'set host = "ssh://…" in [tool.deploykit.environments.{spec.environment}]',
             )
         # A command gets what this process has, which may be more than the version has.
         inherited = command_environment() if any(check.command for check in spec.smoke) else {}

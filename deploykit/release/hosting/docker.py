@@ -260,6 +260,7 @@ class DockerHosting:
                 repository,
                 plan.tags,
                 insecure=wanted.insecure,
+                token_host=wanted.token_host,
                 cancellation=self._cancellation,
                 sleep=self._cancellation.wait,
                 note=note.append,

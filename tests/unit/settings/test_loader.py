@@ -85,7 +85,7 @@ def test_a_mistake_says_what_is_allowed(repo):
         'a number of seconds greater than 0 and at most 86400, or a text such as "10s", "5m" or "2h"',
         '"blue-green", "rolling", "canary"',
         "a whole number from 1 to 1000000",
-        "a table of url, token_variable",
+        "a table of url, insecure, token_variable",
         "a list, each entry: text in quotes",
         "true or false",
         "a whole number of at least 1",

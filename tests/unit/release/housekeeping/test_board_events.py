@@ -14,6 +14,7 @@ from deploykit.model import DeploykitError, Secret
 from deploykit.release.housekeeping.board_events import deliver, report_start, report_to_board
 from deploykit.release.reporting.reporter import ReleaseReport
 from deploykit.release.version.values import store_values
+from tests.shared.attackers import listening
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +49,9 @@ def board():
     server.server_close()
 
 
-def with_board(environment, url: str):
+def with_board(environment, url: str, *, insecure: bool = False):
     environment.repository = SimpleNamespace(
-        settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN"))
+        settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN", insecure=insecure))
     )
     return environment
 
@@ -136,13 +137,8 @@ def test_what_the_board_will_never_take_is_not_sent_again(environment, released,
 
 def test_after_a_week_it_is_let_go(environment, released, board):
     board.status = 503
-    payload = {
-        "url": board.url,
-        "token_variable": "BOARD_TOKEN",
-        "event": {"id": "x"},
-        "first": time.time() - 8 * 86_400,
-    }
-    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+    payload = {"event": {"id": "x"}, "first": time.time() - 8 * 86_400}
+    timer = with_board(environment, board.url).ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
     with pytest.raises(DeploykitError):
         deliver(environment, timer)
     assert list(environment.ledger.timers()) == []
@@ -170,8 +166,9 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
     from deploykit.release.housekeeping.reap import reap
 
     board.status = 503
-    payload = {"url": f"{board.url}/api/events", "token_variable": "BOARD_TOKEN", "event": {"id": "1"}, "first": 0.0}
+    payload = {"event": {"id": "1"}, "first": 0.0}
     record = released("1.0.0")
+    with_board(environment, board.url)
     for _ in range(20):
         environment.ledger.add_timer("report", record.id, 0.0, payload | {"first": time.time()})
     assert reap(environment, events=False).problems == ()
@@ -182,8 +179,66 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
 
 
 def test_an_event_that_can_not_be_read_any_more_is_dropped_and_said(environment, board):
-    timer = environment.ledger.add_timer("report", "r1", 1.0, {"url": board.url})
+    timer = with_board(environment, board.url).ledger.add_timer("report", "r1", 1.0, {"event": "none"})
     with pytest.raises(DeploykitError, match="an event of r1 for the board can't be read any more"):
         deliver(environment, timer)
     assert environment.ledger.timers() == []
+    assert board.got == []
+
+
+def test_the_token_does_not_follow_the_board_to_another_host(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    warned = []
+    with listening() as board, listening("127.0.0.2") as attacker:
+        for status in (302, 307):
+            board.redirects(f"{attacker.url}/api/events", status)
+            report_to_board(with_board(environment, board.url), report(released("1.0.0")), warned.append)
+        assert attacker.heard == []
+        assert all(f"sends on to {attacker.url}/api/events" in said for said in warned)
+    assert len(warned) == 2
+    assert list(environment.ledger.timers()) == [], "asking again would not help"
+
+
+def test_no_proxy_sees_the_token_of_a_board_without_a_port(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    with listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        report_to_board(with_board(environment, "http://localhost"), report(released("1.0.0")), lambda _: None)
+        assert proxy.heard == []
+
+
+def test_the_token_goes_by_plain_http_only_where_the_settings_say_so(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    warned = []
+    with listening() as proxy:  # whoever is on the way
+        monkeypatch.setenv("http_proxy", proxy.url)
+        report_to_board(with_board(environment, "http://board.test"), report(released("1.0.0")), warned.append)
+        assert proxy.heard == []
+        assert "plain http" in warned[0]
+        assert "insecure = true" in warned[0]
+        with_board(environment, "http://board.test", insecure=True)
+        report_to_board(environment, report(released("1.0.1")), pytest.fail)
+        assert len(proxy.heard) == 1
+
+
+def test_whoever_writes_to_the_ledger_can_not_name_where_secrets_go(environment, released, board, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://robin:wren-and-finch@db/shop")  # pragma: allowlist secret
+    with listening("127.0.0.2") as attacker:
+        payload = {"url": attacker.url, "token_variable": "DATABASE_URL", "event": {"id": "1"}, "first": time.time()}
+        timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+        deliver(with_board(environment, board.url), timer)
+        assert attacker.heard == []
+    assert [(path, shown) for path, shown, _ in board.got] == [("/api/events", None)]
+
+
+def test_an_event_waits_for_a_command_that_knows_the_settings(environment, released, board):
+    payload = {"event": {"id": "1"}, "first": time.time()}
+    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+    environment.repository = None
+    deliver(environment, timer)
+    assert [each.id for each in environment.ledger.timers()] == [timer.id]
+    deliver(with_board(environment, ""), timer)
+    assert list(environment.ledger.timers()) == [], "the settings name no board any more"
     assert board.got == []

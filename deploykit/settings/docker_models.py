@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deploykit.settings.base_model import Model, Name, Port, PositiveSeconds
+from deploykit.settings.base_model import HostName, Model, Name, Port, PositiveSeconds
 
 __all__ = ["Accessory", "Docker", "Image"]
 
@@ -38,6 +38,8 @@ class Image(Model):
     repository: str = ""
     insecure: bool = False
     """The registry speaks plain HTTP."""
+    token_host: HostName = ""
+    """The host of the registry's token server, where it is another one than the registry's own: it gets the login."""
     dockerfile: str = ""
     """The repository's own; empty: `docker/Dockerfile` or `Dockerfile` where there is one, else the kit writes it."""
     base: str = ""

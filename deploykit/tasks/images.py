@@ -85,6 +85,7 @@ def push(_context: Context, json: bool = False) -> int | None:
         where,
         plan.tags,
         insecure=settings.image.insecure,
+        token_host=settings.image.token_host,
         note=lambda sentence: print(f"  {sentence}", file=sys.stderr, flush=True),
     )
     if json:

@@ -97,6 +97,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     tags: Sequence[Tag],
     *,
     insecure: bool = False,
+    token_host: str = "",
     backoff: Backoff | None = None,
     silence: float = 300.0,
     cancellation: Cancellation = NEVER,
@@ -106,8 +107,8 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     """Push the image of that id under `tags` (of `plan_tags`; at least one), and return the digest that the registry
     has for all of them.
 
-    `insecure`: plain HTTP. `note` gets a sentence for each new attempt. After `silence` seconds without a word of the
-    engine an attempt has failed.
+    `insecure`: plain HTTP. `token_host`: see `Registry`. `note` gets a sentence for each new attempt. After `silence`
+    seconds without a word of the engine an attempt has failed.
 
     Raises TagTaken (nothing was pushed), Refused (401, 403, denied), Unavailable (still failing after the last
     attempt) and RegistryError. Raises Cancelled, after which the engine aborts the push by itself.
@@ -116,7 +117,7 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
         raise UsageError("there is no tag to push the image under", next_step="invoke image.tags")
     started = time.monotonic()
     retrier = _Retrier(backoff if backoff is not None else Backoff(), cancellation, sleep, note)
-    with open_registry(repository, docker.environ, insecure=insecure) as registry:
+    with open_registry(repository, docker.environ, insecure=insecure, token_host=token_host) as registry:
         for tag in tags:
             if not tag.moves:
                 retrier.call(lambda tag=tag: _refuse_to_move(registry, repository, tag, image_id))  # type: ignore[misc]
@@ -146,12 +147,15 @@ def push(  # noqa: PLR0913 - what a push depends on, all by keyword
     )
 
 
-def open_registry(repository: Repository, environ: Mapping[str, str], *, insecure: bool = False) -> Registry:
+def open_registry(
+    repository: Repository, environ: Mapping[str, str], *, insecure: bool = False, token_host: str = ""
+) -> Registry:
     """The registry, with what `docker login` left for it.
 
     Raises UsageError and DeploykitError of `find_credentials`.
     """
-    return Registry(repository, find_credentials(repository.registry, environ), insecure=insecure)
+    credentials = find_credentials(repository.registry, environ)
+    return Registry(repository, credentials, insecure=insecure, token_host=token_host)
 
 
 class _Retrier:

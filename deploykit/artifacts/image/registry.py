@@ -4,6 +4,12 @@ credentials.
 Basic authentication and token servers (github.com/distribution/distribution, docs/spec/auth/token.md). Plain HTTP is
 used with registries on the loopback interface only where HTTPS does not answer, as docker itself does, or where
 `insecure` is set.
+
+A registry names its token server itself, in the realm of its challenge, and the login is shown there. Docker,
+distribution and skopeo show it to whatever is named; containerd did until CVE-2020-15157, go-containerregistry until
+its issue 2193. Here a realm is on the registry's own host by https, at its very own address by plain HTTP, on a host of
+`_TOKEN_HOSTS`, or on the one that the settings name. Others are refused: most registries are their own token server,
+and a line in the settings is less trouble than a password with the wrong people.
 """
 
 from __future__ import annotations
@@ -11,11 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from deploykit.model import DeploykitError
+from deploykit.process.http import Client, CredentialKept, basic, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +41,8 @@ _TYPES = (
 )
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _HUB_ADDRESS = "registry-1.docker.io"
+_TOKEN_HOSTS = {_HUB_ADDRESS: "auth.docker.io", "registry.gitlab.com": "gitlab.com"}
+"""Public registries whose token server has another name."""
 
 
 class RegistryError(DeploykitError):
@@ -62,7 +70,9 @@ class Manifest:
 
 
 class Registry:
-    """One repository in a registry. `insecure`: plain HTTP. Use it as a context manager."""
+    """One repository in a registry. `insecure`: plain HTTP. `token_host`: where it may send the login to besides its
+    own host. Use it as a context manager.
+    """
 
     def __init__(
         self,
@@ -70,6 +80,7 @@ class Registry:
         credentials: Credentials | None,
         *,
         insecure: bool = False,
+        token_host: str = "",
         timeout: float = 30.0,
     ) -> None:
         self._repository = repository
@@ -78,9 +89,8 @@ class Registry:
         self._addresses = [f"http://{host}"] if insecure else [f"https://{host}"]
         if repository.on_loopback and not insecure:
             self._addresses.append(f"http://{host}")
-        self._timeout = timeout
-        self._verify_tls = not insecure
-        self._client = self._connect()
+        self._token_hosts = {token_host, _TOKEN_HOSTS.get(host, "")} - {""}
+        self._client = Client(timeout=timeout, insecure={_hostname(host)} if insecure else ())
         self._authorization = ""
 
     def __enter__(self) -> Self:
@@ -91,30 +101,6 @@ class Registry:
 
     def close(self) -> None:
         self._client.close()
-
-    def _connect(self) -> httpx2.Client:
-        import httpx2
-
-        # Without an authority in it, a context verifies nothing as true; to read the system's takes a tenth of a
-        # second.
-        verify = True if self._verify_tls else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return httpx2.Client(timeout=self._timeout, verify=verify, follow_redirects=True)
-
-    def _call(self, method: str, url: str, **what: Any) -> httpx2.Response:
-        """An insecure registry may still send to a token server, or on, by HTTPS: only then is it looked up who is
-        trusted.
-        """
-        import httpx2
-
-        try:
-            return self._client.request(method, url, **what)
-        except httpx2.ConnectError:
-            if self._verify_tls:
-                raise
-        self._client.close()
-        self._verify_tls = True
-        self._client = self._connect()
-        return self._client.request(method, url, **what)
 
     def digest(self, reference: str) -> str:
         """The digest that a tag (or digest) has in the registry, empty when it has none. Raises RegistryError."""
@@ -162,8 +148,6 @@ class Registry:
 
     def _send(self, method: str, reference: str, content: bytes, content_type: str) -> httpx2.Response:
         headers = {"Content-Type": content_type} if content_type else {"Accept": ", ".join(_TYPES)}
-        if self._authorization:
-            headers["Authorization"] = self._authorization
         path = f"/v2/{self._repository.path}/manifests/{reference}"
         return self._reach(method, path, headers, content)
 
@@ -174,7 +158,13 @@ class Registry:
         failed: Exception | None = None
         for address in list(self._addresses):
             try:
-                response = self._call(method, address + path, headers=dict(headers), content=content or None)
+                response = self._client.request(
+                    method,
+                    address + path,
+                    authorization=self._authorization,
+                    headers=headers,
+                    content=content or None,
+                )
             except httpx2.TransportError as error:
                 failed = failed or error
                 continue
@@ -199,11 +189,7 @@ class Registry:
         """Get what the registry wants to see; False when there is nothing to show."""
         scheme, _, rest = challenge.partition(" ")
         if scheme.lower() == "basic" and self.credentials is not None and not self.credentials.identity:
-            import httpx2
-
-            auth = httpx2.BasicAuth(self.credentials.user, self.credentials.secret.reveal())
-            request = next(auth.auth_flow(httpx2.Request("GET", "http://registry")))
-            self._authorization = request.headers["Authorization"]
+            self._authorization = basic(self.credentials.user, self.credentials.secret.reveal())
             return True
         if scheme.lower() == "bearer":
             self._authorization = f"Bearer {self._token(dict(_PARAMETER.findall(rest)))}"
@@ -214,17 +200,19 @@ class Registry:
         import httpx2
 
         realm = wanted.get("realm", "")
+        self._check_realm(realm)
         asked = {name: wanted[name] for name in ("service",) if name in wanted}
         asked["scope"] = f"repository:{self._repository.path}:pull,push"
         credentials = self.credentials
         try:
             if credentials is not None and credentials.identity:
                 form = asked | {"grant_type": "refresh_token", "client_id": "deploykit"}
-                response = self._call("POST", realm, data=form | {"refresh_token": credentials.secret.reveal()})
+                form |= {"refresh_token": credentials.secret.reveal()}
+                response = self._client.request("POST", realm, data=form)
             else:
-                auth = (credentials.user, credentials.secret.reveal()) if credentials is not None else None
-                response = self._call("GET", realm, params=asked, auth=auth)
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
+                known = basic(credentials.user, credentials.secret.reveal()) if credentials is not None else ""
+                response = self._client.request("GET", realm, params=asked, authorization=known)
+        except httpx2.TransportError as error:
             raise Unavailable(
                 f"the token server of {self._repository.registry} can't be reached", details=[realm, str(error)]
             ) from None
@@ -234,6 +222,29 @@ class Registry:
             return str(answer.get("token") or answer["access_token"])
         except (ValueError, KeyError, AttributeError):
             raise RegistryError(f"the token server {realm} answered without a token") from None
+
+    def _check_realm(self, realm: str) -> None:
+        """Raises CredentialKept where the login is not to be shown: see the module."""
+        import httpx2
+
+        name = self._repository.registry
+        try:
+            server, own = httpx2.URL(realm), httpx2.URL(self._addresses[0])
+        except httpx2.InvalidURL:
+            raise RegistryError(f"{name} wants a login at {realm!r}, which is no address") from None
+        if server.scheme == "https" and server.host in {own.host, *self._token_hosts}:
+            return
+        if (server.scheme, server.netloc) == (own.scheme, own.netloc):
+            return
+        if server.scheme != "https":
+            raise CredentialKept(
+                f"{name} wants its login sent to {shown(realm)}, which is not https: it was not sent",
+                next_step=f"have the registry name its token server by https, then: docker login {name}",
+            )
+        raise CredentialKept(
+            f"{name} wants its login sent to {shown(realm)}, which is another host: it was not sent",
+            next_step=f'where that is its token server, set image.token_host = "{server.host}" in [tool.deploykit]',
+        )
 
     def _check(self, response: httpx2.Response, what: str) -> None:
         code = response.status_code
@@ -272,6 +283,10 @@ def _errors(response: httpx2.Response) -> list[str]:
         return [f"{error.get('code', '')}: {error.get('message', '')} {_detail(error)}".strip() for error in errors][:5]
     except (ValueError, KeyError, TypeError, AttributeError):
         return [" ".join(response.text.split())[:200]] if response.text.strip() else []
+
+
+def _hostname(host: str) -> str:
+    return re.sub(r":\d+$", "", host).strip("[]")
 
 
 def _detail(error: Mapping[str, Any]) -> str:

@@ -7,12 +7,11 @@ by one at the OSV service (https://google.github.io/osv.dev/get-v1-vulns/).
 from __future__ import annotations
 
 import json
-import urllib.request
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from deploykit.model import Severity
+from deploykit.process.http import Client, CredentialKept, check_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["OSV", "is_safe_address", "online", "severity_of"]
 
 OSV = "https://api.osv.dev"
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECONDS = 10.0
 _LARGEST = 4 * 2**20
 _WORDS = {
@@ -79,12 +77,10 @@ def _rated(vector: str) -> Severity | None:
 def is_safe_address(address: str) -> bool:
     """Whether answers from there can be believed: https, or this machine."""
     try:
-        parts = urlsplit(address)
-    except ValueError:
+        check_address(address)
+    except CredentialKept:
         return False
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-    )
+    return True
 
 
 def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
@@ -92,6 +88,8 @@ def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
 
     Once it can't be reached it is not asked again. `service` must be a safe address.
     """
+    import httpx2
+
     known: dict[str, Mapping[str, Any] | None] = {}
     reachable = True
 
@@ -102,9 +100,7 @@ def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
             if reachable and is_safe_address(service):
                 try:
                     known[name] = _fetched(f"{service.rstrip('/')}/v1/vulns/{quote(name, safe='')}")
-                except urllib.request.HTTPError:
-                    pass  # not known there under this name
-                except (URLError, OSError, ValueError):
+                except (httpx2.HTTPError, CredentialKept, ValueError):
                     reachable = False
         return known[name]
 
@@ -112,6 +108,13 @@ def online(service: str = OSV) -> Callable[[str], Mapping[str, Any] | None]:
 
 
 def _fetched(address: str) -> Mapping[str, Any] | None:
-    with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310  # nosec B310 - checked
-        record = json.loads(answer.read(_LARGEST))
+    with Client(timeout=_SECONDS) as client, client.stream("GET", address) as answer:
+        if answer.status_code != 200:
+            return None  # not known there under this name
+        body = bytearray()
+        for piece in answer.iter_bytes():
+            body += piece
+            if len(body) > _LARGEST:
+                return None
+    record = json.loads(body)
     return record if isinstance(record, dict) else None

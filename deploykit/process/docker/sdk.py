@@ -39,6 +39,8 @@ def client(base_url: str, *, tls: Any, version: str, timeout: float) -> APIClien
     # With REQUESTS_CA_BUNDLE set, as in many a company, requests would hold an engine's certificate against that bundle
     # instead of the engine's own authority (psf/requests#3829). It also must not ask a proxy for an engine.
     made.trust_env = False
+    # No engine sends on, and a push shows it the registry's login in a header of its own, which requests would repeat.
+    made.max_redirects = 0
     return made
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.credentials import Redactor, is_secret_name
 from deploykit.model import DeploykitError, InconclusiveError, Secret, UsageError
 from deploykit.process.cancellation import NEVER, Cancellation
+from deploykit.process.http import is_loopback
 from deploykit.targets.interface import Instance, InstanceState, Target
 
 if TYPE_CHECKING:
@@ -68,11 +69,11 @@ class Checks:
             logs=lambda: self.target.logs(instance.name),
             redact=self.redact,
             next_step=f"{_fix(spec)}; {self._advice(spec)}",
-            fetch=partial(get, cancellation=self.cancellation),
+            fetch=partial(get, headers=spec.headers, cancellation=self.cancellation),
             sleep=self.cancellation.wait,
         )
         paths = [path.path for path in probe_paths(spec.health, spec.smoke)]
-        warm(base, paths, cancellation=self.cancellation)
+        warm(base, paths, headers=spec.headers, cancellation=self.cancellation)
         return healthy.seconds
 
     def _settled(self, instance: Instance, process: ProcessSpec, spec: ReleaseSpec) -> float:
@@ -105,6 +106,11 @@ class Checks:
                 f"a smoke check names the variable {lacking[0]}, which has no value",
                 next_step=f"put {lacking[0]}=… into .env.{spec.environment}, or export it",
             )
+        if variables and instance.inner_host and not is_loopback(instance.host):
+            raise UsageError(
+                f"a smoke check would show {min(variables)} to {instance.host} by plain http, over the network",
+                next_step=f'set host = "ssh://…" in [tool.deploykit.environments.{spec.environment}]',
+            )
         # A command gets what this process has, which may be more than the version has.
         inherited = command_environment() if any(check.command for check in spec.smoke) else {}
         more = [*variables.values(), *(value for name, value in inherited.items() if is_secret_name(name))]
@@ -112,6 +118,7 @@ class Checks:
             results = smoke(
                 f"http://{instance.host}:{instance.port}",
                 spec.smoke,
+                headers=spec.headers,
                 folder=self.folder,
                 variables=variables,
                 redact=Redactor([*self.secrets, *more]) if more else self.redact,
@@ -159,6 +166,7 @@ class Checks:
             spec.thresholds,
             since=since,
             paths=probe_paths(spec.health, spec.smoke),
+            headers=spec.headers,
             watch=watch,
             failed=lambda: self._ended_by_itself(release) is not None,
             on_progress=self.tell,

@@ -198,7 +198,7 @@ class DockerHosting:
             self._engine,
             network=network_of(self._app, self._environment),
             image=saved.edge_image,
-            health_path=saved.health or "/health",
+            options=saved.edge_options,
             bind=saved.bind,
             wait=self._cancellation.wait,
         )
@@ -265,6 +265,7 @@ class DockerHosting:
                 repository,
                 plan.tags,
                 insecure=wanted.insecure,
+                token_host=wanted.token_host,
                 cancellation=self._cancellation,
                 sleep=self._cancellation.wait,
                 note=note.append,

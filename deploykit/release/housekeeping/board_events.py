@@ -6,12 +6,12 @@ The ledger keeps what is to be said. Where it is sent, and by which token, is wh
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, ReleaseRecord, Secret
+from deploykit.process.http import Client, CredentialKept, host_of, shown
 from deploykit.release.version.values import read_values
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = ["deliver", "report_start", "report_to_board"]
 _TIMEOUT = 3.0
 _START_TIMEOUT = 0.5
 _REASON = 500
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _FINAL = frozenset({400, 404, 405, 409, 413, 422})
 _RETRY_SECONDS = 60.0
 _KEEP_SECONDS = 7 * 86_400.0
@@ -60,19 +59,21 @@ def report_to_board(environment: Environment, report: ReleaseReport, warn: Calla
     try:
         deliver(environment, timer)
     except DeploykitError as error:
-        warn(f"{error.message}; a later command sends it again")
+        final = isinstance(error, BoardError) and error.final
+        warn(f"{error.message}; " + (error.next_step if final else "a later command sends it again"))
 
 
-def deliver(environment: Environment, timer: Timer) -> None:
-    """Send one recorded event to the board of today's settings; without one there, nobody wants it any more.
+def deliver(environment: Environment, timer: Timer) -> str:
+    """Send one recorded event to the board of today's settings. Returns what was done, a sentence.
 
-    Raises BoardError when it did not arrive; it is then sent again for a week, unless the board will never take it.
+    Where the settings name no board any more it is forgotten. Raises BoardError when it did not arrive; it is then sent
+    again for a week, unless the board will never take it. Without settings it waits for a command that has them.
     """
     if environment.repository is None:
         raise BoardError(f"an event of {timer.release} waits for a command in the repository: the board is set there")
     if (board := _board(environment)) is None:
         environment.ledger.remove_timer(timer.id)
-        return
+        return f"{timer.release}: an event is not sent, since the settings name no board any more"
     try:
         event, first = dict(timer.payload["event"]), float(timer.payload["first"])
         event |= {"app": environment.app, "environment": environment.name}  # the token speaks for no other
@@ -87,6 +88,7 @@ def deliver(environment: Environment, timer: Timer) -> None:
         environment.ledger.remove_timer(timer.id)
         raise
     environment.ledger.remove_timer(timer.id)
+    return f"{timer.release}: reported to the board"
 
 
 class BoardError(DeploykitError):
@@ -119,40 +121,32 @@ def _board(environment: Environment) -> Board | None:
     return board if board is not None and board.url else None
 
 
-def _address(environment: Environment, url: str) -> str:
-    return (environment.edge.url() if url == "self" else url).rstrip("/") + "/api/events"
-
-
 def _post(environment: Environment, board: Board, event: dict[str, Any], *, timeout: float) -> None:
-    import urllib.error  # slow to import, and only few use a board
-    import urllib.request
+    import httpx2  # slow to import, and only few use a board
 
-    url, token = _address(environment, board.url), _token(environment, board.token_variable)
-    if not url.startswith(("http://", "https://")):
+    base = environment.edge.url() if board.url == "self" else board.url
+    url = base.rstrip("/") + "/api/events"
+    insecure = {host_of(base)} if board.insecure else set()
+    token = _token(environment, board.token_variable)
+    try:
+        with Client(timeout=timeout, insecure=insecure) as client:
+            answer = client.request("POST", url, authorization=token and f"Bearer {token}", json=event)
+    except CredentialKept as kept:
         error = BoardError(
-            f"the board's address {url!r} is no http address", next_step="correct url in [tool.deploykit.board]"
+            f"the release board was not told: {kept.message}",
+            next_step="correct url in [tool.deploykit.board], or set insecure = true there for plain http",
         )
         error.final = True
+        raise error from None
+    except httpx2.TransportError as cause:
+        raise BoardError(f"the release board at {shown(url)} did not take the event ({cause})") from cause
+    if not answer.is_success:
+        error = BoardError(
+            f"the release board at {shown(url)} did not take the event (HTTP {answer.status_code})",
+            next_step="look at the board's log",
+        )
+        error.final = answer.status_code in _FINAL
         raise error
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
-        url,
-        data=json.dumps(event).encode(),
-        headers={"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
-        method="POST",
-    )
-    try:
-        # A company's proxy knows nothing of this machine's loopback, whatever NO_PROXY forgets to say.
-        local = (request.host or "").rpartition(":")[0] in _LOOPBACK
-        opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
-        with opener.open(request, timeout=timeout):
-            return
-    except urllib.error.HTTPError as answer:
-        answer.close()
-        error = BoardError(f"the release board at {url} did not take the event (HTTP {answer.code})")
-        error.final = answer.code in _FINAL
-        raise error from answer
-    except (urllib.error.URLError, OSError, ValueError) as cause:
-        raise BoardError(f"the release board at {url} did not take the event ({cause})") from cause
 
 
 def _token(environment: Environment, variable: str) -> str:

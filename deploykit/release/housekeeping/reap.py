@@ -63,8 +63,7 @@ def reap(environment: Environment, *, events: bool = True, clock: Callable[[], f
             if timer.kind in ENDING:
                 done.append(_end_instances(environment, timer))
             elif timer.kind == "report" and events:
-                deliver(environment, timer)
-                done.append(f"{timer.release}: reported to the board")
+                done.append(deliver(environment, timer))
         except DeploykitError as error:
             problems.append(error.message)
             events = events and timer.kind != "report"

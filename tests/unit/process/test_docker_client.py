@@ -26,6 +26,7 @@ from deploykit.process.docker import (
     EngineTimedOut,
     EngineUnreachable,
 )
+from tests.shared.attackers import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -463,3 +464,16 @@ def test_an_address_that_is_none_is_a_sentence():
         problem = Engine(address).problem()
         assert problem is not None
         assert problem.message.startswith(f"{address} is no address of a Docker Engine")
+
+
+def test_a_registrys_login_does_not_follow_an_engine_to_another_host():
+    with listening() as server, listening("127.0.0.2") as attacker:
+        server.answer = lambda heard: (
+            (200, dict(PING), b"OK") if heard.path == "/_ping" else (307, {"Location": f"{attacker.url}/push"}, b"")
+        )
+        made = Engine(f"tcp://127.0.0.1:{server.port}", timeout=20)
+        with pytest.raises(EngineError):
+            made.push("registry.example.org/shop", "1", {"identitytoken": "wren"}, silence=20)
+        made.close()
+        assert "X-Registry-Auth" in server.heard[-1].headers
+        assert attacker.heard == []

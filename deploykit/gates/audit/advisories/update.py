@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from deploykit.gates.audit.advisories.copy import AdvisoryCopy, load_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 from deploykit.process.files import replaced
+from deploykit.process.http import Client, CredentialKept, check_address, shown
 
 __all__ = ["Updated", "update_copy"]
 
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECONDS = 60.0
 _LARGEST = 2**30
 """Bytes. The whole of OSV for PyPI is some 50 MB as a zip."""
@@ -95,34 +95,31 @@ def _fetch(source: str, output: Path) -> None:
 def _download(url: str, output: Path) -> None:
     import httpx2
 
-    parts = urlsplit(url)
-    if parts.scheme.lower() == "http" and parts.hostname not in _LOOPBACK:
-        raise UsageError(
-            "advisories are not taken over plain http, where anybody on the way could leave some out",
-            next_step=f"--from {url.replace('http', 'https', 1)}",
-        )
-    shown = f"{parts.scheme}://{parts.hostname}{parts.path}"  # never a password or token in the address
+    try:
+        check_address(url)
+    except CredentialKept as error:
+        raise UsageError(error.message, next_step=f"--from {error.next_step}") from None
+    where = shown(url)
     try:
         with (
-            httpx2.stream("GET", url, timeout=_SECONDS, follow_redirects=parts.scheme.lower() == "https") as answer,
+            Client(timeout=_SECONDS) as client,
+            client.stream("GET", url) as answer,
             output.open("wb") as out,
         ):
             if answer.status_code != 200:
                 raise DeploykitError(
-                    f"{shown} answers {answer.status_code}",
+                    f"{where} answers {answer.status_code}",
                     next_step="look at the address, or name a file: --from PATH",
                 )
-            if answer.url.scheme != parts.scheme.lower():
-                raise DeploykitError(f"{shown} leads to plain http, which is not followed", next_step="--from PATH")
             size = 0
             for piece in answer.iter_raw():
                 size += len(piece)
                 if size > _LARGEST:
-                    raise DeploykitError(f"{shown} sends more than a copy can have (1 GiB)", next_step="--from PATH")
+                    raise DeploykitError(f"{where} sends more than a copy can have (1 GiB)", next_step="--from PATH")
                 out.write(piece)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise DeploykitError(
-            f"{shown} could not be fetched to its end",
+            f"{where} could not be fetched to its end",
             details=(f"{type(error).__name__}: {error}",),
             next_step="try again, or fetch it where the network is and name the file: --from PATH",
         ) from None

@@ -13,6 +13,7 @@ import pytest
 
 from deploykit.gates.audit.advisories.update import update_copy
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
+from tests.shared.attackers import listening
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,3 +155,22 @@ def test_a_place_that_can_not_be_written_is_one_sentence(here: Path) -> None:
 def test_an_address_that_is_none_is_refused(here: Path) -> None:
     with pytest.raises(UsageError, match=r"https://\[ is no address"):
         update_copy("https://[", here)
+
+
+def test_user_and_password_of_a_source_follow_it_nowhere(here: Path) -> None:
+    with listening() as source, listening("127.0.0.2") as attacker:
+        source.redirects(attacker.url)
+        with pytest.raises(DeploykitError, match="sends on to"):
+            update_copy(source.url.replace("//", "//robin:wren-and-finch@"), here)
+        assert "Authorization" in source.heard[0].headers
+        assert attacker.heard == []
+    assert left_beside(here) == []
+
+
+def test_no_proxy_makes_up_what_this_machine_serves(serve, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert update_copy(serve(records(21, "2026-11-20").encode()), here).before is not None
+        assert proxy.heard == []

@@ -14,6 +14,7 @@ from deploykit.gates.audit.severity import online, severity_of
 from deploykit.gates.audit.subject import Subject
 from deploykit.gates.reports.common import failing
 from deploykit.model import Outcome, Severity
+from tests.shared.attackers import listening
 
 LOCK = Subject(label="r.txt", path=Path("r.txt"), hashed=False, file="r.txt", names=("shop",))
 
@@ -128,6 +129,18 @@ def test_an_osv_service_is_asked_and_what_it_does_not_know_is_not_known():
     # What was asked once is not asked again, and a service that has gone is asked once.
     assert look_up("A") is not None
     assert look_up("C") is None
+
+
+def test_no_proxy_is_asked_for_a_service_on_this_machine_and_none_is_sent_on_by(monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with listening() as service, listening("127.0.0.2") as attacker:
+        monkeypatch.setenv("http_proxy", attacker.url)
+        service.answer = lambda _: (200, {}, json.dumps(record(word="HIGH")).encode())
+        assert severity_of(["A"], online(service.url)) is Severity.HIGH
+        service.redirects(attacker.url)
+        assert online(service.url)("A") is None
+        assert attacker.heard == []
 
 
 @pytest.mark.parametrize("address", ["http://osv.example.org", "file:///etc/passwd", "ftp://127.0.0.1", ""])

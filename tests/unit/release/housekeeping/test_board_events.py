@@ -14,6 +14,7 @@ from deploykit.model import DeploykitError, Secret
 from deploykit.release.housekeeping.board_events import deliver, report_start, report_to_board
 from deploykit.release.reporting.reporter import ReleaseReport
 from deploykit.release.version.values import store_values
+from tests.shared.attackers import listening
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +49,9 @@ def board():
     server.server_close()
 
 
-def with_board(environment, url: str):
+def with_board(environment, url: str, *, insecure: bool = False):
     environment.repository = SimpleNamespace(
-        settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN"))
+        settings=SimpleNamespace(board=SimpleNamespace(url=url, token_variable="BOARD_TOKEN", insecure=insecure))
     )
     return environment
 
@@ -165,8 +166,8 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
     from deploykit.release.housekeeping.reap import reap
 
     board.status = 503
-    with_board(environment, board.url)
     record = released("1.0.0")
+    with_board(environment, board.url)
     for _ in range(20):
         environment.ledger.add_timer("report", record.id, 0.0, {"event": {"id": "1"}, "first": time.time()})
     assert reap(environment, events=False).problems == ()
@@ -203,3 +204,50 @@ def test_an_event_is_forgotten_where_the_settings_name_no_board_any_more(environ
     timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, {"event": {}, "first": time.time()})
     deliver(with_board(environment, ""), timer)
     assert environment.ledger.timers() == []
+def test_the_token_does_not_follow_the_board_to_another_host(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    warned = []
+    with listening() as board, listening("127.0.0.2") as attacker:
+        for status in (302, 307):
+            board.redirects(f"{attacker.url}/api/events", status)
+            report_to_board(with_board(environment, board.url), report(released("1.0.0")), warned.append)
+        assert attacker.heard == []
+        assert all(f"sends on to {attacker.url}/api/events" in said for said in warned)
+    assert len(warned) == 2
+    assert list(environment.ledger.timers()) == [], "asking again would not help"
+
+
+def test_no_proxy_sees_the_token_of_a_board_without_a_port(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    with listening() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        report_to_board(with_board(environment, "http://localhost"), report(released("1.0.0")), lambda _: None)
+        assert proxy.heard == []
+
+
+def test_the_token_goes_by_plain_http_only_where_the_settings_say_so(environment, released, monkeypatch):
+    monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
+    warned = []
+    with listening() as proxy:  # whoever is on the way
+        monkeypatch.setenv("http_proxy", proxy.url)
+        report_to_board(with_board(environment, "http://board.test"), report(released("1.0.0")), warned.append)
+        assert proxy.heard == []
+        assert "plain http" in warned[0]
+        assert "insecure = true" in warned[0]
+        with_board(environment, "http://board.test", insecure=True)
+        report_to_board(environment, report(released("1.0.1")), pytest.fail)
+        assert len(proxy.heard) == 1
+
+
+def test_an_event_waits_for_a_command_that_knows_the_settings(environment, released, board):
+    payload = {"event": {"id": "1"}, "first": time.time()}
+    timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, payload)
+    environment.repository = None
+    with pytest.raises(DeploykitError, match="waits for a command in the repository"):
+        deliver(environment, timer)
+    assert [each.id for each in environment.ledger.timers()] == [timer.id]
+    deliver(with_board(environment, ""), timer)
+    assert list(environment.ledger.timers()) == [], "the settings name no board any more"
+    assert board.got == []

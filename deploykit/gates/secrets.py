@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files
 from deploykit.gates.interface import FORCE_VARIABLE
-from deploykit.gates.secretscan.baseline import VERSION, Baseline, read_baseline
+from deploykit.gates.secretscan.baseline import VERSION, Baseline, parse_baseline, read_baseline
 from deploykit.gates.secretscan.detect_secrets import ask_detect_secrets
 from deploykit.gates.secretscan.findings import Secret, first_lines
 from deploykit.gates.tools import cache_home
@@ -50,11 +50,13 @@ class SecretsGate:
             raise UsageError(
                 f"the secrets gate knows no {', '.join(sorted(unknown))}",
                 details=[f"it takes names of files, {' or '.join(_MODES)}"],
-                next_step="nox -s secrets -- --staged",
+                next_step="deploykit-hook secrets --staged",
             )
         if len(modes) > 1:
-            raise UsageError("staged changes or the history: one at a time", next_step="nox -s secrets -- --staged")
-        baseline = read_baseline(context.root / self.baseline)
+            raise UsageError(
+                "staged changes or the history: one at a time", next_step="deploykit-hook secrets --staged"
+            )
+        baseline = self._baseline(context, staged="--staged" in modes)
         known = baseline or Baseline()
         if "--history" in modes:
             return self._history(context, baseline, known.rules())
@@ -66,6 +68,15 @@ class SecretsGate:
             ci=in_ci(context.environment),
             narrowed=bool(context.arguments),
         )
+
+    def _baseline(self, context: GateContext, *, staged: bool) -> Baseline | None:
+        if not staged:
+            return read_baseline(context.root / self.baseline)
+        from deploykit.gates.secretscan.git import text_of
+
+        # What is committed is judged by the baseline that is committed with it.
+        text = text_of(context.root, self.baseline, of="")
+        return None if text is None else parse_baseline(text, self.baseline)
 
     def _settings(self, baseline: Baseline | None) -> dict[str, Any]:
         return {"baseline": self.baseline if baseline is not None else "none", "exclude": " ".join(self.exclude)}

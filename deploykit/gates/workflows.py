@@ -52,7 +52,12 @@ class WorkflowsGate:
         }
         zizmor = context.toolbox.tool("zizmor")
         version = run_tool([*zizmor, "--version"], root=context.root, environment=environment, answers=(0,))
-        completed = run_tool([*zizmor, *_FLAGS, *files], root=context.root, environment=environment, answers=(0, 1))
+        completed = run_tool(
+            [*zizmor, *_FLAGS, *(f"./{name}" for name in files)],
+            root=context.root,
+            environment=environment,
+            answers=(0, 1),
+        )
         if completed.returncode:
             said = completed.stderr.partition("Stack backtrace")[0].rstrip()
             raise InconclusiveError(

@@ -1,4 +1,8 @@
-"""The pre-commit hooks: `deploykit-hook GATE [FILES]`; files narrow a gate to what is committed."""
+"""The hooks: `deploykit-hook GATE [FILES]`.
+
+Before a commit, with the names of files or `--staged`, a gate judges what is staged: files, configuration and baseline
+as git's index has them, whatever the working tree has. Without them (before a push) it judges the whole working tree.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.gates.run import run_gate
-from deploykit.model import DeploykitError, Outcome
+from deploykit.model import DeploykitError, Outcome, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from deploykit.model import Verdict
+
 __all__ = ["main", "run"]
 
+_OPTIONS = ("--staged", "--history")
 _GARBAGE = 100_000
 """A hook lives for a third of a second: looking for cyclic garbage while it imports is only waiting."""
 
@@ -25,21 +32,14 @@ def main(words: Sequence[str]) -> int:
     if not words:
         print("deploykit-hook GATE [FILES]", file=sys.stderr)
         return 3
-    name, *files = words
+    name, *arguments = words
     root = Path.cwd()
-
-    def tree() -> str:
-        if files:
-            return ""
-        from deploykit.artifacts.git import tree_of
-
-        return tree_of(root)
-
     try:
-        verdict = run_gate(name, root, arguments=files, tree=tree)
+        verdict = _judge_staged(name, root, arguments) if arguments else _judge_tree(name, root)
     except DeploykitError as error:
         print(f"{error.message}\nnext: {error.next_step}", file=sys.stderr)
         return error.exit_code
+    files = [word for word in arguments if not word.startswith("--")]
     nothing_here = files and verdict.outcome is Outcome.INCONCLUSIVE and not verdict.evidence.looked_at
     if nothing_here and verdict.evidence.tool:
         print(f"{name}: none of the {len(files)} files is one that this gate looks at")
@@ -49,6 +49,46 @@ def main(words: Sequence[str]) -> int:
 
         print(render(verdict, color=wants_color(os.environ, is_terminal=sys.stdout.isatty())))
     return verdict.outcome.exit_code
+
+
+def _judge_tree(name: str, root: Path) -> Verdict:
+    def tree() -> str:
+        from deploykit.artifacts.git import tree_of
+
+        return tree_of(root)
+
+    return run_gate(name, root, tree=tree)
+
+
+def _judge_staged(name: str, root: Path, arguments: Sequence[str]) -> Verdict:
+    from deploykit.artifacts.git import clean_environment
+    from deploykit.artifacts.staged import write_staged
+    from deploykit.gates.tools import cache_home
+
+    staged = write_staged(root, cache_home(os.environ) / "staged")
+    options = [word for word in arguments if word in _OPTIONS]
+    names = [os.path.relpath(root / word, root) for word in arguments if word not in _OPTIONS]
+    _reject_unstaged(staged, options, names)
+    # Git gives its hooks variables that name another repository than the one that is judged.
+    for variable in set(os.environ) - set(clean_environment()):
+        del os.environ[variable]
+    if options == ["--history"]:
+        return run_gate(name, root, arguments=arguments)
+    given = arguments if name == "secrets" and options else names
+    return run_gate(name, staged, arguments=given, record=lambda _verdict: None)
+
+
+def _reject_unstaged(staged: Path, options: Sequence[str], names: Sequence[str]) -> None:
+    """Raise UsageError for a path of which the next commit has nothing, and for one that a tool takes for an option."""
+    for name in (*options, *names):
+        there = os.pardir not in Path(name).parts and os.path.lexists(staged / name)
+        if there and name.startswith("-"):
+            raise UsageError(
+                f"the file name {name} begins as an option does, so a tool would not take it for a file",
+                next_step=f"git mv ./{name} ./{name.lstrip('-')}",
+            )
+        if not there and name in names:
+            raise UsageError(f"{name} is not staged, so the next commit has nothing of it", next_step=f"git add {name}")
 
 
 def run() -> None:

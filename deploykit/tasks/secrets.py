@@ -161,7 +161,7 @@ def _context_lines(path: Path, line: int) -> list[str]:
     """The line and its neighbours. The secret is shown: the person who labels it has the file anyway."""
     from deploykit.gates.secretscan.reading import decoded, read_file
 
-    text = decoded(read_file(path).content)
+    text = decoded(read_file(path).content, named_as_text=True)
     lines = text[0].split("\n") if text else []
     shown = []
     for number in range(max(1, line - 2), min(len(lines), line + 2) + 1):

@@ -63,7 +63,9 @@ def is_shallow(root: Path) -> bool:
 
 
 def text_of(root: Path, name: str, *, of: str = "HEAD") -> str | None:
-    """A file's text in a commit (the last one), or a side of a merge (`:2` or `:3`), None when there is none."""
+    """A file's text in a commit (the last one), a side of a merge (`:2`, `:3`), or the index (empty); None: there is
+    none.
+    """
     try:
         completed = run_git(root, "show", f"{of}:./{name}", timeout=_SECONDS, of_hook=True)
     except GitNotFound:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["LARGEST", "Read", "decoded", "read_file"]
+__all__ = ["LARGEST", "Read", "bytes_as_text", "decoded", "read_file"]
 
 LARGEST = 100_000_000
 """Bytes; a file that is longer is not looked into, which is said and makes the verdict inconclusive."""
@@ -60,20 +60,30 @@ def read_file(path: Path, *, largest: int = LARGEST) -> Read:
         os.close(handle)
 
 
-def decoded(content: bytes) -> tuple[str, str] | None:
+def decoded(content: bytes, *, named_as_text: bool = False) -> tuple[str, str] | None:
     """The text, with line feeds alone at line ends, and the encoding that it was read in; None for a binary file.
 
     UTF-16 and UTF-32 are known by their mark, or by what they say when they are read so. Other bytes than UTF-8 are
     read as Latin-1: the rules look for ASCII, and detect-secrets leaves such files out without a word. Only with a zero
-    byte near its beginning is such a file binary.
+    byte near its beginning is such a file binary, and never where its name says that it is text.
     """
     read = _marked(content) or _unmarked(content)
     if read is None:
-        return None
+        return (bytes_as_text(content), "latin-1") if named_as_text else None
     text, encoding = read
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text, encoding
+    return _with_line_feeds(text), encoding
+
+
+def bytes_as_text(content: bytes) -> str:
+    """The text that programs see who read byte by byte and skip zeros.
+
+    What begins with a mark of UTF-16, or for the most part is it, can hold plain text as well.
+    """
+    return _with_line_feeds(content.decode("latin-1").replace("\0", ""))
+
+
+def _with_line_feeds(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def _marked(content: bytes) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.secretscan.cache import ScanCache, content_key, settings_key
+from deploykit.gates.secretscan.filetype import is_named_as_text
 from deploykit.gates.secretscan.findings import Secret, find_secrets
-from deploykit.gates.secretscan.reading import decoded, read_file
+from deploykit.gates.secretscan.reading import bytes_as_text, decoded, read_file
 from deploykit.gates.secretscan.rules import Rules, rules_of
 from deploykit.gates.tooling import parse_json, run_tool
 
@@ -29,8 +31,11 @@ _WORTH_A_PROCESS = 3_000_000  # bytes to look at; below, starting a Python costs
 _PROBE = 8192
 _FILE_COST = 2000  # bytes that could be looked at in the time in which a file is opened
 
-_LFS = b"version https://git-lfs.github.com/spec/"
-_LONGEST_POINTER = 1024  # bytes, by the specification of Git LFS
+_POINTER_FORM = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v\d+\n(?:ext-\d-[\w-]+ sha256:[0-9a-f]{64}\n)*"
+    rb"oid sha256:[0-9a-f]{64}\nsize \d+\n"
+)
+"""A whole file, by the specification of Git LFS. One that only begins so is looked into."""
 _POINTER = "pointer"
 
 Found = tuple[str, str, tuple[Secret, ...]]
@@ -190,9 +195,14 @@ def _look_at(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found 
 
 
 def _look(name: str, content: bytes, rules: Rules, key: str) -> Found:
-    if content.startswith(_LFS) and len(content) < _LONGEST_POINTER:
+    if _POINTER_FORM.fullmatch(content):
         return key, _POINTER, ()
-    text = decoded(content)
+    text = decoded(content, named_as_text=is_named_as_text(name))
     if text is None:
         return key, "", ()
-    return key, text[1], find_secrets(name, text[0], rules)
+    secrets = find_secrets(name, text[0], rules)
+    if text[1] not in {"utf-8", "latin-1"}:
+        known = {(secret.type, secret.hashed) for secret in secrets}
+        others = find_secrets(name, bytes_as_text(content), rules)
+        secrets = tuple(sorted({*secrets, *(other for other in others if (other.type, other.hashed) not in known)}))
+    return key, text[1], secrets

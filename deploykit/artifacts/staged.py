@@ -1,0 +1,106 @@
+"""What the next commit brings, written out: the content of git's index, in a folder of its own.
+
+The files in the working tree may be others than those that are committed. Whoever judges a commit looks here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploykit.artifacts.git import clean_environment, run_git
+from deploykit.model import InconclusiveError, UsageError
+from deploykit.process.files import flocked
+
+if TYPE_CHECKING:
+    from deploykit.process import Completed
+
+__all__ = ["write_staged"]
+
+_AS_THEY_ARE = (
+    *("-c", "core.autocrlf=false"),
+    *("-c", "core.sparseCheckout=false"),
+    *("-c", "submodule.recurse=false"),
+    # Of files in Git LFS the index has pointers, and filters of the user must not put something else there.
+    *("-c", "filter.lfs.required=false", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.process="),
+)
+
+
+def write_staged(root: Path, store: Path) -> Path:
+    """The folder, below `store`, that has what git's index has of `root`; it is `root` of a repository with that index.
+
+    A repository has one such folder, in which only what changed is written. `GIT_INDEX_FILE` counts: `git commit -a`
+    and `git commit FILE` have an index of their own. The user's repository is not written to.
+
+    Raises UsageError outside a repository, InconclusiveError when the index can't be written as a tree (conflicts).
+    """
+    words = ("--show-toplevel", "--show-object-format", "--git-path", "index", "--git-path", "objects", "--show-prefix")
+    done = run_git(root, "rev-parse", *words)
+    if done.returncode != 0:
+        raise UsageError(
+            f"{root} is in no git repository, so nothing is about to be committed",
+            next_step="run it in the repository, or judge the whole tree: invoke gate NAME",
+        )
+    top, form, index, objects, prefix = (*done.stdout.splitlines(), "")[:5]
+    source = root / (os.environ.get("GIT_INDEX_FILE") or index)
+    name = hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
+    # The last part is the name of the app where nothing else says it.
+    folder = store / name / (Path(top).name or "root")
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    head = run_git(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
+    with flocked(folder.with_name("lock")):
+        if not _is_written(folder, source):
+            _write(root, source, (root / objects).resolve(), folder, form)
+        (folder / ".git" / "HEAD").write_text(f"{head}\n" if head else "ref: refs/heads/none\n", encoding="utf-8")
+    return folder / prefix if prefix else folder
+
+
+def _is_written(folder: Path, index: Path) -> bool:
+    """Whether an earlier hook of the same commit has done it."""
+    done = folder / ".git" / "written"
+    return done.exists() and index.exists() and done.read_bytes() == index.read_bytes()
+
+
+def _write(root: Path, index: Path, objects: Path, folder: Path, form: str) -> None:
+    copy, done = folder / ".git" / "staged", folder / ".git" / "written"
+    done.unlink(missing_ok=True)
+    if not _check_out(folder, _write_tree(root, index, objects, copy, form)):
+        # Somebody else wrote there, or was interrupted: it is only a copy.
+        shutil.rmtree(folder)
+        if not _check_out(folder, _write_tree(root, index, objects, copy, form)):
+            raise InconclusiveError(
+                "git could not write out what is staged", details=[str(folder)], next_step="git fsck"
+            )
+    if copy.exists():
+        copy.rename(done)
+
+
+def _write_tree(root: Path, index: Path, objects: Path, copy: Path, form: str) -> str:
+    """The tree that the index has. New objects go into the store of the repository that `copy` is in."""
+    own = copy.parent
+    if not (own / "HEAD").exists():
+        own.parent.mkdir(exist_ok=True)
+        _ok(run_git(own.parent, "init", "--quiet", "--template=", f"--object-format={form}"))
+        (own / "objects" / "info").mkdir(exist_ok=True)
+    (own / "objects" / "info" / "alternates").write_bytes(os.fsencode(objects) + b"\n")
+    copy.unlink(missing_ok=True)
+    if index.exists():
+        shutil.copy2(index, copy)  # with its time, by which git knows entries that are newer
+    env = clean_environment() | {"GIT_INDEX_FILE": str(copy), "GIT_OBJECT_DIRECTORY": str(own / "objects")}
+    return _ok(run_git(root, "write-tree", env=env)).stdout.strip()
+
+
+def _check_out(folder: Path, tree: str) -> bool:
+    done = run_git(folder, *_AS_THEY_ARE, "read-tree", "--reset", "-u", tree)
+    return done.returncode == 0 and "error:" not in done.stderr
+
+
+def _ok(done: Completed) -> Completed:
+    if done.returncode != 0:
+        raise InconclusiveError(
+            "git could not say what is staged", details=done.stderr.splitlines()[-5:], next_step="git status"
+        )
+    return done

@@ -11,22 +11,17 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploykit.artifacts.git import clean_environment, run_git
 from deploykit.model import InconclusiveError, UsageError
 from deploykit.process.files import flocked
+from deploykit.process.git import clean_environment, run_git
 
 if TYPE_CHECKING:
     from deploykit.process import Completed
 
 __all__ = ["write_staged"]
 
-_AS_THEY_ARE = (
-    *("-c", "core.autocrlf=false"),
-    *("-c", "core.sparseCheckout=false"),
-    *("-c", "submodule.recurse=false"),
-    # Of files in Git LFS the index has pointers, and filters of the user must not put something else there.
-    *("-c", "filter.lfs.required=false", "-c", "filter.lfs.smudge=", "-c", "filter.lfs.process="),
-)
+_AS_THEY_ARE = {"core.autocrlf": "false", "core.sparseCheckout": "false"}
+"""Settings of the copy's repository, whatever the user's are: every file, and its bytes as the index has them."""
 
 
 def write_staged(root: Path, store: Path) -> Path:
@@ -84,6 +79,8 @@ def _write_tree(root: Path, index: Path, objects: Path, copy: Path, form: str) -
     if not (own / "HEAD").exists():
         own.parent.mkdir(exist_ok=True)
         _ok(run_git(own.parent, "init", "--quiet", "--template=", f"--object-format={form}"))
+        for name, value in _AS_THEY_ARE.items():
+            _ok(run_git(own.parent, "config", name, value))
         (own / "objects" / "info").mkdir(exist_ok=True)
     (own / "objects" / "info" / "alternates").write_bytes(os.fsencode(objects) + b"\n")
     copy.unlink(missing_ok=True)
@@ -94,7 +91,7 @@ def _write_tree(root: Path, index: Path, objects: Path, copy: Path, form: str) -
 
 
 def _check_out(folder: Path, tree: str) -> bool:
-    done = run_git(folder, *_AS_THEY_ARE, "read-tree", "--reset", "-u", tree)
+    done = run_git(folder, "read-tree", "--reset", "-u", tree)
     return done.returncode == 0 and "error:" not in done.stderr
 
 

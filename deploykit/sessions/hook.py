@@ -61,9 +61,9 @@ def _judge_tree(name: str, root: Path) -> Verdict:
 
 
 def _judge_staged(name: str, root: Path, arguments: Sequence[str]) -> Verdict:
-    from deploykit.artifacts.git import clean_environment
     from deploykit.artifacts.staged import write_staged
     from deploykit.gates.tools import cache_home
+    from deploykit.process.git import clean_environment
 
     staged = write_staged(root, cache_home(os.environ) / "staged")
     options = [word for word in arguments if word in _OPTIONS]

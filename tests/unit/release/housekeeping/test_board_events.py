@@ -196,7 +196,7 @@ def test_a_row_of_the_ledger_sends_no_variable_anywhere(environment, released, b
 
     deliver(with_board(environment, board.url + "/ours"), timer)
     ((path, authorization, event),) = board.got
-    assert (path, authorization) == ("/ours/api/events", "Bearer ")
+    assert (path, authorization) == ("/ours/api/events", None)
     assert (event["app"], event["environment"]) == ("shop", "local"), "the token speaks for no other app"
 
 

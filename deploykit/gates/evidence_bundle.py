@@ -1,6 +1,7 @@
 """An evidence bundle: the passes of one tree in one file, exported where the gates ran and imported before a release.
 
-The digest detects damage. It is not a signature: import evidence only from writers that you trust.
+Each pass has the seal of the state folder in which it was given (`verdict_files`), and counts where that key is: for
+another clone of the same user on the same machine.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.interface import WORK_FOLDER
-from deploykit.gates.verdict_files import read_recorded, record_verdict
+from deploykit.gates.verdict_files import read_recorded, record_verdict, reject_foreign_evidence, sealed_verdict
 from deploykit.model import InconclusiveError, Outcome, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
     Raises InconclusiveError if there is none, and UsageError outside git or if the file can't be written.
     """
     _check_tree(root, tree)
+    reject_foreign_evidence(root)
     recorded = [read_recorded(root, path.stem) for path in sorted((root / WORK_FOLDER / "verdicts").glob("*.json"))]
     passes = [
-        (verdict, content.get("recorded_at"))
+        (verdict, content)
         for verdict, content in filter(None, recorded)
         if verdict.tree == tree and verdict.outcome is Outcome.PASSED
     ]
@@ -42,7 +44,7 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
         "format": _FORMAT,
         "tree": tree,
         "exported_at": time.time(),
-        "verdicts": [verdict.as_json() | {"recorded_at": recorded_at} for verdict, recorded_at in passes],
+        "verdicts": [content for _, content in passes],
     }
     try:
         file.write_text(json.dumps(content | {"digest": _digest(content)}, indent=2) + "\n", encoding="utf-8")
@@ -54,10 +56,11 @@ def export_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
 def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
     """Record the passes in `file` for this tree, and return them. It imports all or none.
 
-    Raises UsageError for a missing file and for one about another tree. Raises InconclusiveError for a damaged file,
-    and if one of the gates did not pass on this tree here.
+    Raises UsageError for a missing file, for one about another tree, and for one without this machine's seals. Raises
+    InconclusiveError for a damaged file, and if one of the gates did not pass on this tree here.
     """
     _check_tree(root, tree)
+    reject_foreign_evidence(root)
     content = _read(file)
     if content["tree"] != tree:
         raise UsageError(
@@ -72,6 +75,13 @@ def import_evidence(root: Path, file: Path, *, tree: str) -> list[Verdict]:
     foreign = [one.gate for one, _ in passes if one.tree != tree or one.outcome is not Outcome.PASSED]
     if foreign or not passes or any(not _is_name(one.gate) for one, _ in passes):
         raise _damaged(file, "it contains something other than passes of its own tree")
+    unsealed = [each["gate"] for each in content["verdicts"] if sealed_verdict(each, each["gate"]) is None]
+    if unsealed:
+        raise UsageError(
+            f"{file.name} was not sealed with this machine's key, so it proves nothing here: {', '.join(unsealed)}",
+            details=["anybody can write such a file; what another machine judged can't be proven yet"],
+            next_step="run the gates here: invoke ci",
+        )
     here = {verdict.gate: read_recorded(root, verdict.gate) for verdict, _ in passes}
     failed = [
         gate

@@ -18,7 +18,7 @@ from deploykit.gates.obeyed import hidden_configuration
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
-from deploykit.gates.verdict_files import record_verdict, with_what_is_not_written
+from deploykit.gates.verdict_files import record_verdict, reject_foreign_evidence, with_what_is_not_written
 from deploykit.model import DeploykitError, Evidence, Outcome, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
     def run() -> Verdict:
         from deploykit.settings.loader import load
 
+        reject_foreign_evidence(root)
         settings = load(root, environ=environment).settings
         gate = build(settings) if build is not None else build_gate(name, settings, root)
 
@@ -120,9 +121,7 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
             state = state_of(root, tree=present, environment=environment)
             return inputs_of(gate, root, settings, state=state, environment=environment, base=base)
 
-        if not force and (
-            found := cached_verdict(root, name, inputs(hash_of_tree()), environment=environment, now=time.time())
-        ):
+        if not force and (found := cached_verdict(root, name, inputs(hash_of_tree()), now=time.time())):
             verdict, seconds = found
             cached.append(verdict)
             return _from_cache(verdict, seconds)
@@ -163,7 +162,7 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
         verdict = with_what_is_not_written(verdict, lambda _verdict: keep(cached[0]), report)
     elif not arguments:
         kept = with_what_is_not_written(verdict, report, keep)
-        record_inputs(root, verdict, inputs_seen[0] if inputs_seen else "", environment=environment, now=time.time())
+        record_inputs(root, verdict, inputs_seen[0] if inputs_seen else "", now=time.time())
         return kept
     return verdict
 
@@ -189,7 +188,7 @@ def cached_verdicts(
     state = state_of(root, tree=tree, environment=environment)
     for name in names:
         inputs = inputs_of(build_gate(name, settings, root), root, settings, state=state, environment=environment)
-        if hit := cached_verdict(root, name, inputs, environment=environment, now=time.time()):
+        if hit := cached_verdict(root, name, inputs, now=time.time()):
             found[name] = _from_cache(*hit)
     if "test" not in found:
         found.pop("coverage", None)

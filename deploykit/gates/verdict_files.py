@@ -1,26 +1,36 @@
-"""Verdicts as files in the tree's work folder: how sessions that run in parallel exchange them."""
+"""Verdicts as files in the tree's work folder: how sessions that run in parallel exchange them.
+
+Each is sealed (`process.seal`), and only a sealed one counts: anybody can write a file, or commit one.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.interface import WORK_FOLDER
-from deploykit.model import UsageError, Verdict
+from deploykit.model import DeploykitError, UsageError, Verdict
 from deploykit.process.files import write_atomically
+from deploykit.process.run import run as run_program
+from deploykit.process.seal import is_sealed, sealed
+from deploykit.settings.paths import state_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 __all__ = [
     "prepare_work_folder",
     "read_recorded",
     "read_verdict",
     "record_verdict",
+    "reject_foreign_evidence",
+    "sealed_verdict",
     "verdict_path",
     "with_what_is_not_written",
 ]
@@ -29,9 +39,10 @@ __all__ = [
 def prepare_work_folder(root: Path) -> Path:
     """Make `.deploykit/`, which ignores itself so that it never dirties the tree.
 
-    Raises UsageError when it can't be written.
+    Raises UsageError when it can't be written, or is not ours (`reject_foreign_evidence`).
     """
     folder = root / WORK_FOLDER
+    _reject_links_and_others(folder)
     try:
         folder.mkdir(exist_ok=True)
         ignore = folder / ".gitignore"
@@ -40,6 +51,46 @@ def prepare_work_folder(root: Path) -> Path:
     except OSError as error:
         raise _unwritable(error) from error
     return folder
+
+
+def reject_foreign_evidence(root: Path) -> None:
+    """Raise UsageError where the work folder is tracked by git, a link or another user's, or a folder in it is.
+
+    Somebody else could have put evidence there. What seals don't cover, such as coverage data, must be ours as well.
+    """
+    folder = root / WORK_FOLDER
+    if not os.path.lexists(folder):
+        return
+    _reject_links_and_others(folder)
+    tracked = ""
+    with suppress(DeploykitError):  # no git: nothing is tracked, and nothing is bound to a tree
+        tracked = run_program(["git", "ls-files", "--", WORK_FOLDER], cwd=root, timeout=60, check=False).stdout
+    if tracked:
+        raise UsageError(
+            f"{WORK_FOLDER} is tracked by git ({tracked.splitlines()[0]}): evidence that is committed is no evidence",
+            next_step=f"git rm -r --cached {WORK_FOLDER} && git commit -m 'Keep evidence out of the repository'",
+        )
+
+
+def _reject_links_and_others(folder: Path) -> None:
+    if not os.path.lexists(folder):
+        return
+    own = [folder]
+    with suppress(OSError):
+        own += [Path(each.path) for each in os.scandir(folder) if not each.is_file(follow_symlinks=False)]
+    for path in own:
+        try:
+            seen = path.lstat()
+        except FileNotFoundError:
+            continue  # a session that runs beside this one has removed it
+        if stat.S_ISLNK(seen.st_mode):
+            what = "is a symbolic link"
+        elif seen.st_uid != os.geteuid():
+            what = f"belongs to another user (uid {seen.st_uid})"
+        else:
+            continue
+        why = f"{path} {what}, so what is there is no evidence"
+        raise UsageError(why, next_step=f"rm -r {folder}, then type the same again")
 
 
 def verdict_path(root: Path, gate: str) -> Path:
@@ -55,12 +106,26 @@ def record_verdict(root: Path, verdict: Verdict, *, run: str = "", now: float | 
     content = verdict.as_json() | {"recorded_at": time.time() if now is None else now, "run": run}
     try:
         prepare_work_folder(root)
-        write_atomically(path, json.dumps(content, indent=2) + "\n", mode=0o600)
+        try:
+            write_atomically(path, json.dumps(_sealed(content), indent=2) + "\n", mode=0o600)
+        except (OSError, UsageError):
+            with suppress(OSError):
+                path.unlink()
+            raise
     except OSError as error:
-        with suppress(OSError):
-            path.unlink()
         raise _unwritable(error) from error
     return path
+
+
+def _sealed(content: dict[str, Any]) -> dict[str, Any]:
+    state = state_home()
+    try:
+        return sealed(content, state)
+    except OSError as error:
+        raise UsageError(
+            f"a verdict can't be sealed, since the state folder {state} can't be used: {error.strerror}",
+            next_step="name a folder of yours by DEPLOYKIT_STATE_DIR",
+        ) from error
 
 
 def with_what_is_not_written(verdict: Verdict, *writers: Callable[[Verdict], object]) -> Verdict:
@@ -83,12 +148,24 @@ def _unwritable(error: OSError) -> UsageError:
 
 
 def read_recorded(root: Path, gate: str) -> tuple[Verdict, dict[str, Any]] | None:
-    """The recorded verdict and the whole object it was read from; None when there is none, or an unreadable one."""
+    """The recorded verdict and the whole object it was read from; None when there is none that counts."""
     try:
         content = json.loads(verdict_path(root, gate).read_text(encoding="utf-8"))
-        return Verdict.from_json(content), content
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    verdict = sealed_verdict(content, gate)
+    return None if verdict is None else (verdict, content)
+
+
+def sealed_verdict(content: object, gate: str) -> Verdict | None:
+    """The verdict of that gate in a JSON object, where it was sealed with this machine's key."""
+    if not isinstance(content, dict) or not is_sealed(content, state_home()):
+        return None
+    try:
+        verdict = Verdict.from_json(content)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return verdict if verdict.gate == gate else None
 
 
 def read_verdict(root: Path, gate: str) -> Verdict | None:

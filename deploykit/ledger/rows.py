@@ -47,12 +47,13 @@ def step(row: Mapping[str, Any]) -> Step:
     )
 
 
-def verdict(row: Mapping[str, Any]) -> Verdict:
-    content = _object(row, "verdict")
+def verdict(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = _object(row, "verdict")
     try:
-        return Verdict.from_json(content)
+        Verdict.from_json(content)
     except (KeyError, ValueError, TypeError, AttributeError):
         raise _damaged(row, "verdict") from None
+    return content
 
 
 def timer(row: Mapping[str, Any]) -> Timer:

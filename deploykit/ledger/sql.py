@@ -13,7 +13,7 @@ from deploykit.ledger.journal import Journal
 from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.projections import BEGUN_ANEW
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, REPOSITORIES, STEPS, TIMERS
-from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity, Verdict
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity
 
 if TYPE_CHECKING:
     import os
@@ -228,12 +228,13 @@ class SqlLedger(SqlLock):
 
     # Evidence
 
-    def add_evidence(self, verdict: Verdict) -> None:
+    def add_evidence(self, verdict: Mapping[str, Any]) -> None:
+        """`verdict` as JSON, with its seal: others may write the ledger, so that has to be looked at again."""
         with self._write() as journal:
-            journal.append("evidence.added", {"verdict": verdict.as_json()})
+            journal.append("evidence.added", {"verdict": verdict})
 
-    def evidence(self, gate: str, tree: str) -> Verdict | None:
-        """The newest verdict of that gate on that very tree."""
+    def evidence(self, gate: str, tree: str) -> Mapping[str, Any] | None:
+        """The newest verdict of that gate on that very tree, as it was added."""
         query = self._ask(EVIDENCE, gate=clean(gate), tree=clean(tree), order=["-sequence"], limit=1)
         with self._database.read() as connection:
             row = connection.first(query)

@@ -1,4 +1,4 @@
-"""`invoke evidence.export` and `evidence.import`: a release uses the evidence of CI."""
+"""`invoke evidence.export` and `evidence.import`: a release uses the evidence of another clone."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def export(_context: Context, file: str) -> int | None:
 
 @command(name="import", positional=["file"], help={"file": "what evidence.export has written"})
 def import_(_context: Context, file: str) -> int | None:
-    """Import what passed elsewhere on exactly this tree, for a release.
+    """Import what passed in another clone on exactly this tree, for a release.
 
-    A damaged file, or one about another tree, is refused.
+    A damaged file, one about another tree, and one that another machine has
+    sealed are refused.
     """
     from deploykit.artifacts.git import tree_of
     from deploykit.gates.evidence_bundle import import_evidence

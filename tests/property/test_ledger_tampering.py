@@ -55,7 +55,9 @@ def image():
             ledger.result(step, StepState.DONE, {"pid": 4711})
             ledger.set_live(made.id)
             seen = Evidence(looked_at=3, unit="files", tool="ruff", tool_version="1.0")
-            ledger.add_evidence(Verdict(gate="lint", outcome=Outcome.PASSED, evidence=seen, tree=f"t{number}"))
+            ledger.add_evidence(
+                Verdict(gate="lint", outcome=Outcome.PASSED, evidence=seen, tree=f"t{number}").as_json()
+            )
             ledger.add_timer("warm", made.id, 100.0 + number, {"instance": number})
             ledger.heartbeat("ann", held.token, lease=60)
             if number < 2:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from deploykit.model import DeploykitError
 from deploykit.process.files import write_atomically
 from deploykit.release.environment.lock import environment_lock
+from deploykit.release.version.recorded import spec_of
+from deploykit.release.version.released import read_released
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,11 +22,20 @@ if TYPE_CHECKING:
     from deploykit.ledger.interface import Held
     from deploykit.release.environment.environment import Environment
 
-__all__ = ["SEEN_HERE", "anchors_of", "ledger_problems", "remember_head", "verified_lock", "verify_ledger"]
+__all__ = [
+    "SEEN_HERE",
+    "anchors_of",
+    "ledger_problems",
+    "others_by_that_name",
+    "remember_head",
+    "verified_lock",
+    "verify_ledger",
+]
 
 SEEN_HERE = "what this machine saw last"
 """Where the anchor in the state folder is known from."""
 _SHOWN = 5
+_LOOKED_AT = 1_000
 
 
 @contextmanager
@@ -58,10 +69,30 @@ def verify_ledger(environment: Environment) -> None:
 
 def ledger_problems(environment: Environment) -> list[str]:
     """What of the chain does not hold, and what outside of it disagrees; a sentence each."""
-    return [
+    of_chain = [
         f"entry {problem.sequence}: {problem.message}" if problem.sequence else problem.message
         for problem in environment.ledger.check(anchors_of(environment))
     ]
+    return [*of_chain, *others_by_that_name(environment).values()]
+
+
+def others_by_that_name(environment: Environment) -> dict[str, str]:
+    """The releases of the ledger that are not what this machine has released by that name, with a sentence each.
+
+    Whoever appends to the chain in the right way leaves it whole, and shows here.
+    """
+    found = {}
+    for record in environment.ledger.releases(limit=_LOOKED_AT):
+        try:
+            made_here = read_released(environment.paths.released, record.id)
+        except DeploykitError as error:
+            found[record.id] = error.message
+            continue
+        with contextlib.suppress(DeploykitError):  # it was killed before the ledger had how it is run
+            recorded = spec_of(environment.ledger, record, environment.name)
+            if made_here is not None and (made_here.spec != recorded or record.digest not in {"", made_here.digest}):
+                found[record.id] = f"{record.id} ({record.version}) is not what this machine released by that name"
+    return found
 
 
 def anchors_of(environment: Environment) -> dict[str, str]:

@@ -7,20 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError, UsageError
+from deploykit.model import UsageError
 from deploykit.release.environment.lock import environment_lock
-from deploykit.release.environment.trust import SEEN_HERE, anchors_of, remember_head
-from deploykit.release.version.recorded import spec_of
-from deploykit.release.version.released import read_released
+from deploykit.release.environment.trust import SEEN_HERE, anchors_of, others_by_that_name, remember_head
 from deploykit.release.version.values import file_of
 
 if TYPE_CHECKING:
-    from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
 
 __all__ = ["accept_ledger"]
-
-_LOOKED_AT = 1_000
 
 
 def accept_ledger(environment: Environment) -> list[str]:
@@ -37,22 +32,8 @@ def accept_ledger(environment: Environment) -> list[str]:
                 details=[problem.message for problem in problems[:5]],
                 next_step=f"begin a new one from what runs: invoke ledger.adopt --env {name} --replace",
             )
-        said = []
-        for record in ledger.releases(limit=_LOOKED_AT):
-            if _disagrees(environment, record):
-                file_of(environment.paths.released, record.id).unlink(missing_ok=True)
-                said.append(f"{record.id} ({record.version}) is not what this machine released by that name")
+        others = others_by_that_name(environment)
+        for release in others:
+            file_of(environment.paths.released, release).unlink(missing_ok=True)
         remember_head(environment)
-    return said
-
-
-def _disagrees(environment: Environment, record: ReleaseRecord) -> bool:
-    """Whether this machine has released something else by that name, or what it keeps can't be read."""
-    try:
-        made_here = read_released(environment.paths.released, record.id)
-        if made_here is None:
-            return False
-        recorded = spec_of(environment.ledger, record, environment.name)
-    except DeploykitError:
-        return True
-    return made_here.spec != recorded or record.digest not in {"", made_here.digest}
+    return list(others.values())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.artifacts.git import files_of, judged_tree
 from deploykit.artifacts.version import uncommitted, untagged
-from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError
+from deploykit.model import DeploykitError, InconclusiveError, Outcome, Problem, UsageError, Verdict
 from deploykit.release.environment.tree_data import persistent_problems, written_problems
 from deploykit.settings.other_migrations import is_decided, other_migrations
 
@@ -103,18 +103,20 @@ def _branch(environment: Environment, sources: Sources) -> list[Problem]:
 
 
 def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
-    """Every gate that is wanted must have passed on exactly this tree; the newest verdict counts."""
-    from deploykit.gates.verdict_files import read_verdict
+    """Every gate that is wanted must have passed on exactly this tree; the newest sealed verdict counts."""
+    from deploykit.gates.verdict_files import reject_foreign_evidence
 
-    problems: list[Problem] = []
     wanted = environment.require_repository().environment.evidence
-    judged = judged_tree(sources.tree) if wanted else ""
+    if not wanted:
+        return []
+    try:
+        reject_foreign_evidence(environment.root)
+    except UsageError as error:
+        return [Problem(message=error.message, next_step=error.next_step)]
+    problems: list[Problem] = []
+    judged = judged_tree(sources.tree)
     for gate in wanted:
-        verdict = environment.ledger.evidence(gate, judged)
-        found = read_verdict(environment.root, gate)
-        if found is not None and found.tree == judged and found != verdict:
-            environment.ledger.add_evidence(found)
-            verdict = found
+        verdict = _newest_verdict(environment, gate, judged)
         if verdict is None:
             message = f"there is no evidence that gate {gate} passed on exactly this tree ({judged[:12]})"
         elif verdict.outcome is not Outcome.PASSED:
@@ -123,6 +125,24 @@ def _evidence(environment: Environment, sources: Sources) -> list[Problem]:
             continue
         problems.append(Problem(message=message, next_step=f"nox -s {gate}", kind=InconclusiveError))
     return problems
+
+
+def _newest_verdict(environment: Environment, gate: str, tree: str) -> Verdict | None:
+    """Of the tree's work folder or of the ledger, which then has it. What this machine has not sealed is nothing."""
+    from deploykit.gates.verdict_files import read_recorded, sealed_verdict
+
+    in_ledger = environment.ledger.evidence(gate, tree)
+    known = sealed_verdict(in_ledger, gate)
+    if known is not None and known.tree != tree:
+        known = None
+    recorded = read_recorded(environment.root, gate)
+    if recorded is None or recorded[0].tree != tree:
+        return known
+    verdict, content = recorded
+    if known is not None and in_ledger is not None and content["recorded_at"] <= in_ledger["recorded_at"]:
+        return known
+    environment.ledger.add_evidence(content)
+    return verdict
 
 
 def _smoke_variables(environment: Environment, sources: Sources) -> list[Problem]:

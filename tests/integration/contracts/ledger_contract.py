@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import pytest
 
+from deploykit.ledger.canonical import plain
 from deploykit.ledger.interface import LockHeld, StaleToken, StepState
 from deploykit.ledger.lease import Heartbeat
 from deploykit.ledger.sql import open_ledger
@@ -82,8 +83,9 @@ def a_whole_history(ledger, clock) -> None:
     ledger.remove_timer(gone.id)
     ledger.add_timer("verify", second.id, clock.now + 1800, {"window": 2})
     ledger.claim(RepositoryIdentity(remotes=("example.org/shop",), place="here"))
-    ledger.add_evidence(verdict())
-    ledger.add_evidence(verdict("sast", outcome=Outcome.FINDINGS, findings=(Finding(rule="S1", message="bad"),)))
+    ledger.add_evidence(verdict().as_json())
+    bad = verdict("sast", outcome=Outcome.FINDINGS, findings=(Finding(rule="S1", message="bad"),))
+    ledger.add_evidence(bad.as_json())
     clock.now += 1
     ledger.heartbeat("dan", held.token, lease=LEASE)
 
@@ -287,21 +289,21 @@ class LedgerContract:
     # Evidence and timers
 
     def test_evidence_is_bound_to_its_tree_and_the_newest_counts(self, ledger, clock):
-        ledger.add_evidence(verdict(tree="t1"))
+        ledger.add_evidence(verdict(tree="t1").as_json())
         clock.now += 1
         bad = verdict(
             tree="t1",
             outcome=Outcome.FINDINGS,
             findings=(Finding(rule="E1", message="ü", path="a.py", line=3, severity=Severity.HIGH),),
         )
-        ledger.add_evidence(bad)
-        ledger.add_evidence(verdict(tree="t2"))
-        ledger.add_evidence(verdict("audit", tree="t1"))
-        assert ledger.evidence("lint", "t1") == bad
-        assert ledger.evidence("lint", "t2") == verdict(tree="t2")
+        ledger.add_evidence(bad.as_json())
+        ledger.add_evidence(verdict(tree="t2").as_json() | {"seal": "s"})
+        ledger.add_evidence(verdict("audit", tree="t1").as_json())
+        assert ledger.evidence("lint", "t1") == plain(bad.as_json())
+        assert ledger.evidence("lint", "t2") == plain(verdict(tree="t2").as_json()) | {"seal": "s"}
         assert ledger.evidence("lint", "t3") is None
         assert ledger.evidence("sast", "t1") is None
-        assert ledger.evidence("audit", "t1") == verdict("audit", tree="t1")
+        assert ledger.evidence("audit", "t1") == plain(verdict("audit", tree="t1").as_json())
 
     def test_timers_come_earliest_first_until_they_are_removed(self, ledger):
         late = ledger.add_timer("warm", "r1", 200, {"instance": "blue"})
@@ -516,7 +518,7 @@ class LedgerContract:
     def test_a_write_after_the_tail_was_cut_off_heals_nothing(self, ledger, clock, tamper):
         a_whole_history(ledger, clock)
         tamper("DELETE FROM deploykit_entries WHERE sequence > 15")
-        ledger.add_evidence(verdict())
+        ledger.add_evidence(verdict().as_json())
         assert any("is missing" in problem.message for problem in ledger.check())
 
     # What is written

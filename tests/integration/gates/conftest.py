@@ -35,7 +35,13 @@ def gate_environment(once):
     """A cache of these tests' own for the tools' environments; what uv has downloaded is shared."""
     downloads = subprocess.run([find_uv(), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
     own = {"XDG_CACHE_HOME": str(once("cache", lambda _folder: None)), "UV_CACHE_DIR": downloads}
+    own["DEPLOYKIT_STATE_DIR"] = str(once("state", lambda _folder: None))
     return {name: value for name, value in os.environ.items() if not name.startswith("DEPLOYKIT")} | own
+
+
+@pytest.fixture(autouse=True)
+def _state_folder(gate_environment, monkeypatch):
+    monkeypatch.setenv("DEPLOYKIT_STATE_DIR", gate_environment["DEPLOYKIT_STATE_DIR"])
 
 
 @pytest.fixture

@@ -41,6 +41,13 @@ def test_with_an_older_ledger_nothing_is_taken_for_the_new_version(here, tiny, f
         path.unlink()
     shutil.copy(tmp_path / "older", ledger)
     refused = release(here, tiny, foreign_repo, "fixed", 4)
+    assert refused.code == 1
+    said = " ".join(refused.both.split())
+    assert "the ledger of local does not hold" in said
+    assert "the anchor of what this machine saw last" in said
+    assert "invoke ledger.accept --env local" in here(tiny, "history", *LOCAL, "--check").both
+    here(tiny, "ledger.accept", *LOCAL).ok()
+    refused = release(here, tiny, foreign_repo, "fixed", 4)
     assert refused.code == 3
     said = " ".join(refused.both.split())
     assert "what runs in local was released with another ledger than this one" in said

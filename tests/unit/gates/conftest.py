@@ -15,6 +15,14 @@ from deploykit.gates.interface import GateContext
 NOW = 1_800_000_000.0
 
 
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path_factory, monkeypatch):
+    """Where the key of seals is."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("DEPLOYKIT_STATE_DIR", str(folder))
+    return folder
+
+
 @dataclass
 class ScriptedToolbox:
     """Every tool is one script; `says` maps a word of its command line to (standard output, exit code[, standard

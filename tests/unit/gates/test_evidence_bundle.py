@@ -95,6 +95,30 @@ def test_a_damaged_file_is_refused_whole(here, file, damage):
     assert not (here / ".deploykit").exists()
 
 
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda item: item.pop("seal"),
+        lambda item: item.update(seal="0" * 64),
+        lambda item: item.update(recorded_at=2000.0),
+        lambda item: item["evidence"].update(tool_version="2"),
+    ],
+)
+def test_a_file_that_was_not_sealed_here_proves_nothing(here, file, forge):
+    """Its digest finds damage, and anybody can write one that is right."""
+    _changed(file, lambda it: forge(it["verdicts"][0]), with_digest=True)
+    with pytest.raises(UsageError, match="was not sealed with this machine's key, so it proves nothing here") as caught:
+        import_evidence(here, file, tree=TREE)
+    assert caught.value.next_step == "run the gates here: invoke ci"
+    assert not (here / ".deploykit").exists()
+
+
+def test_what_another_machine_exported_is_refused_until_it_can_be_proven(here, file, monkeypatch, tmp_path):
+    monkeypatch.setenv("DEPLOYKIT_STATE_DIR", str(tmp_path / "other"))
+    with pytest.raises(UsageError, match="was not sealed with this machine's key"):
+        import_evidence(here, file, tree=TREE)
+
+
 def test_it_undoes_no_failure_on_the_same_tree(here, file):
     record_verdict(here, failed("test"))
     with pytest.raises(InconclusiveError, match="test did not pass on exactly this tree here"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,8 @@ from deploykit.gates.test import data_fingerprint
 from deploykit.gates.verdict_cache import age, cached_verdict
 from deploykit.gates.verdict_files import record_verdict, verdict_path
 from deploykit.model import Evidence, Outcome, Verdict
+from deploykit.process.seal import sealed
+from deploykit.settings.paths import state_home
 
 CLEAN = {
     "--version": ("ruff 0.17.6\n", 0),
@@ -40,7 +44,7 @@ class Runs:
 
     def __init__(self, tree, toolbox, cache):
         self.tree, self.toolbox, self.made = tree, toolbox, 0
-        self.environment = {"PATH": __import__("os").environ["PATH"], "XDG_CACHE_HOME": str(cache)}
+        self.environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(cache)}
         toolbox.says = dict(CLEAN)
 
     def __call__(self, **more):
@@ -118,13 +122,17 @@ def _edited_inputs(lint):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"given_at": 1.0}))
 
 
-def _another_users_signature(lint):
-    lint.environment["XDG_CACHE_HOME"] += "-other"
+def _another_machines_key(_lint):
+    os.environ["DEPLOYKIT_STATE_DIR"] += "-other"
 
 
-def _broken_key(lint):
-    key = next((lint.tree.parent / "cache").rglob("evidence.key"))
-    key.write_bytes(b"")
+def _broken_key(_lint):
+    Path(os.environ["DEPLOYKIT_STATE_DIR"], "seal.key").write_bytes(b"")
+
+
+def _another_gates_inputs(lint):
+    path = lint.tree / ".deploykit/inputs/lint.json"
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | {"gate": "test"}, state_home())))
 
 
 def _no_verdict(lint):
@@ -146,7 +154,8 @@ def _forced_by_variable(lint):
         _edited_verdict,
         _unreadable_inputs,
         _edited_inputs,
-        _another_users_signature,
+        _another_machines_key,
+        _another_gates_inputs,
         _broken_key,
         _no_verdict,
         _forced_by_variable,
@@ -221,18 +230,16 @@ def test_outside_git_nothing_is_cached(toolbox, tmp_path):
 
 
 @pytest.fixture
-def noted(tree, tmp_path):
+def noted(tree):
     """Records a pass with a note of its inputs, and asks whether it is cached."""
     from deploykit.gates.verdict_cache import record_inputs
-
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
 
     def note(gate, settings, *, now=1000.0, asked_at=1001.0):
         evidence = Evidence(looked_at=1, unit="packages", tool="t", tool_version="1", settings=settings)
         verdict = Verdict(gate=gate, outcome=Outcome.PASSED, evidence=evidence, tree="a" * 40)
         record_verdict(tree, verdict)
-        record_inputs(tree, verdict, "inputs", environment=environment, now=now)
-        return cached_verdict(tree, gate, "inputs", environment=environment, now=asked_at) is not None
+        record_inputs(tree, verdict, "inputs", now=now)
+        return cached_verdict(tree, gate, "inputs", now=asked_at) is not None
 
     return note
 

@@ -204,6 +204,8 @@ def test_an_event_is_forgotten_where_the_settings_name_no_board_any_more(environ
     timer = environment.ledger.add_timer("report", released("1.0.0").id, 0.0, {"event": {}, "first": time.time()})
     deliver(with_board(environment, ""), timer)
     assert environment.ledger.timers() == []
+
+
 def test_the_token_does_not_follow_the_board_to_another_host(environment, released, monkeypatch):
     monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
     warned = []

@@ -300,11 +300,8 @@ class DockerTarget:
     # ---- logs and commands
 
     def logs(self, name: str, *, lines: int = 20) -> Sequence[str]:
-        return self._logs(self._names.container(name), tail=lines)
-
-    def _logs(self, container: str, *, tail: int | str = "all") -> Sequence[str]:
         reader = LineReader()
-        return (*reader.feed(self._engine.logs(container, tail=tail)), *reader.last())
+        return (*reader.feed(self._engine.logs(self._names.container(name), tail=lines)), *reader.last())
 
     def follow(self, names: Sequence[str]) -> Iterator[tuple[str, str]]:
         return follow(self._engine, {name: self._names.container(name) for name in names})
@@ -372,7 +369,7 @@ class DockerTarget:
         """Images of accessories that would have to be made, and which the engine does not have."""
         return [each.image for each in wanted if missing_image(self._engine, self._names, each)]
 
-    # ---- the lock
+    # ---- the lock, and whose it is
 
     def lock(self, owner: str, reason: str, *, token: int, lease: float) -> LockHolder | None:
         return self._lock.acquire(owner, reason, token=token, lease=lease)
@@ -385,8 +382,6 @@ class DockerTarget:
 
     def remove_lock(self) -> None:
         self._lock.remove()
-
-    # ---- whose it is
 
     def claim(self, repositories: Sequence[RepositoryIdentity]) -> None:
         claim(self._engine, self._names, repositories)

@@ -389,8 +389,6 @@ class DockerTarget:
     def repositories(self) -> Sequence[RepositoryIdentity]:
         return repositories(self._engine, self._names)
 
-    # ---- the end
-
     def down(self) -> None:
         """Ends instances, one-off commands and accessories, and the network unless the edge still uses it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deploykit.gates.interface import GateContext
     from deploykit.process.run import Completed
 
+_IMPORTS_DRIVER = Path(__file__).parent / "drivers" / "check_imports.py"
 _NO_RULE = "linter.rules.enabled = []"
 _CHECKED = re.compile(r"Checked (\d+) files? in:")
 _FORMATTED = re.compile(r"(\d+) files? (?:would be reformatted|already formatted)")
@@ -84,10 +86,11 @@ class LintGate:
         return interpret(findings=findings, files=looked_at, version=version, paths=paths, notes=notes)
 
     def _contracts(self, context: GateContext) -> Completed:
-        environment = tool_environment(context.environment)
-        environment["PYTHONPATH"] = ":".join(str(context.root / folder) for folder in self.source_folders)
+        folders = os.pathsep.join(str(context.root / folder) for folder in self.source_folders)
         return run_tool(
-            [*context.toolbox.tool("lint-imports"), "--no-cache"], root=context.root, environment=environment
+            [context.toolbox.tool_python("lint-imports"), "-I", _IMPORTS_DRIVER, folders, "--no-cache", "--no-logo"],
+            root=context.root,
+            environment=tool_environment(context.environment),
         )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files, python_files
 from deploykit.gates.obeyed import shielded
-from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment, uncached
+from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_caches, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LintGate:
     name: str = "lint"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = shielded("ruff", tool_environment(context.environment)) | uncached(context.root)
+        environment = shielded("ruff", tool_environment(context.environment)) | tool_caches(context.root)
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 

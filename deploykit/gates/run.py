@@ -18,7 +18,7 @@ from deploykit.gates.obeyed import hidden_configuration
 from deploykit.gates.project_environment import ProjectNeeds, managed_project_environment
 from deploykit.gates.tools import ManagedToolbox
 from deploykit.gates.verdict_cache import age, cached_verdict, forget, record_inputs
-from deploykit.gates.verdict_files import record_verdict, with_what_is_not_written
+from deploykit.gates.verdict_files import record_verdict, reject_links, with_what_is_not_written
 from deploykit.model import DeploykitError, Evidence, Outcome, UsageError, Verdict
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def run_gate(  # noqa: C901, PLR0913 - what surrounds a gate, all by keyword
     def run() -> Verdict:
         from deploykit.settings.loader import load
 
+        reject_links(root)
         settings = load(root, environ=environment).settings
         gate = build(settings) if build is not None else build_gate(name, settings, root)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.test import data_fingerprint
 from deploykit.gates.tools import cache_home
-from deploykit.gates.verdict_files import read_verdict
-from deploykit.model import Outcome, Verdict
+from deploykit.gates.verdict_files import read_verdict, reject_links
+from deploykit.model import Outcome, UsageError, Verdict
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def record_inputs(root: Path, verdict: Verdict, inputs: str, *, environment: Map
 
 
 def forget(root: Path, gate: str) -> None:
-    with suppress(OSError):
+    with suppress(OSError, UsageError):
+        reject_links(root)
         _path(root, gate).unlink(missing_ok=True)
 
 

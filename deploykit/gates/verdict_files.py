@@ -21,6 +21,7 @@ __all__ = [
     "read_recorded",
     "read_verdict",
     "record_verdict",
+    "reject_links",
     "verdict_path",
     "with_what_is_not_written",
 ]
@@ -29,8 +30,10 @@ __all__ = [
 def prepare_work_folder(root: Path) -> Path:
     """Make `.deploykit/`, which ignores itself so that it never dirties the tree.
 
-    Raises UsageError when it can't be written.
+    Raises UsageError when it can't be written, and when it or anything in it is a link: what is written would land
+    wherever the tree says.
     """
+    reject_links(root)
     folder = root / WORK_FOLDER
     try:
         folder.mkdir(exist_ok=True)
@@ -40,6 +43,20 @@ def prepare_work_folder(root: Path) -> Path:
     except OSError as error:
         raise _unwritable(error) from error
     return folder
+
+
+def reject_links(root: Path) -> None:
+    """Raise UsageError when the work folder or anything in it is a link.
+
+    It is looked at as deep as files are written by their names; deeper is only what tests have made themselves.
+    """
+    folder = root / WORK_FOLDER
+    entries = [folder]
+    for depth in ("", "*", "*/*"):
+        entries += folder.glob(depth) if depth else []
+        if link := next((entry for entry in entries if entry.is_symlink()), None):
+            name = link.relative_to(root)
+            raise UsageError(f"{name} is a link, and the kit writes nothing through it", next_step=f"rm {name}")
 
 
 def verdict_path(root: Path, gate: str) -> Path:

@@ -96,7 +96,7 @@ def reject_links_out(tree: Path, names: Sequence[str]) -> None:
         if to.is_absolute() or not leads.is_relative_to(top):
             raise UsageError(
                 f"{name} is a link out of the tree, to {to}",
-                next_step="replace the link by what it points to, and commit that",
+                next_step="replace the link by what it points to, and commit that; or name it in .gitignore",
             )
 
 

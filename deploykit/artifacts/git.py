@@ -22,6 +22,7 @@ from deploykit.artifacts.git_tree import GitTree
 from deploykit.artifacts.refused_content import (
     reject_filtered,
     reject_lfs_pointers,
+    reject_links_out,
     reject_submodules,
     reject_tracked_secrets,
 )
@@ -141,7 +142,7 @@ def export(tree: GitTree, destination: Path) -> None:
     """Write the files of exactly that tree into `destination`, a new folder, for everybody to read.
 
     Raises DeploykitError when a dirty working tree changed since it was read, UsageError when git has not all of its
-    files: submodules, and files that are kept in Git LFS; and when it has files of variables.
+    files (submodules, files in Git LFS), when it has files of variables, and when a link leads out of it.
     """
     destination.mkdir(parents=True)
     with _scratch(tree.root) if tree.dirty else _own_index() as env:
@@ -166,6 +167,7 @@ def export(tree: GitTree, destination: Path) -> None:
         done = _ok(run_git(tree.top, *words, env=env, umask=0o022))
         if "error:" in done.stderr or "fatal:" in done.stderr:
             raise DeploykitError("git could not write the tree", details=done.stderr.splitlines()[-20:])
+    reject_links_out(destination, _names(listed, "120000"))
     reject_lfs_pointers(destination, [name for name, used in filters.items() if used == "lfs"])
 
 

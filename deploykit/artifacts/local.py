@@ -24,7 +24,6 @@ from deploykit.artifacts.persistent import link_out
 from deploykit.artifacts.store import Store
 from deploykit.artifacts.version import version_of
 from deploykit.artifacts.wheel import build_wheel, install_wheel, version_variables
-from deploykit.model import DeploykitError
 from deploykit.process import run
 from deploykit.process.files import flocked
 
@@ -139,7 +138,6 @@ class _Build:
     def run(self) -> Artifact:
         with self._step("sources") as note:
             git.export(self.tree, self.sources)
-            _reject_links_outside(self.sources, self.tree.top)
             note.append(f"tree {self.tree.tree[:12]}")
         with self._step("environment") as note:
             reject_other_python(self.sources, self.interpreter.version)
@@ -216,22 +214,6 @@ class _Build:
 
 def _short(artifact: Artifact) -> str:
     return f"{artifact.version} ({artifact.digest[:19]})"
-
-
-def _reject_links_outside(tree: Path, checkout: Path) -> None:
-    """A link into the checkout, or out of the tree by `..`, would make what runs depend on what can be deleted."""
-    top = tree.resolve()
-    for place, folders, files in os.walk(tree):
-        for path in (Path(place, name) for name in [*folders, *files]):
-            if not path.is_symlink():
-                continue
-            to = path.readlink()
-            leads = Path(os.path.realpath(path.parent / to))  # also of links that lead to one another
-            if leads.is_relative_to(checkout.resolve()) or not (to.is_absolute() or leads.is_relative_to(top)):
-                raise DeploykitError(
-                    f"{path.relative_to(tree)} is a link out of the tree, to {to}",
-                    next_step="replace the link by what it points to, and commit that",
-                )
 
 
 def _complete(tree: Path, site: Path) -> list[str]:

@@ -1,19 +1,20 @@
-"""What no artefact is built with: secrets that are in git, and content that a commit does not have as it should be
-(submodules, files in Git LFS, files that go through a filter).
+"""What no artefact is built with: secrets that are in git, links out of the tree, and content that a commit does not
+have as it should be (submodules, files in Git LFS, files that go through a filter).
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
-    from pathlib import Path
 
-__all__ = ["reject_filtered", "reject_lfs_pointers", "reject_submodules", "reject_tracked_secrets"]
+__all__ = ["reject_filtered", "reject_lfs_pointers", "reject_links_out", "reject_submodules", "reject_tracked_secrets"]
 
 _SHOWN = 10
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
@@ -80,6 +81,23 @@ def reject_lfs_pointers(tree: Path, names: Sequence[str]) -> None:
             details=found[:_SHOWN],
             next_step="install git-lfs, then: git lfs install && git lfs pull",
         )
+
+
+def reject_links_out(tree: Path, names: Sequence[str]) -> None:
+    """Raise UsageError when one of these links of the exported tree leads out of it.
+
+    Builds follow links: they would read the machine's files into the artefact, or write into them. And what runs would
+    depend on what can be deleted.
+    """
+    top = tree.resolve()
+    for name in names:
+        to = (tree / name).readlink()
+        leads = Path(os.path.realpath((tree / name).parent / to))  # also of links that lead to one another
+        if to.is_absolute() or not leads.is_relative_to(top):
+            raise UsageError(
+                f"{name} is a link out of the tree, to {to}",
+                next_step="replace the link by what it points to, and commit that; or name it in .gitignore",
+            )
 
 
 def _is_pointer(path: Path) -> bool:

@@ -25,7 +25,7 @@ TREE = "{tree}"
 
 _OPTION = re.compile(r"^(-r|--requirement|-c|--constraint|-e|--editable)(?:\s+|=|(?<=-[rce]))(.+)$")
 _FIND_LINKS = re.compile(r"^(?:-f|--find-links)(?:\s+|=)(.+)$")
-_COMMENT = re.compile(r"(^|\s+)#.*$")
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _EXTRAS = re.compile(r"^(?P<path>[^\[;]+)(?P<rest>.*)$")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.lint import files_formatted, format_findings, left_out_by_ruff
 from deploykit.gates.obeyed import shielded
-from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment, uncached
+from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_caches, tool_environment
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class FormatGate:
     name: str = "format"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = shielded("ruff", tool_environment(context.environment)) | uncached(context.root)
+        environment = shielded("ruff", tool_environment(context.environment)) | tool_caches(context.root)
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.gates.files import excluded, list_files, python_files
 from deploykit.gates.obeyed import shielded
-from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_environment, uncached
+from deploykit.gates.tooling import crashed, parse_json, run_tool, tool_caches, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from deploykit.gates.interface import GateContext
     from deploykit.process.run import Completed
 
+_IMPORTS_DRIVER = Path(__file__).parent / "drivers" / "check_imports.py"
 _NO_RULE = "linter.rules.enabled = []"
 _CHECKED = re.compile(r"Checked (\d+) files? in:")
 _FORMATTED = re.compile(r"(\d+) files? (?:would be reformatted|already formatted)")
@@ -43,7 +45,7 @@ class LintGate:
     name: str = "lint"
 
     def run(self, context: GateContext) -> Verdict:
-        environment = shielded("ruff", tool_environment(context.environment)) | uncached(context.root)
+        environment = shielded("ruff", tool_environment(context.environment)) | tool_caches(context.root)
         ruff = context.toolbox.tool("ruff")
         paths = context.arguments or self.paths
 
@@ -84,10 +86,11 @@ class LintGate:
         return interpret(findings=findings, files=looked_at, version=version, paths=paths, notes=notes)
 
     def _contracts(self, context: GateContext) -> Completed:
-        environment = tool_environment(context.environment)
-        environment["PYTHONPATH"] = ":".join(str(context.root / folder) for folder in self.source_folders)
+        folders = os.pathsep.join(str(context.root / folder) for folder in self.source_folders)
         return run_tool(
-            [*context.toolbox.tool("lint-imports"), "--no-cache"], root=context.root, environment=environment
+            [context.toolbox.tool_python("lint-imports"), "-I", _IMPORTS_DRIVER, folders, "--no-cache", "--no-logo"],
+            root=context.root,
+            environment=tool_environment(context.environment),
         )
 
 

@@ -135,8 +135,8 @@ def hidden_configuration(root: Path) -> tuple[str, ...]:
 def outside_git(root: Path, environment: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     """Name and hash of every file that tools obey and that git's hash of the repository does not cover.
 
-    Raises OSError for one that can't be read, and for a folder outside the repository that configuration names: who
-    knows what is in it.
+    Raises OSError for one that can't be read or is no file, and for a folder outside the repository that configuration
+    names: who knows what is in it.
     """
     found = {root / name for name in ignored_by_git(root)}
     # They are no part of the tree's hash, and the secrets gate and the tests look at them all the same.
@@ -144,6 +144,8 @@ def outside_git(root: Path, environment: Mapping[str, str]) -> Iterator[tuple[st
     above = [folder / name for folder in (root, *root.parents) for name in _NAMES]
     found |= {path for path in above if path.is_file()}
     found |= {path for path in _outside(root, environment) if path.is_file()}
+    if devices := [path for path in found if not path.is_file()]:
+        raise OSError(f"{devices[0]} is no file")
     for path in sorted(_with_named(found, root, environment)):
         yield str(path), hashlib.sha256(path.read_bytes()).digest()
 

@@ -24,8 +24,8 @@ __all__ = [
     "last_lines",
     "parse_json",
     "run_tool",
+    "tool_caches",
     "tool_environment",
-    "uncached",
 ]
 
 TOOL_SECONDS = 900.0
@@ -59,9 +59,15 @@ def tool_environment(environment: Mapping[str, str], *, project: Path | None = N
     return kept | extra
 
 
-def uncached(root: Path) -> dict[str, str]:
-    """Variables with which ruff and mypy keep no cache in a tree that can't be written, where they would give up."""
-    return {} if os.access(root, os.W_OK) else {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
+def tool_caches(root: Path) -> dict[str, str]:
+    """Variables that say where ruff and mypy keep their caches: in the tree, whatever its configuration says.
+
+    They keep none in a tree that can't be written, where they would give up, and none where the folder is a link.
+    """
+    ruff, mypy = root / ".ruff_cache", root / ".mypy_cache"
+    if not os.access(root, os.W_OK) or ruff.is_symlink() or mypy.is_symlink():
+        return {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
+    return {"RUFF_CACHE_DIR": str(ruff), "MYPY_CACHE_DIR": str(mypy)}
 
 
 def run_tool(  # noqa: PLR0913 - the knobs of a child process, all by keyword

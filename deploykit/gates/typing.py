@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploykit.gates.obeyed import shielded
-from deploykit.gates.tooling import crashed, run_tool, tool_environment, uncached
+from deploykit.gates.tooling import crashed, run_tool, tool_caches, tool_environment
 from deploykit.model import Evidence, Finding, InconclusiveError, Outcome, Severity, Verdict
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class TypingGate:
 
     def run(self, context: GateContext) -> Verdict:
         environment = shielded("mypy", tool_environment(context.environment, project=context.work))
-        environment |= uncached(context.root)
+        environment |= tool_caches(context.root)
         environment.pop("FORCE_COLOR", None)
         environment.pop("MYPY_FORCE_COLOR", None)
         python = context.toolbox.python()

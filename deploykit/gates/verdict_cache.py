@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.gates.test import data_fingerprint
-from deploykit.gates.verdict_files import read_verdict
+from deploykit.gates.verdict_files import read_verdict, reject_links
 from deploykit.model import Outcome, UsageError, Verdict
 from deploykit.process.files import write_atomically
 from deploykit.process.seal import is_sealed, sealed
@@ -39,7 +39,8 @@ def record_inputs(root: Path, verdict: Verdict, inputs: str, *, now: float) -> N
 
 
 def forget(root: Path, gate: str) -> None:
-    with suppress(OSError):
+    with suppress(OSError, UsageError):
+        reject_links(root)
         _path(root, gate).unlink(missing_ok=True)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.model import DeploykitError, UsageError, Verdict
 from deploykit.process.files import write_atomically
-from deploykit.process.run import run as run_program
+from deploykit.process.git import run_git
 from deploykit.process.seal import is_sealed, sealed
 from deploykit.settings.paths import state_home
 
@@ -30,6 +29,7 @@ __all__ = [
     "read_verdict",
     "record_verdict",
     "reject_foreign_evidence",
+    "reject_links",
     "sealed_verdict",
     "verdict_path",
     "with_what_is_not_written",
@@ -39,10 +39,11 @@ __all__ = [
 def prepare_work_folder(root: Path) -> Path:
     """Make `.deploykit/`, which ignores itself so that it never dirties the tree.
 
-    Raises UsageError when it can't be written, or is not ours (`reject_foreign_evidence`).
+    Raises UsageError when it can't be written, is or has a link, or is another user's.
     """
     folder = root / WORK_FOLDER
-    _reject_links_and_others(folder)
+    reject_links(root)
+    _reject_others(folder)
     try:
         folder.mkdir(exist_ok=True)
         ignore = folder / ".gitignore"
@@ -54,17 +55,18 @@ def prepare_work_folder(root: Path) -> Path:
 
 
 def reject_foreign_evidence(root: Path) -> None:
-    """Raise UsageError where the work folder is tracked by git, a link or another user's, or a folder in it is.
+    """Raise UsageError where the work folder is tracked by git, is or has a link, or is another user's.
 
     Somebody else could have put evidence there. What seals don't cover, such as coverage data, must be ours as well.
     """
     folder = root / WORK_FOLDER
     if not os.path.lexists(folder):
         return
-    _reject_links_and_others(folder)
+    reject_links(root)
+    _reject_others(folder)
     tracked = ""
     with suppress(DeploykitError):  # no git: nothing is tracked, and nothing is bound to a tree
-        tracked = run_program(["git", "ls-files", "--", WORK_FOLDER], cwd=root, timeout=60, check=False).stdout
+        tracked = run_git(root, "ls-files", "--", WORK_FOLDER).stdout
     if tracked:
         raise UsageError(
             f"{WORK_FOLDER} is tracked by git ({tracked.splitlines()[0]}): evidence that is committed is no evidence",
@@ -72,25 +74,36 @@ def reject_foreign_evidence(root: Path) -> None:
         )
 
 
-def _reject_links_and_others(folder: Path) -> None:
-    if not os.path.lexists(folder):
-        return
+def reject_links(root: Path) -> None:
+    """Raise UsageError when the work folder or anything in it is a link: what is written would land wherever the tree
+    says.
+
+    It is looked at as deep as files are written by their names; deeper is only what tests have made themselves.
+    """
+    folder = root / WORK_FOLDER
+    entries = [folder]
+    for depth in ("", "*", "*/*"):
+        entries += folder.glob(depth) if depth else []
+        if link := next((entry for entry in entries if entry.is_symlink()), None):
+            name = link.relative_to(root)
+            why = f"{name} is a symbolic link, and the kit writes nothing through it"
+            raise UsageError(why, next_step=f"rm {name}")
+
+
+def _reject_others(folder: Path) -> None:
     own = [folder]
     with suppress(OSError):
-        own += [Path(each.path) for each in os.scandir(folder) if not each.is_file(follow_symlinks=False)]
+        own += [Path(each.path) for each in os.scandir(folder) if each.is_dir(follow_symlinks=False)]
     for path in own:
         try:
-            seen = path.lstat()
+            owner = path.lstat().st_uid
         except FileNotFoundError:
-            continue  # a session that runs beside this one has removed it
-        if stat.S_ISLNK(seen.st_mode):
-            what = "is a symbolic link"
-        elif seen.st_uid != os.geteuid():
-            what = f"belongs to another user (uid {seen.st_uid})"
-        else:
-            continue
-        why = f"{path} {what}, so what is there is no evidence"
-        raise UsageError(why, next_step=f"rm -r {folder}, then type the same again")
+            continue  # not there yet, or a session that runs beside this one has removed it
+        if owner != os.geteuid():
+            raise UsageError(
+                f"{path} belongs to another user (uid {owner}), so what is there is no evidence",
+                next_step=f"rm -r {folder}, then type the same again",
+            )
 
 
 def verdict_path(root: Path, gate: str) -> Path:

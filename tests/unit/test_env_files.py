@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import deploykit
 from deploykit.model.env_files import is_env_file
 
 
@@ -31,3 +35,9 @@ def test_files_of_variables_are_known_in_any_folder(path: str):
 )
 def test_examples_and_other_names_are_not(path: str):
     assert not is_env_file(path)
+
+
+def test_no_message_advises_to_add_all_files_to_git():
+    home = Path(deploykit.__file__).parent
+    for path in home.rglob("*.py"):
+        assert re.search(r"git add (?:-A|--all|\.(?!\w)|-u)", path.read_text(encoding="utf-8")) is None, path

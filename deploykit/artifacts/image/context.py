@@ -6,6 +6,7 @@ for another system than the one that builds it.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tomllib
@@ -36,7 +37,7 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     resolving fails.
     """
     folder = tree / _FOLDER
-    if folder.exists():
+    if os.path.lexists(folder):
         raise UsageError(f"the tree has a {_FOLDER} folder of its own", next_step=f"git rm -r --cached {_FOLDER}")
     lock = locks.resolve(tree, requirements=requirements, interpreter=interpreter, kept=kept, universal=True)
     given = folder / "dependencies"
@@ -58,8 +59,9 @@ def prepare(tree: Path, *, requirements: str, interpreter: Interpreter, kept: Pa
     (folder / "build_script.py").write_text(build_script, encoding="utf-8")
     ignore = tree / ".dockerignore"
     if ignore.is_file():
-        with ignore.open("a", encoding="utf-8") as stream:
-            stream.write(f"\n!{_FOLDER}\n!{_FOLDER}/**\n")
+        text = ignore.read_text(encoding="utf-8")
+        ignore.unlink()  # a link would have its target changed, which is another file of the image
+        ignore.write_text(f"{text}\n!{_FOLDER}\n!{_FOLDER}/**\n", encoding="utf-8")
     return (lock.message,) if lock.assumed or not lock.source else ()
 
 

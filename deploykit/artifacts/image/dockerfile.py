@@ -20,7 +20,7 @@ __all__ = ["DEFAULT_PATH", "Dockerfile", "container_argv", "declared_arguments",
 
 DEFAULT_PATH = "docker/Dockerfile"
 _USUAL = (DEFAULT_PATH, "Dockerfile")
-_ARGUMENT = re.compile(r"^\s*ARG\s+(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_ARGUMENT = re.compile(r"^[ \t]*ARG[ \t](.*)$", re.IGNORECASE | re.MULTILINE)
 _LISTEN = ("--host", "--bind", "--listen", "-b", "-h", "--http", "--address", "--addr")
 _LOOPBACK = re.compile(r"(?<![\d.])(?:127\.0\.0\.1|localhost)(?![\w.])")
 

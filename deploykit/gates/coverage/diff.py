@@ -53,8 +53,9 @@ def changes_since(root: Path, base: str = "") -> Changes:
             )
     lines = parse_diff(diff.stdout)
     for path in filter(None, new.stdout.split("\0")):
-        count = (root / path).read_text(encoding="utf-8", errors="replace").count("\n") + 1
-        lines[path] = frozenset(range(1, count + 1))
+        if (root / path).is_file():  # not a link to a device, which has no end
+            count = (root / path).read_text(encoding="utf-8", errors="replace").count("\n") + 1
+            lines[path] = frozenset(range(1, count + 1))
     return Changes(base=name, commit=commit, lines=lines)
 
 

@@ -116,6 +116,7 @@ def _look(root: Path, by_blob: dict[str, list[Change]], rules: Rules) -> tuple[s
             missing += [change.path for change in changes]
             continue
         report = scan_contents(((change.path, content) for change in changes), rules)
+        missing += [path for path, _ in report.unreadable]
         binary += len(report.binary)
         filtered += len(report.filtered)
         for change in changes:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploykit.gates.secretscan.budget import SECONDS, OverBudget, can_limit, within
 from deploykit.gates.secretscan.cache import ScanCache, content_key, settings_key
 from deploykit.gates.secretscan.filetype import is_named_as_text
 from deploykit.gates.secretscan.findings import Secret, find_secrets
@@ -61,7 +62,7 @@ class ScanReport:
     cached: int = 0
 
 
-def scan_files(
+def scan_files(  # noqa: PLR0913 - what a scan depends on, by keyword
     root: Path,
     files: Sequence[str],
     rules: Rules,
@@ -69,9 +70,11 @@ def scan_files(
     processes: int = 1,
     cache: ScanCache | None = None,
     whole: bool = False,
+    seconds: float = SECONDS,
 ) -> ScanReport:
     """Scan `files` (relative to `root`). `whole`: these are all files of the tree, so the cache forgets the others.
 
+    `seconds` of processor time are what a file may take (and one more for each megabyte); one past it is unreadable.
     Raises InconclusiveError when a worker process does not answer.
     """
     settings = settings_key(rules)
@@ -94,7 +97,7 @@ def scan_files(
         else:
             waiting.append((len(read.content), name))
     cached = len([name for name in answers if answers[name][0]])
-    found = _scan_in_parallel(root, waiting, rules, processes)
+    found = _scan_in_parallel(root, waiting, rules, processes, seconds)
     for name, answer in found.items():
         if isinstance(answer, str):
             unreadable.append((name, answer))
@@ -109,17 +112,22 @@ def scan_files(
     return _report(answers, filtered, unreadable, cached)
 
 
-def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules) -> ScanReport:
-    """Scan contents that are in no file (what is staged, what was once committed), by path."""
+def scan_contents(contents: Iterable[tuple[str, bytes]], rules: Rules, *, seconds: float = SECONDS) -> ScanReport:
+    """Scan contents that are in no file (what is staged, what was once committed), by path. `seconds`: as above."""
     answers: dict[str, Found] = {}
     filtered: list[str] = []
+    unreadable: list[tuple[str, str]] = []
     for name, content in contents:
         if rules.filters_file(name):
             filtered.append(name)
             answers[name] = ("", "filtered", ())
         else:
-            answers[name] = _look(name, content, rules, "")
-    return _report(answers, filtered, [], 0)
+            answer = _look(name, content, rules, "", seconds)
+            if isinstance(answer, str):
+                unreadable.append((name, answer))
+            else:
+                answers[name] = answer
+    return _report(answers, filtered, unreadable, 0)
 
 
 def _report(
@@ -139,12 +147,13 @@ def _report(
 
 
 def _scan_in_parallel(
-    root: Path, waiting: Sequence[tuple[int, str]], rules: Rules, processes: int
+    root: Path, waiting: Sequence[tuple[int, str]], rules: Rules, processes: int, seconds: float
 ) -> dict[str, Found | str]:
     total = sum(size for size, _ in waiting)
     parts = min(processes, 1 + total // _WORTH_A_PROCESS)
     if parts < 2:
-        return _look_at(root, [name for _, name in waiting], rules)
+        names = [name for _, name in waiting]
+        return _look_at(root, names, rules, seconds) if can_limit() else _in_worker(root, names, rules, seconds)
     shares: list[list[str]] = [[] for _ in range(parts)]
     loads = [0] * parts
     for size, name in sorted(waiting, reverse=True):
@@ -152,15 +161,17 @@ def _scan_in_parallel(
         loads[least] += size + _FILE_COST
         shares[least].append(name)
     with ThreadPoolExecutor(parts - 1) as pool:
-        others = [pool.submit(_in_worker, root, names, rules) for names in shares[1:]]
-        found = _look_at(root, shares[0], rules)
+        others = [pool.submit(_in_worker, root, names, rules, seconds) for names in shares[1:]]
+        look = _look_at if can_limit() else _in_worker
+        found = look(root, shares[0], rules, seconds)
         for other in others:
             found.update(other.result())
     return found
 
 
-def _in_worker(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found | str]:
+def _in_worker(root: Path, names: Sequence[str], rules: Rules, seconds: float) -> dict[str, Found | str]:
     task = {"files": list(names), "plugins": rules.plugins, "filters": rules.filters, "formats": rules.formats}
+    task["seconds"] = seconds
     package = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONUTF8": "1"}
     completed = run_tool(
@@ -182,19 +193,32 @@ def _from_json(answer: Any) -> Found | str:
 
 def work(task: Mapping[str, Any], root: Path) -> dict[str, Found | str]:
     """What a worker process does: look at the files of its share."""
-    return _look_at(root, task["files"], rules_of(task["plugins"], task["filters"], formats=task["formats"]))
+    rules = rules_of(task["plugins"], task["filters"], formats=task["formats"])
+    return _look_at(root, task["files"], rules, task["seconds"])
 
 
-def _look_at(root: Path, names: Sequence[str], rules: Rules) -> dict[str, Found | str]:
+def _look_at(root: Path, names: Sequence[str], rules: Rules, seconds: float) -> dict[str, Found | str]:
     settings = settings_key(rules)
     found: dict[str, Found | str] = {}
     for name in names:
         read = read_file(root / name)
-        found[name] = read.problem or _look(name, read.content, rules, content_key(settings, name, read.content))
+        key = content_key(settings, name, read.content)
+        found[name] = read.problem or _look(name, read.content, rules, key, seconds)
     return found
 
 
-def _look(name: str, content: bytes, rules: Rules, key: str) -> Found:
+def _look(name: str, content: bytes, rules: Rules, key: str, seconds: float) -> Found | str:
+    """What was found, or that there was no end of it."""
+    if not can_limit():
+        return _find(name, content, rules, key)
+    seconds += len(content) / 1_000_000
+    try:
+        return within(seconds, lambda: _find(name, content, rules, key))
+    except OverBudget:
+        return f"it takes longer than {seconds:.3g} s of processor time to look into it"
+
+
+def _find(name: str, content: bytes, rules: Rules, key: str) -> Found:
     if _POINTER_FORM.fullmatch(content):
         return key, _POINTER, ()
     text = decoded(content, named_as_text=is_named_as_text(name))

@@ -85,6 +85,50 @@ layers = ["shop.high", "shop.low"]
     assert any(f.rule == "import-contract" and "Floors" in f.message for f in broken.findings)
 
 
+def test_gates_that_only_read_run_no_code_of_the_tree(shop, tmp_path):
+    """An attack: modules with the names of what the tools import, and of what Python imports when it starts."""
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    names = ("sitecustomize", "usercustomize", "importlinter", "grimp", "click", "rich", "json", "tomllib", "ast")
+    names += (
+        "bandit",
+        "stevedore",
+        "select_files",
+        "yaml",
+        "detect_secrets",
+        "conftest",
+        "setup",
+        "deploykit",
+        "ns.up",
+    )
+    project = (shop.root / "pyproject.toml").read_text()
+    contract = """
+[tool.deploykit.lint]
+import_contracts = true
+[tool.importlinter]
+root_packages = ["shop", "ns.up"]
+[[tool.importlinter.contracts]]
+name = "Floors"
+type = "layers"
+layers = ["shop.high", "shop.low"]
+"""
+    code = f'open({str(marks)!r} + "/" + __name__, "w").close()\n'
+    shop.write(
+        {"pyproject.toml": project + contract, "shop/high.py": code, "shop/low.py": code, "shop/__init__.py": code}
+    )
+    shop.write({f"{name.replace('.', '/')}{'/__init__' if '.' in name else ''}.py": code for name in names})
+    shop.write({"bandit.yaml": "exclude_dirs: [nothing]\n", "app/secret.py": code})
+    linted = shop.gate("lint")
+    assert "import contracts checked: 1" in linted.evidence.notes, linted
+    for gate in ("format", "sast", "secrets"):
+        verdict = shop.gate(gate)
+        assert verdict.evidence.looked_at > 10, verdict
+    own = contract.replace("[[", 'contract_types = ["own: shop.high.Own"]\n[[')
+    shop.write({"pyproject.toml": project + own})
+    assert shop.gate("lint").outcome is Outcome.INCONCLUSIVE
+    assert sorted(path.name for path in marks.iterdir()) == []
+
+
 def test_types_are_checked_in_the_projects_own_environment(shop):
     passed = shop.gate("typing")
     assert (passed.outcome, passed.evidence.looked_at) == (Outcome.PASSED, 1), passed

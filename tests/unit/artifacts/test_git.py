@@ -177,6 +177,37 @@ def test_programs_links_and_odd_names_are_exported_as_they_are(repo, tmp_path):
     assert (tmp_path / "out" / "plain.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["/etc/passwd", "../outside", "sub/../../outside", "link2", "/nowhere", "{root}/a.txt", "sub/up/outside"],
+)
+def test_a_link_out_of_the_tree_is_refused(repo, tmp_path, target):
+    (tmp_path / "outside").mkdir()
+    (repo.root / "link").symlink_to(target.format(root=repo.root))
+    if target == "link2":
+        (repo.root / "link2").symlink_to("../outside")
+    if "up" in target:
+        (repo.root / "sub" / "up").symlink_to("../..")
+    repo.commit()
+    with pytest.raises(UsageError, match="is a link out of the tree, to ") as refused:
+        export(read_tree(repo.root), tmp_path / "out")
+    assert "commit that" in refused.value.next_step
+
+
+def test_links_within_the_tree_are_exported(repo, tmp_path):
+    for name, target in (
+        ("link", "sub/b.txt"),
+        ("sub/up", ".."),
+        ("top", "."),
+        ("round", "round"),
+        ("gone", "nothing"),
+    ):
+        (repo.root / name).symlink_to(target)
+    export(read_tree(repo.root), tmp_path / "out")
+    assert (tmp_path / "out" / "link").read_text() == "sub/b.txt\n"
+    assert str((tmp_path / "out" / "gone").readlink()) == "nothing"
+
+
 def test_a_folder_below_the_top_is_a_tree_of_its_own(repo, tmp_path):
     repo.commit("services/api/app.py", "services/web/app.py")
     root = repo.root / "services" / "api"

@@ -4,6 +4,7 @@ import pytest
 
 from deploykit.artifacts.lock import find, project_table
 from deploykit.artifacts.requirements import all_hashed, logical, read
+from deploykit.gates.secretscan.budget import SECONDS, within
 from deploykit.model import UsageError
 
 
@@ -138,3 +139,7 @@ def test_a_pyproject_of_another_shape_is_a_sentence(tmp_path, text, said):
     put(tmp_path, "pyproject.toml", text)
     with pytest.raises(UsageError, match=said):
         find(tmp_path)
+
+
+def test_a_line_that_is_made_to_be_slow_is_read_in_time():
+    assert within(SECONDS, lambda: list(logical([" " * 200_000 + "one==1" + "\t" * 200_000 + "# why"]))) == ["one==1"]

@@ -13,7 +13,7 @@ from deploykit.artifacts.git import tree_of
 from deploykit.gates.evidence_bundle import export_evidence, import_evidence
 from deploykit.gates.run import run_gate
 from deploykit.gates.secrets import SecretsGate
-from deploykit.gates.tooling import uncached
+from deploykit.gates.tooling import tool_caches
 from deploykit.gates.verdict_files import read_verdict, record_verdict, verdict_path
 from deploykit.model import Evidence, Outcome, UsageError, Verdict
 from tests.unit.gates.test_verdict_cache import CLEAN
@@ -107,5 +107,29 @@ def test_a_cache_that_can_not_be_written_hides_no_finding_of_the_history(tree, c
 
 
 def test_ruff_and_mypy_keep_no_cache_where_they_can_not(tree):
-    assert uncached(tree) == {}
-    assert uncached(tree / "gone") == {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
+    caches = {"RUFF_CACHE_DIR": str(tree / ".ruff_cache"), "MYPY_CACHE_DIR": str(tree / ".mypy_cache")}
+    assert tool_caches(tree) == caches
+    nowhere = {"RUFF_NO_CACHE": "true", "MYPY_CACHE_DIR": os.devnull}
+    assert tool_caches(tree / "gone") == nowhere
+    (tree / ".ruff_cache").symlink_to("elsewhere")
+    assert tool_caches(tree) == nowhere
+
+
+@pytest.mark.parametrize("link", [".deploykit", ".deploykit/reports", ".deploykit/verdicts/lint.json"])
+def test_nothing_is_written_or_removed_through_a_link_of_the_tree(tree, toolbox, tmp_path, link):
+    """An attack: the work folder, or a part of it, is a link to a place that matters to the user."""
+    outside = tmp_path / "outside"
+    for name in ("inputs", "verdicts", "reports"):
+        (outside / name).mkdir(parents=True)
+        (outside / name / "lint.json").write_text("precious")
+    (tree / link).parent.mkdir(parents=True, exist_ok=True)
+    (tree / link).symlink_to(outside / "reports" / "lint.json" if link.endswith("json") else outside)
+    before = {path: path.read_text() for path in outside.rglob("*") if path.is_file()}
+    toolbox.says = dict(CLEAN)
+    environment = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for name in ("lint", "test", "secrets"):
+        verdict = run_gate(name, tree, environment=environment, make_toolbox=lambda *_: toolbox, annotate=print)
+        assert verdict.outcome is Outcome.USAGE, name
+        assert verdict.reason == f"{link} is a symbolic link, and the kit writes nothing through it"
+        assert verdict.next_step == f"rm {link}"
+    assert {path: path.read_text() for path in outside.rglob("*") if path.is_file()} == before

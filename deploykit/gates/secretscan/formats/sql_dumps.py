@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
+# A part of a string. Repetitions of it are possessive (`*+`): a quote that is doubled could else be read as the end of
+# one string and the start of another, and n of them in 2^n ways.
+_STRING = r"(?:[^'\\]|\\.|'')"
 _ACCOUNT = re.compile(
-    r"(?:IDENTIFIED\s+(?:WITH\s+\S+\s+)?(?:BY|AS)(?:\s+PASSWORD)?|(?:ENCRYPTED\s+)?PASSWORD\s*(?:=\s*)?(?:PASSWORD\s*)?\(?)"
-    r"\s*'((?:[^'\\]|\\.|'')+)'",
+    r"(?:IDENTIFIED\s+(?:WITH\s+\S+\s+)?(?:BY|AS)(?:\s+PASSWORD)?"
+    r"|(?:ENCRYPTED\s+)?PASSWORD\s*+(?:=\s*+)?(?:PASSWORD\s*+)?\(?)"
+    rf"\s*+'({_STRING}++)'",
     re.IGNORECASE,
 )
-_SET = re.compile(r"\b(\w*(?:password|passwd|secret|token|api_key)\w*)\s*=\s*'((?:[^'\\]|\\.|'')+)'", re.IGNORECASE)
+_SET = re.compile(rf"\b(?=\w*(?:password|passwd|secret|token|api_key))(\w++)\s*=\s*'({_STRING}++)'", re.IGNORECASE)
 _HASH = re.compile(
     r"\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}|\$(?:1|5|6|apr1|y)\$[^\s'\",]{12,}|\$argon2i?d?\$[^\s'\"]{20,}"
     r"|pbkdf2_sha\d+\$\d+\$[^\s'\",]{10,}|SCRAM-SHA-256\$[^\s'\"]{20,}|(?<=')md5[0-9a-f]{32}(?=')"
 )
 _INSERT = re.compile(r"INSERT\s+(?:IGNORE\s+)?INTO\s+\S+?\s*\(([^()]*)\)\s*VALUES\s*(.*)", re.IGNORECASE)
-_ROW = re.compile(r"\(((?:[^()']|'(?:[^'\\]|\\.|'')*')*)\)")
-_CELL = re.compile(r"\s*('(?:[^'\\]|\\.|'')*'|[^,]*)\s*(?:,|$)")
+_ROW = re.compile(rf"\(((?:[^()']|'{_STRING}*+')*+)\)")
+_CELL = re.compile(rf"\s*('{_STRING}*+'|[^,]*)\s*(?:,|$)")
 
 
 def _find(_path: str, text: str) -> Iterator[Place]:

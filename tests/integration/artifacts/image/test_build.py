@@ -146,11 +146,14 @@ def test_the_same_tree_is_not_built_twice(build, shop, docker):
     assert inspect_image(docker, first.id).labels[BUILD_LABEL] == again.labels[BUILD_LABEL]
 
 
-def test_what_is_not_in_git_is_not_in_the_image(build, run_image, shop):
-    shop.write(".env.production", "TOKEN=x\n")
-    image = build(shop)
-    assert "settings.ini" in run_image(image, "ls", "-A", "/app")
-    assert ".env.production" not in run_image(image, "ls", "-A", "/app")
+def test_what_is_not_in_git_is_not_in_the_image_and_the_apps_secrets_are_not(build, run_image, shop):
+    for name in (".env.production", ".env", "shop/.env"):  # git ignores the first one
+        shop.write(name, "TOKEN=x\n")
+    shop.write("settings.ini", "a dirty tree\n")
+    listed = run_image(build(shop), "ls", "-A", "/app", "/app/shop")
+    assert "settings.ini" in listed
+    assert "__init__.py" in listed
+    assert ".env" not in listed
 
 
 def test_another_source_keeps_the_layer_of_the_lock(build, run_image, docker, shop):

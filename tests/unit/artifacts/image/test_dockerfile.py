@@ -7,6 +7,7 @@ import pytest
 
 from deploykit.artifacts.image.context import pylock_lines
 from deploykit.artifacts.image.dockerfile import container_argv, declared_arguments, find_own, render
+from deploykit.gates.secretscan.budget import SECONDS, within
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
@@ -120,3 +121,16 @@ def test_a_dockerfile_that_is_no_text_is_refused(tmp_path):
     for named in ("", "Dockerfile"):
         with pytest.raises(UsageError, match="Dockerfile is not UTF-8 text"):
             find_own(tmp_path, named)
+
+
+@pytest.mark.parametrize("text", ["\n" * 200_000 + "x", "ARG a" + " " * 200_000 + "b", " " * 200_000 + "ARG"])
+def test_a_dockerfile_that_is_made_to_be_slow_is_read_in_time(text):
+    assert within(SECONDS, lambda: declared_arguments(text)) <= {"a", "b"}
+
+
+def test_arguments_are_found_however_they_are_written():
+    assert declared_arguments("FROM a\n  arg ONE=1  TWO\nARG\tTHREE\r\nARGUMENT\nARG\nRUN ARG FOUR\n") == {
+        "ONE",
+        "TWO",
+        "THREE",
+    }

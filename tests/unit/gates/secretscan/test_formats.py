@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deploykit.gates.secretscan.budget import SECONDS, within
 from deploykit.gates.secretscan.findings import find_secrets, hash_of
-from deploykit.gates.secretscan.formats import FORMATS
+from deploykit.gates.secretscan.formats import FORMATS, sql_dumps
 from deploykit.gates.secretscan.formats.names import could_be_secret, names_secret
 from deploykit.gates.secretscan.rules import default_rules
 
@@ -31,6 +32,27 @@ def test_each_rule_finds_its_example(rule):
 @pytest.mark.parametrize("rule", FORMATS, ids=lambda rule: rule.id)
 def test_each_rule_leaves_its_counter_example(rule):
     assert not by_rule(rule, rule.false)
+
+
+@pytest.mark.parametrize("length", [1_000, 10_000, 100_000])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("INSERT INTO t (password) VALUES (", "'", ""),
+        ("INSERT INTO t (password) VALUES (", "''a", ")"),
+        ("INSERT INTO t (password) VALUES ", "('", "x"),
+        ("INSERT INTO ", "(", ""),
+        ("PASSWORD", " ", "x"),
+        ("", "PASSWORD ", "x"),
+        ("", "password", ""),
+        ("SET password = ", "'\\", ""),
+        ("SET password = '", "''", "x"),
+        ("IDENTIFIED BY '", "''\\'", ""),
+    ],
+)
+def test_sql_that_is_made_to_be_slow_is_looked_at_in_time(parts, length):
+    start, again, end = parts
+    within(SECONDS, lambda: list(sql_dumps.RULES[0].find("a.sql", start + again * (length // len(again)) + end)))
 
 
 def test_ids_and_types_are_unique():

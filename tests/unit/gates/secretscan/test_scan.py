@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,6 +95,36 @@ def test_a_file_that_is_too_long_is_not_read_and_says_so(tmp_path):
     path = tmp_path / "long"
     path.write_bytes(b"x" * 3_000_000)
     assert read_file(path, largest=2_000_000).problem == "it is longer than 2 MB"
+
+
+SLOW = f"pwd = {'`a' * 60_000} !=\n"
+"""Detect-secrets' expression for comparisons needs time by the square of such a line's length, and more."""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_file_over_its_budget_is_unreadable_and_the_others_are_looked_at(tmp_path, monkeypatch, processes):
+    monkeypatch.setattr(scan, "_WORTH_A_PROCESS", 1)
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "other.py").write_text(LEAK.decode())
+    report = scan_files(tmp_path, ["slow.py", "other.py"], RULES, processes=processes, seconds=0.1)
+    ((name, why),) = report.unreadable
+    assert name == "slow.py"
+    assert "s of processor time to look into it" in why
+    assert report.scanned == ("other.py",)
+    assert set(report.secrets) == {"other.py"}
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+
+
+def test_contents_over_their_budget_are_unreadable():
+    report = scan_contents([("slow.py", SLOW.encode())], RULES, seconds=0.1)
+    assert [name for name, _ in report.unreadable] == ["slow.py"]
+
+
+def test_beside_the_main_thread_a_file_over_its_budget_is_ended_in_a_process(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    with ThreadPoolExecutor(1) as pool:
+        report = pool.submit(scan_files, tmp_path, ["slow.py"], RULES, seconds=0.1).result()
+    assert [name for name, _ in report.unreadable] == ["slow.py"]
 
 
 def test_a_file_that_may_not_be_read_is_unreadable(tmp_path, monkeypatch):

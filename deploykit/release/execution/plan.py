@@ -1,11 +1,13 @@
 """Who has the traffic, what else runs, and so who takes over from whom: read from the edge and the target, not
-assumed.
+assumed; and read back from the journal of a rollout that was interrupted.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from deploykit.model import DeploykitError
 from deploykit.release.version.instances import WEB
 from deploykit.rollout import Plan
 from deploykit.targets.interface import InstanceState
@@ -14,10 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from deploykit.edge.interface import Edge
+    from deploykit.ledger.interface import Step
     from deploykit.model import ReleaseRecord
     from deploykit.targets.interface import Target
 
-__all__ = ["make_plan"]
+__all__ = ["make_plan", "recorded_plan"]
+
+_INSTANCE = re.compile(r"r[0-9]{1,9}-[A-Za-z0-9_.-]{1,64}-[0-9]{1,4}")
+
+
+def recorded_plan(step: Step, environment: str) -> Plan:
+    """The plan in a journal's step `rollout`. Raises DeploykitError where it is none: its names are used on the target,
+    in paths and requests.
+    """
+    try:
+        plan = Plan.from_json(step.action)
+        names = (*plan.candidate, *plan.stable, *plan.older, *plan.kept)
+        odd = [name for name in names if not _INSTANCE.fullmatch(name)]
+    except (KeyError, TypeError, ValueError) as error:
+        odd = [f"{type(error).__name__}: {error}"]
+    if odd:
+        raise DeploykitError(
+            f"the plan of {step.release} in the ledger is none: {odd[0]!r}",
+            next_step=f"invoke history --env {environment} --check",
+        )
+    return plan
 
 
 def make_plan(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.release.execution.actions import RolloutActions
 from deploykit.release.execution.checks import Checks
-from deploykit.release.execution.plan import make_plan
+from deploykit.release.execution.plan import make_plan, recorded_plan
 from deploykit.release.execution.progress import StageProgress
 from deploykit.release.version.instances import instance_names, instance_specs
 from deploykit.release.version.values import secrets_in
@@ -51,7 +51,7 @@ class RolloutRunner:
             plan = make_plan(self.target, self.edge, self.journal.ledger.live(), names, judged=judged)
             self.journal.once("rollout", plan.as_json(), dict)
         else:
-            plan = Plan.from_json(step.action)
+            plan = recorded_plan(step, self.version.spec.environment)
         progress = StageProgress(self.stages)
         engine = self._engine(plan, progress)
         with progress:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, UsageError
+from deploykit.release.execution.plan import recorded_plan
 from deploykit.release.housekeeping.board_events import report_to_board
 from deploykit.release.version.instances import GoneArtifact, RunnableVersion
 from deploykit.release.version.recorded import rollback_target, spec_of
@@ -15,7 +16,6 @@ from deploykit.release.version.values import read_values
 from deploykit.release.workflow.attempt import Attempt
 from deploykit.release.workflow.report import make_report
 from deploykit.release.workflow.stages import runner_of
-from deploykit.rollout import Plan
 
 if TYPE_CHECKING:
     from deploykit.release.environment import Environment
@@ -62,7 +62,7 @@ def undo(run: Run, record: ReleaseRecord) -> Undone:
             values=read_values(environment.paths.values, serving.id),
         )
         runner = runner_of(run, journal, version)
-        state, failure = runner.undo(Plan.from_json(step.action), "its process was killed")
+        state, failure = runner.undo(recorded_plan(step, environment.name), "its process was killed")
         environment.cancellation.unmask()
         note.append(f"{record.id} was {'finished' if state.past_verdict else 'undone'}")
     if failure is not None:

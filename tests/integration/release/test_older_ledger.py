@@ -47,7 +47,7 @@ def test_with_an_older_ledger_nothing_is_taken_for_the_new_version(here, tiny, f
     assert "the anchor of what this machine saw last" in said
     assert "invoke ledger.accept --env local" in here(tiny, "history", *LOCAL, "--check").both
     here(tiny, "ledger.accept", *LOCAL).ok()
-    refused = release(here, tiny, foreign_repo, "fixed", 4)
+    refused = release(here, tiny, foreign_repo, "fixed", 5)
     assert refused.code == 3
     said = " ".join(refused.both.split())
     assert "what runs in local was released with another ledger than this one" in said
@@ -56,7 +56,7 @@ def test_with_an_older_ledger_nothing_is_taken_for_the_new_version(here, tiny, f
     assert body(url) == "bad", "what runs was touched"
     assert "r2-web-0 runs, and the ledger has no release r2" in here(tiny, "history", *LOCAL, "--check").both
     here(tiny, "down", *LOCAL).ok()
-    assert release(here, tiny, foreign_repo, "fixed", 5).ok().json["version"] == "5.0.0"
+    assert release(here, tiny, foreign_repo, "fixed", 6).ok().json["version"] == "6.0.0"
     assert body(url) == "fixed"
 
 

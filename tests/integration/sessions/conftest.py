@@ -76,7 +76,7 @@ class Bakery:
         return subprocess.run(
             [sys.executable, "-m", "nox", *words],
             cwd=self.root,
-            env=kept | given | {"NO_COLOR": "1"} | variables,
+            env=kept | given | {"NO_COLOR": "1", "DEPLOYKIT_STATE_DIR": str(self.copy.parent / "state")} | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

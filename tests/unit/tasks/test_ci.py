@@ -44,10 +44,12 @@ def repo(tmp_path):
 
 
 @pytest.fixture
-def environment(tmp_path):
+def environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPLOYKIT_STATE_DIR", str(tmp_path / "state"))
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     # No index to install from: a gate that is run for real can't get its tools, and says so.
-    return kept | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "uv")}
+    own = {"DEPLOYKIT_STATE_DIR": str(tmp_path / "state"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    return kept | own | {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "uv")}
 
 
 def ci(root, environment, *words):
@@ -63,7 +65,7 @@ def cache_all(root, environment):
         record_verdict(root, verdict)
         state = state_of(root, tree=tree, environment=environment)
         inputs = inputs_of(build_gate(name, settings, root), root, settings, state=state, environment=environment)
-        record_inputs(root, verdict, inputs, environment=environment, now=1_000_000.0)
+        record_inputs(root, verdict, inputs, now=1_000_000.0)
 
 
 def test_an_unchanged_tree_is_answered_from_the_record_alone(repo, environment):

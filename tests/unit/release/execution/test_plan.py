@@ -1,0 +1,40 @@
+"""A plan that comes back from the ledger names instances, and nothing else."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from deploykit.model import DeploykitError
+from deploykit.release.execution.plan import recorded_plan
+from deploykit.rollout import Plan
+
+GOOD = Plan(candidate=("r2-web-0", "r2-mail-0"), stable=("r1-web-0",), older=("r0-web-12",))
+
+
+def step(**changes):
+    return SimpleNamespace(release="r2", action=GOOD.as_json() | changes)
+
+
+def test_it_comes_back_as_it_was():
+    assert recorded_plan(step(), "local") == GOOD
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"older": ["../../supervisor"]},
+        {"stable": ["r1-web-0/../../../images/x"]},
+        {"kept": ["r1-web-0?force=1"]},
+        {"candidate": []},
+        {"candidate": [5]},
+        {"candidate": 5},
+        {"weight": 0},
+        {"weight": "all"},
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused_in_a_sentence(changes):
+    with pytest.raises(DeploykitError, match="the plan of r2 in the ledger is none") as caught:
+        recorded_plan(step(**changes), "local")
+    assert caught.value.next_step == "invoke history --env local --check"

@@ -9,6 +9,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from deploykit.model.printable import printable
+
 if TYPE_CHECKING:
     import jinja2
 
@@ -65,6 +67,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.PackageLoader("deploykit.board"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -73,6 +76,11 @@ def _templates() -> jinja2.Environment:
     )
     environment.globals.update(mark=MARKS.get, silent=_silent)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """Names and reasons come from whoever may write: HTML in them is escaped, and what makes text look otherwise."""
+    return printable(value, keep="\n\t") if type(value) is str else value
 
 
 def _stamp(moment: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.gates.interface import WORK_FOLDER
 from deploykit.model import Finding, Outcome, Severity, Verdict
+from deploykit.model.printable import painted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,19 +32,19 @@ def summary_line(verdict: Verdict) -> str:
     return f"{verdict.gate}: {word}: {verdict.reason}" if verdict.reason else f"{verdict.gate}: {word}"
 
 
-def render(verdict: Verdict, *, color: bool = False, width: int = 80, findings: bool = True) -> str:
-    """What a terminal shows of the verdict, without a newline at the end.
+def render(verdict: Verdict, *, color: bool = False, width: int = 80, findings: bool = True) -> list[str]:
+    """What a terminal shows of the verdict, each line for `model.printable.printed`.
 
     `findings` False leaves them out, for a combined verdict whose parts have just been shown.
     """
-    return "\n".join(_lines(verdict, color=color, width=max(width, 30), findings=findings))
+    return list(_lines(verdict, color=color, width=max(width, 30), findings=findings))
 
 
 def _lines(verdict: Verdict, *, color: bool, width: int, findings: bool) -> Iterator[str]:
     evidence = verdict.evidence
     word = verdict.outcome.value.upper()
     if color:
-        word = f"\x1b[1;{_COLORS[verdict.outcome]}m{word}\x1b[0m"
+        word = painted(word, f"1;{_COLORS[verdict.outcome]}")
     yield f"{verdict.gate}: {word} ({evidence.seconds:.1f} s)"
     if verdict.reason:
         yield from _wrapped(verdict.reason, "  ", width)

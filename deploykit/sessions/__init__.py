@@ -68,10 +68,9 @@ def register(
     bodies = dict(override or {})
     unknown = [name for name in (*include, *exclude, *bodies) if name not in _DOCS]
     if unknown:
-        print(
-            f"noxfile.py: deploykit has no session {unknown[0]!r}; it has {', '.join(NAMES)}",
-            file=sys.stderr,
-        )
+        from deploykit.sessions.output import say
+
+        say([f"noxfile.py: deploykit has no session {unknown[0]!r}; it has {', '.join(NAMES)}"], stream=sys.stderr)
         raise SystemExit(3)
     chosen = [name for name in NAMES if (not include or name in include) and name not in exclude]
     for name in chosen:

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploykit.gates.report import render
 from deploykit.gates.run import run_gate
 from deploykit.model import DeploykitError, Outcome, UsageError
+from deploykit.sessions.output import in_colour, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,24 +32,22 @@ _GARBAGE = 100_000
 def main(words: Sequence[str]) -> int:
     """Run the gate that the first word names; prints the verdict unless it is a pass. Returns its exit code."""
     if not words:
-        print("deploykit-hook GATE [FILES]", file=sys.stderr)
+        say(["deploykit-hook GATE [FILES]"], stream=sys.stderr)
         return 3
     name, *arguments = words
     root = Path.cwd()
     try:
         verdict = _judge_staged(name, root, arguments) if arguments else _judge_tree(name, root)
     except DeploykitError as error:
-        print(f"{error.message}\nnext: {error.next_step}", file=sys.stderr)
+        say([error.message, *(f"  {line}" for line in error.details), f"next: {error.next_step}"], stream=sys.stderr)
         return error.exit_code
     files = [word for word in arguments if not word.startswith("--")]
     nothing_here = files and verdict.outcome is Outcome.INCONCLUSIVE and not verdict.evidence.looked_at
     if nothing_here and verdict.evidence.tool:
-        print(f"{name}: none of the {len(files)} files is one that this gate looks at")
+        say([f"{name}: none of the {len(files)} files is one that this gate looks at"])
         return 0
     if verdict.outcome is not Outcome.PASSED:
-        from deploykit.gates.report import render, wants_color
-
-        print(render(verdict, color=wants_color(os.environ, is_terminal=sys.stdout.isatty())))
+        say(render(verdict, color=in_colour()))
     return verdict.outcome.exit_code
 
 

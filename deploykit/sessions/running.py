@@ -12,12 +12,14 @@ from deploykit.artifacts.git import tree_of
 from deploykit.gates.catalog import coverage_gate
 from deploykit.gates.combined_verdict import SECURITY_GATES, combine
 from deploykit.gates.interface import WORK_FOLDER, Gate, Toolbox
-from deploykit.gates.report import render, summary_line, wants_color
+from deploykit.gates.report import render, summary_line
 from deploykit.gates.run import PROJECT_GATES, run_gate
 from deploykit.gates.test import TestGate
 from deploykit.gates.verdict_files import read_recorded, record_verdict, with_what_is_not_written
 from deploykit.model import Outcome, Verdict
+from deploykit.model.printable import printed
 from deploykit.sessions import RUN_VARIABLE
+from deploykit.sessions.output import in_colour, print_tool_line, say
 from deploykit.sessions.toolbox import session_toolbox
 
 if TYPE_CHECKING:
@@ -77,13 +79,13 @@ def _run(
         make_toolbox=make,
         build=build,
         record=lambda verdict: _record(root, verdict),
-        on_line=_print,
+        on_line=print_tool_line,
     )
-    _print(render(verdict, color=_color(), width=_width()))
+    say(render(verdict, color=in_colour(), width=_width()))
     if arguments:
-        _print("  narrowed by arguments: not recorded as evidence")
+        say(["  narrowed by arguments: not recorded as evidence"])
     if name in SECURITY_GATES:
-        _print_combined(root, color=_color())
+        _print_combined(root, color=in_colour())
     _end(session, verdict)
 
 
@@ -94,7 +96,7 @@ def combine_security(session: nox.Session) -> None:
     recorded = [read_recorded(root, gate) for gate in SECURITY_GATES]
     verdict = combine("security", [item[0] for item in recorded if item], tree=tree)
     verdict = with_what_is_not_written(verdict, lambda verdict: _record(root, verdict))
-    _print(render(verdict, color=_color(), width=_width(), findings=False))
+    say(render(verdict, color=in_colour(), width=_width(), findings=False))
     _end(session, verdict)
 
 
@@ -106,9 +108,7 @@ def print_outcomes(root: Path, run: str) -> None:
         if recorded and recorded[1].get("run") == run:
             lines.append((recorded[1].get("recorded_at", 0), summary_line(recorded[0])))
     if lines:
-        print("Outcomes:", file=sys.stderr)
-        for _, line in sorted(lines):
-            print(f"  {line}", file=sys.stderr)
+        say(["Outcomes:", *(f"  {line}" for _, line in sorted(lines))], stream=sys.stderr)
 
 
 def _record(root: Path, verdict: Verdict) -> None:
@@ -125,20 +125,12 @@ def _print_combined(root: Path, *, color: bool) -> None:
         return
     verdict = combine("security", verdicts, tree=verdicts[0].tree)
     verdict = with_what_is_not_written(verdict, lambda verdict: _record(root, verdict))
-    _print(render(verdict, color=color, width=_width(), findings=False))
+    say(render(verdict, color=color, width=_width(), findings=False))
 
 
 def _end(session: nox.Session, verdict: Verdict) -> None:
     if verdict.outcome is not Outcome.PASSED:
-        session.error(summary_line(verdict))
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)
-
-
-def _color() -> bool:
-    return wants_color(os.environ, is_terminal=sys.stdout.isatty())
+        session.error(printed(summary_line(verdict)))
 
 
 def _width() -> int:

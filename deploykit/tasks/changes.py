@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from deploykit.tasks.command import command, open_from_here, repository
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import AS_LOGGED, print_json, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from invoke.context import Context
 
@@ -25,9 +25,14 @@ def _line_printer(*, json: bool) -> Callable[[str], None]:
     stream = sys.stderr if json else sys.stdout
 
     def tell(line: str) -> None:
-        print(f"  {line}", file=stream, flush=True)
+        say(f"  {line}", stream=stream)
 
     return tell
+
+
+def _say_sql(statements: Iterable[str]) -> None:
+    for statement in statements:
+        say(*statement.split("\n"), keep=AS_LOGGED)
 
 
 def _act(
@@ -63,7 +68,7 @@ def status(_context: Context, env: str | None = None, json: bool = False) -> int
         print_json(answer)
         return None
     for line in status_lines(answer, name):
-        print(line)
+        say(line)
     return None
 
 
@@ -81,8 +86,10 @@ def plan(
     if json:
         print_json(answer)
         return None
-    for line in plan_sql(answer) if sql else plan_lines(answer, name):
-        print(line)
+    if sql:
+        _say_sql(plan_sql(answer))
+    else:
+        say(*plan_lines(answer, name))
     return None
 
 
@@ -94,15 +101,14 @@ def expand(_context: Context, env: str | None = None, sql: bool = False, json: b
 
     if sql:
         answer, _ = _act("plan", env, {}, json=True, sources=True)
-        for line in plan_sql(answer, programs=("expand",)):
-            print(line)
+        _say_sql(plan_sql(answer, programs=("expand",)))
         return None
     environment = open_from_here(env, sources=True)
     done = expand_now(environment, _line_printer(json=json))
     if json:
         print_json(done)
         return None
-    print(f"{done['note']}; next: invoke db.status --env {environment.name}")
+    say(f"{done['note']}; next: invoke db.status --env {environment.name}")
     return None
 
 
@@ -141,8 +147,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
     _check_pace(speed, batch, workers)
     if sql:
         answer, _ = _act("plan", env, {"keys": change or []}, json=True, sources=True)
-        for line in plan_sql(answer, programs=("fill",)):
-            print(line)
+        _say_sql(plan_sql(answer, programs=("fill",)))
         return None
     if pause or resume:
         wanted = {"backfill.paused": "yes" if pause else "no", **({"backfill.speed": str(speed)} if speed else {})}
@@ -158,7 +163,7 @@ def backfill(  # noqa: PLR0913, PLR0917 - flags
     if json:
         print_json(answer)
     else:
-        print(said)
+        say(said)
     return None
 
 
@@ -202,9 +207,7 @@ def verify(
         print_json(answer)
         return None
     done = answer["verified"]
-    print(
-        f"{', '.join(done)}: all rows agree" if done else f"there is nothing to compare; invoke db.status --env {name}"
-    )
+    say(f"{', '.join(done)}: all rows agree" if done else f"there is nothing to compare; invoke db.status --env {name}")
     return None
 
 
@@ -226,8 +229,7 @@ def contract(
 
     if sql:
         answer, _ = _act("plan", env, {}, json=True, sources=True)
-        for line in plan_sql(answer, programs=("contract",)):
-            print(line)
+        _say_sql(plan_sql(answer, programs=("contract",)))
         return None
     environment = open_from_here(env, sources=True)
     known = {**facts(environment), "restore_point": take_restore_point(environment)}
@@ -236,7 +238,7 @@ def contract(
         print_json(answer)
         return None
     done = answer["contracted"]
-    print(
+    say(
         f"{', '.join(done)}: the old shape is gone"
         if done
         else f"there is nothing to contract; invoke db.status --env {name}"
@@ -271,7 +273,7 @@ def undo(
     if json:
         print_json(answer)
         return None
-    print(f"{', '.join(answer['undone'])}: undone; a release of a tree that declares it makes it again")
+    say(f"{', '.join(answer['undone'])}: undone; a release of a tree that declares it makes it again")
     return None
 
 
@@ -312,11 +314,11 @@ def revision(
         print_json(answer)
         return None
     for path in answer["written"]:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     for note in answer["notes"]:
-        print(f"  {note}")
+        say(f"  {note}")
     if answer["written"]:
-        print("  next: read them, then: invoke db.lint")
+        say("  next: read them, then: invoke db.lint")
     return None
 
 

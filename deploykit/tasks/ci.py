@@ -26,7 +26,7 @@ from deploykit.gates.workflows import workflows
 from deploykit.model import DeploykitError, Evidence, Outcome, Verdict
 from deploykit.tasks.ci_board import board, summary
 from deploykit.tasks.ci_progress import Progress
-from deploykit.tasks.output import print_json, print_lines
+from deploykit.tasks.output import print_annotations, print_json, print_lines
 from deploykit.tasks.terminal import width
 
 if TYPE_CHECKING:
@@ -76,11 +76,8 @@ def run_ci(root: Path, *, as_json: bool, force: bool, affected: str = "") -> int
     if set(SECURITY_GATES) <= set(gates):
         _combine_security(root, progress.verdicts)
     color = wants_color(os.environ, is_terminal=stream.isatty())
-    lines = [
-        render(verdict, color=color, width=width(stream))
-        for verdict in verdicts
-        if verdict.outcome is not Outcome.PASSED
-    ]
+    failed = [verdict for verdict in verdicts if verdict.outcome is not Outcome.PASSED]
+    lines = [line for verdict in failed for line in render(verdict, color=color, width=width(stream))]
     lines += summary(gates, progress, outcome, reason=reason, seconds=time.monotonic() - began, stream=stream)
     if affected:
         lines += [f"  {about}", *(f"  not asked: {name}: {why}" for name, why in left_out.items())]
@@ -204,7 +201,7 @@ def _verdict_of(name: str, child: _Child, stream: TextIO) -> Verdict:
         child.out.seek(0)
         child.err.seek(0)
         said, noise = child.out.read(), child.err.read().decode(errors="replace").splitlines()
-    print_lines([line for line in noise if line.startswith("::")], stream)  # annotations for GitHub
+    print_annotations(noise, stream)
     try:
         verdict = Verdict.from_json(json.loads(said))
         if verdict.gate == name and verdict.outcome.exit_code == child.process.returncode:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.tasks import changes
 from deploykit.tasks.command import command, repository
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import print_json, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -49,7 +49,7 @@ def lint(
     verdict = run_gate("migrations", root, tree=lambda: tree_of(root), arguments=arguments, force=force)
     stream = sys.stderr if json else sys.stdout
     color = wants_color(os.environ, is_terminal=stream.isatty())
-    print(render(verdict, color=color, width=width(stream)), file=stream, flush=True)
+    say(*render(verdict, color=color, width=width(stream)), stream=stream)
     if json:
         print_json(verdict.as_json())
     return verdict.outcome.exit_code

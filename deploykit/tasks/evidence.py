@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, repository
+from deploykit.tasks.output import say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -24,7 +25,7 @@ def export(_context: Context, file: str) -> int | None:
     root, path = repository(), Path(file)
     tree = tree_of(root)
     passes = export_evidence(root, path, tree=tree)
-    print(f"{path}: {', '.join(verdict.gate for verdict in passes)} passed on tree {tree[:12]}")
+    say(f"{path}: {', '.join(verdict.gate for verdict in passes)} passed on tree {tree[:12]}")
     return None
 
 
@@ -41,7 +42,7 @@ def import_(_context: Context, file: str) -> int | None:
     root, path = repository(), Path(file)
     tree = tree_of(root)
     passes = import_evidence(root, path, tree=tree)
-    print(f"imported for tree {tree[:12]}: {', '.join(verdict.gate for verdict in passes)}")
+    say(f"imported for tree {tree[:12]}: {', '.join(verdict.gate for verdict in passes)}")
     return None
 
 

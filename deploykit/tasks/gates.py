@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, repository
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,16 +115,16 @@ def _run(
         parse_report_request(request)  # before the work, not after it
     for name in names:
         if len(names) > 1 or stream.isatty():
-            print(f"{name} …", file=sys.stderr, flush=True)
+            say(f"{name} …", stream=sys.stderr)
         verdict = run_gate(name, root, tree=lambda: tree_of(root), base=base, force=force)
         for request in reports:
             write_report(verdict, request)
         verdicts.append(verdict)
-        print(render(verdict, color=color, width=width(stream)), file=stream, flush=True)
+        say(*render(verdict, color=color, width=width(stream)), stream=stream)
     if len(verdicts) > 1:
-        print(file=stream)
+        say("", stream=stream)
         for verdict in verdicts:
-            print(summary_line(verdict), file=stream)
+            say(summary_line(verdict), stream=stream)
     if as_json:
         whole = [verdict.as_json() for verdict in verdicts]
         print_json(whole[0] if len(whole) == 1 else {"outcome": _worst(verdicts).value, "verdicts": whole})

@@ -9,7 +9,7 @@ from invoke.collection import Collection
 
 from deploykit.model.errors import UsageError
 from deploykit.tasks.command import command, repository
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import print_json, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -34,11 +34,11 @@ def show_tags(_context: Context, json: bool = False) -> int | None:
         print_json({"repository": where, **plan.as_json()})
         return None
     width = max(map(len, [*plan.names, *(left_out.name for left_out in plan.left_out)]))
-    print(where or f"{settings.app} (no registry is set: the image stays in the engine)")
+    say(where or f"{settings.app} (no registry is set: the image stays in the engine)")
     for tag in plan.tags:
-        print(f"  {tag.name:<{width}}  {tag.why}")
+        say(f"  {tag.name:<{width}}  {tag.why}")
     for left_out in plan.left_out:
-        print(f"  {left_out.name:<{width}}  not given: {left_out.why}")
+        say(f"  {left_out.name:<{width}}  not given: {left_out.why}")
     return None
 
 
@@ -58,8 +58,8 @@ def build_image_task(_context: Context, json: bool = False, fresh: bool = False)
             }
         )
     else:
-        print(f"{image.version} is {'there already' if image.reused else 'built'}: {image.id} ({image.seconds:.1f} s)")
-        print("  next: invoke push")
+        say(f"{image.version} is {'there already' if image.reused else 'built'}: {image.id} ({image.seconds:.1f} s)")
+        say("  next: invoke push")
     return None
 
 
@@ -86,7 +86,7 @@ def push(_context: Context, json: bool = False) -> int | None:
         plan.tags,
         insecure=settings.image.insecure,
         token_host=settings.image.token_host,
-        note=lambda sentence: print(f"  {sentence}", file=sys.stderr, flush=True),
+        note=lambda sentence: say(f"  {sentence}", stream=sys.stderr),
     )
     if json:
         print_json(
@@ -100,9 +100,9 @@ def push(_context: Context, json: bool = False) -> int | None:
             }
         )
     else:
-        print(f"{image.version} is pushed: {pushed.reference} ({pushed.seconds:.1f} s)")
+        say(f"{image.version} is pushed: {pushed.reference} ({pushed.seconds:.1f} s)")
         for tag in pushed.tags:
-            print(f"  {where.tagged(tag)}")
+            say(f"  {where.tagged(tag)}")
     return None
 
 
@@ -142,7 +142,7 @@ def _build(settings: Settings, tree: GitTree, plan: TagPlan, *, fresh: bool = Fa
         cached=not fresh,
     )
     for warning in (*tree.warnings, *image.warnings):
-        print(f"  warning: {warning}", file=sys.stderr)
+        say(f"  warning: {warning}", stream=sys.stderr)
     return docker, image
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, open_from_here
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import print_json, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -43,8 +43,8 @@ def adopt(
         print_json(adopted.as_json())
         return None
     for line in adopt_lines(adopted, environment.name):
-        print(line)
-    print(f"  next: invoke history --env {environment.name} --check")
+        say(line)
+    say(f"  next: invoke history --env {environment.name} --check")
     return None
 
 
@@ -61,8 +61,8 @@ def claim(_context: Context, env: str | None = None) -> int | None:
 
     environment = replace(open_from_here(env, sources=True), compares=False)
     added = add_claim(environment)
-    print(f"{environment.app} in {environment.name} is released from here, too: {added}")
-    print(f"  next: invoke status --env {environment.name}")
+    say(f"{environment.app} in {environment.name} is released from here, too: {added}")
+    say(f"  next: invoke status --env {environment.name}")
     return None
 
 

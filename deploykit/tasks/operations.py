@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, open_from_here, repository
 from deploykit.tasks.execute import execute
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import AS_LOGGED, print_json, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -33,7 +33,7 @@ def status(_context: Context, env: str | None = None, app: str = "", json: bool 
         print_json(found.as_json())
     else:
         for line in status_lines(found, sys.stdout):
-            print(line)
+            say(line)
     return found.exit_code
 
 
@@ -59,14 +59,14 @@ def history(
             print_json(checked.as_json())
         else:
             for line in checked.lines(sys.stdout):
-                print(line)
+                say(line)
         return checked.exit_code
     records = read_history(environment, limit)
     if json:
         print_json(records)
         return None
     for line in history_lines(records, environment.name, sys.stdout):
-        print(line)
+        say(line)
     return None
 
 
@@ -83,7 +83,7 @@ def verify(_context: Context, env: str | None = None, app: str = "", json: bool 
         print_json(verified.as_json())
     else:
         for line in verified.lines(sys.stdout):
-            print(line)
+            say(line)
     return verified.exit_code
 
 
@@ -98,8 +98,8 @@ def build(_context: Context, env: str = "local", json: bool = False) -> int | No
     if json:
         print_json({"version": sources.version, "tree": sources.tree.tree, **built})
     else:
-        print(f"{sources.version} is built: {built['digest']} ({built['note']})")
-        print(f"  next: invoke release --env {environment.name}")
+        say(f"{sources.version} is built: {built['digest']} ({built['note']})")
+        say(f"  next: invoke release --env {environment.name}")
     return None
 
 
@@ -125,11 +125,11 @@ def logs(
 
     environment = open_from_here(env, app)
     for name, line in read_logs(environment, lines, process):
-        print(f"{name} | {line}")
+        say(f"{name} | {line}", keep=AS_LOGGED)
     if follow:
         try:
             for name, line in follow_logs(environment, process):
-                print(f"{name} | {line}", flush=True)
+                say(f"{name} | {line}", keep=AS_LOGGED)
         except KeyboardInterrupt:
             return None
     return None
@@ -142,11 +142,11 @@ def reap(_context: Context, env: str | None = None, app: str = "") -> int | None
 
     reaped = reap_now(open_from_here(env, app))
     for sentence in reaped.done:
-        print(sentence)
+        say(sentence)
     for sentence in reaped.problems:
-        print(f"warning: {sentence}", file=sys.stderr)
+        say(f"warning: {sentence}", stream=sys.stderr)
     if not reaped.done and not reaped.problems:
-        print("nothing is due")
+        say("nothing is due")
     return 1 if reaped.problems else 0
 
 
@@ -157,8 +157,8 @@ def down(_context: Context, env: str | None = None, app: str = "", discard_data:
 
     environment = open_from_here(env, app)
     for sentence in take_down(environment, discard_data=discard_data):
-        print(sentence)
-    print(f"{environment.app} is down in {environment.name}; next: invoke release --env {environment.name}")
+        say(sentence)
+    say(f"{environment.app} is down in {environment.name}; next: invoke release --env {environment.name}")
     return None
 
 
@@ -172,7 +172,7 @@ def lock(_context: Context, env: str | None = None, app: str = "", reason: str =
         raise UsageError("say why it is locked", next_step=f'invoke lock --env {env or "local"} --reason "…"')
     environment = open_from_here(env, app)
     held = lock_environment(environment, reason, float(hours))
-    print(f"{environment.name} is locked by {held.owner}: {held.reason}; next: invoke unlock --env {environment.name}")
+    say(f"{environment.name} is locked by {held.owner}: {held.reason}; next: invoke unlock --env {environment.name}")
     return None
 
 
@@ -186,7 +186,7 @@ def unlock(
     from deploykit.release.housekeeping.manual_lock import unlock_environment
 
     environment = open_from_here(env, app)
-    print(unlock_environment(environment, reason or "invoke unlock", force=force))
+    say(unlock_environment(environment, reason or "invoke unlock", force=force))
     return None
 
 
@@ -201,7 +201,7 @@ def version(_context: Context, json: bool = False) -> int | None:
     if json:
         print_json({"version": found, "commit": tree.commit, "tree": tree.tree, "dirty": tree.dirty})
     else:
-        print(found)
+        say(found)
     return None
 
 

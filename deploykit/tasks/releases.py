@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, open_from_here
-from deploykit.tasks.output import print_json, print_lines
+from deploykit.tasks.output import print_json, print_lines, say
 
 if TYPE_CHECKING:
     from invoke.context import Context
@@ -136,7 +136,7 @@ def _planned(planned: Planned, as_json: bool) -> int:
         print_json(planned.as_json())
     else:
         for line in planned.lines(sys.stdout):
-            print(line)
+            say(line)
     return planned.exit_code
 
 

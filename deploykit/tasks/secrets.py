@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from deploykit.tasks.command import command, repository
-from deploykit.tasks.output import print_json
+from deploykit.tasks.output import print_json, say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def audit(_context: Context, all: bool = False) -> int | None:  # noqa: A002 - t
         if key in baseline.entries and (all or baseline.entries[key].is_secret is None)
     ]
     if not waiting:
-        print("Every entry is labelled.")
+        say("Every entry is labelled.")
         return None
     return _ask(root, path, baseline, waiting)
 
@@ -83,13 +83,13 @@ def baseline(_context: Context, json: bool = False) -> int | None:
     if json:
         print_json({"path": str(path), "entries": len(fresh.entries), "unlabelled": unlabelled})
     else:
-        print(f"{path.name}: {len(fresh.entries)} entries, {unlabelled} of them without a label")
+        say(f"{path.name}: {len(fresh.entries)} entries, {unlabelled} of them without a label")
         if conflict:
-            print(f"merged: the entries and labels of both sides; git add {path.name}")
+            say(f"merged: the entries and labels of both sides; git add {path.name}")
             for name, kind, _ in conflict.disputed:
-                print(f"labelled differently by the sides, so without a label: {name}: {kind}")
+                say(f"labelled differently by the sides, so without a label: {name}: {kind}")
         if unlabelled:
-            print("next: invoke secrets.audit")
+            say("next: invoke secrets.audit")
     return None
 
 
@@ -135,15 +135,15 @@ def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, in
     """Ask about one entry after another; every answer is saved at once, so an interruption loses nothing."""
     for index, (key, line) in enumerate(waiting, 1):
         name, kind, _ = key
-        print(f"\n{index} of {len(waiting)}: {kind}\n{name}:{line}")
+        say("", f"{index} of {len(waiting)}: {kind}", f"{name}:{line}")
         for shown in _context_lines(root / name, line):
-            print(shown)
+            say(shown)
         while True:
             try:
                 answer = input("A real secret? [y]es, [n]o, [s]kip, [q]uit: ").strip().lower()
             except (EOFError, KeyboardInterrupt):
                 answer = "q"
-                print()
+                say("")
             if answer in _ANSWERS:
                 baseline = baseline.with_label(key, is_secret=_ANSWERS[answer])
                 _write(path, baseline)
@@ -151,9 +151,9 @@ def _ask(root: Path, path: Path, baseline: Baseline, waiting: list[tuple[Key, in
             if answer in {"s", "skip"}:
                 break
             if answer in {"q", "quit"}:
-                print(f"{index - 1} looked at, {len(waiting) - index + 1} left.")
+                say(f"{index - 1} looked at, {len(waiting) - index + 1} left.")
                 return None
-    print("\nDone.")
+    say("", "Done.")
     return None
 
 
@@ -163,11 +163,10 @@ def _context_lines(path: Path, line: int) -> list[str]:
 
     text = decoded(read_file(path).content, named_as_text=True)
     lines = text[0].split("\n") if text else []
-    shown = []
-    for number in range(max(1, line - 2), min(len(lines), line + 2) + 1):
-        printable = "".join(character if character.isprintable() else "?" for character in lines[number - 1][:200])
-        shown.append(f"{'>' if number == line else ' '} {number:5} {printable}")
-    return shown
+    return [
+        f"{'>' if number == line else ' '} {number:5} {lines[number - 1][:200]}"
+        for number in range(max(1, line - 2), min(len(lines), line + 2) + 1)
+    ]
 
 
 def _write(path: Path, baseline: Baseline) -> None:

@@ -34,7 +34,9 @@ def coloured(stream: TextIO) -> bool:
 
 
 def paint(text: str, colour: str, stream: TextIO) -> str:
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if coloured(stream) else text
+    from deploykit.model.printable import painted
+
+    return painted(text, _CODES[colour]) if coloured(stream) else text
 
 
 def error_lines(message: str, details: Sequence[str], next_step: str, *, stream: TextIO) -> list[str]:
@@ -44,12 +46,13 @@ def error_lines(message: str, details: Sequence[str], next_step: str, *, stream:
     """
     limit = width(stream)
     shown = _headed("error: ", "red", filled(message, limit, first=" " * 7, rest=" " * 7), stream)
-    for line in "\n".join(details).splitlines():
+    for line in "\n".join(details).expandtabs().splitlines():
         shown += [f"  {line}"] if line.startswith(" ") else filled(line, limit, first="  ", rest="    ")
     first, *rest = next_step.splitlines() or [""]
     if first:
         shown += _headed("  next: ", "bold", filled(first, limit, first=" " * 8, rest=" " * 8), stream)
-    return [*shown, *rest]
+    # Indented, so that no part of a file's name can look like a line of its own.
+    return [*shown, *(f"  {line}".rstrip() for line in rest)]
 
 
 def _headed(head: str, colour: str, lines: Sequence[str], stream: TextIO) -> list[str]:
@@ -148,7 +151,9 @@ class TerminalReporter:
 
     def _print(self, lines: Sequence[str]) -> None:
         if self._spinner is not None:
-            self._spinner.print_above("\n".join(lines))
+            from deploykit.model.printable import printed
+
+            self._spinner.print_above("\n".join(map(printed, lines)))
         else:
             print_lines(lines, self.stream)
 

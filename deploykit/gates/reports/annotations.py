@@ -6,6 +6,7 @@ from typing import Any
 
 from deploykit.gates.reports.common import failing, fingerprints, place, was_judged
 from deploykit.model import Finding, Severity, Verdict
+from deploykit.model.printable import printable
 
 __all__ = ["as_gitlab", "github_commands"]
 
@@ -38,11 +39,11 @@ def _command(kind: str, gate: str, finding: Finding) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(text, keep="\n").replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+    return printable(text).replace("%", "%25").replace(":", "%3A").replace(",", "%2C")
 
 
 def as_gitlab(verdict: Verdict) -> list[dict[str, Any]]:
@@ -52,7 +53,7 @@ def as_gitlab(verdict: Verdict) -> list[dict[str, Any]]:
         path, line = place(finding)
         report.append(
             {
-                "description": finding.message or finding.rule,
+                "description": printable(finding.message or finding.rule),
                 "check_name": f"{verdict.gate}/{finding.rule}",
                 "fingerprint": name,
                 "severity": _GITLAB[finding.severity],
@@ -66,7 +67,7 @@ def as_gitlab(verdict: Verdict) -> list[dict[str, Any]]:
         path, line = place(doubt)
         report.append(
             {
-                "description": f"{verdict.gate} gave no answer: {doubt.message}",
+                "description": printable(f"{verdict.gate} gave no answer: {doubt.message}"),
                 "check_name": f"{verdict.gate}/{doubt.rule}",
                 "fingerprint": fingerprints(verdict.gate, [doubt])[0],
                 "severity": "blocker",

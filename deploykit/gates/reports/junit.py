@@ -7,13 +7,14 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
 
 from deploykit.gates.reports.common import failing, place, was_judged
+from deploykit.model.printable import printable
 
 if TYPE_CHECKING:
     from deploykit.model import Verdict
 
 __all__ = ["as_junit"]
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_XML = re.compile("[\ufffe\uffff]")  # what `printable` leaves
 
 
 def as_junit(verdict: Verdict) -> str:
@@ -26,9 +27,7 @@ def as_junit(verdict: Verdict) -> str:
         case.set("file", _plain(path))
         case.set("line", str(line))
         failure = ET.SubElement(case, "failure", type=_plain(finding.rule), message=_plain(finding.message))
-        failure.text = _plain(
-            "\n".join(filter(None, [f"{path}:{line}: {finding.rule} {finding.message}", finding.fix]))
-        )
+        failure.text = _plain(f"{path}:{line}: {finding.rule} {finding.message}", finding.fix)
     if not was_judged(verdict):
         error = ET.SubElement(
             _case(suite, "deploykit", verdict.gate),
@@ -36,19 +35,13 @@ def as_junit(verdict: Verdict) -> str:
             type=verdict.outcome.value,
             message=_plain(verdict.reason or verdict.outcome.value),
         )
-        error.text = _plain("\n".join(filter(None, [verdict.reason, *verdict.evidence.notes, verdict.next_step])))
+        error.text = _plain(verdict.reason, *verdict.evidence.notes, verdict.next_step)
     elif not problems:
         _case(suite, "deploykit", verdict.gate).set("time", f"{verdict.evidence.seconds:.3f}")
     evidence = verdict.evidence
     said = ET.SubElement(suite, "system-out")
-    said.text = _plain(
-        "\n".join(
-            [
-                f"looked at {evidence.looked_at} {evidence.unit} with {evidence.tool} {evidence.tool_version}".rstrip(),
-                *evidence.notes,
-            ]
-        )
-    )
+    seen = f"looked at {evidence.looked_at} {evidence.unit} with {evidence.tool} {evidence.tool_version}".rstrip()
+    said.text = _plain(seen, *evidence.notes)
     counts = {
         "tests": len(suite.findall("testcase")),
         "failures": len(problems),
@@ -69,6 +62,6 @@ def _case(suite: ET.Element, where: str, name: str) -> ET.Element:
     return ET.SubElement(suite, "testcase", classname=_plain(where), name=_plain(name))
 
 
-def _plain(text: str) -> str:
-    """Without the characters that XML can't carry, whatever a tool printed."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+def _plain(*lines: str) -> str:
+    """Lines without the characters that XML can't carry, whatever a tool printed; empty ones are left out."""
+    return "\n".join(_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", printable(line, keep="\n\t")) for line in lines if line)

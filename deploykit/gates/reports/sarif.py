@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from deploykit.gates.reports.common import fingerprints, place, was_judged
 from deploykit.model import Finding, Severity, Verdict
+from deploykit.model.printable import printable
 
 __all__ = ["as_sarif"]
 
@@ -51,7 +52,7 @@ def as_sarif(verdict: Verdict) -> dict[str, Any]:
             "unit": evidence.unit,
             "seconds": evidence.seconds,
             "settings": {name: str(value) for name, value in evidence.settings.items()},
-            "notes": list(evidence.notes),
+            "notes": list(map(printable, evidence.notes)),
         },
     }
     return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
@@ -74,6 +75,7 @@ def _invocation(verdict: Verdict) -> dict[str, Any]:
         text = verdict.reason or verdict.outcome.value
         if verdict.next_step:
             text += f"; next: {verdict.next_step}"
+        text = printable(text, keep="\n")
         invocation["toolExecutionNotifications"] = [{"level": "error", "message": {"text": text}}]
     return invocation
 
@@ -84,7 +86,7 @@ def _result(finding: Finding, index: int, name: str) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": finding.message or finding.rule},
+        "message": {"text": printable(finding.message or finding.rule, keep="\n")},
         "locations": [
             {
                 "physicalLocation": {
@@ -97,5 +99,5 @@ def _result(finding: Finding, index: int, name: str) -> dict[str, Any]:
         "properties": {"severity": finding.severity.value},
     }
     if finding.fix:
-        result["properties"]["fix"] = finding.fix
+        result["properties"]["fix"] = printable(finding.fix)
     return result

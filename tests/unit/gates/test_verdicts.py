@@ -11,6 +11,7 @@ from deploykit.gates.combined_verdict import combine
 from deploykit.gates.report import render, summary_line, wants_color
 from deploykit.gates.verdict_files import read_recorded, read_verdict, record_verdict, verdict_path
 from deploykit.model import Evidence, Finding, Outcome, Severity, Verdict
+from deploykit.model.printable import printed
 
 TREE = "a" * 40
 EVIDENCE = Evidence(
@@ -24,6 +25,10 @@ def verdict(gate="sast", outcome=Outcome.PASSED, **more):
     return Verdict(
         **{"gate": gate, "outcome": outcome, "evidence": EVIDENCE, "findings": findings, "tree": TREE, **more}
     )
+
+
+def shown(*given, **how) -> str:
+    return "\n".join(map(printed, render(*given, **how)))
 
 
 def test_a_verdict_comes_back_from_its_file(tmp_path):
@@ -83,8 +88,8 @@ def test_a_part_about_another_tree_is_inconclusive():
 
 
 def test_a_terminal_shows_outcome_evidence_findings_and_next_step():
-    shown = render(verdict(outcome=Outcome.FINDINGS, reason="1 finding", next_step="mend it"))
-    assert shown.splitlines() == [
+    said = shown(verdict(outcome=Outcome.FINDINGS, reason="1 finding", next_step="mend it"))
+    assert said.splitlines() == [
         "sast: FINDINGS (1.2 s)",
         "  1 finding",
         "  looked at 3 files with bandit 1.9, tree aaaaaaaaaaaa",
@@ -98,35 +103,35 @@ def test_a_terminal_shows_outcome_evidence_findings_and_next_step():
 
 def test_lines_fit_into_the_terminal():
     long = verdict(outcome=Outcome.INCONCLUSIVE, reason="word " * 60, next_step="step " * 40)
-    assert max(map(len, render(long, width=60).splitlines())) <= 60
+    assert max(map(len, shown(long, width=60).splitlines())) <= 60
 
 
 def test_many_findings_are_cut_with_the_file_that_has_them_all():
     many = verdict(outcome=Outcome.FINDINGS, findings=(FINDING,) * 40)
-    assert "… and 15 more: .deploykit/verdicts/sast.json" in render(many)
+    assert "… and 15 more: .deploykit/verdicts/sast.json" in shown(many)
 
 
 def test_what_a_pass_lists_is_only_counted():
     low = replace(verdict(), findings=(FINDING,))
-    assert "listed in .deploykit/verdicts/sast.json: 1" in render(low)
-    assert "B602" not in render(low)
+    assert "listed in .deploykit/verdicts/sast.json: 1" in shown(low)
+    assert "B602" not in shown(low)
 
 
 def test_a_joined_verdict_can_be_shown_without_findings():
-    assert "B602" not in render(verdict(outcome=Outcome.FINDINGS), findings=False)
+    assert "B602" not in shown(verdict(outcome=Outcome.FINDINGS), findings=False)
 
 
 def test_a_tools_own_lines_keep_their_form():
     noted = verdict(evidence=replace(EVIDENCE, tool="", notes=("|   indented", "a note")))
-    lines = render(noted).splitlines()
+    lines = shown(noted).splitlines()
     assert "  |   indented" in lines
     assert "  - a note" in lines
-    assert "  nothing was looked at" in render(replace(noted, outcome=Outcome.INCONCLUSIVE))
+    assert "  nothing was looked at" in shown(replace(noted, outcome=Outcome.INCONCLUSIVE))
 
 
 def test_colours_obey_the_conventions():
-    assert "\x1b[1;32mPASSED" in render(verdict(), color=True)
-    assert "\x1b" not in render(verdict())
+    assert "\x1b[1;32mPASSED" in shown(verdict(), color=True)
+    assert "\x1b" not in shown(verdict())
     assert not wants_color({"NO_COLOR": "1", "FORCE_COLOR": "1"}, is_terminal=True)
     assert wants_color({"FORCE_COLOR": "1"}, is_terminal=False)
     assert not wants_color({"TERM": "dumb"}, is_terminal=True)

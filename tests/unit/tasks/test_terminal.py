@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from deploykit.model.printable import printed
 from deploykit.release.reporting import text
 from deploykit.release.reporting.reporter import ReleaseReport, Stage
 from deploykit.tasks.terminal import TerminalReporter, coloured, error_lines, release_lines
@@ -73,12 +74,12 @@ def test_a_long_detail_of_ours_is_folded_and_a_next_step_may_have_lines_to_copy(
     )
     assert max(map(len, lines)) <= 80
     assert lines[2].startswith("    ")
-    assert lines[-4:] == ["  next: add to pyproject.toml:", "", "[tool.deploykit.service]", 'command = "…"']
+    assert lines[-4:] == ["  next: add to pyproject.toml:", "", "  [tool.deploykit.service]", '  command = "…"']
 
 
 def test_an_error_that_says_nothing_more_is_one_line():
     assert error_lines("no", [], "", stream=io.StringIO()) == ["error: no"]
-    assert error_lines("no", [], "", stream=Terminal()) == ["\x1b[31merror: \x1b[0mno"]
+    assert list(map(printed, error_lines("no", [], "", stream=Terminal()))) == ["\x1b[31merror: \x1b[0mno"]
 
 
 def report(**changes) -> ReleaseReport:

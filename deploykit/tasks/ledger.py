@@ -76,9 +76,9 @@ def accept(_context: Context, env: str | None = None, app: str = "") -> int | No
 
     environment = open_from_here(env, app)
     for line in accept_ledger(environment):
-        print(f"  forgotten: {line}")
-    print(f"from now on this machine compares with the ledger of {environment.name} as it is")
-    print(f"  next: invoke history --env {environment.name} --check")
+        say(f"  forgotten: {line}")
+    say(f"from now on this machine compares with the ledger of {environment.name} as it is")
+    say(f"  next: invoke history --env {environment.name} --check")
     return None
 
 

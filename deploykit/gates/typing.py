@@ -37,13 +37,10 @@ class TypingGate:
         environment.pop("FORCE_COLOR", None)
         environment.pop("MYPY_FORCE_COLOR", None)
         python = context.toolbox.python()
-        version = run_tool(
-            [python, "-m", "mypy", "--version"], root=context.root, environment=environment, answers=(0,)
-        )
+        mypy = [str(python), "-P", "-m", "mypy"]  # -P: a `mypy.py` of the tree is not taken for it
+        version = run_tool([*mypy, "--version"], root=context.root, environment=environment, answers=(0,))
         paths = context.arguments or self.paths
-        completed = run_tool(
-            [python, "-m", "mypy", *_FLAGS, *paths], root=context.root, environment=environment, answers=(0, 1, 2)
-        )
+        completed = run_tool([*mypy, *_FLAGS, *paths], root=context.root, environment=environment, answers=(0, 1, 2))
         words = version.stdout.split()
         return interpret(completed, version=words[1] if len(words) > 1 else "", paths=paths)
 

@@ -187,5 +187,5 @@ def test_an_entry_of_adopt_does_not_vouch_for_itself(environment, released, ledg
     ledger.unlock("eve", held.token)
     running(environment, instance("ab" * 32))
     checked = check_history(environment)
-    assert (checked.exit_code, checked.not_proven) == (2, ("r1",))
+    assert (checked.exit_code, checked.not_proven) == (2, "r1")
     assert [each["proven"] for each in read_history(environment, 5)] == [False]

@@ -452,6 +452,8 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Do
     assert shown is not None
     assert json.loads(shown["Config"]["Labels"]["deploykit.note.spec"])["app"] == shop.app
     lose_the_ledger(shop)
+    for kept in shop.state.rglob("released"):
+        shutil.rmtree(kept)
     docker = os.environ.get("DOCKER", "/usr/bin/docker")
     labels = {
         name: value for name, value in shown["Config"]["Labels"].items() if not name.startswith("deploykit.note.")

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deploykit.model import ReleaseOutcome
+from deploykit.model import DeploykitError, ReleaseOutcome
 from deploykit.release.environment.trust import ledger_problems
 from deploykit.release.reporting.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
@@ -142,8 +142,12 @@ def check_history(environment: Environment) -> Checked:
     """
     ledger = environment.ledger
     broken = ledger_problems(environment)
-    problems = [*broken, *_against_reality(environment)]
-    live = ledger.live()
+    try:
+        problems, live = [*broken, *_against_reality(environment)], ledger.live()
+    except DeploykitError:
+        if not broken:
+            raise
+        problems, live = broken, None  # it can't even be read
     entries = ledger.entries(limit=1)
     return Checked(
         entries=entries[0].sequence if entries else 0,

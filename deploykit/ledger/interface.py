@@ -125,6 +125,14 @@ class Timer:
     due_at: float
     payload: Mapping[str, Any]
 
+    @property
+    def instances(self) -> frozenset[str]:
+        """The names in the payload of a timer that ends instances; others write ledgers, too, so what is none is left
+        out.
+        """
+        named = self.payload.get("instances")
+        return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChainProblem:

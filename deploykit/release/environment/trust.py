@@ -19,7 +19,7 @@ from deploykit.release.version.released import read_released
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deploykit.ledger.interface import Held
+    from deploykit.ledger.interface import ChainProblem, Held
     from deploykit.release.environment.environment import Environment
 
 __all__ = [
@@ -69,11 +69,17 @@ def verify_ledger(environment: Environment) -> None:
 
 def ledger_problems(environment: Environment) -> list[str]:
     """What of the chain does not hold, and what outside of it disagrees; a sentence each."""
-    of_chain = [
-        f"entry {problem.sequence}: {problem.message}" if problem.sequence else problem.message
-        for problem in environment.ledger.check(anchors_of(environment))
-    ]
-    return [*of_chain, *others_by_that_name(environment).values()]
+    try:
+        anchors, others = anchors_of(environment), others_by_that_name(environment)
+    except DeploykitError:
+        if found := environment.ledger.check():  # so that a row can't be read
+            return [_sentence(problem) for problem in found]
+        raise
+    return [*map(_sentence, environment.ledger.check(anchors)), *others.values()]
+
+
+def _sentence(problem: ChainProblem) -> str:
+    return f"entry {problem.sequence}: {problem.message}" if problem.sequence else problem.message
 
 
 def others_by_that_name(environment: Environment) -> dict[str, str]:

@@ -196,7 +196,7 @@ class RolloutActions:
             name
             for timer in self.ledger.timers()
             if timer.kind == WARM and timer.due_at > self.clock()
-            for name in timer.payload.get("instances", ())
+            for name in timer.instances
         }
         busy = self._in_flight(action.instances)
         if spared := {name: count for name, count in busy.items() if name in warm}:
@@ -212,7 +212,7 @@ class RolloutActions:
                 self.ledger.add_timer(RETIRE, release, self.clock(), {"instances": list(action.instances)})
             raise
         for timer in self.ledger.timers():
-            if timer.kind in ENDING and set(timer.payload.get("instances", ())) <= set(action.instances):
+            if timer.kind in ENDING and timer.instances <= set(action.instances):
                 self.ledger.remove_timer(timer.id)
         return {"still_in_flight": spared, "cut_off": cut} if busy else {}
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import Step, StepState
+from deploykit.model import DeploykitError
 from deploykit.rollout import Action, JournalledStep, Observation, Result
 
 if TYPE_CHECKING:
@@ -62,7 +63,14 @@ class ReleaseJournal:
         )
 
     def steps(self) -> Sequence[JournalledStep]:
-        return [_journalled(step) for step in self.ledger.steps(self.release) if "kind" in step.action]
+        """Raises DeploykitError for one that this kit can't have written."""
+        try:
+            return [_journalled(step) for step in self.ledger.steps(self.release) if "kind" in step.action]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DeploykitError(
+                f"the journal of {self.release} can't be read: {type(error).__name__}: {error}",
+                next_step="see what disagrees: `invoke history --check` with the same --env",
+            ) from None
 
 
 def _journalled(step: Step) -> JournalledStep:

@@ -20,6 +20,7 @@ from deploykit.release.environment.owner import actor
 from deploykit.release.environment.running import Running, running_releases
 from deploykit.release.environment.trust import ledger_problems, remember_head
 from deploykit.release.housekeeping.claims import claim, restore_claims
+from deploykit.release.version.released import read_released
 from deploykit.release.version.spec import ReleaseSpec
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
         )
     live = _with_the_traffic(environment, found)
     assumed: list[str] = []
-    specs = {running.labels.release: running.spec or _present_spec(environment, running, assumed) for running in found}
+    specs = {running.labels.release: _spec(environment, running, assumed) for running in found}
     others = [running for running in found if running is not live]
     for running in (*others, live):
         _record(
@@ -185,6 +186,14 @@ def _record(environment: Environment, running: Running, spec: ReleaseSpec, *, pr
         step = ledger.intend(record.id, name, action, token=token)
         ledger.result(step, StepState.DONE, {})
     ledger.finish(record.id, ReleaseOutcome.DONE, "restored from what runs; who released it is not known")
+
+
+def _spec(environment: Environment, running: Running, assumed: list[str]) -> ReleaseSpec:
+    """How it is run: by what this machine keeps of it, else by its label."""
+    made_here = read_released(environment.paths.released, running.labels.release)
+    if made_here is not None and made_here.digest == running.labels.digest:
+        return made_here.spec
+    return running.spec or _present_spec(environment, running, assumed)
 
 
 def _present_spec(environment: Environment, running: Running, assumed: list[str]) -> ReleaseSpec:

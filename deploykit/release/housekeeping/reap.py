@@ -119,7 +119,7 @@ def _end_instances(environment: Environment, timer: Timer) -> str:
     if any(each.name in servers and servers[each.name].weight > 0 for each in of_release):
         environment.ledger.remove_timer(timer.id)
         return f"{timer.release} has the traffic again: it stays"
-    ended = [each for each in of_release if each.name in timer.payload.get("instances", ())]
+    ended = [each for each in of_release if each.name in timer.instances]
     busy = {
         each.name: servers[each.name].in_flight
         for each in ended

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deploykit.model import ReleaseOutcome
+from deploykit.model import DeploykitError, ReleaseOutcome
 from deploykit.release.environment.trust import ledger_problems
 from deploykit.release.reporting.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
@@ -77,8 +77,8 @@ class Checked:
     """What `history --check` found. `entries` is the length of the chain, `head` its newest hash.
 
     Where it was begun anew (`ledger.adopt --replace`), entries count from `begun_anew` on. `holds` is about the chain
-    alone; `problems` are also what it and what runs disagree about. `not_proven` are releases that run, and that the
-    ledger has from their own labels.
+    alone; `problems` are also what it and what runs disagree about. `not_proven` is what is live where
+    the ledger has it from its own labels.
     """
 
     entries: int
@@ -87,7 +87,7 @@ class Checked:
     environment: str
     begun_anew: int = 0
     holds: bool = True
-    not_proven: tuple[str, ...] = ()
+    not_proven: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -96,7 +96,7 @@ class Checked:
     def as_json(self) -> dict[str, Any]:
         return {
             "outcome": {0: "done", 1: "failed", 2: "inconclusive"}[self.exit_code],
-            "not_proven": list(self.not_proven),
+            "not_proven": self.not_proven,
             "entries": self.entries,
             "begun_anew": self.begun_anew,
             "head": self.head,
@@ -107,13 +107,13 @@ class Checked:
         since = f"{self.entries} entries" + (f", begun anew at entry {self.begun_anew}" if self.begun_anew else "")
         if not self.problems and self.not_proven:
             said = (
-                f"not proven: {', '.join(self.not_proven)}, which runs and which the ledger has from its labels alone;"
-                f" all else holds ({since})"
+                f"not proven: {self.not_proven}, which is live and which the ledger has from its labels alone; all else"
+                f" holds ({since})"
             )
             return [
                 *filled(said, width(stream), first="", rest="  "),
                 f"  head  {self.head}",
-                f"  next: invoke release --env {self.environment}   (what runs then is proven)",
+                f"  next: invoke release --env {self.environment}   (what is live then is proven)",
             ]
         if not self.problems:
             return [
@@ -142,8 +142,12 @@ def check_history(environment: Environment) -> Checked:
     """
     ledger = environment.ledger
     broken = ledger_problems(environment)
-    problems = [*broken, *_against_reality(environment)]
-    running = {item.labels.release for item in environment.target.instances()}
+    try:
+        problems, live = [*broken, *_against_reality(environment)], ledger.live()
+    except DeploykitError:
+        if not broken:
+            raise
+        problems, live = broken, None  # it can't even be read
     entries = ledger.entries(limit=1)
     return Checked(
         entries=entries[0].sequence if entries else 0,
@@ -152,7 +156,7 @@ def check_history(environment: Environment) -> Checked:
         environment=environment.name,
         begun_anew=ledger.begun_anew(),
         holds=not broken,
-        not_proven=tuple(sorted(running & ledger.adopted())),
+        not_proven=live.id if live is not None and live.id in ledger.adopted() else "",
     )
 
 

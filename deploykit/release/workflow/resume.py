@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from deploykit.model import ReleaseOutcome, UsageError
 from deploykit.release.environment.versions import present_sources
+from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.workflow.attempt import Attempt, recorded
 from deploykit.release.workflow.recovery import recorded_target
 from deploykit.release.workflow.release import deliver
 from deploykit.release.workflow.rollback import roll_back
 from deploykit.release.workflow.run import do_what_is_due, exclusive
+from deploykit.release.workflow.stages import reject_built_elsewhere
 
 if TYPE_CHECKING:
     from deploykit.release.environment import Environment
@@ -21,7 +23,9 @@ __all__ = ["resume"]
 
 
 def resume(environment: Environment, reporter: Reporter, *, ends_process: bool = False) -> ReleaseReport:
-    """Finish what was left unfinished, from where its journal is. Raises UsageError when nothing was."""
+    """Finish what was left unfinished, from where its journal is. Raises UsageError when nothing was,
+    or when it was built on another machine.
+    """
     with exclusive(environment, reporter, "release --resume", ends_process=ends_process) as run:
         do_what_is_due(run)
         record = environment.ledger.unfinished()
@@ -30,6 +34,8 @@ def resume(environment: Environment, reporter: Reporter, *, ends_process: bool =
                 f"there is nothing to resume: no release to {environment.name} was left unfinished",
                 next_step=f"invoke status --env {environment.name}",
             )
+        if (built := ReleaseJournal(environment.ledger, record.id, run.token).done("build")) is not None:
+            reject_built_elsewhere(environment, record.id, str(built.result["digest"]))  # it stays unfinished
         run.stages.note(f"resuming {record.id}, {record.kind} of {record.version}")
         with recorded(run, record) as attempt:
             if record.kind == "rollback":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from deploykit.model import Secret
+    from deploykit.release.environment import Environment
     from deploykit.release.execution.journal import ReleaseJournal
     from deploykit.release.version.instances import RunnableArtifact, RunnableVersion
     from deploykit.release.version.sources import Sources
@@ -32,6 +33,7 @@ __all__ = [
     "migrate",
     "plan",
     "record_plan",
+    "reject_built_elsewhere",
     "roll_out",
     "runner_of",
     "start_accessories",
@@ -82,7 +84,7 @@ def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
             return built
 
         built = attempt.journal.once("build", {"tree": attempt.record.tree}, build_now)
-        _reject_built_elsewhere(attempt, str(built["digest"]))
+        reject_built_elsewhere(environment, attempt.record.id, str(built["digest"]))
         environment.hosting.keep(str(built["digest"]))
         artifact = environment.hosting.load(str(built["digest"]))
         note.append(str(built.get("note", "")))
@@ -90,9 +92,8 @@ def build(attempt: Attempt, sources: Sources | None) -> RunnableArtifact:
     return artifact
 
 
-def _reject_built_elsewhere(attempt: Attempt, digest: str) -> None:
+def reject_built_elsewhere(environment: Environment, release: str, digest: str) -> None:
     """Raise UsageError where only the ledger says what was built: it could name any artefact that is there."""
-    environment, release = attempt.environment, attempt.record.id
     made_here = read_released(environment.paths.released, release)
     if made_here is None or made_here.digest != digest:
         raise UsageError(

@@ -161,3 +161,18 @@ def test_what_died_blocks_nothing_once_its_artefact_is_gone(left: list[Left], me
                 wrong.append(f"{died.where}, then {way}: {went_on}, {scene.state.serving()}, {scene.problems()}")
             shutil.rmtree(scene.folder)
     assert not wrong, f"{len(wrong)} things went wrong:\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("scenario", [Scenario(before=("one",), shared=True)], ids=["on an engine"])
+def test_what_another_machine_built_is_undone_and_not_finished(left: list[Left], memory: Path) -> None:
+    """The ledger alone says what that was, and it could say anything."""
+    for where in ("result build", "result start"):
+        died = next(each for each in left if each.where.endswith(f", {where}"))
+        here = died.scene.copied(memory / where.replace(" ", "-"))
+        shutil.rmtree(here.paths.released)
+        refused = here("resume", "new")
+        assert refused.code == 3
+        assert refused.reason.startswith("what was built for r2 was not built on this machine")
+        assert here("rollback", "new").code == 0
+        assert here.problems() == []
+        assert here.state.serving() == {"one"}

@@ -393,8 +393,10 @@ def test_with_the_ledger_lost_what_runs_says_what_it_is_and_can_be_rolled_back(s
     assert answers
     assert {answer for answer in answers if answer not in {"one", "three"}} == set()
     assert shop.serves() == "one"
-    shop("history", "--check").ok()
+    checked = shop("history", "--check", "--json")
+    assert (checked.code, checked.json["not_proven"], checked.json["problems"]) == (2, first["release"], [])
     record = shop("history", "--json").ok().json
+    assert [item["proven"] for item in record] == [True, False, False]
     assert [item["kind"] for item in record] == ["rollback", "release", "release"]
     assert int(record[0]["release"][1:]) > int(before["live"][1:])
     again = shop.release("four")
@@ -414,9 +416,9 @@ def test_a_lost_ledger_is_restored_on_another_machine(shop: DockerService, tmp_p
     there = {"state": elsewhere, "repo": clone}
     adopted = shop("ledger.adopt", "--json", **there).ok().json
     assert (adopted["version"], len(adopted["others"]), adopted["assumed"]) == (second["version"], 1, [])
-    shop("history", "--check", **there).ok()
+    assert shop("history", "--check", **there).code == 2
     status = shop("status", "--json", **there).ok().json
-    assert (status["version"], status["read_from_target"]) == (second["version"], False)
+    assert (status["version"], status["read_from_target"], status["proven"]) == (second["version"], False, False)
     assert status["warm_until"] is not None
     refused = shop("ledger.adopt", **there)
     assert refused.code == 3
@@ -450,6 +452,8 @@ def test_what_does_not_say_how_it_is_run_is_run_as_the_settings_say_now(shop: Do
     assert shown is not None
     assert json.loads(shown["Config"]["Labels"]["deploykit.note.spec"])["app"] == shop.app
     lose_the_ledger(shop)
+    for kept in shop.state.rglob("released"):
+        shutil.rmtree(kept)
     docker = os.environ.get("DOCKER", "/usr/bin/docker")
     labels = {
         name: value for name, value in shown["Config"]["Labels"].items() if not name.startswith("deploykit.note.")

@@ -85,6 +85,18 @@ def test_no_command_acts_on_a_chain_that_does_not_hold(environment, released, sp
     assert environment.ledger.holder() is None
 
 
+@pytest.mark.parametrize("change", ["id = '../../r1'", "outcome = 'fine'", "id = 'r1\n'"])
+def test_what_can_not_be_read_is_named_and_has_the_same_way_out(environment, released, change):
+    released("1.0.0")
+    tamper(environment, f"UPDATE deploykit_releases SET {change}")
+    with pytest.raises(DeploykitError, match="the ledger of local does not hold"):
+        verify_ledger(environment)
+    checked = check_history(environment)
+    assert (checked.exit_code, checked.holds) == (1, False)
+    adopt_now(environment, replace=True)
+    verify_ledger(environment)
+
+
 def test_a_chain_that_was_written_anew_is_not_the_one_that_this_machine_saw(environment, released):
     released("1.0.0")
     with verified_lock(environment, "one command"):
@@ -187,5 +199,5 @@ def test_an_entry_of_adopt_does_not_vouch_for_itself(environment, released, ledg
     ledger.unlock("eve", held.token)
     running(environment, instance("ab" * 32))
     checked = check_history(environment)
-    assert (checked.exit_code, checked.not_proven) == (2, ("r1",))
+    assert (checked.exit_code, checked.not_proven) == (2, "r1")
     assert [each["proven"] for each in read_history(environment, 5)] == [False]

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploykit.model import DeploykitError
+from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.execution.plan import recorded_plan
 from deploykit.rollout import Plan
 
@@ -38,3 +39,12 @@ def test_a_name_that_leads_elsewhere_is_refused_in_a_sentence(changes):
     with pytest.raises(DeploykitError, match="the plan of r2 in the ledger is none") as caught:
         recorded_plan(step(**changes), "local")
     assert caught.value.next_step == "invoke history --env local --check"
+
+
+@pytest.mark.parametrize("action", [{"kind": "drop"}, {"kind": "start"}, {"kind": 5}, {"kind": [], "name": 1}])
+def test_a_journal_that_this_kit_can_not_have_written_is_refused_in_a_sentence(released, ledger, action):
+    record = released("1.0.0", outcome="running")
+    held = ledger.acquire("eve", "", lease=60)
+    ledger.intend(record.id, "start", action, token=held.token)
+    with pytest.raises(DeploykitError, match="the journal of r1 can't be read"):
+        ReleaseJournal(ledger, record.id, held.token).steps()

@@ -5,6 +5,7 @@ The real engine and edge: tests/integration/release/test_docker.py.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
@@ -16,6 +17,9 @@ from deploykit.model import DeploykitError, Labels, ReleaseOutcome, UsageError
 from deploykit.release.environment.running import ledger_is_lost, running_releases
 from deploykit.release.housekeeping.adopt import adopt, adopt_lines
 from deploykit.release.version.instances import SPEC_NOTE
+from deploykit.release.version.released import Released, keep_released
+from deploykit.release.version.spec import ReleaseSpec
+from deploykit.settings.paths import StatePaths
 from deploykit.targets.interface import Instance, InstanceState
 
 SPEC = (
@@ -52,6 +56,7 @@ class RunningInstances:
     """A target and an edge that only tell what a test says; the ledger is real."""
 
     ledger: object
+    paths: StatePaths
     running: list = field(default_factory=list)
     weights: dict = field(default_factory=dict)
     edge_runs: bool = True
@@ -72,6 +77,7 @@ class RunningInstances:
             name="staging",
             repository=None,
             ledger=self.ledger,
+            paths=self.paths,
             target=SimpleNamespace(instances=lambda: self.running, repositories=list),
             edge=SimpleNamespace(running=lambda: self.edge_runs, servers=lambda: servers),
         )
@@ -87,7 +93,7 @@ class RunningInstances:
 @pytest.fixture
 def running(tmp_path):
     ledger = open_ledger(tmp_path / "ledger.sqlite3", app="shop", environment="staging")
-    yield RunningInstances(ledger)
+    yield RunningInstances(ledger, StatePaths(tmp_path, "shop", "staging"))
     ledger.close()
 
 
@@ -105,6 +111,17 @@ def test_who_has_the_traffic_is_live_and_the_others_are_warm(running):
     assert [step.name for step in running.ledger.steps("r7")] == ["adopt", "plan"]
     assert running.ledger.check(["ab" * 32]) == []
     assert "also running: r4, r9" in adopt_lines(adopted, "staging")[0]
+
+
+def test_what_this_machine_keeps_goes_before_a_label(running):
+    spec = ReleaseSpec.from_json({**json.loads(SPEC), "argv": ["ours"]})
+    keep_released(running.paths.released, "r1", Released(spec=spec, digest="sha256:a"))
+    keep_released(running.paths.released, "r2", Released(spec=spec, digest="sha256:another"))
+    running.running = [instance("r1"), instance("r2")]
+    running.weights = {"r1-web-0": 100}
+    running.adopt()
+    planned = {release: running.ledger.steps(release)[-1].action["argv"] for release in ("r1", "r2")}
+    assert planned == {"r1": ["ours"], "r2": ["serve"]}
 
 
 def test_what_runs_alone_is_live_though_the_edge_is_gone(running):

@@ -83,3 +83,10 @@ def test_down_gives_each_instance_the_time_to_stop_of_its_own_release(
         "r2-mail-0": 5.0,
         "r9-web-0": 10.0,
     }
+
+
+@pytest.mark.parametrize("named", [5, "r1-web-0", {"r1-web-0": 1}, [5, ["r1-web-0"]], None])
+def test_a_timer_of_another_shape_ends_nothing(environment: Any, stopped: list[str], named: Any) -> None:
+    environment.ledger.add_timer("warm", "r1", 10.0, {"instances": named})
+    assert reap(environment, clock=lambda: 11.0).problems == ()
+    assert stopped == []

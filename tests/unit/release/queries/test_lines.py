@@ -182,13 +182,13 @@ def test_what_the_ledger_has_from_labels_alone_is_called_not_proven():
     assert "done, not proven" in lines[1]
     assert "not proven" not in lines[2]
     assert lines[-1].startswith("not proven: taken from what ran (invoke ledger.adopt)")
-    checked = Checked(entries=3, head="a" * 64, problems=(), environment="local", not_proven=("r1",))
+    checked = Checked(entries=3, head="a" * 64, problems=(), environment="local", not_proven="r1")
     assert (checked.exit_code, checked.as_json()["outcome"], checked.as_json()["not_proven"]) == (
         2,
         "inconclusive",
-        ["r1"],
+        "r1",
     )
-    assert checked.lines(PIPE)[0].startswith("not proven: r1, which runs")
+    assert checked.lines(PIPE)[0].startswith("not proven: r1, which is live")
     assert status(proven=False)[1].endswith("; not proven")
 
 

@@ -18,7 +18,7 @@ from deploykit.settings.models import Settings
 @pytest.fixture
 def check(environment, spec, tmp_path):
     """Preflight of a release whose version has these smoke checks."""
-    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none")
+    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none", generate=())
     repository = SimpleNamespace(environment=here, settings=Settings(app="shop"))
     environment.require_repository = lambda: repository
     environment.variable = {"KNOWN": "x"}.get

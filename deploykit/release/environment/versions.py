@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploykit.model import UsageError
@@ -84,7 +85,10 @@ def present_sources(environment: Environment, *, make: bool = True) -> Sources:
     """The present tree, as it would be released. Raises UsageError where it can't be."""
     repository = environment.require_repository()
     argv = environment.hosting.argv(repository.command)
-    return read_sources(repository, argv, environment.paths.values, make=make)
+    warnings: list[str] = []
+    user = environment.hosting.app_user(repository.settings.service.user, warnings.append)
+    sources = read_sources(repository, argv, environment.paths.values, user=user, make=make)
+    return replace(sources, warnings=(*sources.warnings, *warnings))
 
 
 def present_version(environment: Environment) -> RunnableVersion:

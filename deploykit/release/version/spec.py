@@ -85,6 +85,8 @@ class ReleaseSpec:
     """The app's other processes."""
     persistent: tuple[str, ...] = ()
     """Paths in the tree that outlive the version."""
+    user: str = ""
+    """The OS user that it is on the target process, by name or number; empty: whoever runs the kit."""
 
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""
@@ -111,8 +113,8 @@ class ReleaseSpec:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings, name: str, argv: tuple[str, ...]) -> ReleaseSpec:
-        """How a version is run by the settings of the environment `name`. `argv` starts the service."""
+    def from_settings(cls, settings: Settings, name: str, argv: tuple[str, ...], *, user: str = "") -> ReleaseSpec:
+        """How a version is run by the settings of the environment `name`. `argv` starts the service, as `user`."""
         environment = settings.environments[name]
         service, database, limits = settings.service, settings.database, environment.thresholds
         kind, _, source = (environment.database or database.url).partition(":")
@@ -142,6 +144,7 @@ class ReleaseSpec:
             ),
             variables={**service.variables, **environment.variables},
             persistent=service.persistent,
+            user=user,
             processes=tuple(
                 ProcessSpec(
                     name=process,

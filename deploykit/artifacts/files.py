@@ -8,13 +8,14 @@ import json
 import os
 import shutil
 import stat
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["canonical", "folder_hash", "freeze", "remove", "sha256"]
+__all__ = ["canonical", "copied", "folder_hash", "freeze", "remove", "sha256"]
 
 
 def sha256(text: str) -> str:
@@ -54,15 +55,38 @@ def _names(folder: Path) -> Iterator[str]:
 
 
 def freeze(folder: Path) -> None:
-    """Take the write permission from everything below `folder`, and make it readable for its owner only; links stay
-    untouched.
+    """Take the write permission from everything below `folder`; links stay untouched.
+
+    All may read it who get there: the store that it is in is closed (`Store.building`).
     """
     for place, _, files in os.walk(folder, topdown=False):
         for name in files:
             path = Path(place, name)
             if not path.is_symlink():
-                path.chmod(0o500 if path.stat().st_mode & stat.S_IXUSR else 0o400)
-        Path(place).chmod(0o500)
+                path.chmod(0o555 if path.stat().st_mode & stat.S_IXUSR else 0o444)
+        Path(place).chmod(0o555)
+
+
+def copied(folder: Path, into: Path) -> Path:
+    """A copy of a folder of Python sources in `into`, which all may read, made once for each content; whole or not at
+    all.
+    """
+    final = into / f"{folder.name}-{folder_hash(folder, skip=lambda name: '__pycache__' in name)[:16]}"
+    if final.is_dir():
+        return final
+    into.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=into))
+    try:
+        shutil.copytree(folder, fresh, dirs_exist_ok=True)
+        freeze(fresh)
+        fresh.chmod(0o755)  # a folder is renamed only by those who may write to it
+        fresh.rename(final)
+    except OSError:
+        if not final.is_dir():  # else another command has made it meanwhile
+            raise
+    finally:
+        remove(fresh)
+    return final
 
 
 def remove(folder: Path) -> None:

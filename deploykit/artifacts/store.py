@@ -164,10 +164,12 @@ class Store:
     @contextlib.contextmanager
     def building(self, wait: Callable[[float], None] = time.sleep) -> Iterator[None]:
         """Held while an artefact is built, so that nothing it needs is pruned meanwhile; `wait` sleeps
-        until it can be. The store is open to its owner only from then on.
+        until it can be. From then on nobody gets into the store but its owner, and those in its group whom a target has
+        put there.
         """
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root.chmod(0o700)
+        if self.root.stat().st_mode & 0o007:
+            self.root.chmod(0o700)
         with flocked(self.locks / "store", shared=True, wait=wait):
             yield
 
@@ -261,7 +263,7 @@ class Store:
                     return final
                 self._discard(final)
             folder.rename(final)
-        final.chmod(0o500)
+        final.chmod(0o555)
         return final
 
 

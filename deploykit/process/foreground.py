@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model.errors import DeploykitError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Output", "forwarding", "has_terminal", "run_in_foreground"]
+__all__ = ["Identity", "Output", "forwarding", "has_terminal", "run_in_foreground"]
 
 _BLOCK = 65_536
 _LONGEST_LINE = 1 << 20
@@ -90,8 +91,24 @@ def forwarding(send: Callable[[int], object], numbers: Sequence[int]) -> Iterato
             signal.signal(number, handler)
 
 
-def run_in_foreground(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], redact: Callable[[str], str]) -> int:
-    """Run the program to its end; its exit code, negative for a signal.
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """An OS user with its groups, by number."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+
+
+def run_in_foreground(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    redact: Callable[[str], str],
+    identity: Identity | None = None,
+) -> int:
+    """Run the program to its end; its exit code, negative for a signal. `identity`: who it is; None: this process's.
 
     Ctrl-C and SIGTERM end the program, not this process. Raises CommandNotFound, DeploykitError when it can't be
     started, and BrokenPipeError when the output was not read to its end.
@@ -105,7 +122,15 @@ def run_in_foreground(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str],
     try:
         # On the terminal it is in the foreground with us, and gets Ctrl-C from there; elsewhere from us alone.
         process = subprocess.Popen(
-            list(argv), cwd=cwd, env=dict(env), stdout=pipe, stderr=pipe, start_new_session=not terminal
+            list(argv),
+            cwd=cwd,
+            env=dict(env),
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=not terminal,
+            user=identity.uid if identity else None,
+            group=identity.gid if identity else None,
+            extra_groups=identity.groups if identity else None,
         )
     except OSError as error:
         raise DeploykitError(f"{argv[0]} can't be started: {error.strerror}", details=(str(cwd),)) from None

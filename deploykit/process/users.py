@@ -20,7 +20,7 @@ from pathlib import Path
 from deploykit.model.errors import DeploykitError
 from deploykit.process.files import flocked, write_atomically
 
-__all__ = ["NUMBERS", "can_become_another", "give_away", "number_of"]
+__all__ = ["NUMBERS", "can_become_another", "give_away", "number_of", "open_for_passing"]
 
 NUMBERS = range(60_706, 61_184)
 """Nobody gives these to users: not distributions, and not systemd, see https://systemd.io/UIDS-GIDS/. User namespaces
@@ -105,8 +105,18 @@ def _has_account(number: int) -> bool:
     return False
 
 
-def give_away(folder: Path, number: int) -> bool:
-    """Make the user `number` the owner of a folder with all that is in it. Whether any of it was somebody else's.
+def open_for_passing(folder: Path, home: Path) -> None:
+    """Let other users go through the folder, and those above it up to the state folder `home`; not read them."""
+    for each in (folder, *folder.parents):
+        mode = stat.S_IMODE(each.stat().st_mode)
+        if not mode & stat.S_IXOTH:
+            each.chmod(mode | stat.S_IXOTH)
+        if each == home:
+            return
+
+
+def give_away(folder: Path, uid: int, gid: int) -> bool:
+    """Make that user the owner of a folder with all that is in it. Whether any of it was somebody else's.
 
     Who owns a part of it already may rename things meanwhile: so each name is looked up in a folder that is open, never
     by a path, and no link is followed. Raises DeploykitError for a file with a second name: it may be any file of the
@@ -116,13 +126,13 @@ def give_away(folder: Path, number: int) -> bool:
     for path, folders, files, descriptor in os.fwalk(folder):
         for name in (*([""] if path == str(folder) else []), *folders, *files):
             found = os.stat(name or ".", dir_fd=descriptor, follow_symlinks=False)
-            if (found.st_uid, found.st_gid) == (number, number):
+            if (found.st_uid, found.st_gid) == (uid, gid):
                 continue
             if not stat.S_ISDIR(found.st_mode) and found.st_nlink > 1:
                 raise DeploykitError(
                     f"{path}/{name} has another name elsewhere, so it is not given to another user",
                     next_step=f"find the other one: find / -xdev -inum {found.st_ino}",
                 )
-            os.chown(name or ".", number, number, dir_fd=descriptor, follow_symlinks=False)
+            os.chown(name or ".", uid, gid, dir_fd=descriptor, follow_symlinks=False)
             changed = True
     return changed

@@ -81,6 +81,8 @@ class Service(Model):
     variables: dict[str, str] = Field(default_factory=dict)
     requirements: str = ""
     """The application's lock (pip's requirements format, hashes allowed); found from the repo when empty."""
+    user: Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")] = ""
+    """For the target process, where root runs the kit: the OS user that the app is; empty: one of its own."""
     persistent: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Files and folders in the tree that the app writes to, which outlive a version; `/` at the end: a folder."""
 

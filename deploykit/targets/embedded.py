@@ -7,8 +7,8 @@ Who may do what:
 - Run by an ordinary user, everything belongs to that user.
 - Run by root, the server is a user of its own without an account (`process/users.py`), since PostgreSQL refuses to be
   root. It is not `postgres`, who may have another server's data on this machine. That user owns the data and the
-  socket's folder; root (the deploying user, and the app it starts) reaches the socket anyway. The state folders on the
-  way are made traversable (o+x), but not readable, to others; no folder above the state home is ever changed.
+  socket's folder, which the group of the app's programs may pass; root reaches the socket anyway. The state folders on
+  the way are made traversable (o+x), but not readable, to others; no folder above the state home is ever changed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from deploykit.process.run import Completed, run
 from deploykit.process.supervisor.daemon.folder import make_private
 from deploykit.process.supervisor.daemon.protocol import Refused
 from deploykit.process.supervisor.interface import Program, ProgramStatus
-from deploykit.process.users import can_become_another, give_away, number_of
+from deploykit.process.users import can_become_another, give_away, number_of, open_for_passing
 from deploykit.targets import postgres_programs
 from deploykit.targets.logs import tail
+from deploykit.targets.program_user import clients_group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -121,7 +122,7 @@ class EmbeddedPostgres:
         with self._exclusive():
             self._make_socket_folder(user)
             self._make_data(programs, user)
-            if user is not None and give_away(self.data, user):
+            if user is not None and give_away(self.data, user, user):
                 tell(f"the data in {self.data} were another user's, and belong to the user {user} from now on")
             self._clear_stale_pid()
             self._wait(self._supervisor.start(self._program(programs, user)))
@@ -161,7 +162,8 @@ class EmbeddedPostgres:
             name=PROGRAM,
             argv=(
                 *(str(programs / "postgres"), "-D", str(self.data), "-k", str(self.socket_folder)),
-                *("-c", "listen_addresses=", "-c", "unix_socket_permissions=0700"),
+                *("-c", "listen_addresses="),
+                *("-c", f"unix_socket_permissions={'0700' if user is None else '0770'}"),
             ),
             cwd=self.data,
             env=_environment(self.data),
@@ -235,7 +237,8 @@ class EmbeddedPostgres:
         except (OSError, Refused) as error:
             raise DeploykitError(f"the database's socket has no place: {error}") from None
         if user is not None:
-            os.chown(folder, user, user)
+            os.chown(folder, user, clients_group(self._paths))
+            folder.chmod(0o2710)  # the socket gets the folder's group
 
     def _make_data(self, programs: Path, user: int | None) -> None:
         """Make the data folder, whole or not at all."""
@@ -279,7 +282,7 @@ class EmbeddedPostgres:
             said = made.stdout.decode("utf-8", "replace").splitlines()[-_LOG_LINES:]
             raise DeploykitError(f"initdb failed with exit code {made.returncode}", details=said)
         if user is not None:
-            give_away(passing, user)
+            give_away(passing, user, user)
         passing.rename(self.data)
 
     # ---- readiness
@@ -354,13 +357,9 @@ def _make_folders(paths: StatePaths, *, traversable: bool) -> None:
     try:
         paths.database.mkdir(parents=True, exist_ok=True)
         paths.database_socket.parent.mkdir(mode=0o700, exist_ok=True)
-        for folder in (paths.database_socket.parent, paths.database, *paths.database.parents) if traversable else ():
-            mode = stat.S_IMODE(folder.stat().st_mode)
-            if not mode & stat.S_IXOTH:
-                folder.chmod(mode | stat.S_IXOTH)
-            if folder == paths.home:
-                break
         if traversable:
+            open_for_passing(paths.database_socket.parent, paths.home)
+            open_for_passing(paths.database, paths.home)
             paths.parts.chmod(0o755)
     except OSError as error:
         raise DeploykitError(f"the database's folder can't be made: {error}") from None

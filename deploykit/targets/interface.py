@@ -54,6 +54,8 @@ class InstanceSpec:
     """What else the target is to keep beside the labels, where it can, and to give back. No secrets."""
     persistent: tuple[str, ...] = ()
     """Paths below `cwd` that outlive the version, for targets that make them (in `process` the artefact has links)."""
+    user: str = ""
+    """The OS user that it is, by name or number, for targets where the artefact does not say; empty: this one."""
 
     @property
     def name(self) -> str:
@@ -111,6 +113,8 @@ class OneOff:
     files: Mapping[str, Path] = field(default_factory=dict)
     """Folders of this machine by the path at which the command finds them, for targets that don't share its disk."""
     persistent: tuple[str, ...] = ()
+    """See InstanceSpec."""
+    user: str = ""
     """See InstanceSpec."""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, Labels, Problem, RepositoryIdentity, Secret
 from deploykit.process.files import write_atomically
-from deploykit.process.foreground import run_in_foreground
+from deploykit.process.foreground import Identity, run_in_foreground
 from deploykit.process.supervisor.client import base_interpreter
 from deploykit.process.supervisor.interface import Program, ProgramStatus
 from deploykit.targets.environment_lock import EnvironmentLock
@@ -31,6 +31,7 @@ from deploykit.targets.interface import (
 )
 from deploykit.targets.logs import Follower, follow, prune, rotated_log, tail
 from deploykit.targets.ports import LOOPBACK, free_port
+from deploykit.targets.program_user import ProgramUser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -42,6 +43,7 @@ __all__ = ["OneOffTimedOut", "ProcessTarget"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "TMPDIR", "TZ", "USER")
+_OF_THE_USER = ("HOME", "LOGNAME", "TMPDIR", "USER")
 _KIND = "deploykit"  # the label that distinguishes the target's programs from those of edge and database
 _INSTANCE = "instance"
 _ONE_OFF = "one-off"
@@ -84,6 +86,7 @@ class ProcessTarget:
         self._avoid = frozenset(avoid)
         self._wait = wait
         self._lock = EnvironmentLock(paths.root, clock=clock)
+        self._prepared: set[str] = set()
 
     def preflight(self) -> Sequence[Problem]:
         problems = []
@@ -127,12 +130,15 @@ class ProcessTarget:
             "replica": str(spec.replica),
             "port": str(port),
         }
+        user = self._user(spec.user)
         program = Program(
             name=spec.name,
             argv=tuple(word.replace("{port}", str(port)) for word in spec.argv),
             cwd=spec.cwd,
-            env={**_program_environment(spec.variables), "PORT": str(port)},
+            env={**_program_environment(spec.variables, user), "PORT": str(port)},
             log=self._log(spec.name),
+            user=spec.user,
+            groups=user.groups if user else (),
             stop_timeout=spec.stop_timeout,
             labels=labels,
         )
@@ -193,13 +199,16 @@ class ProcessTarget:
         if status is None or not status.alive:
             log.unlink(missing_ok=True)
             rotated_log(log).unlink(missing_ok=True)
+            user = self._user(one_off.user)
             status = self._supervisor.start(
                 Program(
                     name=name,
                     argv=one_off.argv,
                     cwd=one_off.cwd,
-                    env=_program_environment(one_off.variables),
+                    env=_program_environment(one_off.variables, user),
                     log=log,
+                    user=one_off.user,
+                    groups=user.groups if user else (),
                     labels={**one_off.labels.as_json(), _KIND: _ONE_OFF},
                 )
             )
@@ -236,8 +245,18 @@ class ProcessTarget:
 
     def attach(self, one_off: OneOff, redact: Callable[[str], str]) -> int:
         """Run it as a child of this process, which has the terminal."""
-        env = _program_environment(one_off.variables)
-        return run_in_foreground(one_off.argv, cwd=one_off.cwd, env=env, redact=redact)
+        user = self._user(one_off.user)
+        env = _program_environment(one_off.variables, user)
+        identity = Identity(uid=user.uid, gid=user.gid, groups=user.groups) if user else None
+        return run_in_foreground(one_off.argv, cwd=one_off.cwd, env=env, redact=redact, identity=identity)
+
+    def _user(self, name: str) -> ProgramUser | None:
+        """The user of that name or number, who owns what it has to; None: whoever runs this."""
+        user = ProgramUser.find(name, self._paths)
+        if user is not None and name not in self._prepared:
+            user.prepare(self._paths)
+            self._prepared.add(name)
+        return user
 
     def _with_code(self, name: str, status: ProgramStatus | None) -> ProgramStatus | None:
         """The exit code of a process that outlived a killed supervisor comes late, if at all."""
@@ -288,9 +307,11 @@ class ProcessTarget:
         self._supervisor.shutdown()
 
 
-def _program_environment(variables: Mapping[str, str | Secret]) -> dict[str, str]:
+def _program_environment(variables: Mapping[str, str | Secret], user: ProgramUser | None) -> dict[str, str]:
     """The whole environment of a program. Output is not held back in a buffer: a log that comes late is no log."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    if user is not None:
+        passed = {name: value for name, value in passed.items() if name not in _OF_THE_USER} | dict(user.variables)
     given = {name: value.reveal() if isinstance(value, Secret) else value for name, value in variables.items()}
     return {"PATH": _PATH, "PYTHONUNBUFFERED": "1", **passed, **given}
 

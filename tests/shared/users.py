@@ -8,24 +8,48 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
+import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
-__all__ = ["ATTACKER", "OPERATOR", "Attacker", "attacker", "in_a_child", "operator_words"]
+__all__ = ["ATTACKER", "OPERATOR", "Attacker", "attacker", "in_a_child", "kit_for_all", "operator_words"]
 
+ROOT = Path(__file__).resolve().parents[2]
 OPERATOR, ATTACKER = 61_001, 61_002
 """User ids that no account has."""
 _STATUS = {"pid": 1, "exit_code": None, "restarts": 0, "started_at": 0.0, "keep_alive": False, "labels": {}}
 
 
+def kit_for_all() -> tuple[tuple[str, ...], dict[str, str]] | None:
+    """The words and the variables by which any user can run the kit of these tests; None where no Python of this version
+    is open to all, since this one may be in root's home.
+    """
+    test = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]!r})"
+    site = next(path for path in sys.path if path.endswith("site-packages"))
+    for python in (getattr(sys, "_base_executable", sys.executable), "/usr/bin/python3"):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                [python, "-I", "-c", test], user=OPERATOR, group=OPERATOR, extra_groups=[], cwd="/", check=False
+            )
+            if done.returncode == 0:
+                variables = {
+                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                    "PYTHONPATH": f"{ROOT}{os.pathsep}{site}",
+                    "LANG": "C.UTF-8",
+                }
+                return (python, "-c", "from deploykit.tasks.program import main; main()"), variables
+    return None
+
+
 def operator_words() -> tuple[str, ...]:
-    """The words before a command that run it as OPERATOR. It may read everything, since an interpreter in root's home
-    would be closed to it otherwise; what it makes, owns and writes is an ordinary user's.
+    """The words before a command that run it as OPERATOR. It may read everything, since these tests' own sources may be
+    closed to it otherwise; what it makes, owns and writes is an ordinary user's.
     """
     capability = "+dac_read_search"
     return (

@@ -350,6 +350,7 @@ def _spec(program: Program) -> dict[str, Any]:
         "keep_alive": program.keep_alive,
         "listen": program.listen,
         "user": program.user,
+        "groups": list(program.groups),
         "stop_signal": int(program.stop_signal),
         "stop_timeout": program.stop_timeout,
         "log_limit": program.log_limit,

@@ -22,8 +22,8 @@ class Program:
     `listen` (`"127.0.0.1:8000"`): the supervisor opens this listening TCP socket and holds it as long as the program is
     known. Each process of the program gets it as file descriptor 3. Connections that arrive during a restart or a
     replacement wait in the queue; they are not refused.
-    `user`: the OS user to run as (root only), a name, or a number that is its group's, too. `labels` are stored and
-    returned; the supervisor does not interpret them.
+    `user`: the OS user to run as (root only), a name, or a number that is its group's, too; `groups` are numbers of
+    further groups that it is in. `labels` are stored and returned; the supervisor does not interpret them.
     `stop_signal` is a signal number; after `stop_timeout` seconds the whole process group gets SIGKILL.
     """
 
@@ -35,6 +35,7 @@ class Program:
     keep_alive: bool = False
     listen: str = ""
     user: str = ""
+    groups: tuple[int, ...] = ()
     stop_signal: int = 15
     stop_timeout: float = 10.0
     log_limit: int = 10_000_000

@@ -74,7 +74,7 @@ def _run(
             next_step="say where they are: database.migrations in [tool.deploykit]",
         )
     repository = environment.repository
-    return SchemaCommands(target=environment.target, version=version).change(
+    return SchemaCommands(target=environment.target, version=version, parts=environment.paths.parts).change(
         action,
         {"facts": facts(environment), **options},
         timeout=repository.settings.migrations.backfill.timeout if repository is not None else _SECONDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from deploykit.artifacts.files import copied
 from deploykit.credentials import Redactor
 from deploykit.release.version.instances import one_off
 from deploykit.release.version.values import secrets_in
@@ -20,6 +21,7 @@ from deploykit.schema.runner import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from deploykit.release.version.instances import RunnableVersion
     from deploykit.schema.inspection import Inspection
@@ -44,6 +46,8 @@ class SchemaCommands:
 
     target: Target
     version: RunnableVersion
+    parts: Path
+    """See `StatePaths.parts`."""
 
     def inspect(self) -> Inspection:
         """The revisions of the version, and where the database is."""
@@ -86,8 +90,12 @@ class SchemaCommands:
 
     @property
     def _folder(self) -> str:
-        """Where the kit's commands are: a container does not see this machine's disk, so they are copied into it."""
-        return _IN_CONTAINERS if self.version.artifact.image else str(IN_APP)
+        """Where the kit's commands are: a container does not see this machine's disk, so they are copied into it. And a
+        user of the app's own may not see where the kit is installed.
+        """
+        if self.version.artifact.image:
+            return _IN_CONTAINERS
+        return str(copied(IN_APP, self.parts) if self.version.spec.user else IN_APP)
 
     def _run(self, argv: Sequence[str], *, timeout: float, on_line: Callable[[str], None] | None = None) -> list[str]:
         redact = self._redactor

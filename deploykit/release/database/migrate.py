@@ -37,7 +37,7 @@ def migrate(
         return {"note": 'none are run: migrations = ""' if said else "no migrations"}
     from deploykit.release.database.commands import SchemaCommands
 
-    commands = SchemaCommands(target=environment.target, version=version)
+    commands = SchemaCommands(target=environment.target, version=version, parts=environment.paths.parts)
     inspection = commands.inspect()
     _refuse(environment, inspection)
     heads = [head.revision for head in inspection.heads]

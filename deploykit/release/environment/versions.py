@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deploykit.model import DeploykitError, UsageError
@@ -99,7 +100,8 @@ def present_spec(environment: Environment) -> ReleaseSpec:
     """How the present tree is run by its settings. Raises UsageError where there are none."""
     repository = environment.require_repository()
     argv = environment.hosting.argv(repository.command)
-    return ReleaseSpec.from_settings(repository.settings, environment.name, argv)
+    user = environment.hosting.app_user(repository.settings.service.user, lambda _warning: None)
+    return ReleaseSpec.from_settings(repository.settings, environment.name, argv, user=user)
 
 
 def _at_its_commit(record: ReleaseRecord) -> str:
@@ -139,7 +141,10 @@ def present_sources(environment: Environment, *, make: bool = True) -> Sources:
     """The present tree, as it would be released. Raises UsageError where it can't be."""
     repository = environment.require_repository()
     argv = environment.hosting.argv(repository.command)
-    return read_sources(repository, argv, environment.paths.values, make=make)
+    warnings: list[str] = []
+    user = environment.hosting.app_user(repository.settings.service.user, warnings.append)
+    sources = read_sources(repository, argv, environment.paths.values, user=user, make=make)
+    return replace(sources, warnings=(*sources.warnings, *warnings))
 
 
 def present_version(environment: Environment) -> RunnableVersion:

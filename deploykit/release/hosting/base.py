@@ -41,6 +41,12 @@ class Hosting(Protocol):
         `command` are those of the settings; empty: the artefact has its own.
         """
 
+    def app_user(self, wanted: str, warn: Callable[[str], None]) -> str:
+        """The OS user that a version is started as there; empty: the kit does not decide it. `wanted`: the setting.
+
+        Raises UsageError where that user can't run it.
+        """
+
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         """Build the artefact, or find it built. At least `digest`, `version`, `seconds` and `note`, for the journal."""
 

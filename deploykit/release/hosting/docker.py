@@ -115,6 +115,10 @@ class DockerHosting:
             **options,
         )
 
+    def app_user(self, _wanted: str, _warn: Callable[[str], None]) -> str:
+        """The image says it."""
+        return ""
+
     def ensure_accessories(self, values: Mapping[str, str | Secret], warn: Callable[[str], None]) -> Sequence[str]:
         from deploykit.credentials import Redactor
 

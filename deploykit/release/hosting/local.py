@@ -14,6 +14,7 @@ from deploykit.artifacts.artifact import MANIFEST
 from deploykit.artifacts.persistent import make_data
 from deploykit.artifacts.store import Store
 from deploykit.model import Problem, ReleaseRecord, Secret, UsageError
+from deploykit.release.hosting.app_user import app_user
 from deploykit.release.hosting.saved import SavedTarget
 from deploykit.release.hosting.written import Written, are_data, written_below
 
@@ -90,6 +91,9 @@ class LocalHosting:
         if command or self._repository is None:
             return command
         return self._repository.loaded.require_command()
+
+    def app_user(self, wanted: str, warn: Callable[[str], None]) -> str:
+        return app_user(wanted, self._paths, warn)
 
     def build(self, sources: Sources, note: list[str]) -> Mapping[str, Any]:
         from deploykit.artifacts.local import build_local  # not needed by a rollback, which is in a hurry

@@ -130,6 +130,7 @@ def instance_specs(version: RunnableVersion, *, anchor: str) -> dict[str, Instan
             image=artifact.image,
             notes=notes,
             persistent=spec.persistent,
+            user=spec.user,
         )
         for process, argv, replica, stop_timeout in wanted
     ]
@@ -152,6 +153,7 @@ def one_off(
         image=version.artifact.image,
         files=files or {},
         persistent=version.spec.persistent,
+        user=version.spec.user,
     )
 
 

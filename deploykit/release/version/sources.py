@@ -33,13 +33,15 @@ class Sources:
     warnings: tuple[str, ...]
 
 
-def read_sources(repository: Repository, argv: tuple[str, ...], values_folder: Path, *, make: bool = True) -> Sources:
-    """Read the repository. `argv` starts the service; `make`: generate values that are still missing.
+def read_sources(
+    repository: Repository, argv: tuple[str, ...], values_folder: Path, *, user: str = "", make: bool = True
+) -> Sources:
+    """Read the repository. `argv` starts the service, as `user`; `make`: generate values that are still missing.
 
     Raises UsageError where it can't be released: no git, no command, values that are missing, secrets in git.
     """
     tree = read_tree(repository.root)
     reject_tracked_secrets(tree.secrets)
-    spec = ReleaseSpec.from_settings(repository.settings, repository.name, argv)
+    spec = ReleaseSpec.from_settings(repository.settings, repository.name, argv, user=user)
     values, warnings = gather_values(repository, spec, values_folder, make=make)
     return Sources(tree=tree, version=version_of(tree), spec=spec, values=values, warnings=(*tree.warnings, *warnings))

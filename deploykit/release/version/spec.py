@@ -87,6 +87,8 @@ class ReleaseSpec:
     """The Host header of what the kit asks the version itself; empty: the address that is asked."""
     persistent: tuple[str, ...] = ()
     """Paths in the tree that outlive the version."""
+    user: str = ""
+    """The OS user that it is on the target process, by name or number; empty: whoever runs the kit."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -118,8 +120,8 @@ class ReleaseSpec:
         )
 
     @classmethod
-    def from_settings(cls, settings: Settings, name: str, argv: tuple[str, ...]) -> ReleaseSpec:
-        """How a version is run by the settings of the environment `name`. `argv` starts the service."""
+    def from_settings(cls, settings: Settings, name: str, argv: tuple[str, ...], *, user: str = "") -> ReleaseSpec:
+        """How a version is run by the settings of the environment `name`. `argv` starts the service, as `user`."""
         environment = settings.environments[name]
         service, database, limits = settings.service, settings.database, environment.thresholds
         kind, _, source = (environment.database or database.url).partition(":")
@@ -150,6 +152,7 @@ class ReleaseSpec:
             ),
             variables={**service.variables, **environment.variables},
             persistent=service.persistent,
+            user=user,
             processes=tuple(
                 ProcessSpec(
                     name=process,

@@ -95,6 +95,9 @@ class FakeHosting:
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
         return command
 
+    def app_user(self, _wanted: str, _warn: Callable[[str], None]) -> str:
+        return ""
+
     def build(self, sources: Sources, _note: list[str]) -> Mapping[str, Any]:
         digest = f"sha256:{sources.tree.tree}"
         self._writes.make("store the artefact", lambda: self._state.built.update({digest: sources.version}))

@@ -365,11 +365,16 @@ def test_the_log_has_no_paths_and_no_queries(two, home, client, eventually):
     assert "secret-path" not in log.read_text()
 
 
-def test_as_root_the_proxy_is_nobody(two, supervisor):
+def test_as_root_the_proxy_is_a_user_of_its_own(two, supervisor, home):
     status = Path(f"/proc/{pid_of(supervisor)}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("Uid:")]
-    ids = set(line.split()[1:])
-    assert ids == ({"65534"} if os.geteuid() == 0 else {str(os.geteuid())})
+    ids = {name: set(line.split()) for name, _, line in (line.partition(":") for line in status.splitlines())}
+    if os.geteuid() != 0:
+        assert ids["Uid"] == {str(os.geteuid())}
+        return
+    own = str(json.loads((home / "users.json").read_text())["shop/local edge"])
+    assert (ids["Uid"], ids["Gid"]) == ({own}, {own})
+    assert ids["Groups"] <= {own}
+    assert own != "65534", "nobody is many programs' user"
 
 
 def test_a_long_folder_does_not_matter(make_edge, home, supervisor, binary, app, client):

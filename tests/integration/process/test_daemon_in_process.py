@@ -28,13 +28,14 @@ SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.
 
 
 @pytest.fixture
-def loop(supervisor):
+def loop(supervisor, monkeypatch):
     """`loop(scenario)` runs a daemon until the scenario has ended; with `leave` its programs go on."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
     def run(scenario, *, leave=False):
         folder = str(supervisor.folder)
         make_private(folder)
+        monkeypatch.chdir(folder)  # as `main` does
         lock = take_lock(folder)
         assert lock >= 0
         one = Daemon(folder, lock)

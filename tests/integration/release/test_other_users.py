@@ -14,7 +14,7 @@ import pytest
 
 from deploykit.process.supervisor.client import Supervisor
 from deploykit.process.supervisor.interface import Program
-from tests.shared.users import ATTACKER, OPERATOR, attacker, operator_words
+from tests.shared.users import ATTACKER, OPERATOR, attacker, kit_for_all, operator_words
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
 
@@ -45,22 +45,27 @@ def give(folder: Path, uid: int) -> None:
         os.chown(path, uid, uid, follow_symlinks=False)
 
 
-def as_operator(repo: Path, state: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*operator_words(), str(Path(sys.executable).parent / "deploykit"), *argv, "--env", "local"],
-        cwd=repo,
-        env={
-            "PATH": os.environ["PATH"],
-            "HOME": str(repo.parent),
-            "DEPLOYKIT_STATE_DIR": str(state),
-            "LANG": "C.UTF-8",
-        },
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture(scope="module")
+def as_operator():
+    """A command of the kit, typed by an ordinary user."""
+    kit = kit_for_all()
+    if kit is None:
+        pytest.skip("no Python of this version here that all users can run")
+    words, variables = kit
+
+    def run(repo: Path, state: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*operator_words(), *words, *argv, "--env", "local"],
+            cwd=repo,
+            env={**variables, "HOME": str(repo.parent), "DEPLOYKIT_STATE_DIR": str(state)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
 
 
 def predictable(folder: Path, uid: int) -> Path:
@@ -72,7 +77,7 @@ def owned_in_shared_folders(uid: int) -> set[Path]:
     return {path for folder in SHARED for path in folder.iterdir() if path.lstat().st_uid == uid}
 
 
-def test_a_folder_prepared_in_tmp_gets_none_of_a_users_secrets(repository, commons):
+def test_a_folder_prepared_in_tmp_gets_none_of_a_users_secrets(repository, commons, as_operator):
     state = commons / "-".join(["state"] * 15)
     state.mkdir()
     for folder in (state, repository):
@@ -119,7 +124,7 @@ def test_a_folder_prepared_in_tmp_gets_none_of_roots_secrets(commons):
 
 @pytest.mark.parametrize("operator", ["root", "a user"])
 def test_a_state_folder_that_somebody_else_prepared_is_refused_before_anything_is_read(
-    operator, repository, commons, here, monkeypatch
+    operator, repository, commons, here, as_operator, monkeypatch
 ):
     state = commons / "state"
     with attacker(commons, state / "apps" / "tiny" / "local" / "supervisor" / "socket") as other:
@@ -143,7 +148,7 @@ def test_a_supervisors_folder_that_somebody_else_made_is_asked_nothing(commons):
     """The same one floor below, where no command has looked at the state folder."""
     with attacker(commons, commons / "supervisor" / "socket") as other:
         supervisor = Supervisor(commons / "supervisor")
-        for ask in (supervisor.programs, supervisor.pid, lambda: supervisor.stop("web"), supervisor.shutdown):
+        for ask in (supervisor.programs, supervisor.pid, supervisor.shutdown):
             with pytest.raises(Exception, match=f"belongs to uid {ATTACKER}"):
                 ask()
         assert other.received == ""

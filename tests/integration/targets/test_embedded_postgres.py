@@ -22,6 +22,7 @@ from deploykit.process.supervisor.interface import Program
 from deploykit.settings.paths import StatePaths
 from deploykit.targets import embedded, postgres_programs
 from deploykit.targets.embedded import PROGRAM, EmbeddedPostgres
+from deploykit.targets.program_user import clients_group
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs the server as another user")
 
@@ -177,12 +178,18 @@ def test_it_is_not_reachable_by_tcp(served):
     assert ask(database, "SHOW listen_addresses") == ""
 
 
-def test_nobody_but_its_user_and_root_passes_to_the_socket_and_the_data(served):
+def test_nobody_but_its_user_the_app_and_root_passes_to_the_socket_and_the_data(served):
     database, _ = served
     for folder in (database.socket_folder, database.data):
         found = folder.stat()
         assert found.st_uid == server_uid(database)
-        assert stat.S_IMODE(found.st_mode) == 0o700
+        assert stat.S_IMODE(found.st_mode) & 0o077 == (0o010 if folder != database.data and database.user else 0)
+    if database.user is not None:
+        socket_file = database.socket_folder / ".s.PGSQL.5432"
+        assert {path.stat().st_gid for path in (database.socket_folder, socket_file)} == {
+            clients_group(database._paths)
+        }
+        assert clients_group(database._paths) != database.user
 
 
 def test_the_server_is_not_root(served):
@@ -210,6 +217,25 @@ def test_another_os_user_is_turned_away(served):
         assert "Permission denied" in program.log.read_text()
     else:
         assert stat.S_IMODE(database.socket_folder.stat().st_mode) & 0o077 == 0
+
+
+@as_root
+def test_a_user_of_the_apps_own_gets_through_by_the_group_of_the_apps_programs(served):
+    database, supervisor = served
+    psql = postgres_programs.find(database._paths.parts) / "psql"
+    program = Program(
+        name="app",
+        argv=(str(psql), "-X", "-h", str(database.socket_folder), "-U", "postgres", "-c", "SELECT 'let in'"),
+        cwd=Path("/"),
+        env={"PATH": "/bin"},
+        log=database._paths.home / "app.log",
+        user=str(database.user + 1),
+        groups=(clients_group(database._paths),),
+    )
+    supervisor.start(program)
+    status = until(lambda: not (found := supervisor.status("app")).alive and found)
+    assert (status.exit_code, "let in" in program.log.read_text()) == (0, True)
+    assert program.log.stat().st_uid == database.user + 1
 
 
 def test_only_the_kits_own_folders_are_opened_and_only_for_passing(database, paths):
@@ -384,7 +410,7 @@ def test_a_long_path_is_no_hindrance(paths):
     database = EmbeddedPostgres(deep, supervisor)
     try:
         database.ensure()
-        assert stat.S_IMODE(database.socket_folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(database.socket_folder.stat().st_mode) & 0o007 == 0
         assert ask(database, "SELECT 1") == 1
     finally:
         supervisor.shutdown()
@@ -465,6 +491,6 @@ def test_the_socket_itself_is_closed_to_others(served):
     database, _ = served
     path = database.socket_folder / ".s.PGSQL.5432"
     assert stat.S_ISSOCK(path.stat().st_mode)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == (0o700 if database.user is None else 0o770)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(str(path))

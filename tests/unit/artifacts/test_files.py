@@ -39,9 +39,9 @@ def test_the_hash_of_a_folder_is_its_content(tmp_path):
 def test_a_frozen_folder_is_read_only_and_can_still_be_removed(tmp_path):
     folder = make(tmp_path / "one")
     freeze(folder)
-    assert folder.stat().st_mode & 0o777 == 0o500
-    assert (folder / "package" / "module.py").stat().st_mode & 0o777 == 0o400
-    assert (folder / "run.sh").stat().st_mode & 0o777 == 0o500
+    assert folder.stat().st_mode & 0o777 == 0o555
+    assert (folder / "package" / "module.py").stat().st_mode & 0o777 == 0o444
+    assert (folder / "run.sh").stat().st_mode & 0o777 == 0o555
     remove(folder)
     assert not folder.exists()
     remove(folder)

@@ -108,10 +108,10 @@ def test_a_folder_is_given_away_with_all_that_is_in_it_and_links_are_not_followe
     (tmp_path / "folder" / "inner" / "file").touch()
     (tmp_path / "outside").touch()
     (tmp_path / "folder" / "link").symlink_to(tmp_path / "outside")
-    assert give_away(tmp_path / "folder", NUMBERS[0])
+    assert give_away(tmp_path / "folder", NUMBERS[0], NUMBERS[0])
     assert {path.lstat().st_uid for path in (tmp_path / "folder", *(tmp_path / "folder").rglob("*"))} == {NUMBERS[0]}
     assert (tmp_path / "outside").stat().st_uid == 0
-    assert not give_away(tmp_path / "folder", NUMBERS[0])
+    assert not give_away(tmp_path / "folder", NUMBERS[0], NUMBERS[0])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -120,5 +120,5 @@ def test_a_file_with_a_second_name_is_not_given_away(tmp_path):
     (tmp_path / "shadow").touch()
     os.link(tmp_path / "shadow", tmp_path / "folder" / "mine")
     with pytest.raises(DeploykitError, match="has another name elsewhere"):
-        give_away(tmp_path / "folder", NUMBERS[0])
+        give_away(tmp_path / "folder", NUMBERS[0], NUMBERS[0])
     assert (tmp_path / "shadow").stat().st_uid == 0

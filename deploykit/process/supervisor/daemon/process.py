@@ -149,7 +149,7 @@ def _exec_program(
         if listener is not None:
             os.dup2(listener.fileno(), 3)
         if spec["user"]:
-            _switch_user(spec["user"])
+            _switch_user(spec["user"], spec.get("groups", []), log)
         os.umask(0o022)
         os.chdir(spec["cwd"])
         os.execvpe(spec["argv"][0], spec["argv"], spec["env"])
@@ -163,18 +163,21 @@ def _exec_program(
     raise AssertionError  # pragma: no cover
 
 
-def _switch_user(name: str) -> None:
-    """Switch to the OS user `name`, or of that number. Raises KeyError if there is none, and OSError if that is not
-    allowed.
+def _switch_user(user: str, groups: list[int], log: int) -> None:
+    """Switch to the OS user of that name or number, who may open the log that it writes to, as /dev/stdout.
+
+    Raises KeyError if there is none, and OSError if that is not allowed.
     """
-    if name.isdigit():
-        os.setgroups([])
-        os.setgid(int(name))
-        os.setuid(int(name))
-        return
-    entry = pwd.getpwnam(name)
-    if entry.pw_uid == os.geteuid():
-        return
-    os.initgroups(name, entry.pw_gid)
-    os.setgid(entry.pw_gid)
-    os.setuid(entry.pw_uid)
+    if user.isdigit():
+        uid = gid = int(user)
+        own = []
+    else:
+        entry = pwd.getpwnam(user)
+        uid, gid = entry.pw_uid, entry.pw_gid
+        if uid == os.geteuid():
+            return
+        own = os.getgrouplist(user, gid)
+    os.fchown(log, uid, gid)
+    os.setgroups([*own, *groups])
+    os.setgid(gid)
+    os.setuid(uid)

@@ -12,7 +12,7 @@ from deploykit.edge.state import EdgeState, state_lines
 from deploykit.model import UsageError
 
 if TYPE_CHECKING:
-    from deploykit.edge.interface import Server
+    from deploykit.edge.interface import EdgeOptions, Server
 
 __all__ = [
     "APP",
@@ -52,7 +52,17 @@ BIND = "fd@3"
 CHECK = "check inter 500 fall 3 rise 1"
 """Said for each server, since servers that are added at run time ignore `default-server`."""
 
+_SAID_OF_THE_CLIENT = (
+    r"^(x[-_])?forwarded([-_]|$)",
+    r"^(x[-_](real|client|cluster[-_]client)|true[-_]client|cf[-_]connecting|fastly[-_]client)[-_]ip$",
+    r"^x[-_](original|rewrite|url|script)[-_]|^(x[-_]scheme|front[-_]end[-_]https|script[-_]name)$",
+)
+"""Headers by which proxies tell an application who asked, and for which address. From anybody else they are forged.
+With `_` as well, since a WSGI application can't tell `X_Forwarded_For` from `X-Forwarded-For`. HAProxy has all names in
+lower case."""
+_LABELS = r"^x[-_]deploykit[-_]"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
+_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]*")
 _PATH = re.compile(r"/[A-Za-z0-9._~!&()*+,;=:@%/?-]*")
 
 
@@ -86,11 +96,7 @@ def check_server(server: Server) -> None:
 
 def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str:
     """The whole file. The same state and options always give the same text."""
-    if not _PATH.fullmatch(state.health):
-        raise UsageError(
-            f"the edge cannot ask for the health path {state.health!r}",
-            next_step="set service.health in [tool.deploykit] to a plain path such as /health",
-        )
+    _check_options(state.options)
     lines = ["# Written by deploykit; changes are overwritten.", *state_lines(state), "", *_global(options)]
     lines += [
         "",
@@ -104,6 +110,27 @@ def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str
     ]
     lines += ["", *_probe(state), "", f"backend {HANDOVER}", f"  server newest unix@{HANDOVER}.sock", ""]
     return "\n".join(lines)
+
+
+def _check_options(options: EdgeOptions) -> None:
+    if not _PATH.fullmatch(options.health_path):
+        raise UsageError(
+            f"the edge cannot ask for the health path {options.health_path!r}",
+            next_step="set service.health in [tool.deploykit] to a plain path such as /health",
+        )
+    if not _HOST.fullmatch(options.health_host):
+        raise UsageError(
+            f"the edge cannot ask for the host {options.health_host!r}",
+            next_step="set service.health_host in [tool.deploykit] to a name such as shop.example.org",
+        )
+    for proxy in options.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError as error:
+            raise UsageError(
+                f"the edge can't trust {proxy!r}: {error}",
+                next_step="correct trusted_proxies in [tool.deploykit.edge]",
+            ) from None
 
 
 def _global(options: ConfigOptions) -> list[str]:
@@ -151,12 +178,11 @@ def _public(state: EdgeState, options: ConfigOptions, bind: str) -> list[str]:
     return [
         "frontend public",
         f"  bind {bind}",
-        f"  bind unix@{HANDOVER}.sock {options.handover}",
+        f"  bind unix@{HANDOVER}.sock {options.handover} name {HANDOVER}",
         f"  log-format '{LOG_FORMAT}'",
         f"  acl probing req.hdr({PROBE_HEADER}),field(1,:) -m str {state.token}",
         f"  http-request set-var(txn.server) req.hdr({PROBE_HEADER}),field(2,:) if probing",
-        f"  http-request del-header {PROBE_HEADER}",
-        "  http-request set-header X-Forwarded-Proto http if !{ req.hdr(X-Forwarded-Proto) -m found }",
+        *_passed_on(state),
         f"  http-response set-var(txn.database) int(1) if {{ res.hdr({DATABASE_ERROR_HEADER}) -m found }}",
         f"  http-response del-header {DATABASE_ERROR_HEADER}",
         f"  use_backend {HANDOVER} if {{ stopping }}",
@@ -166,12 +192,33 @@ def _public(state: EdgeState, options: ConfigOptions, bind: str) -> list[str]:
     ]
 
 
+def _passed_on(state: EdgeState) -> list[str]:
+    """Which headers reach the application: what clients can't forge, and what the edge says itself (and forwardfor)."""
+    trusted = state.options.trusted_proxies
+    # A process that was replaced has sent its clients' requests on after doing all of this.
+    believed = "replaced || proxy" if trusted else "replaced"
+    upgrading = "{ req.hdr(Connection) -m sub -i upgrade }"
+    return [
+        f"  http-request del-header '{_LABELS}' -m reg",
+        f"  acl replaced so_name {HANDOVER}",
+        *([f"  acl proxy src {' '.join(trusted)}"] if trusted else []),
+        *(f"  http-request del-header '{names}' -m reg unless {believed}" for names in _SAID_OF_THE_CLIENT),
+        "  http-request set-header X-Forwarded-Proto http if !{ req.hdr(X-Forwarded-Proto) -m found }",
+        # It names the headers of this connection only (RFC 9110, 7.6.1): a proxy in the application's container that
+        # obeyed a client's would take the edge's own ones away.
+        f"  http-request del-header Connection unless {upgrading}",
+        f"  http-request set-header Connection upgrade if {upgrading}",
+    ]
+
+
 def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
+    asked = state.options
+    host = asked.health_host or "localhost"
     return [
         f"backend {APP}",
         "  balance roundrobin",
         "  option httpchk",
-        "  http-check send meth GET uri '" + state.health + "' ver HTTP/1.1 hdr Host localhost",
+        f"  http-check send meth GET uri '{asked.health_path}' ver HTTP/1.1 hdr Host {host}",
         # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx. A
         # check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
         "  http-check expect rstatus ^[1-4]",

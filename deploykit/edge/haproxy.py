@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from deploykit.edge.interface import Mark, Traffic
+    from deploykit.edge.interface import EdgeOptions, Mark, Traffic
     from deploykit.edge.state import EdgeState
     from deploykit.process.supervisor.client import Supervisor
     from deploykit.process.supervisor.interface import ProgramStatus
@@ -55,7 +55,7 @@ class HAProxyEdge(WeightedProxy):
         *,
         parts: Path,
         binary: str = "",
-        health_path: str = "/health",
+        options: EdgeOptions | None = None,
         bind: str = "127.0.0.1",
         hard_stop_after: float = 900.0,
         wait: Callable[[float], None] = time.sleep,
@@ -65,7 +65,7 @@ class HAProxyEdge(WeightedProxy):
             environment,
             folder,
             port,
-            health_path=health_path,
+            options=options,
             bind=bind,
             hard_stop_after=hard_stop_after,
             wait=wait,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deploykit.model import Problem
 
-__all__ = ["Edge", "Mark", "Server", "ServerState", "Traffic"]
+__all__ = ["Edge", "EdgeOptions", "Mark", "Server", "ServerState", "Traffic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,18 @@ class Traffic:
     errors: int
     latencies_ms: Sequence[float]
     database_errors: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdgeOptions:
+    """What the settings say of an edge. `health_host` is the Host header of health checks, empty: `localhost`.
+
+    `trusted_proxies`: addresses and networks (CIDR) of proxies in front of it, whose word on the client is passed on.
+    """
+
+    health_path: str = "/health"
+    health_host: str = ""
+    trusted_proxies: tuple[str, ...] = ()
 
 
 class Edge(Protocol):

@@ -7,11 +7,11 @@ proxy reads at its next start can never differ from what the kit believes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.edge.errors import EdgeError
-from deploykit.edge.interface import Server
+from deploykit.edge.interface import EdgeOptions, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,14 +32,14 @@ class WeightedServer:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeState:
-    """Everything that survives the proxy's process. `health` is the path of its health checks.
+    """Everything that survives the proxy's process. `options` are those that the settings said last.
 
     `past` maps detached servers to their releases, oldest first: the log still has their requests.
     """
 
     port: int
     token: str
-    health: str
+    options: EdgeOptions
     servers: Mapping[str, WeightedServer]
     past: Mapping[str, str]
 
@@ -80,7 +80,7 @@ class EdgeState:
 
 def state_lines(state: EdgeState) -> list[str]:
     """The comments that hold the state, one short line for each thing."""
-    lines = [_line("edge", {"port": state.port, "token": state.token, "health": state.health})]
+    lines = [_line("edge", {"port": state.port, "token": state.token, "options": asdict(state.options)})]
     for entry in state.servers.values():
         server = entry.server
         lines.append(
@@ -126,7 +126,11 @@ def parse_state(text: str, *, source: str) -> EdgeState:
             return EdgeState(
                 port=int(edge["port"]),
                 token=str(edge["token"]),
-                health=str(edge["health"]),
+                options=EdgeOptions(
+                    health_path=str(edge["options"]["health_path"]),
+                    health_host=str(edge["options"]["health_host"]),
+                    trusted_proxies=tuple(str(each) for each in edge["options"]["trusted_proxies"]),
+                ),
                 servers=servers,
                 past=past,
             )

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from deploykit.edge.config import PROBE_HEADER, check_server
 from deploykit.edge.errors import EdgeError, RuntimeUnreachable
-from deploykit.edge.interface import Server, ServerState
+from deploykit.edge.interface import EdgeOptions, Server, ServerState
 from deploykit.edge.ports import address
 from deploykit.edge.state import EdgeState, parse_state
 from deploykit.process.files import flocked
@@ -52,9 +52,9 @@ _MAX_WEIGHT = 256
 class WeightedProxy(ABC):
     """Servers and weights of one HAProxy, in the running proxy and in its file. Subclasses say where both are.
 
-    `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `health_path` empty: the one
-    in the file, `/health` at first. `bind`: the address to listen on. `hard_stop_after`: seconds that a replaced
-    process may take for its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the
+    `folder` is this machine's, for its lock at least. `port` None: one is found and kept. `options` None: those in the
+    file, the defaults at first. `bind`: the address to listen on. `hard_stop_after`: seconds that a replaced process
+    may take for its connections. `wait` sleeps for so many seconds; it may raise Cancelled. `_file_name` is the
     file's name in messages.
     """
 
@@ -70,7 +70,7 @@ class WeightedProxy(ABC):
         folder: Path,
         port: int | None,
         *,
-        health_path: str,
+        options: EdgeOptions | None,
         bind: str,
         hard_stop_after: float,
         wait: Callable[[float], None],
@@ -79,7 +79,7 @@ class WeightedProxy(ABC):
         self._environment = environment
         self._folder = folder
         self._wanted_port = port
-        self._health_path = health_path
+        self._wanted_options = options
         self._bind = bind
         self._hard_stop_after = hard_stop_after
         self._wait = wait
@@ -151,12 +151,12 @@ class WeightedProxy(ABC):
             return EdgeState(
                 port=self._wanted_port or self._first_port(),
                 token=secrets.token_hex(16),
-                health=self._health_path or "/health",
+                options=self._wanted_options or EdgeOptions(),
                 servers={},
                 past={},
             )
         state = parse_state(text, source=self._file_name)
-        return replace(state, port=self._wanted_port or state.port, health=self._health_path or state.health)
+        return replace(state, port=self._wanted_port or state.port, options=self._wanted_options or state.options)
 
     def clear(self) -> None:
         """Forget every server, for an edge that is down together with all it pointed to. The port is kept.

@@ -13,6 +13,7 @@ from deploykit.settings.durations import IS_DURATION, parse_duration
 
 __all__ = [
     "Duration",
+    "Host",
     "HostName",
     "LongSeconds",
     "Model",
@@ -30,7 +31,9 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=86_400, json_schema_extra={IS_
 LongSeconds = Annotated[float, Field(ge=0, le=31_536_000, json_schema_extra={IS_DURATION: True}), Duration]
 Share = Annotated[float, Field(ge=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
-HostName = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)?$")]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]*$")]
+Host = Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])?(:[0-9]{1,5})?$")]
+"""A Host header: a name or an address, and a port where it needs one."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from ipaddress import ip_interface, ip_network
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from deploykit.process.http import is_loopback
 from deploykit.settings.defaults import GATES
 from deploykit.settings.mistakes import Mistake, nearest
 
@@ -34,6 +37,7 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
         *_environments(settings),
         *_ports(settings),
         *_urls(settings),
+        *_trusted_proxies(settings),
         *_accessories(settings),
         *_processes(settings),
         *_persistent(settings),
@@ -221,6 +225,21 @@ def _ports(settings: Settings) -> Iterator[Mistake]:
             )
 
 
+def _trusted_proxies(settings: Settings) -> Iterator[Mistake]:
+    for index, proxy in enumerate(settings.edge.trusted_proxies):
+        path: KeyPath = ("edge", "trusted_proxies", index)
+        allowed = 'addresses and networks, such as "10.0.0.7", "10.0.0.0/24" and "2001:db8::/32"'
+        try:
+            network = ip_network(proxy, strict=False)
+        except ValueError:
+            yield Mistake(path=path, what=f'"{proxy}" is no address and no network', allowed=allowed)
+            continue
+        if network.prefixlen == 0:
+            yield Mistake(path=path, what=f'"{proxy}" is everybody, who could then say to be anybody', allowed=allowed)
+        elif "/" in proxy and ip_interface(proxy).ip != network.network_address:
+            yield Mistake(path=path, what=f'"{proxy}" is an address within a network', allowed=f'"{network}"')
+
+
 def _urls(settings: Settings) -> Iterator[Mistake]:
     urls: list[tuple[KeyPath, str]] = [
         (("environments", name, "url"), env.url) for name, env in settings.environments.items()
@@ -231,3 +250,10 @@ def _urls(settings: Settings) -> Iterator[Mistake]:
         if url and not re.match(r"https?://[^/\s]+", url):
             own = '"self" or ' if path[0] == "board" else ""
             yield Mistake(path=path, what=f'"{url}" is not a URL', allowed=f"{own}http://… or https://…")
+    host = urlsplit(settings.board.url).hostname if settings.board.url.startswith("http://") else None
+    if host and not settings.board.insecure and not is_loopback(host):
+        yield Mistake(
+            path=("board", "url"),
+            what="is plain http, so anybody on the way could read the board's token",
+            allowed="https://…, or insecure = true beside it",
+        )

@@ -21,6 +21,8 @@ __all__ = ["Mistake", "SettingsError", "from_validation", "nearest", "settings_e
 
 _PATTERNS = {
     r"^[a-z][a-z0-9-]{0,39}$": "lower-case letters, digits and hyphens, a letter first, 40 at most",
+    r"^[A-Za-z0-9.-]*$": 'a host, such as "auth.example.org"',
+    r"^([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])?(:[0-9]{1,5})?$": 'a Host header, such as "shop.example.org"',
     r"^/": 'a path that starts with "/"',
     r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)$": '"none", "embedded" or "env:" and the name of a variable',
     r"^\d{4}-\d{2}-\d{2}$": 'a date such as "2031-12-31"',

@@ -9,13 +9,23 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, field_validator
 
-from deploykit.settings.base_model import Model, Name, Port, PositiveSeconds, Seconds, Share
+from deploykit.settings.base_model import Host, Model, Name, Port, PositiveSeconds, Seconds, Share
 from deploykit.settings.defaults import PREFLIGHT_CHECKS
 from deploykit.settings.docker_models import Accessory, Docker, Image
 from deploykit.settings.gate_models import Coverage, Lint, Security, Tests
 from deploykit.settings.migration_models import Migrations
 
-__all__ = ["Board", "Database", "EnvironmentSettings", "Process", "Service", "Settings", "SmokeCheck", "Thresholds"]
+__all__ = [
+    "Board",
+    "Database",
+    "Edge",
+    "EnvironmentSettings",
+    "Process",
+    "Service",
+    "Settings",
+    "SmokeCheck",
+    "Thresholds",
+]
 
 Check = Literal[
     "clean-tree",
@@ -59,6 +69,9 @@ class Service(Model):
 
     command: str = ""
     health: Annotated[str, Field(pattern=r"^/")] = "/health"
+    health_host: Host = ""
+    """The Host header of health checks, smoke checks and probes, for an application that answers only for its own names
+    (Django's ALLOWED_HOSTS); empty: the address that is asked."""
     smoke: tuple[SmokeCheck, ...] = ()
     replicas: Annotated[int, Field(ge=1, le=64)] = 1
     start_timeout: PositiveSeconds = 30
@@ -161,6 +174,13 @@ class Board(Model):
     token_variable: str = "BOARD_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
 
+class Edge(Model):
+    """The proxy in front of the instances."""
+
+    trusted_proxies: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    """Addresses and networks (CIDR) of proxies in front of it: only what they say of clients is passed on."""
+
+
 class Settings(Model):
     """Everything under `[tool.deploykit]`. Build it by `deploykit.settings.load`, which also finds defaults."""
 
@@ -174,6 +194,7 @@ class Settings(Model):
     lint: Lint = Lint()
     migrations: Migrations = Migrations()
     board: Board = Board()
+    edge: Edge = Edge()
     image: Image = Image()
     docker: Docker = Docker()
     accessories: dict[Name, Accessory] = Field(default_factory=dict)

@@ -27,6 +27,10 @@ What an application says that is still starting, so it gets all its time.
 """
 
 
+_BAD_REQUEST = 400
+"""What Django, Starlette and Werkzeug answer for a Host header that is not among the allowed ones."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExitInfo:
     """The process ended: its exit code, negative for a signal, None when that is not known."""
@@ -139,6 +143,8 @@ def _problem(answer: Answer, version: str) -> str:
     """Why this answer is not healthy; empty when it is."""
     if answer.location:
         return f"it answers {answer.status}, a redirect to {answer.location}"
+    if answer.status == _BAD_REQUEST:
+        return "it answers 400: where it takes requests for its own names only, set service.health_host to one of them"
     if not 200 <= answer.status < 300:
         return f"it answers {answer.status}"
     said = _version(answer)

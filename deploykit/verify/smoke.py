@@ -70,16 +70,19 @@ def smoke(  # noqa: PLR0913 - an address, checks, and what they need; by keyword
     *,
     folder: Path,
     variables: Mapping[str, str],
+    headers: Mapping[str, str] | None = None,
     redact: Callable[[str], str] = str,
     next_step: str = "",
     cancellation: Cancellation = NEVER,
 ) -> Sequence[SmokeResult]:
     """Run every check against `base` (`http://host:port`), one after the other; returns the results.
 
-    Commands are run in `folder`. `variables` are the values of all of `variables_in(checks)`. Raises SmokeFailedError
-    naming all that failed, and Cancelled. No checks: nothing is asked, nothing is proven, an empty result.
+    Commands are run in `folder`. `headers` are sent where a check has none of that name. `variables` are the values of
+    all of `variables_in(checks)`. Raises SmokeFailedError naming all that failed, and Cancelled. No checks: nothing is
+    asked, nothing is proven, an empty result.
     """
-    requests = _Requests(Connection(base, timeout=_REQUEST_SECONDS, cancellation=cancellation), variables, redact)
+    connection = Connection(base, timeout=_REQUEST_SECONDS, cancellation=cancellation)
+    requests = _Requests(connection, variables, redact, headers or {})
     try:
         results = [
             _run_command(check, base, folder, redact) if check.command else requests.run(check) for check in checks
@@ -111,12 +114,15 @@ class _Requests:
     connection: Connection
     variables: Mapping[str, str]
     redact: Callable[[str], str]
+    headers: Mapping[str, str]
     random: str = field(default_factory=lambda: secrets.token_hex(6))
     cookies: dict[str, str] = field(default_factory=dict)
 
     def run(self, check: Check) -> SmokeResult:
         asked = f"{check.method} {check.path}"
-        headers = {name: self._filled(value) for name, value in check.headers.items()}
+        own = {name: self._filled(value) for name, value in check.headers.items()}
+        said = {name.lower() for name in own}
+        headers = {**{name: value for name, value in self.headers.items() if name.lower() not in said}, **own}
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         try:

@@ -73,6 +73,7 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
     paths: Sequence[ProbePath],
     watch: float = 0.0,
     failed: Callable[[], bool] = lambda: False,
+    headers: Mapping[str, str] | None = None,
     probe_timeout: float = 30.0,
     on_progress: Callable[[str], None] = lambda _: None,
     redact: Callable[[str], str] = str,
@@ -84,8 +85,9 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
 
     The watch ends early after 200 of them, after more than 5 % errors (or the limit, if that is higher) among enough,
     and when `failed()`. Where users sent fewer than `limits.requests`, probes through the edge make up what is missing;
-    the judgement says how many of each. `on_progress` gets a line at the beginning, and one for each second in which
-    users sent something. A `cancellation` ends the probes, and raises Cancelled.
+    the judgement says how many of each. `headers` are those of probes, besides their label. `on_progress` gets a line
+    at the beginning, and one for each second in which users sent something. A `cancellation` ends the probes, and
+    raises Cancelled.
     """
     if watch:
         on_progress(f"Watching {USERS} for {watch:g} s")
@@ -111,7 +113,7 @@ def verify(  # noqa: PLR0913 - what is judged, by what, since when; by keyword
         edge.url(),
         paths,
         missing,
-        headers=lambda: edge.probe_headers(release),
+        headers=lambda: {**(headers or {}), **edge.probe_headers(release)},
         timeout=probe_timeout,
         redact=redact,
         cancellation=cancellation,

@@ -8,7 +8,7 @@ from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.http import Connection, NoAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 __all__ = ["warm"]
@@ -20,6 +20,7 @@ def warm(
     *,
     rounds: int = 3,
     timeout: float = 10.0,
+    headers: Mapping[str, str] | None = None,
     cancellation: Cancellation = NEVER,
 ) -> Sequence[float]:
     """Ask each path `rounds` times at the version's own address; returns the milliseconds of each answer, in order.
@@ -31,7 +32,7 @@ def warm(
     try:
         for path in [path for _ in range(rounds) for path in dict.fromkeys(paths)]:
             try:
-                took.append(connection.get(path).ms)
+                took.append(connection.get(path, headers).ms)
             except NoAnswerError:
                 break
     finally:

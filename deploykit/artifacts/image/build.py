@@ -218,6 +218,7 @@ def _dockerfile(context: Path, recipe: Recipe, base: str) -> Dockerfile:
         build_base=recipe.build_base,
         argv=recipe.argv,
         health=recipe.health,
+        health_host=recipe.health_host,
         port=recipe.port,
         version_variables=variables,
         src=src,

@@ -62,7 +62,7 @@ CMD @command@
 _HEALTH = (
     "import http.client as h, os, sys; "
     "c = h.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); "
-    "c.request('GET', '{path}'); "
+    "c.request('GET', '{path}', headers={headers}); "
     "sys.exit(not 200 <= c.getresponse().status < 300)"
 )
 
@@ -112,11 +112,13 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
     build_base: str = "",
     argv: Sequence[str],
     health: str,
+    health_host: str = "",
     port: int,
     version_variables: Sequence[str] = (),
     src: bool = False,
 ) -> Dockerfile:
-    """The Dockerfile of a repository without one. `argv` has `{port}` for the port, `health` is a path.
+    """The Dockerfile of a repository without one. `argv` has `{port}` for the port, `health` is a path, and
+    `health_host` the Host header for it, empty for the address.
 
     `version_variables` are those that give the build backend the version; `src`: the sources lie in `src/`.
     """
@@ -127,7 +129,7 @@ def render(  # noqa: PLR0913 - the blanks of the template, all by keyword
         "port": str(port),
         "pythonpath": "/opt/site:/app" + (":/app/src" if src else ""),
         "version_variables": variables,
-        "health": _exec(["/opt/venv/bin/python", "-I", "-S", "-c", _HEALTH.format(path=_quoted(health))]),
+        "health": _exec(["/opt/venv/bin/python", "-I", "-S", "-c", _health(health, health_host)]),
         "command": _exec(container_argv(argv, port)),
     }
     return Dockerfile(text=re.sub(r"@(\w+)@", lambda match: blanks[match[1]], TEMPLATE))
@@ -155,6 +157,10 @@ def declared_arguments(text: str) -> frozenset[str]:
     for match in _ARGUMENT.finditer(text):
         found |= {word.partition("=")[0] for word in match[1].split()}
     return frozenset(found)
+
+
+def _health(path: str, host: str) -> str:
+    return _HEALTH.format(path=_quoted(path), headers=repr({"Host": host} if host else {}))
 
 
 def _exec(words: Sequence[str]) -> str:

@@ -28,9 +28,9 @@ class Recipe:
 
     `dockerfile` names the repository's own (empty: `docker/Dockerfile` or `Dockerfile`, else one is written by the
     kit). `base` is the base image, `build_base` that of the stages before the last (where compilers may be). For the
-    kit's Dockerfile: `argv` starts the service (`{port}` in it), `health` is a path, `requirements` the setting
-    `service.requirements`. `platform` (`linux/arm64`) and `network` (`host`) are docker build's own; `arguments` are
-    build arguments, no secrets.
+    kit's Dockerfile: `argv` starts the service (`{port}` in it), `health` is a path, `health_host` the Host header for
+    it, `requirements` the setting `service.requirements`. `platform` (`linux/arm64`) and `network` (`host`) are docker
+    build's own; `arguments` are build arguments, no secrets.
     """
 
     app: str
@@ -39,6 +39,7 @@ class Recipe:
     build_base: str = ""
     argv: tuple[str, ...] = ()
     health: str = "/health"
+    health_host: str = ""
     port: int = 8000
     requirements: str = ""
     platform: str = ""

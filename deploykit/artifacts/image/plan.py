@@ -32,6 +32,7 @@ def recipe_of(settings: Settings) -> Recipe:
         build_base=image.build_base,
         argv=tuple(shlex.split(settings.service.command)),
         health=settings.service.health,
+        health_host=settings.service.health_host,
         port=image.port,
         requirements=settings.service.requirements,
         platform=image.platform,

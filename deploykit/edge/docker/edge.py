@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from deploykit.edge.interface import EdgeOptions
     from deploykit.edge.state import EdgeState
     from deploykit.process.docker import Engine
 
@@ -69,7 +70,7 @@ class DockerEdge(WeightedProxy):
         *,
         network: str,
         image: str = "",
-        health_path: str = "/health",
+        options: EdgeOptions | None = None,
         bind: str = "127.0.0.1",
         hard_stop_after: float = 900.0,
         wait: Callable[[float], None] = time.sleep,
@@ -79,7 +80,7 @@ class DockerEdge(WeightedProxy):
             environment,
             folder,
             port,
-            health_path=health_path,
+            options=options,
             bind=bind,
             hard_stop_after=hard_stop_after,
             wait=wait,

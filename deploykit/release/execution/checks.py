@@ -69,11 +69,11 @@ class Checks:
             logs=lambda: self.target.logs(instance.name),
             redact=self.redact,
             next_step=f"{_fix(spec)}; {self._advice(spec)}",
-            fetch=partial(get, cancellation=self.cancellation),
+            fetch=partial(get, headers=spec.headers, cancellation=self.cancellation),
             sleep=self.cancellation.wait,
         )
         paths = [path.path for path in probe_paths(spec.health, spec.smoke)]
-        warm(base, paths, cancellation=self.cancellation)
+        warm(base, paths, headers=spec.headers, cancellation=self.cancellation)
         return healthy.seconds
 
     def _settled(self, instance: Instance, process: ProcessSpec, spec: ReleaseSpec) -> float:
@@ -118,6 +118,7 @@ class Checks:
             results = smoke(
                 f"http://{instance.host}:{instance.port}",
                 spec.smoke,
+                headers=spec.headers,
                 folder=self.folder,
                 variables=variables,
                 redact=Redactor([*self.secrets, *more]) if more else self.redact,
@@ -165,6 +166,7 @@ class Checks:
             spec.thresholds,
             since=since,
             paths=probe_paths(spec.health, spec.smoke),
+            headers=spec.headers,
             watch=watch,
             failed=lambda: self._ended_by_itself(release) is not None,
             on_progress=self.tell,

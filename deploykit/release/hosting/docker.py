@@ -193,7 +193,7 @@ class DockerHosting:
             self._engine,
             network=network_of(self._app, self._environment),
             image=saved.edge_image,
-            health_path=saved.health or "/health",
+            options=saved.edge_options,
             bind=saved.bind,
             wait=self._cancellation.wait,
         )

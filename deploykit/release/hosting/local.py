@@ -14,6 +14,7 @@ from deploykit.artifacts.artifact import MANIFEST
 from deploykit.artifacts.persistent import make_data
 from deploykit.artifacts.store import Store
 from deploykit.model import Problem, ReleaseRecord, Secret, UsageError
+from deploykit.release.hosting.saved import SavedTarget
 from deploykit.release.hosting.written import Written, are_data, written_below
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class LocalHosting:
             self._supervisor,
             parts=self._paths.parts,
             binary=repository.settings.haproxy if repository is not None else "",
-            health_path=repository.settings.service.health if repository is not None else "",
+            options=SavedTarget.from_settings(repository).edge_options if repository is not None else None,
             wait=self._wait,
         )
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from deploykit.edge.interface import EdgeOptions
 from deploykit.process.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class SavedTarget:
     host: str = ""
     port: int | None = None
     bind: str = "127.0.0.1"
-    health: str = ""
+    health: str = "/health"
+    health_host: str = ""
+    trusted_proxies: Sequence[str] = field(default_factory=list)
     edge_image: str = ""
     image_port: int = 8000
     ledger: str = ""
@@ -46,11 +49,19 @@ class SavedTarget:
             port=environment.port,
             bind=environment.bind,
             health=settings.service.health,
+            health_host=settings.service.health_host,
+            trusted_proxies=list(settings.edge.trusted_proxies),
             edge_image=settings.docker.edge_image,
             image_port=settings.image.port,
             ledger=environment.ledger,
             volumes=dict(settings.docker.volumes),
             networks=list(settings.docker.networks),
+        )
+
+    @property
+    def edge_options(self) -> EdgeOptions:
+        return EdgeOptions(
+            health_path=self.health, health_host=self.health_host, trusted_proxies=tuple(self.trusted_proxies)
         )
 
     @classmethod

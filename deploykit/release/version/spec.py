@@ -83,8 +83,15 @@ class ReleaseSpec:
     variables: Mapping[str, str] = field(default_factory=dict)
     processes: tuple[ProcessSpec, ...] = ()
     """The app's other processes."""
+    health_host: str = ""
+    """The Host header of what the kit asks the version itself; empty: the address that is asked."""
     persistent: tuple[str, ...] = ()
     """Paths in the tree that outlive the version."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of health checks, smoke checks and probes."""
+        return {"Host": self.health_host} if self.health_host else {}
 
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""
@@ -121,6 +128,7 @@ class ReleaseSpec:
             environment=name,
             argv=argv,
             health=service.health,
+            health_host=service.health_host,
             smoke=tuple(
                 SmokeSpec(**{**check.model_dump(), "command": tuple(shlex.split(check.command))})
                 for check in service.smoke

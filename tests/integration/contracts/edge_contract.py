@@ -15,7 +15,27 @@ from urllib.request import urlopen
 
 import pytest
 
+from deploykit.edge.interface import EdgeOptions
 from deploykit.model import DeploykitError
+
+FORGED = dict.fromkeys(
+    [
+        *("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix"),
+        *(
+            "X-FORWARDED-SSL",
+            "X_Forwarded_User",
+            "Forwarded",
+            "X-Real-IP",
+            "X_REAL_IP",
+            "X-Client-IP",
+            "True-Client-IP",
+        ),
+        *("CF-Connecting-IP", "X-Original-URL", "X-Rewrite-URL", "X-Script-Name", "Script_Name", "X-Scheme"),
+        *("X-Deploykit-Probe", "X_Deploykit_Probe", "X-Deploykit-Anything"),
+    ],
+    "forged",
+) | {"Connection": "keep-alive, X-Forwarded-For"}
+"""What proxies say, and the kit's own labels, from somebody who is neither."""
 
 
 def weights(edge) -> dict[str, int]:
@@ -480,6 +500,42 @@ class EdgeContract:
         assert seen["x-forwarded-for"] == client_address
         assert seen["x-forwarded-proto"] == "http"
         assert seen["host"] == "localhost"
+
+    def test_what_clients_say_of_themselves_does_not_reach_the_application(self, two, client, client_address):
+        _, body = client(two.url()).get("/headers", headers=FORGED)
+        seen = json.loads(body)
+        assert seen["x-forwarded-for"] == client_address
+        assert seen["x-forwarded-proto"] == "http"
+        assert "forged" not in body
+        assert set(seen) <= {"host", "x-forwarded-for", "x-forwarded-proto", "connection"}
+        assert "x-forwarded-for" not in seen.get("connection", "")
+
+    def test_a_trusted_proxy_is_believed(self, two, again, client, client_address):
+        trusted = ("192.0.2.0/24", "2001:db8::/32", client_address)
+        again(options=EdgeOptions(trusted_proxies=trusted)).ensure()
+        _, body = client(two.url()).get("/headers", headers=FORGED)
+        seen = json.loads(body)
+        assert seen["x-forwarded-for"] == f"forged, {client_address}"
+        assert seen["x-forwarded-proto"] == "forged"
+        assert {name.lower() for name in FORGED if "deploykit" not in name.lower()} <= {*seen, "connection"}
+        assert not [name for name in seen if "deploykit" in name]
+        again(options=EdgeOptions(trusted_proxies=trusted[:2])).ensure()
+        assert "forged" not in client(two.url()).get("/headers", headers=FORGED)[1], "others are trusted now"
+
+    def test_nor_by_an_idle_connection_to_a_proxy_that_was_replaced(self, two, client, client_address):
+        """It hands the request to its successor, which must believe what it says, and not what its client says."""
+        here = client(two.url())
+        assert here.get() == (200, "r1")
+        replaced(two)
+        _, body = here.get("/headers", headers=FORGED)
+        assert "forged" not in body
+        assert json.loads(body)["x-forwarded-for"] == client_address
+
+    def test_health_checks_have_the_host_of_the_settings(self, two, again, client, eventually):
+        for name, well in (("other.example.org", False), ("shop.example.org", True)):
+            again(options=EdgeOptions(health_path="/host/shop.example.org", health_host=name)).ensure()
+            eventually(lambda wanted=well: all(state.up is wanted for state in two.servers()))
+        assert client(two.url()).get() == (200, "r1")
 
     def test_an_upgraded_connection_is_a_tunnel(self, two, client):
         here = client(two.url())

@@ -1,6 +1,6 @@
 """A small application to stand behind an edge: `python app.py VERSION` prints its port and serves until it is ended.
 
-/slow/SECONDS answers late, /hold/NAME when somebody asked for /let-go/NAME (or half a minute passed), /block/SECONDS answers nobody meanwhile, /status/CODE as told, /count how many requests of each method came, /headers what it was
+/slow/SECONDS answers late, /hold/NAME when somebody asked for /let-go/NAME (or half a minute passed), /block/SECONDS answers nobody meanwhile, /status/CODE as told, /host/NAME 503 for another Host, /count how many requests of each method came, /headers what it was
 sent, /database with the database-error header, /echo the body; else its version. It closes idle connections never.
 """
 
@@ -23,7 +23,10 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             head = await reader.readuntil(b"\r\n\r\n")
             request, *lines = head.decode("latin-1").split("\r\n")
             method, path, _ = request.split(" ")
-            headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines if line)}
+            headers: dict[str, str] = {}
+            for name, _, value in (line.partition(":") for line in lines if line):
+                before = headers.get(name.lower())
+                headers[name.lower()] = f"{before}, {value.strip()}" if before is not None else value.strip()
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             status, extra, answer = 200, "", VERSION.encode()
             if not path.startswith(("/health", "/count", "/let-go/")):
@@ -38,6 +41,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
                 time.sleep(float(path.split("/")[2]))  # noqa: ASYNC251 - a busy worker answers nobody, that is the point
             elif path.startswith("/status/"):
                 status = int(path.split("/")[2])
+            elif path.startswith("/host/"):
+                status = 200 if headers["host"] == path.split("/")[2] else 503
             elif path == "/die":
                 os._exit(9)
             elif path == "/count":

@@ -154,7 +154,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         host, _, port = url.removeprefix("http://").rpartition(":")
-        self._address = (host, int(port))
+        self._address = (host.strip("[]"), int(port))
         self._socket: socket.socket | None = None
         self._rest = b""
 

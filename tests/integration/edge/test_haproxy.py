@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from contracts.edge_contract import replaced
 
 from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken, RuntimeUnreachable
 from deploykit.edge.haproxy import HAProxyEdge
+from deploykit.edge.interface import EdgeOptions
 from deploykit.edge.process import PROGRAM
 from deploykit.edge.state import parse_state
 from deploykit.model import DeploykitError, UsageError
@@ -192,7 +194,7 @@ def test_a_replaced_process_counts_as_in_flight_until_it_is_gone(two, client, ev
 def test_ensure_changes_nothing_that_is_as_it_should_be(two, make_edge, supervisor):
     before = pid_of(supervisor)
     make_edge().ensure()
-    make_edge(health_path="").ensure()
+    make_edge().ensure()
     assert pid_of(supervisor) == before
 
 
@@ -200,7 +202,7 @@ def test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_
     two.set_weights({"r1-web-0": 60, "r2-web-0": 40})
     before = pid_of(supervisor)
     with load(two.url()) as clients:
-        make_edge(health_path="/status/404").ensure()
+        make_edge(options=EdgeOptions(health_path="/status/404")).ensure()
         clients.more(300)
         time.sleep(2.0)  # four checks
         assert all(state.up for state in two.servers())
@@ -215,7 +217,7 @@ def test_a_new_health_path_is_taken_over_without_loss_and_keeps_the_old_version_
 def test_while_no_server_passes_its_check_the_one_with_the_traffic_goes_on_answering(
     two, app, make_edge, eventually, client
 ):
-    make_edge(health_path="/status/503").ensure()
+    make_edge(options=EdgeOptions(health_path="/status/503")).ensure()
     eventually(lambda: not any(state.up for state in two.servers()), 5)
     mark = two.mark()
     here = client(two.url())
@@ -225,7 +227,7 @@ def test_while_no_server_passes_its_check_the_one_with_the_traffic_goes_on_answe
     status, body = client(two.url()).get()
     assert status == 503
     assert "shop (local)" in body
-    make_edge(health_path="/health").ensure()
+    make_edge(options=EdgeOptions(health_path="/health")).ensure()
     eventually(lambda: [state.server.name for state in two.servers() if state.up] == ["r2-web-0"], 5)
 
 
@@ -335,7 +337,7 @@ def test_a_name_that_could_break_the_file_is_refused(make_edge, app):
         with pytest.raises(ValueError, match=r"name and release|address|no such port"):
             edge.attach(dataclasses.replace(good, **change))
     with pytest.raises(UsageError, match="health path"):
-        make_edge(health_path="/x' y").ensure()
+        make_edge(options=EdgeOptions(health_path="/x' y")).ensure()
 
 
 def test_a_file_that_is_not_the_kits_is_not_guessed_at(make_edge, home):
@@ -384,3 +386,15 @@ def test_a_long_folder_does_not_matter(make_edge, home, supervisor, binary, app,
 def test_it_can_listen_on_every_address(make_edge):
     edge = make_edge(bind="0.0.0.0")
     assert edge.ensure().startswith("http://127.0.0.1:")
+
+
+def test_a_trusted_proxy_may_have_an_ipv6_address(make_edge, app, client):
+    edge = make_edge(bind="::1", options=EdgeOptions(trusted_proxies=("2001:db8::/32", "::1")))
+    edge.ensure()
+    edge.attach(app("r1-web-0"))
+    edge.set_weights({"r1-web-0": 100})
+    _, body = client(edge.url()).get("/headers", headers={"X-Forwarded-For": "2001:db8::7"})
+    assert json.loads(body)["x-forwarded-for"] == "2001:db8::7, ::1"
+    make_edge(bind="::1", options=EdgeOptions(trusted_proxies=("2001:db8::/32",))).ensure()
+    _, body = client(edge.url()).get("/headers", headers={"X-Forwarded-For": "2001:db8::7"})
+    assert json.loads(body)["x-forwarded-for"] == "::1"

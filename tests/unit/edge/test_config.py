@@ -7,12 +7,12 @@ import pytest
 from deploykit.edge.config import ConfigOptions, check_server, render
 from deploykit.edge.errors import EdgeError
 from deploykit.edge.haproxy import _maxconn
-from deploykit.edge.interface import Server
+from deploykit.edge.interface import EdgeOptions, Server
 from deploykit.edge.privileges import unprivileged
 from deploykit.edge.state import EdgeState, parse_state
 from deploykit.model import UsageError
 
-STATE = EdgeState(port=8000, token="feed", health="/health", servers={}, past={})
+STATE = EdgeState(port=8000, token="feed", options=EdgeOptions(), servers={}, past={})
 OPTIONS = ConfigOptions(app="shop", environment="local", maxconn=1000, threads=2, hard_stop_after=900.0)
 R1 = Server(name="r1-web-0", release="r1", host="127.0.0.1", port=4001)
 R2 = Server(name="r2-web-0", release="r2", host="::1", port=4002)
@@ -51,7 +51,30 @@ def test_identity_and_listening_socket_are_as_asked():
 @pytest.mark.parametrize("path", ["health", "/x y", "/x'", "/$HOME", "/x\n", "/x\\", '/"', "/#x"])
 def test_a_health_path_that_could_break_the_file_is_refused(path):
     with pytest.raises(UsageError, match="health path"):
-        render(dataclasses.replace(STATE, health=path), OPTIONS)
+        render(dataclasses.replace(STATE, options=EdgeOptions(health_path=path)), OPTIONS)
+
+
+def test_the_host_of_health_checks_and_trusted_proxies_are_kept_for_commands_without_settings():
+    options = EdgeOptions(health_host="shop.example.org:8443", trusted_proxies=("10.0.0.0/8", "2001:db8::7"))
+    text = render(dataclasses.replace(STATE, options=options), OPTIONS)
+    assert "uri '/health' ver HTTP/1.1 hdr Host shop.example.org:8443\n" in text
+    assert "  acl proxy src 10.0.0.0/8 2001:db8::7\n" in text
+    assert parse_state(text, source="x").options == options
+    assert "hdr Host localhost\n" in render(STATE, OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"health_host": "a b"},
+        {"health_host": "a\nb"},
+        {"trusted_proxies": ("10.0.0.0/8\n",)},
+        {"trusted_proxies": ("a",)},
+    ],
+)
+def test_options_that_could_break_the_file_are_refused(options):
+    with pytest.raises(UsageError, match="the edge can"):
+        render(dataclasses.replace(STATE, options=EdgeOptions(**options)), OPTIONS)
 
 
 @pytest.mark.parametrize(

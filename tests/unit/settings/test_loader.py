@@ -298,3 +298,46 @@ def test_importing_the_loader_costs_neither_pydantic_nor_discovery():
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_who_may_speak_for_clients_and_where_a_token_may_go_is_looked_at(repo):
+    root = repo(
+        {
+            "pyproject.toml": """
+            [tool.deploykit]
+            app = "shop"
+            [tool.deploykit.service]
+            health_host = "shop example"
+            [tool.deploykit.edge]
+            trusted_proxies = ["10.0.0.1/8", "0.0.0.0/0", "::/0", "proxy", "10.0.0.7", "2001:db8::/32", "2001:db8::7"]
+            [tool.deploykit.board]
+            url = "http://board.example.org"
+            [tool.deploykit.image]
+            token_host = "https://auth.example.org"
+            """
+        }
+    )
+    networks = 'addresses and networks, such as "10.0.0.7", "10.0.0.0/24" and "2001:db8::/32"'
+    plain = "is plain http, so anybody on the way could read the board's token"
+    assert [line.partition(": ")[2] for line in mistakes(root)] == [
+        'service.health_host: "shop example" is not allowed; allowed: a Host header, such as "shop.example.org"',
+        'edge.trusted_proxies[0]: "10.0.0.1/8" is an address within a network; allowed: "10.0.0.0/8"',
+        f'edge.trusted_proxies[1]: "0.0.0.0/0" is everybody, who could then say to be anybody; allowed: {networks}',
+        f'edge.trusted_proxies[2]: "::/0" is everybody, who could then say to be anybody; allowed: {networks}',
+        f'edge.trusted_proxies[3]: "proxy" is no address and no network; allowed: {networks}',
+        f"board.url: {plain}; allowed: https://…, or insecure = true beside it",
+        'image.token_host: "https://auth.example.org" is not allowed; allowed: a host, such as "auth.example.org"',
+    ]
+
+
+@pytest.mark.parametrize("board", ["http://localhost", "http://127.0.0.1:8000", "https://board.example.org", "self"])
+def test_a_board_on_this_machine_or_by_https_is_right(repo, board):
+    text = f"""
+        [tool.deploykit]
+        app = "shop"
+        [tool.deploykit.edge]
+        trusted_proxies = ["10.0.0.7", "2001:db8::/32"]
+        [tool.deploykit.board]
+        url = "{board}"
+        """
+    assert load(repo({"pyproject.toml": text}), environ={}).settings.board.url == board

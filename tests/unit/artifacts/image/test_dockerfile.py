@@ -39,7 +39,15 @@ def test_a_health_path_with_quotes_stays_one_word():
     text = render(base="b", argv=["a"], health="/it's{x}?a=\\", port=1).text
     line = next(line for line in text.splitlines() if line.startswith("HEALTHCHECK"))
     program = json.loads(line.partition(" CMD ")[2])[-1]
-    assert "c.request('GET', '/it\\'s{x}?a=\\\\')" in program
+    assert "c.request('GET', '/it\\'s{x}?a=\\\\', headers={})" in program
+    compile(program, "health", "exec")
+
+
+def test_the_images_own_check_has_the_host_of_the_settings():
+    text = render(base="b", argv=["a"], health="/health", health_host="shop.example.org:8443", port=1).text
+    line = next(line for line in text.splitlines() if line.startswith("HEALTHCHECK"))
+    program = json.loads(line.partition(" CMD ")[2])[-1]
+    assert "c.request('GET', '/health', headers={'Host': 'shop.example.org:8443'})" in program
     compile(program, "health", "exec")
 
 

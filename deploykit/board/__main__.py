@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-import ipaddress
 import os
 import sys
 import time
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0 after a clean stop, 1 when the port can't be had, 2 for wrong arguments."""
+    """0 after a clean stop, 1 when the port can't be had, 2 for wrong arguments or variables."""
     began = time.perf_counter()
     parser = argparse.ArgumentParser(prog="python -m deploykit.board", description="Serve the release board.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -25,13 +24,18 @@ def main(argv: list[str] | None = None) -> int:
     try:
         import uvicorn  # here, so that `--help` and wrong arguments answer at once
 
-        from deploykit.board import app, config, logs, server
+        from deploykit.board import access, app, config, logs, server
     except ModuleNotFoundError as error:
         print(f"The board needs {error.name}: pip install 'deploykit[board]'", file=sys.stderr)  # noqa: T201
         return 1
 
     logs.set_up()
-    settings = config.Config.from_environ(os.environ)
+    on_loopback = access.is_loopback(options.host)
+    try:
+        settings = config.Config.from_environ(os.environ, on_loopback=on_loopback)
+    except config.ConfigError as error:
+        print(f"The board can't start: {error}.", file=sys.stderr)  # noqa: T201
+        return 2
     board = app.create_app(settings)
     gc.freeze()
     gc.enable()
@@ -54,21 +58,14 @@ def main(argv: list[str] | None = None) -> int:
         board.state.drain,
         linger=options.linger,
     )
-    if not _loopback(options.host) and not settings.read_token:
-        server.log.warning("anyone who reaches this address can read the board: set BOARD_READ_TOKEN")
+    if not on_loopback and not settings.tokens.readers:
+        server.log.warning("only apps can read this board, each of itself: set BOARD_READ_TOKEN for people")
     server.log.info("starting", extra={"port": options.port, "seconds": round(time.perf_counter() - began, 3)})
     try:
         serving.run()
     except SystemExit:  # uvicorn's way to say that the port can't be had; it has logged why
         return 1
     return 0
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 if __name__ == "__main__":

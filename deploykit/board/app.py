@@ -18,7 +18,8 @@ from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from deploykit.board import access, database, events, pages
+from deploykit.board import database, events, pages
+from deploykit.board.access import EVERY_APP, KnownHosts
 from deploykit.board.config import Config
 from deploykit.board.middleware import Drain, Envelope
 from deploykit.board.store import OtherContentError, Store
@@ -53,7 +54,7 @@ def create_app(config: Config | None = None, *, now: Callable[[], float] = time.
             Route("/apps/{app:path}", board.app_page),
             Route("/board.css", board.style),
         ],
-        middleware=[Middleware(Envelope, drain=drain)],
+        middleware=[Middleware(Envelope, drain=drain), Middleware(KnownHosts, names=board.config.hosts)],
         exception_handlers={
             HTTPException: _http_error,
             database.DatabaseUnavailableError: _unavailable,
@@ -95,24 +96,28 @@ class Board:
         return Store(self.engine, self.now)
 
     async def health(self, request: Request) -> Response:
-        """200 when the board can do its work; else 503 and the cause, after at most HEALTH_SECONDS."""
-        who = {"version": self.config.version}
-        if self.config.release:
-            who |= {"release": self.config.release, "environment": self.config.environment}
+        """200 when the board can do its work; else 503, after at most HEALTH_SECONDS. Readers get the cause, too."""
+        problem = await self._problem()
+        status = "unhealthy" if problem else "draining" if request.app.state.drain.on else "healthy"
+        answer: dict[str, Any] = {"status": status, "version": self.config.version}
+        if problem:
+            log.warning("unhealthy: %s", problem)
+        if self._readable(request) == EVERY_APP:
+            if self.config.release:
+                answer |= {"release": self.config.release, "environment": self.config.environment}
+            answer["checks"] = {"database": problem or "ok"}
+        return JSONResponse(answer, 200 if status == "healthy" else 503, headers=NO_STORE)
+
+    async def _problem(self) -> str:
+        """Why the database can't be used; empty when it can."""
         try:
             with anyio.fail_after(HEALTH_SECONDS):
                 await to_thread.run_sync(self._check, abandon_on_cancel=True, limiter=self.checks)
         except TimeoutError:
-            problem = f"The database did not answer within {HEALTH_SECONDS:g} seconds."
+            return f"The database did not answer within {HEALTH_SECONDS:g} seconds."
         except database.DatabaseUnavailableError as error:
-            problem = str(error)
-        else:
-            if not request.app.state.drain.on:
-                return JSONResponse({"status": "healthy", **who, "checks": {"database": "ok"}}, headers=NO_STORE)
-            answer = {"status": "draining", **who, "checks": {"database": "ok"}}
-            return JSONResponse(answer, 503, headers=NO_STORE)
-        log.warning("unhealthy: %s", problem)
-        return JSONResponse({"status": "unhealthy", **who, "checks": {"database": problem}}, 503, headers=NO_STORE)
+            return str(error)
+        return ""
 
     def _check(self) -> None:
         if self.engine is None:
@@ -120,11 +125,10 @@ class Board:
         database.check(self.engine)
 
     async def receive(self, request: Request) -> Response:
-        """Take one event: 201, 200 for one that is already here, 409 for its id with other content."""
-        if not self.config.token:
-            return _error(503, "This board takes no events: its variable BOARD_TOKEN is not set.")
-        if not access.may_write(request.headers.get("authorization", ""), self.config.token):
-            return _error(401, "Send the header `Authorization: Bearer <BOARD_TOKEN>`.", {"WWW-Authenticate": "Bearer"})
+        """Take one event: 201, 200 for one that is already here, 403 for another app's, 409 for its id with other
+        content.
+        """
+        app = self._writer(request)
         body = await _body(request)
         if body is None:
             return _error(413, f"An event is at most {MAX_BODY} bytes.", {"Connection": "close"})
@@ -133,6 +137,8 @@ class Board:
         except events.InvalidEventError as error:
             mistakes = [{"field": mistake.field, "message": mistake.message} for mistake in error.mistakes]
             return JSONResponse({"error": "This is not an event.", "mistakes": mistakes}, 422, headers=NO_STORE)
+        if event.app != app:
+            return _error(403, f"This is the token of {app}: it reports on no other app.")
         try:
             new = await to_thread.run_sync(self.store.record, event)
         except OtherContentError:
@@ -141,8 +147,8 @@ class Board:
         return JSONResponse(answer, 201 if new else 200, headers=NO_STORE)
 
     async def list_apps(self, request: Request) -> Response:
-        self._reader(request)
-        apps = await to_thread.run_sync(self.store.apps)
+        mine = self._reader(request)
+        apps = await to_thread.run_sync(lambda: self.store.apps(mine))
         answer = [
             {
                 "name": app.name,
@@ -160,25 +166,28 @@ class Board:
         return JSONResponse({"apps": answer}, headers=NO_STORE)
 
     async def list_releases(self, request: Request) -> Response:
-        self._reader(request)
+        mine = self._reader(request)
         query = request.query_params
         limit = query.get("limit", "50")
         if not (limit.isascii() and limit.isdigit() and len(limit) < 5 and 1 <= int(limit) <= MAX_RELEASES):
             raise HTTPException(400, f"limit must be a number from 1 to {MAX_RELEASES}.")
-        app, environment = _name(query.get("app", "")), _name(query.get("environment", ""))
+        app, environment = _name(query.get("app", "")) or mine, _name(query.get("environment", ""))
+        if app != mine != EVERY_APP:
+            raise HTTPException(403, f"This is the token of {mine}: it reads of no other app.")
         releases = await to_thread.run_sync(
             lambda: self.store.releases(app=app, environment=environment, limit=int(limit))
         )
         return JSONResponse({"releases": [release.as_json() for release in releases]}, headers=NO_STORE)
 
     async def front_page(self, request: Request) -> Response:
-        self._reader(request)
-        return await self._page(lambda: pages.front(self.store, self._frame()))
+        mine = self._reader(request)
+        return await self._page(lambda: pages.front(self.store, self._frame(), mine))
 
     async def app_page(self, request: Request) -> Response:
-        self._reader(request)
+        mine = self._reader(request)
         name = _name(request.path_params["app"])
-        return await self._page(lambda: pages.one_app(self.store, name, self._frame()))
+        readable = mine in {EVERY_APP, name}
+        return await self._page(lambda: pages.one_app(self.store, name, self._frame()) if readable else None)
 
     async def style(self, _request: Request) -> Response:
         headers = {"Cache-Control": "public, max-age=31536000, immutable"}  # its address holds the version
@@ -212,11 +221,26 @@ class Board:
             return HTMLResponse(page, 404, headers=NO_STORE)
         return HTMLResponse(page, headers=NO_STORE)
 
-    def _reader(self, request: Request) -> None:
-        shown = request.headers.get("authorization", "")
-        if self.config.read_token and not access.may_read(shown, self.config.read_token):
+    def _writer(self, request: Request) -> str:
+        """The app that may be reported on."""
+        if not self.config.tokens.apps:
+            raise HTTPException(503, "This board takes no events: its variable BOARD_TOKENS is not set.")
+        if (app := self.config.tokens.writer(request.headers.get("authorization", ""))) is None:
+            headers = {"WWW-Authenticate": "Bearer"}
+            raise HTTPException(401, "Send the header `Authorization: Bearer <BOARD_TOKEN>`.", headers)
+        return app
+
+    def _reader(self, request: Request) -> str:
+        """The app that may be shown, EVERY_APP for all."""
+        if (mine := self._readable(request)) is None:
             headers = {"WWW-Authenticate": 'Basic realm="release board", charset="UTF-8"'}
-            raise HTTPException(401, "Reading this board takes its BOARD_READ_TOKEN.", headers)
+            raise HTTPException(401, "Reading this board takes its BOARD_READ_TOKEN, or an app's own token.", headers)
+        return mine
+
+    def _readable(self, request: Request) -> str | None:
+        if self.config.open_to_readers:
+            return EVERY_APP
+        return self.config.tokens.reader(request.headers.get("authorization", ""))
 
 
 NO_STORE = {"Cache-Control": "no-store"}

@@ -30,14 +30,14 @@ class Frame:
     query: str
 
 
-def front(store: Store, frame: Frame) -> str:
-    """All apps, what is live in each environment, and the latest releases."""
-    return _render("front.html", frame, apps=store.apps(), releases=store.releases(limit=LATEST))
+def front(store: Store, frame: Frame, app: str = "") -> str:
+    """All apps or the one of that name, what is live in each environment, and the latest releases."""
+    return _render("front.html", frame, apps=store.apps(app), releases=store.releases(app=app, limit=LATEST))
 
 
 def one_app(store: Store, name: str, frame: Frame) -> str | None:
     """One app with its releases; None when nothing was ever reported of it."""
-    found = next((app for app in store.apps() if app.name == name), None)
+    found = next(iter(store.apps(name)), None) if name else None
     if found is None:
         return None
     return _render("app.html", frame, app=found, releases=store.releases(app=name, limit=2 * LATEST))

@@ -124,8 +124,8 @@ class Store:
             _rewrite(connection, release)
         return True
 
-    def apps(self) -> tuple[AppView, ...]:
-        """All apps by name, each with its environments by name."""
+    def apps(self, app: str = "") -> tuple[AppView, ...]:
+        """All apps by name, or the one of that name, each with its environments by name."""
         live = _newest("live", tables.releases.c.finished_at, only_done=True)
         latest = _newest("latest", tables.releases.c.started_at)
         query = _releases().where(
@@ -138,13 +138,15 @@ class Store:
             .join_from(tables.apps, tables.environments)
             .order_by(tables.apps.c.name, tables.environments.c.name)
         )
+        if app:
+            query, pairs = query.where(tables.apps.c.name == app), pairs.where(tables.apps.c.name == app)
         with self._engine.connect() as connection:
-            names = [(app, environment) for app, environment in connection.execute(pairs)]
+            names = [(name, environment) for name, environment in connection.execute(pairs)]
             releases = _views(connection, connection.execute(query).all())
         grouped: dict[str, list[EnvironmentView]] = {}
-        for app, environment in names:
-            own = [release for release in releases if (release.app, release.environment) == (app, environment)]
-            grouped.setdefault(app, []).append(_environment(environment, own))
+        for name, environment in names:
+            own = [release for release in releases if (release.app, release.environment) == (name, environment)]
+            grouped.setdefault(name, []).append(_environment(environment, own))
         return tuple(AppView(name=name, environments=tuple(rows)) for name, rows in grouped.items())
 
     def releases(self, *, app: str = "", environment: str = "", limit: int = 50) -> tuple[ReleaseView, ...]:

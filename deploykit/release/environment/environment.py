@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from deploykit.model import Secret
 from deploykit.model.errors import UsageError
 from deploykit.process.cancellation import Cancellation
 from deploykit.release.environment import known_apps
 from deploykit.release.environment.checkout import Checkout
 from deploykit.release.hosting.saved import SavedTarget
 from deploykit.release.version.repository import Repository
+from deploykit.release.version.values import read_values
 from deploykit.settings.loader import load
 from deploykit.settings.paths import StatePaths, state_home
 
@@ -135,8 +137,8 @@ class Environment:
         )
 
     def variable(self, name: str) -> str:
-        """A variable of the kit's own, from the process's environment or `.env.<environment>`; empty: it has no
-        value.
+        """A variable from the process's environment, `.env.<environment>`, or what was generated for the environment;
+        empty: it has no value.
         """
         from deploykit.credentials.dotenv import read
 
@@ -144,7 +146,10 @@ class Environment:
             return given
         file = self.root / f".env.{self.name}"
         entry = read(file).get(name) if file.is_file() else None
-        return (entry.value or "") if entry is not None else ""
+        if entry is not None and entry.value:
+            return entry.value
+        generated = read_values(self.paths.values, "generated").get(name, "")
+        return generated.reveal() if isinstance(generated, Secret) else generated
 
     def require_repository(self) -> Repository:
         """The sources. Raises UsageError where there are none."""

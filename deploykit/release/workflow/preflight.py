@@ -130,7 +130,7 @@ def _smoke_variables(environment: Environment, sources: Sources) -> list[Problem
             next_step=f"put {name}=… into .env.{environment.name}, or export it",
         )
         for name in sorted(variables_in(smoke))
-        if not environment.variable(name)
+        if name not in environment.require_repository().environment.generate and not environment.variable(name)
     ]
     programs = sorted({check.command[0] for check in smoke if check.command})
     path = command_environment()["PATH"] if programs else ""

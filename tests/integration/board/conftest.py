@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[3]
-TOKEN = "reporters-token"
+APPS = ("shop", "desk", *(f"app-{number}" for number in range(16)))
+TOKENS = " ".join(f"{app}=token-of-{app}" for app in APPS)
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ class Board:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.output = folder / f"board-{self.port}.log"
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": url, "BOARD_TOKEN": TOKEN}
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "DATABASE_URL": url, "BOARD_TOKENS": TOKENS}
         environ |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         with self.output.open("wb") as log:
             self.process = subprocess.Popen(
@@ -91,20 +92,21 @@ class Board:
     def connection(self, timeout: float = 20) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
-    def get(self, path: str) -> tuple[int, Any]:
+    def get(self, path: str, **headers: str) -> tuple[int, Any]:
         connection = self.connection()
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             body = answer.read()
             return answer.status, json.loads(body) if answer.headers["content-type"] == "application/json" else body
         finally:
             connection.close()
 
-    def post(self, event: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def post(self, event: dict[str, Any], app: str = "") -> tuple[int, dict[str, Any]]:
         connection = self.connection()
         try:
-            connection.request("POST", "/api/events", json.dumps(event), {"Authorization": f"Bearer {TOKEN}"})
+            headers = {"Authorization": f"Bearer token-of-{app or event['app']}"}
+            connection.request("POST", "/api/events", json.dumps(event), headers)
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         finally:

@@ -48,10 +48,12 @@ def test_events_of_one_release_that_come_at_once_all_count(board, event):
 
 def test_hostile_text_reaches_postgresql_as_text_or_not_at_all(board, event):
     name = "'; DROP TABLE apps; -- \u202e \U0001f4a3 %s %(x)s :x"
-    assert board.post(event(app=name))[0] == 201
-    assert board.post(event(app="nul\x00"))[0] == 422
-    assert board.post(event(app="\ud800"))[0] == 422
-    assert [app["name"] for app in board.get("/api/apps")[1]["apps"]] == [name]
+    assert board.post(event(environment=name))[0] == 201
+    assert board.post(event(app="nul\x00"), "shop")[0] == 422
+    assert board.post(event(app="\ud800"), "shop")[0] == 422
+    assert board.post(event(app=name), "shop")[0] == 403
+    (shop,) = board.get("/api/apps")[1]["apps"]
+    assert [environment["name"] for environment in shop["environments"]] == [name]
     assert board.get("/api/releases?app=%00")[0] == 404
     assert board.get("/api/releases?app=%ED%A0%80")[0] in {200, 404}
     assert board.get("/health")[0] == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import signal
 import socket
 import threading
@@ -10,6 +11,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
+
+from deploykit.board import database, events
+from deploykit.board.store import Store
 
 
 def test_it_is_healthy_and_says_its_version(start_board, migrated):
@@ -137,7 +141,7 @@ def test_its_log_is_json_without_queries_and_tokens(board, event):
     requests = [(line["method"], line["path"], line["status"]) for line in board.log if line["message"] == "request"]
     assert requests == [("POST", "/api/events", 201), ("GET", "/api/releases", 200)]
     assert "hunter2" not in board.output.read_text()
-    assert "reporters-token" not in board.output.read_text()
+    assert "token-of-shop" not in board.output.read_text()
 
 
 def test_a_taken_port_ends_it_with_a_sentence(board, start_board, migrated):
@@ -147,14 +151,23 @@ def test_a_taken_port_ends_it_with_a_sentence(board, start_board, migrated):
     assert "Traceback" not in second.output.read_text()
 
 
-def test_an_open_address_without_a_reading_token_is_warned_of(start_board, migrated):
+def test_beyond_loopback_reading_takes_a_token_and_an_app_reads_of_itself(start_board, migrated, event):
     board = start_board(migrated, "--host", "0.0.0.0").wait_until_listening()
+    assert board.post(event())[0] == 201
+    assert board.get("/api/apps")[0] == 401
+    assert board.get("/health") == (200, {"status": "healthy", "version": "1.2.3"})
+    (app,) = board.get("/api/apps", Authorization="Bearer token-of-shop")[1]["apps"]
+    assert app["name"] == "shop"
+    assert board.get("/api/apps", Authorization="Bearer token-of-app-1") == (200, {"apps": []})
+    assert board.get("/api/apps", Authorization="Bearer token-of-shop", Host="evil.example.org")[0] == 400
     assert board.terminate() == 0
     assert any("BOARD_READ_TOKEN" in line["message"] for line in board.log if line["level"] == "warning")
 
 
-def test_names_of_apps_survive_being_part_of_an_address(board, event):
+def test_names_of_apps_survive_being_part_of_an_address(board, migrated, event):
     name = "a/b %2f%20?x#y"
-    board.post(event(app=name))
+    engine = database.connect(migrated)
+    Store(engine, time.time).record(events.parse(json.dumps(event(app=name)).encode())[0])
+    engine.dispose()
     assert board.get("/apps/a%2Fb%20%252f%2520%3Fx%23y")[0] == 200
     assert b"/apps/a%2Fb%20%252f%2520%3Fx%23y" in board.get("/")[1]

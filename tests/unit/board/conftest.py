@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from deploykit.board import database, tables
+from deploykit.board.access import Tokens
 from deploykit.board.app import create_app
 from deploykit.board.config import Config
 from tests.shared.events import good_event
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-TOKEN = "reporters-token"
+TOKENS = Tokens(apps=[("shop", "token-of-shop"), ("desk", "token-of-desk")])
 NOW = 1_800_000_000.0
 
 
 @pytest.fixture
 def token() -> dict[str, str]:
-    return {"Authorization": f"Bearer {TOKEN}"}
+    return {"Authorization": "Bearer token-of-shop"}
 
 
 @pytest.fixture
@@ -52,8 +53,10 @@ def board_with(tmp_path, empty_database) -> Iterator[Callable[..., TestClient]]:
     def make(**config: Any) -> TestClient:
         config.setdefault("database_url", f"sqlite:///{tmp_path}/board.db")
         shutil.copy(empty_database, tmp_path / "board.db")
-        app = create_app(Config(**{"token": TOKEN, "version": "9.9", **config}), now=lambda: NOW)
-        client = TestClient(app, raise_server_exceptions=False)
+        config = {"tokens": TOKENS, "open_to_readers": True, "version": "9.9", **config}
+        client = TestClient(
+            create_app(Config(**config), now=lambda: NOW), base_url="http://localhost", raise_server_exceptions=False
+        )
         clients.append(client)
         return client.__enter__()
 
@@ -68,9 +71,9 @@ def board(board_with) -> TestClient:
 
 
 @pytest.fixture
-def post(board, token) -> Callable[[dict[str, Any]], Any]:
+def post(board) -> Callable[[dict[str, Any]], Any]:
     def send(content: dict[str, Any]) -> Any:
-        answer = board.post("/api/events", json=content, headers=token)
+        answer = board.post("/api/events", json=content, headers={"Authorization": f"Bearer token-of-{content['app']}"})
         assert answer.status_code == 201, answer.text
         return answer
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from deploykit.board.access import Tokens
 from deploykit.board.events import KINDS
 from deploykit.board.store import Store
 
@@ -31,7 +32,7 @@ def test_the_same_event_twice_counts_once(board, post, event, token):
     assert len(board.get("/api/releases").json()["releases"]) == 1
 
 
-@pytest.mark.parametrize("other", [{"version": "2"}, {"app": "other"}, {"release": "r2"}])
+@pytest.mark.parametrize("other", [{"version": "2"}, {"environment": "other"}, {"release": "r2"}])
 def test_an_id_used_for_something_else_is_a_conflict_and_changes_nothing(board, post, event, token, other):
     sent = event()
     post(sent)
@@ -44,7 +45,7 @@ def test_an_id_used_for_something_else_is_a_conflict_and_changes_nothing(board, 
 
 @pytest.mark.parametrize(
     "shown",
-    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic reporters-token", "reporters-token", "Bearer réporters-tokén"],
+    ["", "Bearer", "Bearer ", "Bearer wrong", "Basic token-of-shop", "token-of-shop", "Bearer tokén-of-shop"],
 )
 def test_only_the_token_lets_events_in(board, event, shown):
     headers = {"Authorization": shown.encode()} if shown else {}
@@ -55,7 +56,7 @@ def test_only_the_token_lets_events_in(board, event, shown):
 
 
 def test_a_board_without_a_token_takes_nothing_and_says_why(board_with, event):
-    answer = board_with(token="").post("/api/events", json=event(), headers={"Authorization": "Bearer "})
+    answer = board_with(tokens=Tokens()).post("/api/events", json=event(), headers={"Authorization": "Bearer "})
     assert answer.status_code == 503
     assert "BOARD_TOKEN" in answer.json()["error"]
 
@@ -128,18 +129,82 @@ def test_a_limit_is_a_small_number(board, limit):
     assert "limit" in answer.json()["error"]
 
 
-def test_a_board_with_a_reading_token_shows_itself_to_those_who_have_it(board_with, event, token):
-    board = board_with(read_token="readers-token")
-    basic = "Basic " + base64.b64encode(b"anyone:readers-token").decode()
-    for path in ("/", "/apps/shop", "/api/apps", "/api/releases"):
-        assert board.get(path).status_code == 401
-        assert board.get(path, headers=token).status_code == 401
-        for wrong in ("Basic !!!", "Basic " + base64.b64encode(b"\xff\xfe").decode(), "Basic YTpi", "Digest x"):
-            assert board.get(path, headers={"Authorization": wrong}).status_code == 401
-        for right in ("Bearer readers-token", basic):
-            assert board.get(path, headers={"Authorization": right}).status_code in {200, 404}
-    assert board.get("/health").status_code == 200
+def test_reading_takes_a_token_unless_only_this_machine_can(board_with, event, token):
+    for readers in ((), ("readers-token", "readers-new-token")):
+        board = board_with(open_to_readers=False, tokens=Tokens(apps=[("shop", "token-of-shop")], readers=readers))
+        for path in ("/", "/apps/shop", "/api/apps", "/api/releases"):
+            assert board.get(path).status_code == 401
+            for wrong in ("Basic !!!", "Basic " + base64.b64encode(b"\xff\xfe").decode(), "Basic YTpi", "Digest x"):
+                assert board.get(path, headers={"Authorization": wrong}).status_code == 401
+            for right in readers:
+                basic = "Basic " + base64.b64encode(f"anyone:{right}".encode()).decode()
+                for shown in (f"Bearer {right}", basic):
+                    assert board.get(path, headers={"Authorization": shown}).status_code in {200, 404}
+        assert board.get("/health").status_code == 200
+        assert board.post("/api/events", json=event(), headers=token).status_code == 201
+
+
+def test_the_token_of_one_app_writes_nothing_of_another(board, event, token):
+    answer = board.post("/api/events", json=event(app="desk"), headers=token)
+    assert (answer.status_code, answer.json()) == (
+        403,
+        {"error": "This is the token of shop: it reports on no other app."},
+    )
+    assert board.get("/api/apps").json() == {"apps": []}
+
+
+def test_while_a_token_is_changed_both_are_right(board_with, event):
+    board = board_with(tokens=Tokens(apps=[("shop", "old"), ("shop", "new")]))
+    for right in ("old", "new"):
+        headers = {"Authorization": f"Bearer {right}"}
+        assert board.post("/api/events", json=event(), headers=headers).status_code == 201
+
+
+def test_an_app_reads_of_itself_and_of_no_other(board_with, event, token):
+    board = board_with(open_to_readers=False)
+    desk = {"Authorization": "Bearer token-of-desk"}
     assert board.post("/api/events", json=event(), headers=token).status_code == 201
+    assert board.post("/api/events", json=event(app="desk"), headers=desk).status_code == 201
+    assert [app["name"] for app in board.get("/api/apps", headers=token).json()["apps"]] == ["shop"]
+    assert [one["app"] for one in board.get("/api/releases", headers=token).json()["releases"]] == ["shop"]
+    assert board.get("/api/releases?app=desk", headers=token).status_code == 403
+    assert "desk" not in board.get("/", headers=token).text
+    assert board.get("/apps/shop", headers=token).status_code == 200
+    for other in ("desk", ""):
+        assert board.get(f"/apps/{other}", headers=token).status_code == 404
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"])
+def test_loopback_is_a_name_of_the_board(board, host):
+    assert board.get("/api/apps", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example.org", "evil.example.org:8000", "127.0.0.1.example.org", "localhost.example.org", ""),
+        *("localhost:x", "[::1", "10.0.0.1", "localhost, evil.example.org", "localhost@evil.example.org"),
+    ],
+)
+def test_a_page_whose_name_was_made_to_lead_here_reads_nothing(board, event, token, host):
+    """DNS rebinding: a browser on this machine sends the attacker's name as Host."""
+    board.post("/api/events", json=event(), headers=token)
+    for path in ("/", "/apps/shop", "/api/apps", "/api/releases", "/health", "/board.css"):
+        answer = board.get(path, headers={"Host": host})
+        assert answer.status_code == 400
+        assert "shop" not in answer.text
+        assert "version" not in answer.text
+    assert board.post("/api/events", json=event(), headers={**token, "Host": host}).status_code == 400
+
+
+def test_the_names_of_the_settings_are_the_boards_too(board_with):
+    board = board_with(hosts=("board.example.org",))
+    assert board.get("/api/apps", headers={"Host": "Board.example.org:8443"}).status_code == 200
+    assert board.get("/api/apps", headers={"Host": "other.example.org"}).status_code == 400
+    answer = board.get("/api/apps", headers={"Host": "other.example.org", "X-Forwarded-Host": "board.example.org"})
+    assert answer.status_code == 400
+    assert "BOARD_HOSTS" in answer.json()["error"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_what_does_not_exist_is_not_found_in_json(board):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deploykit.board import __main__ as command
-from deploykit.board import app
+from deploykit.board import access, app
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,16 @@ from deploykit.board import app
     [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False), ("h", False)],
 )
 def test_it_knows_the_addresses_that_only_this_machine_reaches(host, own):
-    assert command._loopback(host) is own
+    assert access.is_loopback(host) is own
+
+
+def test_variables_that_contradict_each_other_are_told_and_it_does_not_start(monkeypatch, capsys):
+    monkeypatch.setenv("BOARD_TOKENS", "shop=hunter2 desk=hunter2")
+    assert command.main([]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said == "The board can't start: shop has a token that somebody else has, too: give each app one of its own.\n"
+    )
 
 
 def test_wrong_arguments_are_refused(capsys):

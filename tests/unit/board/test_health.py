@@ -10,8 +10,9 @@ import sqlalchemy
 from starlette.testclient import TestClient
 
 from deploykit.board import database
+from deploykit.board.access import Tokens
 from deploykit.board.app import create_app
-from deploykit.board.config import Config
+from deploykit.board.config import Config, ConfigError
 from deploykit.board.logs import JsonFormatter
 
 
@@ -56,9 +57,26 @@ def test_a_board_without_its_database_starts_and_tells_the_cause_without_the_pas
     assert "hunter2" not in answer.text + caplog.text
 
 
+def test_strangers_are_told_nothing_of_the_database(board_with):
+    for url in ("", "postgresql://u:hunter2@127.0.0.1:1/db"):
+        board = board_with(database_url=url, open_to_readers=False, release="r7", environment="staging")
+        answer = board.get("/health")
+        assert (answer.status_code, answer.json()) == (503, {"status": "unhealthy", "version": "9.9"})
+        for shown in ("token-of-shop", "wrong"):
+            assert "checks" not in board.get("/health", headers={"Authorization": f"Bearer {shown}"}).json()
+
+
+def test_those_with_a_token_for_it_are(board_with):
+    board = board_with(open_to_readers=False, tokens=Tokens(readers=["hunter2"]), release="r7", environment="staging")
+    assert board.get("/health").json() == {"status": "healthy", "version": "9.9"}
+    told = board.get("/health", headers={"Authorization": "Bearer hunter2"}).json()
+    assert told["checks"] == {"database": "ok"}
+    assert (told["release"], told["environment"]) == ("r7", "staging")
+
+
 def test_missing_tables_are_the_cause(tmp_path):
-    app = create_app(Config(database_url=f"sqlite:///{tmp_path}/empty.db", token="t"))
-    with TestClient(app) as board:
+    app = create_app(Config(database_url=f"sqlite:///{tmp_path}/empty.db", open_to_readers=True))
+    with TestClient(app, base_url="http://localhost") as board:
         answer = board.get("/health")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {"database": "The board's tables are missing: run its migrations."}
@@ -89,17 +107,48 @@ def test_every_spelling_of_postgresql_means_psycopg(scheme):
 def test_settings_come_from_the_environment_and_secrets_are_not_printed():
     environ = {
         "DATABASE_URL": " sqlite:// ",
+        "DEPLOYKIT_APP": "release-board",
         "BOARD_TOKEN": "hunter2",
-        "BOARD_READ_TOKEN": "hunter3",
+        "BOARD_TOKENS": " shop=hunter3\nshop=hunter4=  desk=hunter5",
+        "BOARD_READ_TOKEN": "hunter6 hunter7",
+        "BOARD_HOSTS": "Board.example.org. board",
         "DEPLOYKIT_VERSION": "1.2",
         "DEPLOYKIT_RELEASE": "r1",
         "DEPLOYKIT_ENVIRONMENT": "local",
     }
     config = Config.from_environ(environ)
-    assert (config.database_url, config.token, config.read_token) == ("sqlite://", "hunter2", "hunter3")
+    assert config.database_url == "sqlite://"
+    assert config.tokens.apps == (
+        *(("release-board", "hunter2"), ("shop", "hunter3")),
+        *(("shop", "hunter4="), ("desk", "hunter5")),
+    )
+    assert config.tokens.readers == ("hunter6", "hunter7")
+    assert config.hosts == ("board.example.org", "board")
     assert (config.version, config.release, config.environment) == ("1.2", "r1", "local")
     assert "hunter" not in repr(config)
     assert Config.from_environ({}).version
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"BOARD_TOKEN": "hunter2"}, "DEPLOYKIT_APP names none"),
+        ({"BOARD_TOKENS": "shop=a hunter2"}, "entry 2 is not"),
+        ({"BOARD_TOKENS": "shop="}, "entry 1 is not"),
+        ({"BOARD_TOKENS": "shop=hunter2 desk=hunter2"}, "shop has a token that somebody else has"),
+        ({"BOARD_TOKENS": "shop=hunter2", "BOARD_READ_TOKEN": "hunter2"}, "shop has a token that somebody else has"),
+    ],
+)
+def test_variables_that_would_give_away_rights_are_refused(environ, says):
+    with pytest.raises(ConfigError, match=says) as refused:
+        Config.from_environ(environ)
+    assert "hunter" not in str(refused.value)
+
+
+def test_only_loopback_without_a_reading_token_is_open_to_readers():
+    assert Config.from_environ({}, on_loopback=True).open_to_readers
+    assert not Config.from_environ({}).open_to_readers
+    assert not Config.from_environ({"BOARD_READ_TOKEN": "x"}, on_loopback=True).open_to_readers
 
 
 def test_a_log_line_is_json_and_keeps_a_traceback_on_it():

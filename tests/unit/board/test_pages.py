@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from deploykit.board import pages
+from deploykit.board.access import Tokens
 
 
 class Outline(HTMLParser):
@@ -82,7 +83,12 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_stay_text(board, post, event, name):
+def test_hostile_names_stay_text(board_with, event, name):
+    board = board_with(tokens=Tokens(apps=[(name, "token")]))
+
+    def post(content) -> None:
+        assert board.post("/api/events", json=content, headers={"Authorization": "Bearer token"}).status_code == 201
+
     stages = [{"name": name, "seconds": 1, "outcome": name}]
     texts = dict.fromkeys(("version", "digest", "actor", "commit", "reason", "environment", "release"), name)
     post(event(app=name, kind="finished", outcome="failed", stages=stages, **texts))

@@ -147,6 +147,10 @@ class TestFakeEdge(EdgeContract):
     test_the_user_does_not_see_the_database_errors_label = None
     test_large_bodies_pass = None
     test_the_application_learns_who_asked = None
+    test_what_clients_say_of_themselves_does_not_reach_the_application = None
+    test_a_trusted_proxy_is_believed = None
+    test_nor_by_an_idle_connection_to_a_proxy_that_was_replaced = None
+    test_health_checks_have_the_host_of_the_settings = None
     test_an_upgraded_connection_is_a_tunnel = None
     # and there is no proxy of its own that could be killed.
     test_a_proxy_that_is_killed_in_the_middle_of_a_change_is_waited_for = None

@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from deploykit.model import UsageError
+from deploykit.model import Secret, UsageError
+from deploykit.release.environment import Environment
 from deploykit.release.execution.checks import Checks
 from deploykit.release.version.spec import SmokeSpec
+from deploykit.release.version.values import store_values
 from deploykit.release.workflow.preflight import preflight
 from deploykit.settings.models import Settings
 
@@ -18,7 +20,7 @@ from deploykit.settings.models import Settings
 @pytest.fixture
 def check(environment, spec, tmp_path):
     """Preflight of a release whose version has these smoke checks."""
-    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none", generate=())
+    here = SimpleNamespace(preflight=("settings", "variables"), target="process", database="none", generate=("MADE",))
     repository = SimpleNamespace(environment=here, settings=Settings(app="shop"))
     environment.require_repository = lambda: repository
     environment.variable = {"KNOWN": "x"}.get
@@ -35,6 +37,7 @@ def test_what_is_there_is_no_problem(check, tmp_path):
     script.chmod(0o755)
     steps = (
         SmokeSpec(path="/", headers={"Authorization": "Bearer ${KNOWN}"}),
+        SmokeSpec(path="/", headers={"Authorization": "Bearer ${MADE}"}),
         SmokeSpec(command=("python", "-V")),
         SmokeSpec(command=("./smoke.sh", "{url}")),
     )
@@ -45,6 +48,14 @@ def test_a_variable_without_a_value_is_named_with_the_line_to_write(check):
     with pytest.raises(UsageError, match="names the variable SMOKE_PASSWORD, which has no value") as caught:
         check(SmokeSpec(path="/login", method="POST", body="${SMOKE_PASSWORD}"))
     assert caught.value.next_step == "put SMOKE_PASSWORD=… into .env.local, or export it"
+
+
+def test_a_variable_that_was_generated_has_a_value(environment):
+    store_values(environment.paths.values, "generated", {"MADE": Secret("wren")})
+    assert Environment.variable(environment, "MADE") == "wren"
+    (environment.root / ".env.local").write_text("MADE=robin\n")
+    assert Environment.variable(environment, "MADE") == "robin"
+    assert not Environment.variable(environment, "OTHER")
 
 
 @pytest.mark.parametrize("program", ["no-such-program-at-all", "./not-here.sh"])

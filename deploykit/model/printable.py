@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["painted", "printable", "printed", "with_colours"]
+__all__ = ["is_harmless", "painted", "printable", "printed", "with_colours"]
 
 _UNSAFE = (
     r"\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
@@ -22,6 +22,7 @@ _UNSAFE = (
 _ESCAPE = r"x[0-9a-f]{2}|u[0-9a-f]{4}"
 # Backslashes are doubled where what follows would be read as an escape, and nowhere else.
 _WRITTEN = re.compile(rf"(\\+)(?=[{_UNSAFE}]|{_ESCAPE})|([{_UNSAFE}])")
+_HARMFUL = re.compile(f"[{_UNSAFE}]")
 _COMMAND = re.compile(r"\s*::")
 _MARK = f"<{os.urandom(12).hex()} "
 """Begins a colour of the kit's own. It is random, so text from outside can't have it."""
@@ -41,6 +42,11 @@ def printable(text: str, *, keep: str = "") -> str:
         return text
     doubled = 1 if "\\" in keep else 2
     return _WRITTEN.sub(lambda found: found[1] * doubled if found[1] else _escaped(found[2], keep), text)
+
+
+def is_harmless(text: str) -> bool:
+    """Whether nothing in it is to be escaped, as in what `printable` gives."""
+    return _HARMFUL.search(text) is None
 
 
 def _escaped(character: str, keep: str) -> str:

@@ -41,7 +41,9 @@ def print_lines(lines: Iterable[str], stream: TextIO) -> None:
 
 def print_annotations(lines: Iterable[str], stream: TextIO) -> None:
     """Print those of the lines that are annotations for GitHub, as a gate's process has made them."""
-    _write([line for line in lines if line.startswith(("::error ", "::warning ")) and line.isprintable()], stream)
+    from deploykit.model.printable import is_harmless
+
+    _write([line for line in lines if line.startswith(("::error ", "::warning ")) and is_harmless(line)], stream)
 
 
 def _write(lines: Iterable[str], stream: TextIO) -> None:

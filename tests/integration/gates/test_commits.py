@@ -133,7 +133,7 @@ def test_a_gate_over_everything_that_is_staged_does_not_see_the_tree_either(comm
     assert commit("lint", staged={}, given="--staged")[0] == 1
 
 
-@pytest.mark.parametrize("gate", ["sast", "lint", "secrets", "image", "workflows", "format"])
+@pytest.mark.parametrize("gate", ["sast", "lint", "secrets"])
 def test_a_named_file_that_is_not_there_is_a_usage_error(commit, gate):
     answer, said = commit(gate, staged={"shop/more.py": "VALUE = 1\n"}, given="nowhere.py")
     assert answer == 3

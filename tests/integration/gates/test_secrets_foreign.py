@@ -92,6 +92,9 @@ def test_what_is_staged_is_looked_at_as_it_is_staged(foreign, shop):
     shop.write({"new.txt": "x = tree-oakoakoa\n"})
     subprocess.run(["git", "-C", shop.root, "add", "new.txt"], check=True)
     shop.write({"new.txt": "nothing any more\n"})
+    # A baseline that is not staged asks for nothing, and excuses nothing.
+    assert found(foreign(plugins=[OWN], arguments=["--staged"])) == set()
+    subprocess.run(["git", "-C", shop.root, "add", ".secrets.baseline"], check=True)
     assert found(foreign(plugins=[OWN], arguments=["--staged"])) == {("new.txt", 1, "Tree")}
 
 

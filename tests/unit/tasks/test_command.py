@@ -14,7 +14,7 @@ from invoke.program import Program
 
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
 from deploykit.tasks.command import command, repository
-from deploykit.tasks.output import BROKEN_PIPE, print_json, print_lines, silence_broken_streams
+from deploykit.tasks.output import BROKEN_PIPE, print_annotations, print_json, print_lines, silence_broken_streams
 
 
 def made(body, **options):
@@ -186,3 +186,9 @@ def test_a_folder_that_was_removed_is_a_sentence(capsys, tmp_path, monkeypatch):
     assert left.value.code == 3
     said = capsys.readouterr().err
     assert said.count("error: the folder that you are in was removed") == 2
+
+
+def test_of_what_a_gates_process_says_only_annotations_are_passed_on(capsys):
+    said = ["::error file=a.py,line=1::bad\N{NO-BREAK SPACE}é", "::add-mask::x", "noise", "::warning title=x::\x1b[2Ky"]
+    print_annotations(said, sys.stderr)
+    assert capsys.readouterr().err == f"{said[0]}\n"

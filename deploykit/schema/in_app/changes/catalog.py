@@ -36,6 +36,7 @@ class Column:
 
     `grants` are those on the column itself; those on the table apply as well. `collation` is SQL, empty for the type's
     own. `settings` are the actions of ALTER COLUMN that set what is not the default: statistics, storage, compression.
+    `operators` is the schema, quoted, of the operators of a type that is not PostgreSQL's own (an extension's).
     """
 
     name: str
@@ -49,6 +50,12 @@ class Column:
     grants: tuple[Grant, ...] = ()
     collation: str = ""
     settings: tuple[str, ...] = ()
+    operators: str = ""
+
+    @property
+    def compared_as_text(self) -> bool:
+        """Whether its `=` is missing or not PostgreSQL's own."""
+        return bool(self.operators) or not self.comparable
 
     @property
     def declared(self) -> str:

@@ -73,13 +73,18 @@ def _columns(ask: Asking, oid: int) -> dict[str, Column]:
         "coalesce(col_description(a.attrelid, a.attnum), ''), "
         "coalesce((SELECT format('%I.%I', n.nspname, l.collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = "
         "l.collnamespace WHERE l.oid = a.attcollation AND l.oid <> t.typcollation), ''), "
-        f"ARRAY(SELECT x FROM unnest(ARRAY[{_SETTINGS}]) x WHERE x IS NOT NULL) "
+        f"ARRAY(SELECT x FROM unnest(ARRAY[{_SETTINGS}]) x WHERE x IS NOT NULL), "
+        # Enums, ranges, arrays and rows have PostgreSQL's own operators, wherever the type is.
+        "CASE WHEN b.typtype = 'b' AND b.typcategory <> 'A' AND s.nspname <> 'pg_catalog' THEN quote_ident(s.nspname) "
+        "ELSE '' END "
         "FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_type t ON t.oid = a.atttypid "
+        "JOIN pg_type b ON b.oid = CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END "
+        "JOIN pg_namespace s ON s.oid = b.typnamespace "
         "LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
         f"WHERE a.attrelid = {oid} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
     grants = _column_grants(ask, oid)
-    return {row[0]: Column(*(*row[:8], grants.get(row[0], ()), row[8], tuple(row[9]))) for row in rows}
+    return {row[0]: Column(*(*row[:8], grants.get(row[0], ()), row[8], tuple(row[9]), row[10])) for row in rows}
 
 
 def _column_grants(ask: Asking, oid: int) -> dict[str, tuple[Grant, ...]]:

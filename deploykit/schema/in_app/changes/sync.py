@@ -35,6 +35,7 @@ __all__ = [
     "function_name",
     "in_step",
     "install",
+    "kept_close",
     "pair_sync",
     "reject_other_order",
     "silent",
@@ -65,6 +66,11 @@ def reject_other_order(relation: Relation) -> None:
             )
 
 
+def kept_close(key: str, *parts: str) -> tuple[str, ...]:
+    """Keep other roles from calling the functions, or making triggers with them; firing a trigger needs no right."""
+    return tuple(f"REVOKE ALL ON FUNCTION {function_name(key, part)}() FROM PUBLIC" for part in parts)
+
+
 def silent(key: str) -> str:
     """Return the condition under which the change's triggers fire."""
     return f"current_setting({literal(SYNC_SETTING)}, true) IS DISTINCT FROM {literal(key)}"
@@ -84,7 +90,7 @@ def _comparable(column: Column) -> str:
 def function(name: str, body: str, *, more: str = "") -> str:
     """Return the statement. `more` is such as SECURITY DEFINER; by default names are looked up as they were at expand.
 
-    A writer may have another search_path.
+    A writer may have another search_path, and temporary objects: at expand the path ends with pg_temp.
     """
     if DOLLAR in body:
         raise Refused(f"an expression holds {DOLLAR}, by which the kit quotes functions", "write it without")
@@ -222,6 +228,7 @@ def install(  # noqa: PLR0913 - by keyword
 
     return (
         made,
+        *kept_close(key, part),
         f"DROP TRIGGER IF EXISTS {quote(insert)} ON {target}",
         f"DROP TRIGGER IF EXISTS {quote(update)} ON {target}",
         f"CREATE TRIGGER {quote(insert)} BEFORE INSERT ON {target} FOR EACH ROW {condition(on_insert)}{run}",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from .model import SYNC_SETTING, Table
 from .sql import literal, name_for, quote, table_name
-from .sync import FIRST, LAST, function, function_name, silent
+from .sync import FIRST, LAST, function, function_name, kept_close, silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["MADE", "TableSync"]
 
 _AS_MAKER = "SECURITY DEFINER SET search_path FROM CURRENT "
-"""The application's role may lack rights on the other table, or on some of its columns."""
+"""The application's role may lack rights on the other table, or on some of its columns.
+
+The path is that of expand, with pg_temp at its end, for the triggers of the application that the statements fire. The
+functions' own text looks nothing up there: functions, types and operators in it have their schema.
+"""
+_GATE = "SECURITY DEFINER SET search_path = pg_catalog, pg_temp "
+"""The application's role has no rights on the kit's schema."""
 MADE = "deploykit_synced"
 """A column of a table that a change makes, until contract.
 
@@ -31,12 +37,19 @@ It is true while the sync made the row and no new writer has inserted it yet.
 """
 
 
+_IS_INSERT, _IS_UPDATE, _IS_DELETE = (
+    f"TG_OP OPERATOR(pg_catalog.=) '{event}'::pg_catalog.text" for event in ("INSERT", "UPDATE", "DELETE")
+)
+
+
 @dataclass(frozen=True)
 class TableSync:
     """The sync of one change. `columns` maps the source's columns to the target's.
 
     A row of the target has `target_key` = the source's `source_key`. `creates`: the sync makes the target's rows,
-    marked by `MADE`. `empty` has the SQL for a source column when the target's row is deleted.
+    marked by `MADE`. `empty` has the SQL for a source column when the target's row is deleted, where that is not its
+    default. `as_text` are the source's columns whose values are compared by their text, and `key_operators` the
+    schema, quoted, of the keys' `=`.
     """
 
     key: str
@@ -47,6 +60,8 @@ class TableSync:
     columns: Mapping[str, str]
     creates: bool
     empty: Mapping[str, str]
+    as_text: frozenset[str] = frozenset()
+    key_operators: str = "pg_catalog"
 
     @property
     def gate(self) -> str:
@@ -66,15 +81,9 @@ class TableSync:
             self._to_source(),
             *((self._replace(),) if self.creates else (self._pull_target(), self._pull_source())),
         )
-        return (*make, *self._kept_close(), *self._drop_triggers(), *self._triggers())
-
-    def _kept_close(self) -> tuple[str, ...]:
-        """Keep other roles from creating triggers with the functions, which run with their owner's rights.
-
-        Firing a trigger needs no right.
-        """
-        parts = ("to_target", "to_source", *(("replace",) if self.creates else ("pull_target", "pull_source")))
-        return tuple(f"REVOKE ALL ON FUNCTION {function_name(self.key, part)}() FROM PUBLIC" for part in parts)
+        parts = ("replace",) if self.creates else ("pull_target", "pull_source")
+        close = kept_close(self.key, "gate_old", "gate_new", "to_target", "to_source", *parts)
+        return (*make, *close, *self._drop_triggers(), *self._triggers())
 
     def remove(self, *, target_gone: str = "") -> tuple[str, ...]:
         """Remove the sync.
@@ -91,8 +100,7 @@ class TableSync:
 
     def _gate_function(self, part: str, mode: str) -> str:
         body = f"BEGIN\n  LOCK TABLE {self.gate} IN {mode} MODE;\n  RETURN NULL;\nEND"
-        # The application's role has no rights on the kit's schema.
-        return function(function_name(self.key, part), body, more="SECURITY DEFINER SET search_path = pg_catalog ")
+        return function(function_name(self.key, part), body, more=_GATE)
 
     def _quietly(self, *statements: str) -> str:
         """Return a body whose statements the other side's triggers ignore; `dk_row` is a record for them.
@@ -102,9 +110,10 @@ class TableSync:
         setting = literal(SYNC_SETTING)
         lines = "\n".join(f"  {statement};" for statement in statements)
         return (
-            f"DECLARE dk_before text := coalesce(current_setting({setting}, true), ''); dk_row record;\nBEGIN\n"
-            f"  PERFORM set_config({setting}, {literal(self.key)}, true);\n{lines}\n"
-            f"  PERFORM set_config({setting}, dk_before, true);\n  RETURN NULL;\nEND"
+            f"DECLARE dk_before pg_catalog.text := coalesce(pg_catalog.current_setting({setting}, true), ''); "
+            "dk_row record;\nBEGIN\n"
+            f"  PERFORM pg_catalog.set_config({setting}, {literal(self.key)}, true);\n{lines}\n"
+            f"  PERFORM pg_catalog.set_config({setting}, dk_before, true);\n  RETURN NULL;\nEND"
         )
 
     def _to_target(self) -> str:
@@ -120,14 +129,14 @@ class TableSync:
                 f"INSERT INTO {target} AS t ({key}, {names}, {MADE}) VALUES ({row}, {values}, TRUE) ON CONFLICT ({key})"
             )
             # A new row of the source finds one only where a new writer has put it there: that one counts.
-            statement = (
-                f"IF TG_OP = 'INSERT' THEN {put} DO NOTHING {back}; ELSE {put} DO UPDATE SET {sets} {back}; END IF"
-            )
+            statement = f"IF {_IS_INSERT} THEN {put} DO NOTHING {back}; ELSE {put} DO UPDATE SET {sets} {back}; END IF"
         else:
-            differ = " OR ".join(f"t.{new} IS DISTINCT FROM {value}" for new, value in pairs)
+            differ = " OR ".join(
+                self._differ(f"t.{quote(new)}", f"NEW.{quote(old)}", old) for old, new in self.columns.items()
+            )
             empty = " AND ".join(f"t.{new} IS NULL" for new, _ in pairs)
             # A new row of the source may be a new writer's, who has put the values into the target: those count.
-            here = f"t.{key} = {row} AND ({differ}) AND (TG_OP = 'UPDATE' OR ({empty}))"
+            here = f"{self._same_key(f't.{key}', row)} AND ({differ}) AND ({_IS_UPDATE} OR ({empty}))"
             statement = f"UPDATE {target} t SET {sets} WHERE {here} {back}"
         follow = self._follow(self.source, self.source_key, self.columns)
         body = self._quietly(self._late("SHARE"), statement, follow)
@@ -136,22 +145,37 @@ class TableSync:
     def _to_source(self) -> str:
         source, key = table_name(self.source), quote(self.source_key)
         sets = ", ".join(f"{quote(old)} = NEW.{quote(new)}" for old, new in self.columns.items())
-        differ = " OR ".join(f"s.{quote(old)} IS DISTINCT FROM NEW.{quote(new)}" for old, new in self.columns.items())
-        emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'NULL'}" for old in self.columns)
+        differ = " OR ".join(
+            self._differ(f"s.{quote(old)}", f"NEW.{quote(new)}", old) for old, new in self.columns.items()
+        )
+        emptied = ", ".join(f"{quote(old)} = {self.empty.get(old) or 'DEFAULT'}" for old in self.columns)
         back = f"RETURNING {', '.join(f's.{quote(old)}' for old in self.columns)} INTO dk_row"
         follow = self._follow(self.target, self.target_key, {new: old for old, new in self.columns.items()})
         body = self._quietly(
             self._late("ROW EXCLUSIVE"),
-            f"IF TG_OP = 'DELETE' THEN\n    UPDATE {source} s SET {emptied} WHERE s.{key} = "
-            f"OLD.{quote(self.target_key)};\n"
-            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE s.{key} = NEW.{quote(self.target_key)} AND "
+            f"IF {_IS_DELETE} THEN\n    UPDATE {source} s SET {emptied} WHERE "
+            f"{self._same_key(f's.{key}', f'OLD.{quote(self.target_key)}')};\n"
+            f"  ELSE\n    UPDATE {source} s SET {sets} WHERE "
+            f"{self._same_key(f's.{key}', f'NEW.{quote(self.target_key)}')} AND "
             f"({differ}) {back};\n    {follow};\n  END IF",
         )
         return function(function_name(self.key, "to_source"), body, more=_AS_MAKER)
 
+    def _differ(self, left: str, right: str, *columns: str) -> str:
+        """IS DISTINCT FROM, whose operator can't be given a schema. One of `columns` is the source's."""
+        if not self.as_text.isdisjoint(columns):
+            left, right = f"{left}::pg_catalog.text", f"{right}::pg_catalog.text"
+        return (
+            f"(({left} OPERATOR(pg_catalog.=) {right}) IS NOT TRUE "
+            f"AND pg_catalog.num_nulls({left}, {right}) OPERATOR(pg_catalog.<) 2)"
+        )
+
+    def _same_key(self, left: str, right: str) -> str:
+        return f"{left} OPERATOR({self.key_operators}.=) {right}"
+
     def _late(self, mode: str) -> str:
         """Take the group lock where the statement has not: its SET list did not have the columns."""
-        return f"IF TG_OP = 'UPDATE' THEN LOCK TABLE {self.gate} IN {mode} MODE; END IF"
+        return f"IF {_IS_UPDATE} THEN LOCK TABLE {self.gate} IN {mode} MODE; END IF"
 
     def _follow(self, table: Table, key: str, columns: Mapping[str, str]) -> str:
         """Bring the own row to what the other table's triggers made of the values; `dk_row` has these.
@@ -159,18 +183,18 @@ class TableSync:
         `columns` maps the own table's columns to those of `dk_row`.
         """
         other = " OR ".join(
-            f"dk_row.{quote(there)} IS DISTINCT FROM NEW.{quote(own)}" for own, there in columns.items()
+            self._differ(f"dk_row.{quote(there)}", f"NEW.{quote(own)}", own, there) for own, there in columns.items()
         )
         sets = ", ".join(f"{quote(own)} = dk_row.{quote(there)}" for own, there in columns.items())
-        here = f"o.{quote(key)} = NEW.{quote(key)}"
+        here = self._same_key(f"o.{quote(key)}", f"NEW.{quote(key)}")
         return f"IF FOUND AND ({other}) THEN UPDATE {table_name(table)} o SET {sets} WHERE {here}; END IF"
 
     def _replace(self) -> str:
         """Let a new writer's row replace the one that the sync has already made."""
         target, key = table_name(self.target), quote(self.target_key)
-        body = self._quietly(f"DELETE FROM {target} t WHERE t.{key} = NEW.{key} AND t.{MADE}").replace(
-            "RETURN NULL", "RETURN NEW"
-        )
+        body = self._quietly(
+            f"DELETE FROM {target} t WHERE {self._same_key(f't.{key}', f'NEW.{key}')} AND t.{MADE}"
+        ).replace("RETURN NULL", "RETURN NEW")
         return function(function_name(self.key, "replace"), body, more=_AS_MAKER)
 
     def _pull_target(self) -> str:
@@ -202,8 +226,8 @@ class TableSync:
             [
                 "DECLARE r record;",
                 "BEGIN",
-                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE o.{quote(other_key)} = "
-                f"NEW.{quote(own_key)};",
+                f"  SELECT {names} INTO r FROM {table_name(other)} o WHERE "
+                f"{self._same_key(f'o.{quote(other_key)}', f'NEW.{quote(own_key)}')};",
                 f"  IF FOUND AND ({some}) THEN",
                 *lines,
                 "  END IF;",

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..changes.sql import literal, table_name
+from .creators import who_may_interfere
 from .state import SCHEMA, Known, State
 
 if TYPE_CHECKING:
@@ -153,6 +154,10 @@ DECLARE
   bad bigint;
   usual text := current_setting('search_path');
 BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  SELECT pg_catalog.string_agg(others.said, '; ') INTO need FROM ({who_may_interfere(())}) others (said, remedy);
+  PERFORM pg_catalog.set_config('search_path', usual, true);
+  IF need IS NOT NULL THEN RAISE EXCEPTION '%', need; END IF;
   SELECT * INTO this FROM {SCHEMA}.change WHERE key = {name} FOR UPDATE;
   IF NOT FOUND THEN RAISE EXCEPTION 'the change {key} was never expanded'; END IF;
   IF this.phase = 'contracted' THEN RETURN; END IF;

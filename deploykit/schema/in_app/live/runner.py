@@ -15,6 +15,7 @@ from ..changes.schema_reader import SchemaReader
 from ..changes.sql import literal
 from ..changes.uses import meeting
 from .backfill import BatchRunner
+from .creators import named_in, reject_other_creators, search_path_of
 from .ddl import Limits, perform
 from .gate import OVERRIDE, Gate, is_empty, is_fresh, knowing
 from .open_changes import open_dependents, open_meetings, reject_meeting
@@ -88,6 +89,7 @@ class Runner:
 
     def declare(self, change: Change, revision: str = "") -> Known:
         """Plan and expand the change, unless that is done. Raises Refused when another declaration has its name."""
+        reject_other_creators(self.session, [*search_path_of(self.session), *filter(None, [change.schema])])
         self.state.prepare()
         known = self.state.get(change.key)
         if known is not None and known.phase not in {"planned", "undone"}:
@@ -128,6 +130,8 @@ class Runner:
         if known is None:
             names = ", ".join(item.key for item in self.state.all()) or "none"
             raise Refused(f"this database knows no change {key}", f"it knows: {names}")
+        schemas = [*named_in(known.search_path), *(table.schema for table in known.steps.tables)]
+        reject_other_creators(self.session, schemas)
         return known
 
     def fill(self, key: str) -> Known:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection
 
-__all__ = ["CONNECTION_LOST", "RETRIED", "Session", "in_search_path", "state_of"]
+__all__ = ["CONNECTION_LOST", "FIXED_PATH", "RETRIED", "Session", "in_search_path", "state_of"]
 
 RETRIED = {"55P03", "40P01", "40001"}
 """lock_not_available, deadlock_detected, serialization_failure: nothing was done, and a retry may work."""
+FIXED_PATH = "search_path = pg_catalog, pg_temp"
+"""PostgreSQL's own names alone. pg_temp would be looked into first if it was not named last."""
 CONNECTION_LOST = ("08", "57P")
 _SEVERAL_AT_ONCE = {"psycopg", "psycopg2"}
 
@@ -77,8 +79,8 @@ class Session:
 
 
 def in_search_path(search_path: str) -> str:
-    """Return the setting, for a transaction or a session; an empty path needs a text."""
-    return f"search_path = {search_path or chr(39) * 2}"
+    """Return the setting, for a transaction or a session. Nobody's temporary objects stand for those of a schema."""
+    return f"search_path = {search_path}, pg_temp" if search_path else FIXED_PATH
 
 
 def state_of(error: BaseException) -> str:

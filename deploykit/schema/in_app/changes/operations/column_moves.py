@@ -166,8 +166,18 @@ def _table_sync(  # noqa: PLR0913 - by keyword
             if name in incoming.referred:
                 raise Refused(f"{incoming.table} refers to {relation.table}.{name}", f"drop {incoming.name} first")
     fill = change.options.get("fill", {})
-    empty = {name: fill.get(name) or relation.column(name).default for name in columns}
-    return TableSync(change.key, relation.table, own, target, key, columns, creates, empty)
+    return TableSync(
+        change.key,
+        relation.table,
+        own,
+        target,
+        key,
+        columns,
+        creates,
+        {name: fill[name] for name in columns if fill.get(name)},
+        frozenset(name for name in columns if relation.column(name).compared_as_text),
+        relation.column(own).operators or "pg_catalog",
+    )
 
 
 def _loosen(change: Change, relation: Relation) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -39,9 +39,7 @@ def details(requests: int, probes: int, errors: int) -> str:
 
 def about(number: int) -> str:
     """Rounded up to two digits: an estimate promises no more."""
-    if number < 100:
-        return str(number)
-    step = 10 ** (int(math.log10(number)) - 1)
+    step = 10 ** max(len(str(number)) - 2, 0)
     return f"{math.ceil(number / step) * step:,}"
 
 

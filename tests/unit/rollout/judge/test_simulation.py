@@ -199,9 +199,8 @@ def blamed(rng: random.Random, rate: float, stable_rate: float, others: int) -> 
         assert state.candidate.requests < 3000
 
 
-@pytest.mark.parametrize("others", [1, 19])
-def test_most_shared_incidents_are_not_blamed_on_the_version_and_most_of_its_own_faults_are(others, every_case):
+def test_most_shared_incidents_are_not_blamed_on_the_version_and_most_of_its_own_faults_are(every_case):
     rng = random.Random(60)
-    runs = 400 if every_case else 40
-    assert sum(blamed(rng, 0.08, 0.08, others) for _ in range(runs)) <= 0.2 * runs
-    assert sum(blamed(rng, 0.1, 0.001, others) for _ in range(runs)) >= 0.9 * runs
+    runs = 400 if every_case else 60
+    assert sum(blamed(rng, 0.08, 0.08, others=1) for _ in range(runs)) <= 0.2 * runs
+    assert sum(blamed(rng, 0.1, 0.005, others=1) for _ in range(runs)) >= 0.9 * runs

@@ -73,6 +73,11 @@ def test_slow_requests_stay_with_their_burst():
     assert 0.035 < sum(shares) / len(shares) < 0.065
 
 
+def test_longer_slots_hold_longer_clumps():
+    clump = [record(5.0 + number / 10) for number in range(5)]
+    assert [slot.candidate.requests for slot in OpenSlots(seconds=1.0).take(clump, until=math.inf)[1]] == [5]
+
+
 def test_probes_are_slots_of_their_own_kind():
     slots = OpenSlots(probe=True).take([record(5.0)], until=math.inf)[1]
     assert [slot.probe for slot in slots] == [True]

@@ -158,6 +158,14 @@ def test_an_incident_of_both_versions_rolls_back_and_does_not_blame_the_version(
     assert not state.tallies[Criterion.ERRORS_VS_STABLE].crossed
 
 
+def test_a_version_that_is_worse_than_a_bad_stable_version_is_blamed_by_the_comparison():
+    limits = Limits(error_rate=0.025, alpha=1e-6, hard_requests=10_000)
+    verdict, state = first_abort(beside(1000, every=12, stable_every=33, stable=19), limits)
+    assert "where at most 2.5 % may" in verdict.sentence
+    assert not state.tallies[Criterion.ERRORS_VS_STABLE].crossed
+    assert verdict.blames_version
+
+
 def test_an_incident_of_the_stable_version_that_is_over_excuses_nothing():
     incident = beside(30, stable_every=3)
     verdict, _ = first_abort([*incident, *beside(3000), *beside(400, every=5)])
@@ -252,9 +260,28 @@ def test_an_unhealthy_instance_and_an_error_of_the_database_abort_at_once():
 
 
 def test_probes_are_judged_by_the_limits_and_not_compared():
-    state = fold(begin(Limits()), [*beside(20), *alone(20, probe=True)])
-    assert state.tallies[Criterion.ERRORS].stage.requests == 40
-    assert state.tallies[Criterion.ERRORS_VS_STABLE].stage.requests == 20
+    state = fold(begin(Limits()), [*beside(20), *alone(20, probe=True), *beside(1)])
+    assert state.tallies[Criterion.ERRORS].stage.requests == 41
+    assert state.tallies[Criterion.ERRORS_VS_STABLE].stage.requests == 21
+
+
+def test_a_p95_that_one_burst_made_is_an_event_and_no_rate():
+    state = begin(Limits(p95_ms=5000), stable_p95_ms=100)
+    burst = [Slot(candidate=requests(15, ms=300.0))]
+    verdict = judge(fold(state, [*alone(200), *burst]), baked=True)
+    assert verdict.figures["candidate"]["p95_ms"] > 300
+    assert verdict.decision is Decision.PROMOTE
+    spread = [Slot(candidate=requests(3, ms=300.0))] * 6
+    assert judge(fold(state, [*alone(200), *spread]), baked=True).decision is Decision.ABORT
+
+
+def test_a_version_that_looks_too_slow_is_not_promoted():
+    verdict = look([*alone(56), *alone(4, ms=900.0)])
+    assert verdict.decision is Decision.UNDECIDED
+    assert verdict.sentence == (
+        "undecided: 4 of 60 requests took longer than 500 ms (6.67 %), where at most 5 % may; "
+        "about 20 more requests decide"
+    )
 
 
 def test_a_stage_counts_anew_and_keeps_the_evidence():
@@ -300,6 +327,20 @@ def test_an_estimate_has_two_digits(number, text):
 
 def test_evidence_of_one_in_a_million_is_said_so():
     assert sentences.rarity(1e9).startswith("fewer than 1 of a million")
+
+
+def test_the_example_of_the_docs_is_true():
+    page = (Path(__file__).parents[4] / "docs/judge.md").read_text("utf-8")
+    failing = {4, 11, 19, 24}
+    state = begin(Limits())
+    for request in range(1, 25):
+        state = state.observe(Slot(candidate=requests(1, request in failing)))
+        e = state.tallies[Criterion.ERRORS].evidence.e
+        if request in failing:
+            assert f"| {request} | failed | {e:.3g}" in page or f"| {request} | failed | {e:.2g}" in page
+        elif request + 1 in failing:
+            assert f"to {request} | good | {e:.3g} |" in page or f"to {request} | good | {e:.2g} |" in page
+    assert judge(state, baked=False).sentence in " ".join(page.split())
 
 
 def test_the_judge_knows_no_clock_and_no_files():

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["Client", "CredentialKept", "basic", "check_address", "host_of", "is_loopback", "shown"]
 
 _REDIRECTS = 5
+_LARGEST = 16 * 2**20
+"""Bytes. A manifest has 4 MiB at most (OCI distribution specification, "Pushing Manifests")."""
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _REPEATED = frozenset({307, 308})
 """RFC 9110, 15.4.8: what a client sends again as it was. After others it would ask by GET, without the body."""
 
@@ -56,10 +59,19 @@ class Client:
         self._clients.clear()
 
     def request(self, method: str, url: str, **what: Any) -> httpx2.Response:
-        """See `stream`; the whole answer has been read."""
-        with self.stream(method, url, **what) as response:
-            response.read()
-            return response
+        """See `stream`; the whole answer has been read, as it was sent. One beyond _LARGEST is a TransportError."""
+        import httpx2
+
+        headers = {"Accept-Encoding": "identity", **(what.pop("headers", None) or {})}
+        with self.stream(method, url, headers=headers, **what) as response:
+            body = bytearray()
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > _LARGEST:
+                    raise httpx2.RemoteProtocolError(f"it sends more than {_LARGEST} bytes", request=response.request)
+            # Whoever compresses all the same may mean to fill the memory: it stays as it is.
+            said = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
+            return httpx2.Response(response.status_code, headers=said, content=bytes(body), request=response.request)
 
     @contextlib.contextmanager
     def stream(
@@ -96,7 +108,7 @@ class Client:
                 response.close()
             address = self._followed(response, bound=bound)
             what.pop("params", None)  # the new address says all of it
-        raise httpx2.TooManyRedirects(f"more than {_REDIRECTS} redirects", request=request)
+        raise httpx2.RemoteProtocolError(f"more than {_REDIRECTS} redirects", request=request)
 
     def _client(self, address: httpx2.URL) -> httpx2.Client:
         import httpx2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 
 import httpx2
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from deploykit.process.http import Client, CredentialKept, basic, check_address, is_loopback, shown
 from tests.shared.attackers import Listener, listening
 
+ZIPPED = gzip.compress(b"x" * 2**20)
 SECRET = "wren-and-finch"  # pragma: allowlist secret
 
 
@@ -111,9 +113,27 @@ def test_what_no_header_can_hold_is_said_and_not_shown(board, client, credential
 
 def test_a_circle_ends(board, client):
     board.redirects("/again")
-    with pytest.raises(httpx2.TooManyRedirects):
+    with pytest.raises(httpx2.TransportError, match="more than 5 redirects"):
         client.request("GET", board.url)
     assert len(board.heard) == 5
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "read"),
+    [
+        ({"Content-Encoding": "gzip"}, b"no gzip at all", b"no gzip at all"),
+        ({"Content-Encoding": "gzip"}, ZIPPED, ZIPPED),
+        ({}, b"x" * (2**24 + 1), None),
+    ],
+    ids=["broken", "compressed", "too-long"],
+)
+def test_an_answer_can_not_fill_the_memory_or_break_the_command(board, client, headers, body, read):
+    board.answer = lambda _: (200, headers, body)
+    if read is None:
+        with pytest.raises(httpx2.TransportError, match="sends more than"):
+            client.request("GET", board.url)
+    else:
+        assert client.request("GET", board.url).content == read
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])

@@ -219,6 +219,14 @@ def test_the_token_does_not_follow_the_board_to_another_host(environment, releas
     assert list(environment.ledger.timers()) == [], "asking again would not help"
 
 
+def test_a_board_that_sends_in_circles_is_a_warning(environment, released):
+    warned = []
+    with listening() as board:
+        board.redirects("/api/events", 307)
+        report_to_board(with_board(environment, board.url), report(released("1.0.0")), warned.append)
+    assert "more than 5 redirects" in warned[0]
+
+
 def test_no_proxy_sees_the_token_of_a_board_without_a_port(environment, released, monkeypatch):
     monkeypatch.setenv("BOARD_TOKEN", "wren-and-finch")
     with listening() as proxy:

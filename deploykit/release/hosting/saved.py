@@ -66,12 +66,6 @@ class SavedTarget:
             health_path=self.health, health_host=self.health_host, trusted_proxies=tuple(self.trusted_proxies)
         )
 
-    @property
-    def edge_options(self) -> EdgeOptions:
-        return EdgeOptions(
-            health_path=self.health, health_host=self.health_host, trusted_proxies=tuple(self.trusted_proxies)
-        )
-
     @classmethod
     def load(cls, folder: Path) -> SavedTarget:
         """What was saved in the environment's folder; the target process where nothing was, or where it can't be

@@ -95,11 +95,6 @@ class ReleaseSpec:
         """Those of health checks, smoke checks and probes."""
         return {"Host": self.health_host} if self.health_host else {}
 
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Those of health checks, smoke checks and probes."""
-        return {"Host": self.health_host} if self.health_host else {}
-
     def process(self, name: str) -> ProcessSpec | None:
         """None for the service itself, `web`, and for one that this version does not have."""
         return next((process for process in self.processes if process.name == name), None)

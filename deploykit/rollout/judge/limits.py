@@ -25,6 +25,11 @@ class Criterion(enum.Enum):
         """Judged against the stable version; the others against a limit."""
         return self in {Criterion.ERRORS_VS_STABLE, Criterion.SLOW_VS_STABLE}
 
+    @property
+    def of_errors(self) -> bool:
+        """It counts failed requests; the others count slow ones."""
+        return self in {Criterion.ERRORS, Criterion.ERRORS_VS_STABLE}
+
 
 ALPHA_SHARES = {
     Criterion.ERRORS: 0.5,
@@ -69,4 +74,4 @@ class Limits:
 
     def allowed_share(self, criterion: Criterion) -> float:
         """The share of bad requests that a limit allows."""
-        return max(self.error_rate, _LEAST_RATE) if criterion is Criterion.ERRORS else SLOW_SHARE
+        return max(self.error_rate, _LEAST_RATE) if criterion.of_errors else SLOW_SHARE

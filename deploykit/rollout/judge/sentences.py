@@ -55,7 +55,7 @@ def evidence(criterion: Criterion, counts: Counts, limits: Limits, *, recent: bo
     last = "its last " if recent else ""
     rate = f" ({percent(counts.bad / counts.requests)})" if counts.bad else ""
     number = f"{counts.bad:,} of {last}{count(counts.requests, 'request')}"
-    if criterion in {Criterion.ERRORS, Criterion.ERRORS_VS_STABLE}:
+    if criterion.of_errors:
         what = "failed"
     elif criterion is Criterion.SLOW:
         what = f"took longer than {limits.p95_ms:g} ms"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,12 @@ class State:
 
 
 def begin(limits: Limits, *, stable_p95_ms: float | None = None) -> State:
-    """The state of a canary that nobody has seen yet. `stable_p95_ms` where it is known from before the rollout."""
+    """The state of a canary that nobody has seen yet. `stable_p95_ms` where it is known from before the rollout.
+
+    Raises ValueError when that is no length of time.
+    """
+    if stable_p95_ms is not None and not 0 <= stable_p95_ms < math.inf:
+        raise ValueError("a p95 is a finite number of milliseconds, 0 or more")
     return State(
         limits=limits,
         tallies={criterion: Tally(threshold=1 / (limits.alpha * share)) for criterion, share in ALPHA_SHARES.items()},

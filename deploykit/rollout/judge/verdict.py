@@ -28,6 +28,10 @@ DOUBT = 10**0.5
 """An e-value from which a version is not promoted: "substantial" evidence on Jeffreys' scale (Vovk and Wang,
 "E-values", The Annals of Statistics 49, 2021).
 """
+FEW = 0.1
+"""The part of its limit up to which a comparison raises no doubt, though it may abort: 2 errors in 10,000 requests are
+more than the stable version's 0, and only errors of the stable version would ever take the doubt away.
+"""
 ALIKE = 3
 """How many times as often as the stable version the candidate may be bad for an incident to be one of both.
 
@@ -215,8 +219,9 @@ def _hard_p95(state: State) -> _Reason | None:
 def _doubt(state: State) -> _Reason | None:
     """What speaks against the version without being enough: evidence, or a share above its limit."""
     for criterion, tally in state.tallies.items():
-        text = _evidence(state, criterion)[1]
-        if tally.evidence.e >= DOUBT:
+        counts, text = _evidence(state, criterion)
+        few = criterion.relative and counts.bad <= FEW * state.limits.allowed_share(criterion) * counts.requests
+        if tally.evidence.e >= DOUBT and not few:
             return _Reason(text=text, more_requests=_until_crossed(tally))
         if not criterion.relative and _worse(state.limits, criterion, tally.stage):
             return _Reason(text=text, more_requests=_until_allowed(state.limits, criterion, tally.stage))

@@ -139,6 +139,15 @@ def test_a_version_that_looks_worse_than_the_stable_one_is_not_promoted_either()
     )
 
 
+def test_two_errors_in_ten_thousand_requests_keep_no_version_undecided_for_ever():
+    """The stable version has none, so the comparison speaks against it, and nothing would ever speak for it."""
+    state = fold(begin(Limits()), [*beside(200, stable=19), *beside(2, every=1, stable=19)])
+    assert judge(state, baked=True).decision is Decision.UNDECIDED
+    state = fold(state, [Slot(candidate=requests(20), stable=requests(380))] * 100)
+    assert state.tallies[Criterion.ERRORS_VS_STABLE].evidence.e > 3.2
+    assert judge(state, baked=True).decision is Decision.PROMOTE
+
+
 def test_the_estimate_comes_true_when_it_goes_on_like_this():
     slots = beside(900, every=25)
     state = fold(begin(Limits()), slots[:100])
@@ -318,6 +327,12 @@ def test_a_verdict_and_a_state_are_json():
 def test_limits_that_can_not_be_are_refused(wrong):
     with pytest.raises(ValueError, match=r" "):
         Limits(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1.0, float("nan"), float("inf")])
+def test_a_p95_that_can_not_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="finite"):
+        begin(Limits(), stable_p95_ms=wrong)
 
 
 @pytest.mark.parametrize(("number", "text"), [(1, "1"), (99, "99"), (101, "110"), (237, "240"), (12_345, "13,000")])

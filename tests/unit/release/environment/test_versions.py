@@ -69,7 +69,12 @@ def shared(environment: Any, tmp_path: Any) -> Any:
     environment.repository = Repository(load(tmp_path), "local")
     environment.require_repository = lambda: environment.repository
     artifact = SimpleNamespace(digest="", version="1.0.0")
-    environment.hosting = SimpleNamespace(shared=True, load=lambda _digest: artifact, argv=lambda command: command)
+    environment.hosting = SimpleNamespace(
+        shared=True,
+        load=lambda _digest: artifact,
+        argv=lambda command: command,
+        app_user=lambda _wanted, _warn: "",
+    )
     return environment
 
 

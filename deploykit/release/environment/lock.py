@@ -91,9 +91,9 @@ def _take_ledger(ledger: SqlLedger, owner: str, reason: str, warn: Callable[[str
         return ledger.acquire(owner, reason, lease=LEASE_SECONDS)
     except LockHeld as error:
         other = Owner.parse(error.holder.owner)
-        if other is not None and not other.can_be_seen():
-            raise LockHeld(error.holder, error.environment, _NOT_SEEN) from None
         if other is None or not other.is_dead():
+            if other is not None and not other.can_be_seen():
+                raise LockHeld(error.holder, error.environment, _NOT_SEEN) from None
             raise
         ledger.break_lock(owner, f"its process (pid {other.pid}) has ended")
         warn(f"the lock of {other.who} (pid {other.pid}) was left behind by a process that has ended: taken over")

@@ -59,9 +59,9 @@ def registry() -> Iterator[_Server]:
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ("500", "(HTTP 500), 5 times in a row"),
+        pytest.param("500", "(HTTP 500), 5 times in a row", marks=pytest.mark.every_case),
         ("cut at the push", "failed, 5 times in a row"),
-        ("cut", "can't be reached, 5 times in a row"),
+        pytest.param("cut", "can't be reached, 5 times in a row", marks=pytest.mark.every_case),
     ],
 )
 def test_a_registry_that_can_not_fails_the_release_before_anything_is_started(

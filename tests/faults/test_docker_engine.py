@@ -155,12 +155,23 @@ def running(released: ReleasedService) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("where", "way"),
     [
-        ("deploykit.release.hosting.docker:DockerHosting._image", "release"),
-        ("deploykit.release.execution.actions:RolloutActions._health", "release --resume"),
-        ("deploykit.release.execution.actions:RolloutActions._lower", "rollback"),
-        ("deploykit.release.execution.actions:RolloutActions._retire", "release"),
+        pytest.param(
+            "deploykit.release.hosting.docker:DockerHosting._image",
+            "release",
+            id="while it builds",
+            marks=pytest.mark.every_case,
+        ),
+        pytest.param(
+            "deploykit.release.execution.actions:RolloutActions._health", "release --resume", id="while it starts"
+        ),
+        pytest.param("deploykit.release.execution.actions:RolloutActions._lower", "rollback", id="in the switch"),
+        pytest.param(
+            "deploykit.release.execution.actions:RolloutActions._retire",
+            "release",
+            id="afterwards",
+            marks=pytest.mark.every_case,
+        ),
     ],
-    ids=["while it builds", "while it starts", "in the switch", "afterwards"],
 )
 def test_an_engine_that_ends_in_the_middle_of_a_release_takes_nobody_with_it(
     released: ReleasedService, daemon: Daemon, tmp_path: Path, counted: Callable[[str], None], where: str, way: str

@@ -69,11 +69,11 @@ def test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it(
 
 
 def test_two_releases_at_the_very_same_moment_leave_one_version_with_the_traffic(
-    tiny: ReleasedService, other: ReleasedService
+    tiny: ReleasedService, other: ReleasedService, every_case: bool
 ) -> None:
     tiny.release("one")
     with Load(tiny.url) as load, ThreadPoolExecutor(2) as pool:
-        for number in range(4):
+        for number in range(8 if every_case else 2):
             tiny.behave(f"first {number}")
             if other.repo != tiny.repo:
                 other.behave(f"second {number}")

@@ -163,7 +163,7 @@ def test_a_kill_at_any_statement_is_taken_up(server_18, every_case: bool, case: 
             assert code == 0
         many = begun[-1]
         assert many > 20
-        stride, apart = (1, 1) if every_case else (120, 4)
+        stride, apart = (1, 1) if every_case else (240, 6)
         chosen = set(range(1 + sum(map(ord, case.name + life)) % stride, many + 1, stride))
         if life == "again":
             # With what was done before the first step, which is written down, too.

@@ -37,8 +37,12 @@ def test_a_release_with_an_older_ledger_is_refused_and_users_keep_what_they_have
     shutil.copy(tmp_path / "older", ledger)
     tiny.behave("fixed")
     with Load(tiny.url) as load:
+        unknown = tiny("release")
+        tiny.ok("ledger.accept")  # it is a backup, say
         ran = tiny("release")
         load.next_answers()
+    assert unknown.returncode == 1, unknown.output
+    assert "the ledger of local does not hold" in unknown.text
     assert ran.returncode == 3, ran.output
     assert "another ledger than this one" in ran.text
     load.assert_nothing_lost()

@@ -142,12 +142,12 @@ def test_a_request_that_outlives_the_drain_goes_on_through_the_next_releases_and
     with held_request(tiny.url) as finish:
         tiny.behave("two")
         second = tiny.ok("release", "--json")
-        assert ["not answered yet: 1 request on r1-web-0" in text for text in second.json["warnings"]] == [True]
+        assert sum("not answered yet: 1 request on r1-web-0" in text for text in second.json["warnings"]) == 1
         drained = dict(second.steps)["drain"]
         assert drained < 15, "the lock is not held for the whole of the drain limit"
         tiny.behave("three")
         third = tiny.ok("release", "--json")
-        assert ["not answered yet: 1 request on r1-web-0" in text for text in third.json["warnings"]] == [True]
+        assert sum("not answered yet: 1 request on r1-web-0" in text for text in third.json["warnings"]) == 1
         assert running(tiny) == ["r1-web-0", "r2-web-0", "r3-web-0"]
         assert finish() == "one"
     assert tiny.problems() == []

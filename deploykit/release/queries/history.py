@@ -131,7 +131,7 @@ class Checked:
         if self.holds:
             return [f"  next: invoke status {env}"]
         return [
-            f"  next: restore the newest copy of it; if it is that: invoke ledger.accept {env}",
+            f"  next: restore its newest copy; if this is the newest: invoke ledger.accept {env}",
             f"  or:   begin a new one from what runs: invoke ledger.adopt {env} --replace",
         ]
 

@@ -108,19 +108,23 @@ def tell_what_came_since(
         warn(f"what {before.version} wrote into its tree meanwhile stays behind, in {written.place}: {_listed(lost)}")
 
 
-def tell_what_stays_behind(environment: Environment, wanted: ReleaseRecord, warn: Callable[[str], None]) -> None:
-    """Warn of data that a rollback to `wanted` does not take along; it is in a hurry, so nothing stops it."""
-    live = environment.ledger.live()
-    if live is None or _share_a_tree(environment, live, wanted):
+def tell_what_stays_behind(
+    environment: Environment, left: ReleaseRecord | None, wanted: ReleaseRecord, warn: Callable[[str], None]
+) -> None:
+    """Warn of data that a rollback from `left` to `wanted` has not taken along; it is in a hurry, so nothing stops it.
+
+    Ask before the next command: that may stop `left`, where nothing is kept warm.
+    """
+    if left is None or _share_a_tree(environment, left, wanted):
         return
     try:
-        written = environment.hosting.written(live)
-        kept = _dropped(environment, live, spec_of(environment.ledger, wanted, environment.name))
+        written = environment.hosting.written(left)
+        kept = _dropped(environment, left, spec_of(environment.ledger, wanted, environment.name))
     except DeploykitError as error:
-        warn(f"whether {live.version} has written data into its tree could not be asked: {error.message}")
+        warn(f"whether {left.version} has written data into its tree could not be asked: {error.message}")
         return
     if written.files:
-        warn(f"what {live.version} wrote into its tree stays behind, in {written.place}: {_listed(written.files)}")
+        warn(f"what {left.version} wrote into its tree stays behind, in {written.place}: {_listed(written.files)}")
     if kept:
         warn(f"{wanted.version} does not see {', '.join(kept)}: it was released before service.persistent named that")
 

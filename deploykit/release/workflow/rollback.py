@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deploykit.model import ReleaseOutcome
 from deploykit.release.database.changes import refuse_past_contract
 from deploykit.release.environment.running import ledger_is_lost
 from deploykit.release.environment.tree_data import tell_what_stays_behind
@@ -49,12 +50,15 @@ def rollback(
         reject_foreign_instances(environment, unknown=False)
         wanted = rollback_target(environment.ledger, environment.name, to, environment.paths.values)
         refuse_past_contract(environment, wanted, warn=run.stages.warn)
-        tell_what_stays_behind(environment, wanted, run.stages.warn)
+        left = environment.ledger.live()
         record = begin(
             run, "rollback", version=wanted.version, digest=wanted.digest, commit=wanted.commit, tree=wanted.tree
         )
         with recorded(run, record) as attempt:
             roll_back(attempt, wanted)
+            if attempt.record.outcome is ReleaseOutcome.DONE:
+                # Only now: asking an engine takes a while, and until the switch users would wait for it.
+                tell_what_stays_behind(environment, left, wanted, run.stages.warn)
         return attempt.report
 
 

@@ -109,7 +109,7 @@ def test_a_rollback_is_told_and_not_stopped(environment, hosting, released, spec
     released("2.0", spec=replace(spec, persistent=("var",)).as_json())
     hosting.files = ("a.txt",)
     told = []
-    tell_what_stays_behind(environment, first, told.append)
+    tell_what_stays_behind(environment, environment.ledger.live(), first, told.append)
     assert told == [
         "what 2.0 wrote into its tree stays behind, in /store/tree: a.txt",
         "1.0 does not see var: it was released before service.persistent named that",
@@ -120,7 +120,7 @@ def test_a_rollback_is_told_and_not_stopped(environment, hosting, released, spec
 
     hosting.written = broken
     told.clear()
-    tell_what_stays_behind(environment, first, told.append)
+    tell_what_stays_behind(environment, environment.ledger.live(), first, told.append)
     assert told == ["whether 2.0 has written data into its tree could not be asked: the engine does not answer"]
 
 
@@ -139,7 +139,7 @@ def test_a_release_of_the_same_artefact_leaves_nothing_behind_where_both_run_in_
     first, again, told = released("1.0", spec=spec.as_json()), released("1.0", spec=spec.as_json()), []
     hosting.files = ("a.txt",)
     tell_what_came_since(environment, first, again, spec, told.append)
-    tell_what_stays_behind(environment, first, told.append)
+    tell_what_stays_behind(environment, environment.ledger.live(), first, told.append)
     assert told == []
     hosting.shared = True
     tell_what_came_since(environment, first, again, spec, told.append)

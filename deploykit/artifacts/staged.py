@@ -1,6 +1,6 @@
 """What the next commit brings, written out: the content of git's index, in a folder of its own.
 
-The files in the working tree may be others than those that are committed. Whoever judges a commit looks here.
+The working tree may differ from what is committed, so the hooks before a commit read this copy.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _templates() -> jinja2.Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Names and reasons come from whoever may write: HTML in them is escaped, and what makes text look otherwise."""
+    """Names and reasons are untrusted: HTML in them is escaped, and so are control and bidirectional characters."""
     return printable(value, keep="\n\t") if type(value) is str else value
 
 

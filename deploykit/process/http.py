@@ -69,7 +69,7 @@ class Client:
                 body += piece
                 if len(body) > _LARGEST:
                     raise httpx2.RemoteProtocolError(f"it sends more than {_LARGEST} bytes", request=response.request)
-            # Whoever compresses all the same may mean to fill the memory: it stays as it is.
+            # A body that is compressed all the same is not unpacked: it could fill the memory.
             said = [pair for pair in response.headers.multi_items() if pair[0].lower() not in _OF_THE_BODY]
             return httpx2.Response(response.status_code, headers=said, content=bytes(body), request=response.request)
 

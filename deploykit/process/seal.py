@@ -1,8 +1,8 @@
 """Seals on JSON: only who reads the key of a state folder can have made one.
 
 A seal is HMAC-SHA-256 (RFC 2104) over the canonical JSON of an object without its `seal`. The key is the file
-`seal.key` of the state folder, 32 random bytes, made on first use with mode 0600. Whoever can read it, its owner and
-root, can make seals.
+`seal.key` of the state folder, 32 random bytes, made on first use with mode 0600. Every process that can read
+it, those of its owner and of root, can make seals.
 """
 
 from __future__ import annotations

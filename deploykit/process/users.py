@@ -1,6 +1,6 @@
 """Users without an account: where the kit runs as root, each program that it starts is a user of its own.
 
-So the proxy, which reads what strangers send, can't touch the database, and neither can touch anything else on the
+So the proxy, which parses untrusted requests, can't touch the database, and neither can touch anything else on the
 machine. They are numbers, as systemd's DynamicUser has them, since a number needs no change of /etc/passwd. Which
 program has which is kept in the state folder, as its files have an owner for as long as they are there.
 """

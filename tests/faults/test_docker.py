@@ -45,7 +45,7 @@ from test_green import (  # noqa: F401 - the same cases, collected here for Dock
     test_pages_that_fail_behind_a_healthy_path_fail_the_release,
     test_status_and_verify_say_what_users_get_and_what_was_started_again,
 )
-from test_ten_releases import (  # noqa: F401
+from test_ten_releases import (  # noqa: F401 - the same cases, collected here for Docker
     test_a_crash_at_start_is_given_up_and_says_why,
     test_a_health_path_that_answers_500_is_given_up_and_says_why,
     test_a_long_request_that_is_in_flight_during_the_switch_is_answered,

@@ -1,4 +1,4 @@
-"""The process that holds a lock, named so that whoever shares its machine and container sees whether it still runs."""
+"""The process that holds a lock, named so that other processes of its machine and container see if it still runs."""
 
 from __future__ import annotations
 

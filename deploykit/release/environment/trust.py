@@ -1,7 +1,7 @@
 """Before a command acts on what the ledger says, the whole hash chain is verified, once, under the environment's lock.
 
-Who can write the ledger can also write the whole chain anew. Two things outside of it show that: the newest hash that
-this machine has seen, kept in the state folder, and the anchors on the labels of what runs.
+A user who can write to the ledger can also rewrite the whole chain. Two things outside of it show that: the newest hash
+that this machine has seen, kept in the state folder, and the anchors on the labels of what runs.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _sentence(problem: ChainProblem) -> str:
 def others_by_that_name(environment: Environment) -> dict[str, str]:
     """The releases of the ledger that are not what this machine has released by that name, with a sentence each.
 
-    Whoever appends to the chain in the right way leaves it whole, and shows here.
+    An entry that was appended with correct hashes leaves the chain valid; this comparison finds it.
     """
     found = {}
     for record in environment.ledger.releases(limit=_LOOKED_AT):

@@ -30,7 +30,7 @@ def own_number(paths: StatePaths) -> int:
 
 
 def app_user(wanted: str, paths: StatePaths, warn: Callable[[str], None]) -> str:
-    """The user that a version is started as, a name or a number; empty: whoever runs the kit.
+    """The user that a version is started as, a name or a number; empty: the user that runs the kit.
 
     `wanted` is the setting `service.user`. Empty: for root a user of the app's own, unless that one can't reach what it
     has to run, of which it `warn`s. Raises UsageError for a user that the kit can't start programs as.

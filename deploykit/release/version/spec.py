@@ -88,7 +88,7 @@ class ReleaseSpec:
     persistent: tuple[str, ...] = ()
     """Paths in the tree that outlive the version."""
     user: str = ""
-    """The OS user that it is on the target process, by name or number; empty: whoever runs the kit."""
+    """The OS user that it is on the target process, by name or number; empty: the user that runs the kit."""
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ print(os.getuid(), os.getgid(), os.environ["HOME"])
 """.strip()
 
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root starts programs as other users")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to start the app as another user")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def kit(state):
     """A command of the kit, typed by root, with a Python that all users can run."""
     found = kit_for_all()
     if found is None:
-        pytest.skip("no Python of this version here that all users can run")
+        pytest.skip("needs a Python of this version outside of root's home, such as Debian's python3")
     words, variables = found
 
     def run(repo, *argv):

@@ -9,7 +9,6 @@ import json
 import os
 import threading
 import time
-import traceback
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +21,7 @@ from deploykit.ledger.interface import StepState
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import ReleaseOutcome
 from deploykit.release.version.spec import ReleaseSpec, SmokeSpec
+from tests.shared.users import in_a_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,22 +36,10 @@ DAYS = 86_400.0
 def as_another_user(act: Callable[[], None]) -> None:
     """Run it in a child that is `nobody`; what it raises is printed, and fails the test."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+        pytest.skip("needs root, to act as a second user of the machine")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python 3.12 warns of threads, none of which the child needs
-        pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-            act()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+        pid = in_a_child(NOBODY, act)
     assert os.waitpid(pid, 0)[1] == 0
 
 

@@ -21,8 +21,8 @@ class Kind(enum.Enum):
     TRUST = "trust"  # from now on the target starts it again when it ends by itself
     EDGE = "edge"  # the proxy runs
     ATTACH = "attach"  # known to the proxy, at weight 0
-    RAISE = "raise"  # give it its weight; nothing is lowered
-    LOWER = "lower"  # take the weight of the named ones; refused unless others carry the traffic
+    RAISE = "raise"  # give each the weight in `weights`; nothing is lowered
+    LOWER = "lower"  # the same, where it is less; refused unless others carry the traffic
     VERIFY = "verify"  # judge what users (or probes) get from it
     LIVE = "live"  # record that it has the traffic
     DRAIN = "drain"  # wait until nothing is in flight on it, or the limit passed
@@ -31,6 +31,10 @@ class Kind(enum.Enum):
     CLOSE = "close"  # stop the proxy: there is no version left that could answer
     DETACH = "detach"  # the proxy forgets it
     STOP = "stop"  # end it
+    ROUTES = "routes"  # which instance testers get, and users who are kept on one version
+    MAINTENANCE = "maintenance"  # users get a page that says so, or the app again
+    LEASE = "lease"  # from now on the old version gets the traffic back unless this release renews the lease
+    UNLEASE = "unlease"  # the lease is not needed any more; it fails where it has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +65,14 @@ class Action:
 
 
 class Result(enum.Enum):
-    """What came of an action. `CANCELLED` is a person's Ctrl-C, a SIGTERM, or a recovery that decided to undo."""
+    """What came of an action. `CANCELLED` is a person's Ctrl-C, a SIGTERM, or a recovery that decided to undo.
+    `UNDECIDED`: too little was seen to judge by, so it is asked for again.
+    """
 
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, kw_only=True)

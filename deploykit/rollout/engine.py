@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from deploykit.model.errors import Cancelled, DeploykitError
 from deploykit.rollout.actions import Action, Observation, Result
-from deploykit.rollout.blue_green import Plan, State, decide, fold
+from deploykit.rollout.decide import State, decide, fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Cancelled", "Engine", "Journal", "JournalledStep", "Performer"]
+    from deploykit.rollout.plan import Plan
+
+__all__ = ["Cancelled", "Engine", "Journal", "JournalledStep", "Performer", "UndecidedError"]
 
 _TRIES = 3
 _PAUSE_SECONDS = 1.0
@@ -44,8 +46,14 @@ class Journal(Protocol):
     def steps(self) -> Sequence[JournalledStep]: ...
 
 
+class UndecidedError(DeploykitError):
+    """Too little was seen to judge by. The message says how much, and what is waited for."""
+
+
 class Performer(Protocol):
-    """Does one action, looking first. Returns what is worth recording; raises DeploykitError when it failed."""
+    """Does one action, looking first. Returns what is worth recording. Raises DeploykitError when it failed, and
+    UndecidedError when it is to be asked again.
+    """
 
     def perform(self, action: Action) -> Mapping[str, Any]: ...
 
@@ -107,15 +115,13 @@ class Engine:
 
     def _loop(self, state: State) -> State:
         masked = False
-        while not state.ended:
-            if state.pending is None:  # pragma: no cover - begin() and decide() always ask for something
-                raise AssertionError(f"the rollout stands still in phase {state.phase.value}")
-            if (state.aborting or state.past_verdict) and not masked:
+        while (pending := state.pending) is not None:
+            if (state.undoing or state.past_verdict) and not masked:
                 self._mask()
                 masked = True
             try:
                 self._check()
-                state = self._step(state, state.pending)
+                state = self._step(state, pending)
             except Cancelled as cancelled:
                 self._mask()
                 masked = True
@@ -129,9 +135,11 @@ class Engine:
         failed: DeploykitError | None = None
         try:
             data = self._performer.perform(action)
+        except UndecidedError as undecided:
+            observation = Observation(action=action.name, result=Result.UNDECIDED, reason=undecided.message)
         except Exception as raised:  # noqa: BLE001 - whatever it is, users must not be left half way
             failed = error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
-            if state.aborting:
+            if state.undoing:
                 self.undo_failure = self.undo_failure or error
             elif not state.past_verdict:
                 self.failure = self.failure or error
@@ -159,11 +167,9 @@ class Engine:
 
     def _cancel(self, state: State, reason: str) -> State:
         """Put the cancellation on the record, so that a fold of the journal takes the same turn."""
-        if state.ended or state.past_verdict or state.aborting:
-            return state
         pending = state.pending
-        if pending is None:  # pragma: no cover - as in _loop
-            raise AssertionError(f"the rollout stands still in phase {state.phase.value}")
+        if pending is None or state.past_verdict or state.undoing:
+            return state
         observation = Observation(action=pending.name, result=Result.CANCELLED, reason=reason)
         self._journal.result(self._journal.intend(pending), observation)
         self._notice(pending, observation)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.interface import Step
     from deploykit.ledger.sql import SqlLedger
     from deploykit.release.execution.checks import Checks
+    from deploykit.release.execution.verification import Verification
     from deploykit.release.version.instances import RunnableVersion
 
 __all__ = ["RolloutActions"]
@@ -48,18 +49,23 @@ class RolloutActions:
     edge: Edge
     ledger: SqlLedger
     checks: Checks
+    verification: Verification
     version: RunnableVersion
     instances: Mapping[str, InstanceSpec]
     warn: Callable[[str], None]
     marks: dict[str, Mark] = field(default_factory=dict)
+    judged: Mapping[str, Any] | None = None
+    """What the judge saw in the stages before."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     def restore_marks(self, steps: Sequence[Step]) -> None:
         """Read from the journal since when the candidate's traffic counts, to continue a rollout that was killed."""
         for step in steps:
-            if mark := step.result.get("data", {}).get("mark"):
+            data = step.result.get("data", {})
+            if mark := data.get("mark"):
                 self.marks[_MARK] = Mark(mark)
+            self.judged = data.get("judged") or self.judged
 
     def perform(self, action: Action) -> Mapping[str, Any]:
         methods: dict[Kind, Callable[[Action], Mapping[str, Any] | None]] = {
@@ -135,9 +141,11 @@ class RolloutActions:
         if lowered := {name: 0 for name in action.instances if name in known}:
             self.edge.set_weights(lowered)
 
-    def _verify(self, _action: Action) -> Mapping[str, Any]:
+    def _verify(self, action: Action) -> Mapping[str, Any]:
         mark = self.marks.get(_MARK) or self.edge.mark()
-        return self.checks.verify(self.edge, self.version.release, self.version.spec, mark)
+        found = self.verification.watch(action.parameters, mark, self.judged)
+        self.judged = found["judged"]
+        return found
 
     # Afterwards ------------------------------------------------------------------------------------------------------
 

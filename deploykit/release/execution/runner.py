@@ -9,9 +9,10 @@ from deploykit.release.execution.actions import RolloutActions
 from deploykit.release.execution.checks import Checks
 from deploykit.release.execution.plan import make_plan, recorded_plan
 from deploykit.release.execution.progress import StageProgress
+from deploykit.release.execution.verification import Verification
 from deploykit.release.version.instances import instance_names, instance_specs
 from deploykit.release.version.values import secrets_in
-from deploykit.rollout import Engine, Plan, State
+from deploykit.rollout import Engine, Plan, State, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,16 +69,29 @@ class RolloutRunner:
 
     def _engine(self, plan: Plan, progress: StageProgress) -> Engine:
         version = self.version
+        checks = Checks(
+            target=self.target,
+            secrets=secrets_in(version.values),
+            folder=self.folder,
+            variable=self.variable,
+            cancellation=self.cancellation,
+        )
         actions = RolloutActions(
             target=self.target,
             edge=self.edge,
             ledger=self.journal.ledger,
-            checks=Checks(
-                target=self.target,
+            checks=checks,
+            verification=Verification(
+                edge=self.edge,
+                release=version.release,
+                spec=version.spec,
+                strategy=Strategy(undecided="abort"),
+                unhealthy=lambda: checks.unhealthy(version.release),
+                logs=lambda: checks.logs(version.release),
                 tell=self.stages.note,
-                secrets=secrets_in(version.values),
-                folder=self.folder,
-                variable=self.variable,
+                view=self.stages.view,
+                redact=checks.redact,
+                sleep=self.cancellation.wait,
                 cancellation=self.cancellation,
             ),
             version=version,

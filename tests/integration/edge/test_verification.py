@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-
 from deploykit.verify.judge import JudgementOutcome
 from deploykit.verify.verify import probe_paths, verify
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from deploykit.rollout.blue_green import begin
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
 from deploykit.release.execution.runner import RolloutRunner
 from deploykit.release.workflow.rollback import rollback
 from deploykit.rollout import Plan
-from deploykit.rollout.blue_green import begin
 from tests.shared.reporters import SilentReporter
 
 

@@ -176,6 +176,8 @@ class Verification:
         verdict = self._judged(at)
         if (command := at.orders.abortion) is not None:
             at.orders.settle(command, f"{at.name} is aborted: the version before gets the traffic back")
+            if at.orders.promotion is not None:
+                at.orders.settle(at.orders.promotion, f"changes nothing: {actor(command)} has aborted {at.name}")
             raise self._error(
                 DeploykitError, at, f"the new version was aborted by {actor(command)}{at.where}: {verdict.sentence}"
             )

@@ -130,8 +130,8 @@ class Checks:
             ) from None
         return sum(result.ms or 0.0 for result in results)
 
-    def unhealthy(self, release: str) -> str:
-        """What is wrong with an instance of the release: it does not run now, or was started again; else empty."""
+    def ended_by_itself(self, release: str) -> str:
+        """A sentence on an instance of the release that does not run now, or was started again; else empty."""
         for item in self._instances(release):
             if item.restarts or item.state is not InstanceState.RUNNING:
                 return f"{item.name} ended by itself while it was judged"

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Answers", "Observed", "limits_of"]
 
-_BEHIND = 2.0
-"""Seconds: nearly all requests that began so long ago are answered."""
+_BEHIND_LEAST, _BEHIND_MOST, _BEHIND_P95S = 0.5, 2.0, 1.5
+"""Slots are closed so many seconds behind, or so many times the p95 that is allowed: nearly all requests that began
+before are answered by then, if the version is as quick as it has to be. Longer, and users meet a bad version longer.
+"""
 
 
 class Answer(Protocol):
@@ -79,8 +81,8 @@ class Observed:
     def read(self, source: Answers, now: float, *, all_of_it: bool = False) -> None:
         """Take what was answered since the last time. `now`: seconds on any clock that only goes on.
 
-        Slots are closed as soon as they are over for two seconds, or at once with `all_of_it`. The source's clock may
-        be that of another machine: the request that ended last says how much it is ahead of `now`.
+        Slots are closed a little later than they are over, or at once with `all_of_it`. The source's clock may be that
+        of another machine: the request that ended last says how much it is ahead of `now`.
         """
         answers, self.mark = source.answers(self.mark)
         self._ahead = max([self._ahead, *(answer.began + answer.ms / 1000 - now for answer in answers)])
@@ -98,7 +100,7 @@ class Observed:
         if not self.between:
             self.fresh += sum(record.candidate for record in records)
         self.between = False
-        until = math.inf if all_of_it else now + self._ahead - _BEHIND
+        until = math.inf if all_of_it else now + self._ahead - self._behind
         self.users, slots = self.users.take(records, until=until)
         self.state = fold(self.state, slots)
 
@@ -109,6 +111,10 @@ class Observed:
         ]
         self.probes, slots = self.probes.take(records, until=math.inf)
         self.state = fold(self.state, slots)
+
+    @property
+    def _behind(self) -> float:
+        return min(max(_BEHIND_P95S * self.state.limits.p95_ms / 1000, _BEHIND_LEAST), _BEHIND_MOST)
 
     @property
     def has_users(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.release.execution.actions import RolloutActions
 from deploykit.release.execution.checks import Checks
+from deploykit.release.execution.instance_health import InstanceHealth
 from deploykit.release.execution.plan import make_plan, recorded_plan
 from deploykit.release.execution.progress import StageProgress
 from deploykit.release.execution.verification import Verification
@@ -86,7 +87,11 @@ class RolloutRunner:
                 release=version.release,
                 spec=version.spec,
                 strategy=Strategy(undecided="abort"),
-                unhealthy=lambda: checks.unhealthy(version.release),
+                unhealthy=InstanceHealth(
+                    release=version.release,
+                    ended=lambda: checks.ended_by_itself(version.release),
+                    servers=self.edge.servers,
+                ),
                 logs=lambda: checks.logs(version.release),
                 tell=self.stages.note,
                 view=self.stages.view,

@@ -181,7 +181,8 @@ class Verification:
             raise self._error(
                 DeploykitError, at, f"the new version was aborted by {actor(command)}{at.where}: {verdict.sentence}"
             )
-        self.view(self._view(at, verdict))
+        if at.bake or at.rounds > 1 or self._waits_for(at):
+            self.view(self._view(at, verdict))
         return verdict
 
     def _renew(self) -> None:

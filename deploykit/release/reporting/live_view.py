@@ -52,12 +52,17 @@ class LiveView:
 
     def line(self) -> str:
         """All of it on one line, for a log."""
-        seen = f"{_count(self.candidate.requests)}, {self.candidate.errors:,} failed, p95 {_ms(self.candidate.p95_ms)}"
-        if self.stable.requests:
-            stable = self.stable
-            seen += f" (stable version: {stable.requests:,}, {stable.errors:,} failed, p95 {_ms(stable.p95_ms)})"
-        parts = [f"{self.title}: {seen}", f"{self.decision}: {self.words}", self.waits_for, f"{_span(self.left)} left"]
-        return "; ".join(part for part in parts if part)
+        parts = [self._seen(), f"{self.decision}: {self.words}", self.waits_for, f"{_span(self.left)} left"]
+        return f"{self.title}: {'; '.join(part for part in parts if part)}"
+
+    def _seen(self) -> str:
+        new, stable = self.candidate, self.stable
+        if not new.requests and not stable.requests:
+            return ""
+        text = f"{_count(new.requests)}, {new.errors:,} failed, p95 {_ms(new.p95_ms)}"
+        if stable.requests:
+            text += f" (stable version: {stable.requests:,}, {stable.errors:,} failed, p95 {_ms(stable.p95_ms)})"
+        return text
 
     def lines(self, width: int) -> list[str]:
         """A few lines of at most `width` columns, to be redrawn in place."""

@@ -124,6 +124,15 @@ def test_one_probe_in_ten_that_fails_aborts(verification, app):
     assert len(app.heard) <= 250
 
 
+def test_a_limit_of_the_p95_that_nobody_can_keep_aborts_and_is_not_inconclusive(verification, app):
+    thresholds = dataclasses.replace(verification.spec.thresholds, p95_ms=0.001)
+    verification.spec = dataclasses.replace(verification.spec, thresholds=thresholds)
+    with pytest.raises(DeploykitError, match=r"requests took longer than 0\.001 ms") as failed:
+        watch(verification, bake=0)
+    assert failed.value.exit_code == 1
+    assert len(app.heard) <= 150
+
+
 def test_one_failed_probe_is_followed_by_as_many_as_decide(verification, app):
     fails_every(app, 1000, first=20)
     found = watch(verification, bake=0)
@@ -199,6 +208,22 @@ def test_errors_that_users_get_abort_in_the_middle_of_the_bake_time(verification
     )
     assert failed.value.next_step == "fix it, then run: invoke release --env local"
     assert not app.heard
+
+
+def test_a_version_that_answers_nothing_but_errors_is_aborted_at_the_first_look_after_its_start(
+    verification, edge, clock
+):
+    edge.users(traffic("r2", begins=START, seconds=60, a_second=200, fails=every(1)))
+    with pytest.raises(DeploykitError, match=r"\(100 %\)"):
+        watch(verification)
+    assert clock.now == START + 1
+
+
+def test_errors_that_come_sooner_than_the_good_answers_of_the_same_moment_wait_for_those(verification, edge):
+    """One of a hundred fails within a millisecond, and the others take half a second, which is allowed."""
+    bad = traffic("r2", begins=START, seconds=60, a_second=1, fails=every(1), ms=1)
+    edge.users([*bad, *traffic("r2", begins=START, seconds=60, a_second=199, ms=450)])
+    assert watch(verification, enough=0)["verdict"]["decision"] == "promote"
 
 
 def test_a_few_errors_of_many_users_are_watched_a_little_longer(verification, edge, clock, app):

@@ -49,7 +49,7 @@ def test_a_release_of_one_stage_without_requests_is_short():
     first = LiveView(
         stage=1, stages=1, share=100, candidate=Figures(), stable=Figures(), decision="undecided", words="…", left=8
     )
-    assert first.line() == "100 % of the traffic: 0 requests, 0 failed, p95 -; undecided: …; 8 s left"
+    assert first.line() == "100 % of the traffic: undecided: …; 8 s left"
     assert len(first.lines(80)) == 4
 
 

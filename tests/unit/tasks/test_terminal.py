@@ -256,7 +256,7 @@ def test_a_log_gets_a_line_at_the_beginning_at_each_change_and_every_ten_seconds
     now, stream = [0.0], io.StringIO()
     reporter = TerminalReporter(stream, clock=lambda: now[0])
     views = [
-        (0, seen(0)),  # the beginning
+        (0, seen(3)),  # the beginning
         *((second, seen(second)) for second in range(1, 25)),  # two lines
         (25, seen(25, waits_for="paused by ana")),  # a change
         *((second, seen(25, waits_for="paused by ana")) for second in range(26, 90)),  # one line
@@ -264,7 +264,7 @@ def test_a_log_gets_a_line_at_the_beginning_at_each_change_and_every_ten_seconds
     for now[0], view in views:
         reporter.view(view)
     printed = [line.split()[9] for line in stream.getvalue().splitlines() if line.startswith("  stage")]
-    assert printed == ["0", "10", "20", "25", "25"]
+    assert printed == ["3", "10", "20", "25", "25"]
 
 
 def test_a_terminal_draws_it_below_the_spinner_and_leaves_nothing_of_it(wide):

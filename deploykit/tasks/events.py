@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from deploykit.model import UsageError
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["EventsReporter", "open_events"]
 
 
-def open_events(path: str) -> TextIO:
+def open_events(path: str) -> io.FileIO:
     """The file, to append to; a new one is this user's own. A pipe's other end has to be open.
 
     Raises UsageError.
@@ -31,14 +32,13 @@ def open_events(path: str) -> TextIO:
     try:
         # Without O_NONBLOCK a pipe that nobody reads would hold the release up for good.
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-        os.set_blocking(descriptor, True)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(
             f"events can't be written to {path}: {why}",
             next_step="name another file, such as: --events events.jsonl",
         ) from error
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+    return io.FileIO(descriptor, "w")
 
 
 @dataclass
@@ -50,7 +50,7 @@ class EventsReporter:
     """
 
     to: Reporter
-    stream: TextIO
+    stream: io.FileIO
     clock: Callable[[], float] = time.time
     _lost: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -76,14 +76,13 @@ class EventsReporter:
         self.to.view(view)
 
     def _write(self, event: str, data: dict[str, Any]) -> None:
-        line = json.dumps({"event": event, "at": round(self.clock(), 3), **data}) + "\n"
+        line = json.dumps({"event": event, "at": round(self.clock(), 3), **data}).encode() + b"\n"
         with self._lock:
             if self._lost:
                 return
             try:
-                self.stream.write(line)
-                self.stream.flush()
-            except (OSError, ValueError):
+                self._lost = self.stream.write(line) != len(line)
+            except OSError:
                 self._lost = True
         if self._lost:
             self.to.warn("events can't be written any more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, field
@@ -161,7 +162,7 @@ class TerminalReporter:
             from deploykit.model.printable import printed
 
             # Cut when control characters have been escaped: a line that wraps would be drawn over in the wrong place.
-            limit = width(self.stream) - 1
+            limit = max(shutil.get_terminal_size((80, 24)).columns - 1, 1)
             self._spinner.show_below([printed(line)[:limit] for line in view.lines(limit)])
             return
         before, passed = self._viewed, self.clock() - self._viewed_at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,8 @@ class WatchedEdge:
         self.seen = sorted([*self.seen, *answers], key=lambda answer: answer.ended)
 
     def answers(self, since: Mark) -> tuple[Sequence[Answered], Mark]:
-        ended = [answer for answer in self.seen if answer.ended <= self.clock.now + self.ahead]
-        return ended[since.value["read"] :], Mark({"read": len(ended)})
+        ended = bisect_right(self.seen, self.clock.now + self.ahead, key=lambda answer: answer.ended)
+        return self.seen[since.value["read"] : ended], Mark({"read": ended})
 
     def mark(self) -> Mark:
         return self.answers(Mark({"read": 0}))[1]

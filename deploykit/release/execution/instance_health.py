@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,13 @@ if TYPE_CHECKING:
 
 __all__ = ["InstanceHealth"]
 
-_LOOKS = 3
-"""An instance whose checks fail in so many looks in a row is not well: a look is a second, and a check half of one."""
+_SECONDS = 3.0
+"""An instance whose checks fail for so long is not well. The edge itself takes a second or two to be sure of one."""
 
 
 @dataclass(kw_only=True)
 class InstanceHealth:
-    """Call it about each second: a sentence on the first instance of `release` that is not well, else "".
+    """Call it often: a sentence on the first instance of `release` that is not well, else "".
 
     `ended` says whether one ended by itself, `servers` are as the edge has them. Where no instance of any version
     passes its check, the version is not what is wrong: what users get decides then.
@@ -29,7 +30,8 @@ class InstanceHealth:
     release: str
     ended: Callable[[], str]
     servers: Callable[[], Sequence[ServerState]]
-    _down: dict[str, int] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
+    _down: dict[str, float] = field(default_factory=dict)
 
     def __call__(self) -> str:
         if said := self.ended():
@@ -39,8 +41,9 @@ class InstanceHealth:
         others = [state for state in states if state.server.release != self.release]
         if others and not any(state.up for state in states):
             down = []
-        self._down = {name: self._down.get(name, 0) + 1 for name in down}
-        failing = [name for name, looks in self._down.items() if looks >= _LOOKS]
+        now = self.clock()
+        self._down = {name: self._down.get(name, now) for name in down}
+        failing = [name for name, since in self._down.items() if now - since >= _SECONDS]
         return f"{failing[0]} fails the edge's health check" if failing else ""
 
     def _states(self) -> list[ServerState]:

@@ -91,7 +91,7 @@ class Observed:
                 seconds=answer.began,
                 candidate=answer.release == self.release,
                 error=answer.error,
-                ms=answer.ms,
+                ms=max(answer.ms, 0.0),
                 database_error=answer.database_error,
             )
             for answer in answers

@@ -267,19 +267,20 @@ def test_a_log_gets_a_line_at_the_beginning_at_each_change_and_every_ten_seconds
     assert printed == ["3", "10", "20", "25", "25"]
 
 
-def test_a_terminal_draws_it_below_the_spinner_and_leaves_nothing_of_it(wide):
-    wide(60)
+@pytest.mark.parametrize("columns", [30, 60])
+def test_a_terminal_draws_it_below_the_spinner_and_leaves_nothing_of_it(wide, columns):
+    wide(columns)
     stream = Terminal()
     reporter = TerminalReporter(stream)
     reporter.stage_started("verify")
     reporter.view(seen(7, waits_for="paused by \x1b[2J" + "\x9b" * 60))
     reporter.stage_ended(Stage(name="verify", seconds=1.0, outcome="done"))
     drawn = stream.getvalue()
-    assert "\n  stage 1 of 4, 5 % of the traffic, 10 min 0 s left\n" in drawn
+    assert "\n  stage 1 of 4, 5 % of the " in drawn
     assert "\x1b[2J" not in drawn
     assert "\x9b" not in drawn
     below = drawn[drawn.index("\n  stage") :].split("\r")[0].splitlines()[1:]
-    assert max(map(len, below)) < 60
+    assert max(map(len, below)) < columns
     assert f"\r\x1b[{len(below)}A\x1b[J" in drawn
 
 

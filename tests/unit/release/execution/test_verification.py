@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import random
+import statistics
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -366,6 +368,42 @@ def test_a_canary_with_ten_percent_errors_is_aborted_in_the_stage_in_which_they_
     before = sum(bake + 5.5 for *_, bake in STEPS[: stage - 1])
     requests = (clock.now - START - before) * STEPS[stage - 1][1]
     assert requests < 200, "of users, until it was aborted"
+
+
+def random_canary(verification: Verification, edge: WatchedEdge, seed: int, rate: float) -> tuple[str, int]:
+    """In bursts of 1 to 8 requests, of which the new version has its share: how it ended, after how many of its own."""
+    rng, clock, judged = random.Random(seed), verification.clock, None
+    for number, (share, _, bake) in enumerate(STEPS, 1):
+        began = clock.now
+        while began < clock.now + bake + 5:
+            began += rng.expovariate(10.0)
+            for _ in range(rng.choice((1, 2, 4, 8))):
+                mine = rng.random() * 100 < share
+                error = rng.random() < (rate if mine else 0.002)
+                ms = rng.lognormvariate(3.5, 0.5)
+                edge.seen.append(Answered(release="r2" if mine else "r1", began=began, ms=ms, error=error))
+        edge.users(())
+        stage = {"stage": number, "stages": 4, "share": share, "bake": bake, "enough": 0, "confirm": False}
+        try:
+            judged = verification.watch(stage, edge.mark(), judged)["judged"]
+        except DeploykitError as error:
+            own = [answer for answer in edge.seen if answer.release == "r2" and answer.ended <= clock.now]
+            return ("undecided" if isinstance(error, InconclusiveError) else "aborted"), len(own)
+        clock.now += 1
+    return "promoted", 0
+
+
+def test_simulated_canaries_with_ten_percent_errors_are_aborted_and_good_ones_are_not(verification, clock, app):
+    def run(seed: int, rate: float) -> tuple[str, int]:
+        clock.now = START
+        edge = WatchedEdge(clock, at=app.url)
+        mine = dataclasses.replace(verification, edge=edge, _stage=None, _renewed=None)
+        return random_canary(mine, edge, seed, rate)
+
+    bad = [run(seed, 0.1) for seed in range(12)]
+    assert {how for how, _ in bad} == {"aborted"}
+    assert statistics.median(own for _, own in bad) < 120
+    assert [run(seed, 0.002)[0] for seed in range(6)].count("promoted") >= 5
 
 
 # Rounds ---------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from deploykit.ledger.interface import BrokenChain, Entry, Maintenance, Request
 from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.projections import BEGUN_ANEW
 from deploykit.ledger.tables import CHAINS, ENTRIES, RELEASES
-from deploykit.model import DeploykitError, ReleaseOutcome
+from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,11 +32,11 @@ class SqlRequests(SqlLock):
     """Requests, their answers and maintenance, of one app in one environment."""
 
     def ask(self, release: str, name: str, *, actor: str, reason: str) -> Request:
-        """Ask for `name` of a release that runs. Raises DeploykitError when it has ended, or there is none."""
+        """Ask for `name` of a release that runs. Raises UsageError when it has ended, or there is none."""
         with self._write() as journal:
             row = journal.connection.first(self._ask(RELEASES, id=clean(release), columns=["outcome"]))
             if row is None or row["outcome"] != ReleaseOutcome.RUNNING.value:
-                raise DeploykitError(
+                raise UsageError(
                     f"{clean(release)} has ended: it is {row['outcome']}."
                     if row is not None
                     else f"There is no release {clean(release)} of {self.app} in {self.environment}.",
@@ -46,13 +46,13 @@ class SqlRequests(SqlLock):
             return _request(journal.append(ASKED, payload, release=release), None)
 
     def answer(self, number: int, text: str) -> None:
-        """What came of a request. The same answer again changes nothing; raises DeploykitError for another one, and for
-        a request that there is not.
+        """What came of a request. The same answer again changes nothing; raises UsageError for another one, and for a
+        request that there is not.
         """
         with self._write() as journal:
             asked = journal.connection.first(self._ask(ENTRIES, sequence=number, kind=ASKED))
             if asked is None:
-                raise DeploykitError(
+                raise UsageError(
                     f"there is no request {number} in {self.app}'s ledger of {self.environment}",
                     next_step=f"invoke history --env {self.environment}",
                 )
@@ -60,7 +60,7 @@ class SqlRequests(SqlLock):
             if known is None:
                 journal.append(ANSWERED, {"request": number, "text": text}, release=asked["release"])
             elif known.payload["text"] != clean(text):
-                raise DeploykitError(
+                raise UsageError(
                     f"request {number} was answered already: {known.payload['text']}",
                     next_step=f"invoke history --env {self.environment}",
                 )
@@ -93,6 +93,17 @@ class SqlRequests(SqlLock):
         ]
 
     # ---- following the chain
+
+    def place(self, sequence: int) -> tuple[int, str]:
+        """The sequence and the hash of that entry. Raises UsageError where there is none."""
+        with self._database.read() as connection:
+            row = connection.first(self._ask(ENTRIES, sequence=sequence, columns=["sequence", "hash"]))
+        if row is None:
+            raise UsageError(
+                f"there is no entry {sequence} in {self.app}'s ledger of {self.environment}",
+                next_step=f"invoke history --env {self.environment} --check",
+            )
+        return rows.chain_end(row)
 
     def end(self) -> tuple[int, str]:
         """The sequence and the hash of the newest entry; 0 and `""` of an empty chain."""

@@ -9,6 +9,8 @@ import shlex
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deploykit.rollout import Strategy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -89,6 +91,8 @@ class ReleaseSpec:
     """Paths in the tree that outlive the version."""
     user: str = ""
     """The OS user that it is on the target process, by name or number; empty: the user that runs the kit."""
+    rollout: Strategy = field(default_factory=Strategy)
+    """How it takes over from the version before."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -111,6 +115,7 @@ class ReleaseSpec:
                 "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
                 "watch": tuple(data["watch"]),
+                "rollout": Strategy.from_json(data["rollout"]),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
                 "processes": tuple(

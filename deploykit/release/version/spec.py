@@ -9,12 +9,12 @@ import shlex
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from deploykit.rollout import Strategy
+from deploykit.rollout.strategy import DEFAULT_STEPS, CanaryStep, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deploykit.settings.models import Settings
+    from deploykit.settings.models import EnvironmentSettings, Settings
 
 __all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec", "without_commands"]
 
@@ -147,6 +147,7 @@ class ReleaseSpec:
             warm_for=service.warm_for,
             thresholds=ThresholdSpec(error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests),
             watch=environment.watch,
+            rollout=_strategy(environment),
             database=DatabaseSpec(
                 kind=kind,
                 source=source,
@@ -169,6 +170,23 @@ class ReleaseSpec:
                 for process, wanted in sorted(settings.processes.items())
             ),
         )
+
+
+def _strategy(environment: EnvironmentSettings) -> Strategy:
+    wanted, is_canary = environment.rollout, environment.strategy == "canary"
+    steps = tuple(CanaryStep(share=step.share, bake=step.bake, confirm=step.confirm) for step in wanted.steps)
+    return Strategy(
+        name=environment.strategy,
+        steps=steps or (DEFAULT_STEPS if is_canary else ()),
+        max_surge=wanted.max_surge,
+        max_unavailable=wanted.max_unavailable,
+        sticky=wanted.sticky,
+        tester_header=wanted.tester_header,
+        tester_cookie=wanted.tester_cookie,
+        lease=wanted.lease,
+        undecided=wanted.undecided or ("wait" if is_canary else "abort"),
+        patience=wanted.patience,
+    )
 
 
 def without_commands(spec: ReleaseSpec) -> ReleaseSpec:

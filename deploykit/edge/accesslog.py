@@ -11,13 +11,22 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploykit.edge.interface import Mark, Traffic
+from deploykit.edge.interface import Answer, Mark, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["LOG_FORMAT", "Line", "count", "earlier_mark", "lines_since", "mark_of", "parse_line"]
+__all__ = [
+    "LOG_FORMAT",
+    "Line",
+    "answers_of",
+    "earlier_mark",
+    "mark_of",
+    "parse_line",
+    "read_lines",
+    "traffic_of",
+]
 
 _TAG = "dk1"
 LOG_FORMAT = f"{_TAG} %[date(0,ms)] %b %s %ST %Tw %Tc %Tr %Ta %ts %HM %[var(txn.database)]"
@@ -37,9 +46,14 @@ class Line:
 
     The time in which a slow client takes its answer is not the version's, so the total is only used when no
     answer came. `client_left`: it ended by the client, so it says nothing about the version.
+
+    `time_ms` is when it ended, since HAProxy evaluates `date` as it logs. `began_ms` is when its first byte came: %Ta
+    is the time from there to the end, without %Ti, in which a connection that was kept alive is idle. HAProxy manual,
+    8.4.
     """
 
     time_ms: int
+    began_ms: int
     backend: str
     server: str
     status: int
@@ -61,6 +75,7 @@ def parse_line(text: str) -> Line | None:
     client_left = fields[9].startswith(_CLIENT) and status < 500
     return Line(
         time_ms=time_ms,
+        began_ms=time_ms - max(total, 0),
         backend=fields[2],
         server=fields[3],
         status=status,
@@ -78,7 +93,7 @@ def mark_of(log: Path, now_ms: int) -> Mark:
             head = _first_line_crc(file.readline())
             return Mark({"head": head, "offset": file.seek(0, 2) if head else 0, "time_ms": now_ms})
     except FileNotFoundError:
-        return Mark({"head": 0, "offset": 0, "time_ms": now_ms})
+        return earlier_mark(now_ms)
 
 
 def earlier_mark(time_ms: int) -> Mark:
@@ -90,26 +105,36 @@ def _first_line_crc(line: bytes) -> int:
     return zlib.crc32(line) if line.endswith(b"\n") else 0
 
 
-def lines_since(log: Path, since: Mark) -> Iterator[Line]:
-    """The requests after the mark, oldest first, out of the log and its rotated copies."""
+def read_lines(log: Path, since: Mark) -> tuple[list[Line], Mark]:
+    """The requests after the mark, oldest first, out of the log and its rotated copies; and the mark after them.
+
+    Of the file that the mark names only what is new is read.
+    """
     wanted = since.value
+    until = since
     parts: list[bytes] = []
     for path in (log, *(log.with_name(f"{log.name}.{number}") for number in range(1, 10))):
         try:
-            data = path.read_bytes()
+            with path.open("rb") as file:
+                head = _first_line_crc(file.readline())
+                known = bool(wanted["head"]) and head == wanted["head"]
+                begins_at = file.seek(wanted["offset"] if known else 0)
+                # A line that is still being written is left for the next time.
+                data, newline, _ = file.read().rpartition(b"\n")
         except FileNotFoundError:
             break
-        first = data[: data.find(b"\n") + 1]
-        if wanted["head"] and _first_line_crc(first) == wanted["head"]:
-            parts.append(data[wanted["offset"] :])
+        parts.append(data + newline)
+        if head and until is since:
+            until = Mark({**wanted, "head": head, "offset": begins_at + len(parts[-1])})
+        if known or _begins_before(data, wanted["time_ms"]):
             break
-        parts.append(data)
-        if _begins_before(data, wanted["time_ms"]):
-            break
-    for data in reversed(parts):
-        for text in data.decode("utf-8", "replace").splitlines():
-            if (line := parse_line(text)) is not None and line.time_ms >= wanted["time_ms"]:
-                yield line
+    lines = [
+        line
+        for data in reversed(parts)
+        for text in data.decode("utf-8", "replace").splitlines()
+        if (line := parse_line(text)) is not None and line.time_ms >= wanted["time_ms"]
+    ]
+    return lines, until
 
 
 def _begins_before(data: bytes, time_ms: int) -> bool:
@@ -120,15 +145,27 @@ def _begins_before(data: bytes, time_ms: int) -> bool:
     return False
 
 
-def count(lines: Iterable[Line], backends: Collection[str], servers: Collection[str]) -> Traffic:
-    """Sum up one release's requests in some backends. Requests that their client gave up are left out."""
-    requests = errors = database_errors = 0
-    latencies: list[float] = []
-    for line in lines:
-        if line.client_left or line.backend not in backends or line.server not in servers:
-            continue
-        requests += 1
-        errors += line.error
-        database_errors += line.database_error
-        latencies.append(float(line.ms))
-    return Traffic(requests=requests, errors=errors, latencies_ms=latencies, database_errors=database_errors)
+def answers_of(lines: Iterable[Line], backends: Collection[str], releases: Mapping[str, str]) -> list[Answer]:
+    """The users' requests in some backends, without those that their client gave up; `releases` by server."""
+    return [
+        Answer(
+            release=releases.get(line.server, ""),
+            began=line.began_ms / 1000,
+            ms=float(line.ms),
+            error=line.error,
+            database_error=line.database_error,
+        )
+        for line in lines
+        if not line.client_left and line.backend in backends
+    ]
+
+
+def traffic_of(answers: Iterable[Answer], release: str) -> Traffic:
+    """The sum of one release's answers."""
+    own = [answer for answer in answers if answer.release == release]
+    return Traffic(
+        requests=len(own),
+        errors=sum(answer.error for answer in own),
+        latencies_ms=[answer.ms for answer in own],
+        database_errors=sum(answer.database_error for answer in own),
+    )

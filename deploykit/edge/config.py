@@ -7,7 +7,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploykit.edge import maintenance, routes
 from deploykit.edge.accesslog import LOG_FORMAT
+from deploykit.edge.quoting import quoted
 from deploykit.edge.state import EdgeState, state_lines
 from deploykit.model import UsageError
 
@@ -108,7 +110,8 @@ def render(state: EdgeState, options: ConfigOptions, *, bind: str = BIND) -> str
         "",
         *_unchecked(state, options),
     ]
-    lines += ["", *_probe(state), "", f"backend {HANDOVER}", f"  server newest unix@{HANDOVER}.sock", ""]
+    lines += ["", *_probe(state), "", *maintenance.backend(state.options)]
+    lines += ["", f"backend {HANDOVER}", f"  server newest unix@{HANDOVER}.sock", ""]
     return "\n".join(lines)
 
 
@@ -131,6 +134,8 @@ def _check_options(options: EdgeOptions) -> None:
                 f"the edge can't trust {proxy!r}: {error}",
                 next_step="correct trusted_proxies in [tool.deploykit.edge]",
             ) from None
+    routes.check_names(options)
+    maintenance.check_page(options)
 
 
 def _global(options: ConfigOptions) -> list[str]:
@@ -182,11 +187,14 @@ def _public(state: EdgeState, options: ConfigOptions, bind: str) -> list[str]:
         f"  log-format '{LOG_FORMAT}'",
         f"  acl probing req.hdr({PROBE_HEADER}),field(1,:) -m str {state.token}",
         f"  http-request set-var(txn.server) req.hdr({PROBE_HEADER}),field(2,:) if probing",
+        # Before the application's headers are looked at: a tester's may be one that is not passed on.
+        *routes.request_rules(state.options, probe="probing"),
         *_passed_on(state),
         f"  http-response set-var(txn.database) int(1) if {{ res.hdr({DATABASE_ERROR_HEADER}) -m found }}",
         f"  http-response del-header {DATABASE_ERROR_HEADER}",
         f"  use_backend {HANDOVER} if {{ stopping }}",
         f"  use_backend {PROBE} if {{ var(txn.server) -m found }}",
+        maintenance.use_backend(),
         f"  use_backend {UNCHECKED} if {{ nbsrv({APP}) lt 1 }}",
         f"  default_backend {APP}",
     ]
@@ -222,6 +230,8 @@ def _app(state: EdgeState, options: ConfigOptions) -> list[str]:
         # Whether a version is well is judged before it gets traffic. Here: does it answer, and does it not say 5xx. A
         # check may take 30 s (timeout check): one busy worker is not a dead one; a refused connection is seen at once.
         "  http-check expect rstatus ^[1-4]",
+        # A server that is not up is passed over, one that refuses the connection is redispatched: see routes.py.
+        *routes.server_rules(asked),
         *_servers(state, options, CHECK),
     ]
 
@@ -260,4 +270,5 @@ def _probe(state: EdgeState) -> list[str]:
 
 
 def _unavailable(text: str) -> str:
-    return f"  http-error status 503 content-type text/plain string '{text}\\n' hdr Retry-After 1"
+    line = quoted(f"{text}\n")
+    return f"  http-error status 503 content-type text/plain string {line} hdr Retry-After 1"

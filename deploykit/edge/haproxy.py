@@ -11,15 +11,15 @@ import resource
 import time
 from typing import TYPE_CHECKING
 
-from deploykit.edge.accesslog import count, earlier_mark, lines_since, mark_of
+from deploykit.edge.accesslog import earlier_mark, mark_of, read_lines
 from deploykit.edge.binary import find_haproxy
-from deploykit.edge.config import SOCKET, USERS, ConfigOptions, render
+from deploykit.edge.config import SOCKET, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
 from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.process import ProxyProcess
+from deploykit.edge.routed import RoutedProxy
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.state import unreadable
-from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
 from deploykit.process.users import can_become_another, number_of
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from deploykit.edge.interface import EdgeOptions, Mark, Traffic
+    from deploykit.edge.accesslog import Line
+    from deploykit.edge.interface import EdgeOptions, Mark
     from deploykit.edge.state import EdgeState
     from deploykit.process.supervisor.client import Supervisor
     from deploykit.process.supervisor.interface import ProgramStatus
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["HAProxyEdge"]
 
 
-class HAProxyEdge(WeightedProxy):
+class HAProxyEdge(RoutedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` is the edge's own (`StatePaths.edge`), `parts` holds copies of embedded programs (`StatePaths.parts`).
@@ -88,6 +89,7 @@ class HAProxyEdge(WeightedProxy):
             status = None
         if status is not None and status.alive:
             self._process.await_ready(status)
+            self._keep_maps(state)
             if render(self._with_running_weights(state), self._options()) != self._read():
                 self._replace(status)
         else:
@@ -117,18 +119,22 @@ class HAProxyEdge(WeightedProxy):
         now_ms = int(time.time() * 1000)
         return earlier_mark(now_ms - int(seconds_ago * 1000)) if seconds_ago else mark_of(self._process.log, now_ms)
 
-    def traffic(self, release: str, since: Mark) -> Traffic:
-        return count(lines_since(self._process.log, since), USERS, self._state().names_of(release))
+    def _lines(self, since: Mark) -> tuple[Sequence[Line], Mark]:
+        return read_lines(self._process.log, since)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     def _read(self) -> str | None:
+        return self._read_file(self._file.name)
+
+    def _read_file(self, name: str) -> str | None:
+        file = self._folder / name
         try:
-            return self._file.read_text(encoding="utf-8")
+            return file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise unreadable(str(self._file), f"{type(error).__name__}: {error}") from None
+            raise unreadable(str(file), f"{type(error).__name__}: {error}") from None
 
     def _first_port(self) -> int:
         return find_free(self._bind, str(self._folder))
@@ -146,7 +152,11 @@ class HAProxyEdge(WeightedProxy):
     def _write(self, state: EdgeState) -> None:
         if self._user is not None:
             self._folder.chmod(0o711)  # the proxy is somebody else, who has to reach the socket of its successor
-        write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
+        self._write_file(self._file.name, render(state, self._options()))
+
+    def _write_file(self, name: str, text: str) -> None:
+        # The proxy reads its files before it becomes somebody else.
+        write_atomically(self._folder / name, text, mode=0o600, durable=True)
 
     def _options(self) -> ConfigOptions:
         user = self._user
@@ -174,6 +184,7 @@ class HAProxyEdge(WeightedProxy):
         binary = find_haproxy(self._binary, self._parts).path
         if fresh:
             state = self._with_free_port(state)
+        self._keep_maps(state)
         self._check(state, binary)
         self._write(state)
         self._process.start(self._listen(state), binary, fresh=fresh)

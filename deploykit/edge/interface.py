@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deploykit.model import Problem
 
-__all__ = ["Edge", "EdgeOptions", "Mark", "Server", "ServerState", "Traffic"]
+__all__ = ["Answer", "Edge", "EdgeOptions", "Mark", "Server", "ServerState", "Traffic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,21 @@ class Mark:
     value: Mapping[str, int]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What one user's request (no probe) got. `release` is "" where no server was found for it.
+
+    `began`: when the first byte of the request came, in seconds since the epoch by the proxy's clock. `ms`: what the
+    application took, milliseconds.
+    """
+
+    release: str
+    began: float
+    ms: float
+    error: bool
+    database_error: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
     """What users (probes apart) got from one release since a mark. Latencies are milliseconds, one a request."""
@@ -66,11 +81,18 @@ class EdgeOptions:
     """What the settings say of an edge. `health_host` is the Host header of health checks, empty: `localhost`.
 
     `trusted_proxies`: addresses and networks (CIDR) of proxies in front of it, whose word on the client is passed on.
+    `tester_header`, `tester_cookie`: names; a request that has one of them, with any value, is a tester's. `sticky`:
+    users get a number by a cookie, by which a route keeps them on one version. `maintenance_page`: HTML, at most 8,000
+    bytes. Empty: no such header, no such cookie, and the kit's own page.
     """
 
     health_path: str = "/health"
     health_host: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    tester_header: str = ""
+    tester_cookie: str = ""
+    sticky: bool = False
+    maintenance_page: str = ""
 
 
 class Edge(Protocol):
@@ -106,11 +128,43 @@ class Edge(Protocol):
         Raises ValueError when the total of all servers would become 0.
         """
 
+    def set_routes(self, routes: Mapping[str, str]) -> None:
+        """Send requests to named servers, whatever their weights. These routes replace all others, in one step.
+
+        Keys are "tester" (who has the header or cookie of the options) and the users' numbers "0" to "99" (where the
+        options say `sticky`). Values are names of servers. Who has no route, or one to a server that is not up or
+        refuses the connection, gets a server by the weights. `detach` removes the routes to its server.
+        Raises ValueError for another key, EdgeError for an unknown server, UsageError where the options have no routes.
+        """
+
+    def routes(self) -> Mapping[str, str]:
+        """Read back from the running proxy."""
+
+    def set_maintenance(self, enabled: bool) -> None:  # noqa: FBT001 - reads as a sentence
+        """While it is on, users get the maintenance page with 503, and probes still reach the servers."""
+
+    def maintenance_since(self) -> float | None:
+        """Since when users get the maintenance page, in seconds since the epoch. None: they do not.
+
+        By the running proxy; by the edge's file while none runs.
+        """
+
     def mark(self, *, seconds_ago: float = 0.0) -> Mark:
         """The present moment in the traffic, or an earlier one."""
 
+    def answers(self, since: Mark) -> tuple[Sequence[Answer], Mark]:
+        """What was answered to users since the mark, of all releases, and the mark to go on from.
+
+        Each answer comes once if the next call gets that mark, which costs only what is new. An answer is seen when it
+        has ended, so later ones may have begun earlier. Requests that their client gave up and the maintenance page's
+        answers are left out, and so is what was no HTTP request.
+        """
+
+    def maintenance_answers(self, since: Mark) -> int:
+        """How often users got the maintenance page since the mark."""
+
     def traffic(self, release: str, since: Mark) -> Traffic:
-        """What the release's servers answered since the mark."""
+        """The sum of the release's `answers` since the mark."""
 
     def probe_headers(self, release: str) -> Mapping[str, str]:
         """Headers that label a request as the kit's probe and send it to that release, whatever its weight."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import socket
 import time
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["RuntimeAPI", "RuntimeServer"]
 
 _TIMEOUT = 5.0
+_COMMANDS_AT_ONCE = 50
+"""One line of them has to fit into HAProxy's buffer of 16,384 bytes."""
 _BACKENDS = {APP: CHECK, UNCHECKED: "", PROBE: ""}
 """The backends that have all servers, and the options of a server in each."""
 
@@ -160,3 +163,27 @@ class RuntimeAPI:
         if wrong:
             raise EdgeError("HAProxy did not take a weight", details=[*wrong, *filter(None, said.split("\n"))])
         return self.servers()
+
+    def map_entries(self, name: str) -> dict[str, str] | None:
+        """The entries of the map, None where the running configuration has no map of that name."""
+        said = self.ask(f"show map {name}")
+        if said.startswith("Unknown map"):
+            return None
+        # One entry a line: its address in memory, key, value.
+        return {fields[1]: fields[2] for line in said.splitlines() if len(fields := line.split(" ", 2)) == 3}
+
+    def set_map(self, name: str, entries: Mapping[str, str]) -> None:
+        """Replace all entries of the map in one step, and read them back.
+
+        Raises RuntimeUnreachable when they are not there then: the proxy may have been started again meanwhile.
+        """
+        said = self.ask(f"prepare map {name}")
+        if (made := re.search(r"version created: (\d+)", said)) is None:
+            raise EdgeError(f"HAProxy did not take the entries of {name}", details=said.split("\n"))
+        version = f"@{made[1]} {name}"
+        commands = [f"add map {version} {key} {value}" for key, value in entries.items()]
+        for first in range(0, len(commands), _COMMANDS_AT_ONCE):
+            said += self.ask(*commands[first : first + _COMMANDS_AT_ONCE])
+        said += self.ask(f"commit map {version}")
+        if self.map_entries(name) != entries:
+            raise RuntimeUnreachable(f"HAProxy did not take the entries of {name}", details=said.split("\n"))

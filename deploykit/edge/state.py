@@ -71,11 +71,10 @@ class EdgeState:
     def weights(self) -> dict[str, int]:
         return {name: entry.weight for name, entry in self.servers.items()}
 
-    def names_of(self, release: str) -> frozenset[str]:
-        """All servers that the release has or had."""
-        return frozenset(name for name, entry in self.servers.items() if entry.server.release == release) | frozenset(
-            name for name, of in self.past.items() if of == release
-        )
+    @property
+    def releases(self) -> dict[str, str]:
+        """The releases of all servers that it has or had, by the servers' names."""
+        return {**self.past, **{name: entry.server.release for name, entry in self.servers.items()}}
 
 
 def state_lines(state: EdgeState) -> list[str]:
@@ -130,6 +129,10 @@ def parse_state(text: str, *, source: str) -> EdgeState:
                     health_path=str(edge["options"]["health_path"]),
                     health_host=str(edge["options"]["health_host"]),
                     trusted_proxies=tuple(str(each) for each in edge["options"]["trusted_proxies"]),
+                    tester_header=str(edge["options"]["tester_header"]),
+                    tester_cookie=str(edge["options"]["tester_cookie"]),
+                    sticky=bool(edge["options"]["sticky"]),
+                    maintenance_page=str(edge["options"]["maintenance_page"]),
                 ),
                 servers=servers,
                 past=past,

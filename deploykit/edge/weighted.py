@@ -14,6 +14,14 @@ harmless, but one that only the proxy knows could receive weight and be lost. `d
 removes a server of weight 0 from the proxy. A replacement first writes the running weights into the file, so it does
 not undo an interrupted step.
 
+Routes and the maintenance page (`routed.py`) are two maps in files of their own beside it. They are changed in the same
+order: in the running proxy, where all entries of a map are replaced in one step, then in the file. So a map's file is
+at most one step behind, too. The proxy reads it at its start, and the kit writes both before a configuration that names
+them. No order of the three files can lose a request: a route is tried first and is no more than that, so one to a
+server that is not there, or not any more, is passed over. `detach` removes the routes to a server from the proxy and
+from the file before it asks for the requests in flight, since new ones could come by a route until then. A replacement
+writes the running maps into the files first, as it does the weights.
+
 If a proxy dies during a call, its supervisor (or the engine) restarts it with the weights in the file. The call waits
 for that and starts from the beginning, since the proxy may have lost half of the changes.
 """
@@ -97,6 +105,18 @@ class WeightedProxy(ABC):
     @abstractmethod
     def _read(self) -> str | None:
         """The file; None before it was written for the first time."""
+
+    @abstractmethod
+    def _read_file(self, name: str) -> str | None:
+        """A file beside it; None where it is not there."""
+
+    @abstractmethod
+    def _write_file(self, name: str, text: str) -> None:
+        """Replace a file beside it; it is on the disk when this returns."""
+
+    @abstractmethod
+    def _remove_routes(self, name: str) -> None:
+        """Send no more requests to the server of that name by a route."""
 
     @abstractmethod
     def _first_port(self) -> int:
@@ -209,13 +229,13 @@ class WeightedProxy(ABC):
     def _detach(self, name: str, *, force: bool) -> None:
         state = self._state()
         running = self._runtime.servers() if self.running() else {}
-        if (found := running.get(name)) is not None:
-            if found.weight:
-                raise EdgeError(f"{name} still has weight {found.weight}, so it is not taken from the edge")
-            if found.in_flight and not force:
-                raise EdgeError(f"{name} still has {found.in_flight} requests in flight")
-        elif (entry := state.servers.get(name)) is not None and entry.weight:
-            raise EdgeError(f"{name} still has weight {entry.weight}, so it is not taken from the edge")
+        known = running.get(name) or state.servers.get(name)
+        if known is not None and known.weight:
+            raise EdgeError(f"{name} still has weight {known.weight}, so it is not taken from the edge")
+        self._remove_routes(name)
+        found = self._runtime.servers().get(name) if running else None
+        if found is not None and found.in_flight and not force:
+            raise EdgeError(f"{name} still has {found.in_flight} requests in flight")
         if name in state.servers:
             self._write(state.without([name]))
         if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from deploykit.model import UsageError
 from deploykit.process.docker import Engine, EngineError, HostOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 __all__ = ["EdgeContainers", "Proxy"]
@@ -210,9 +211,14 @@ class EdgeContainers:
     def last_lines(self, container: str, *, lines: int = 20) -> list[str]:
         return self._engine.logs(container, tail=lines).decode("utf-8", "replace").splitlines()
 
-    def log(self, container: str, since: int) -> list[str]:
-        """All that it printed since that second."""
-        return self._engine.logs(container, since=since).decode("utf-8", "replace").splitlines()
+    def log(self, container: str, since_ns: int) -> Iterator[tuple[int, str]]:
+        """What it printed since then, and perhaps a little before: each line with the engine's time of it, both in
+        nanoseconds since the epoch.
+        """
+        printed = self._engine.logs(container, since=since_ns // 1_000_000 / 1000, timestamps=True)
+        for line in printed.decode("utf-8", "replace").splitlines():
+            time, _, text = line.partition(" ")
+            yield _nanoseconds(time), text
 
     def check(self, name: str) -> None:
         """Ask HAProxy whether the file of that name is good. Raises EdgeError with its own lines."""
@@ -234,3 +240,9 @@ class EdgeContainers:
         if self._engine.find_network(self._network) is not None:
             return None
         return EdgeError(f"there is no network {self._network}", next_step="release: the target makes it")
+
+
+def _nanoseconds(time: str) -> int:
+    """Since the epoch, of a time as the engine writes it: `2026-01-31T12:00:00.123456789Z`."""
+    seconds, _, fraction = time.removesuffix("Z").partition(".")
+    return int(datetime.fromisoformat(f"{seconds}+00:00").timestamp()) * 10**9 + int(fraction.ljust(9, "0"))

@@ -19,21 +19,22 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING
 
-from deploykit.edge.accesslog import count, parse_line
-from deploykit.edge.config import USERS, ConfigOptions, render
+from deploykit.edge.accesslog import parse_line
+from deploykit.edge.config import ConfigOptions, render
 from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
 from deploykit.edge.errors import EdgeError, PortTaken
-from deploykit.edge.interface import Mark, Traffic
+from deploykit.edge.interface import Mark
 from deploykit.edge.ports import check_free, preferred_port
-from deploykit.edge.weighted import WeightedProxy
+from deploykit.edge.routed import RoutedProxy
 from deploykit.model import DeploykitError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from deploykit.edge.accesslog import Line
     from deploykit.edge.interface import EdgeOptions
     from deploykit.edge.state import EdgeState
     from deploykit.process.docker import Engine
@@ -48,7 +49,7 @@ _DESCRIPTORS = 20_200
 """At most, for 10,000 connections; fewer where the engine allows fewer. Some engines allow a thousand million."""
 
 
-class DockerEdge(WeightedProxy):
+class DockerEdge(RoutedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
@@ -110,6 +111,7 @@ class DockerEdge(WeightedProxy):
             self._start_proxy(state)
         else:
             current = self._await_ready()
+            self._keep_maps(state)
             wanted = render(self._with_running_weights(state), self._options(), bind=BIND)
             if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
@@ -148,31 +150,42 @@ class DockerEdge(WeightedProxy):
         time.sleep(0.002)  # what comes after this call is logged with a later millisecond
         return mark
 
-    def traffic(self, release: str, since: Mark) -> Traffic:
-        began = since.value["time_ms"]
-        lines = (
-            line
-            for proxy in self._containers.proxies()
-            for text in self._containers.log(proxy.id, began // 1000)
-            if (line := parse_line(text)) is not None and line.time_ms > began
-        )
-        return count(lines, USERS, self._state().names_of(release))
+    def _lines(self, since: Mark) -> tuple[Sequence[Line], Mark]:
+        """The mark after them names, for each container, the engine's time of the last line that was read: the engine
+        takes the lines one after the other, so none that comes later has an earlier one.
+        """
+        until = dict(since.value)
+        began = until["time_ms"]
+        lines: list[Line] = []
+        for proxy in self._containers.proxies():
+            seen_ns = until.get(proxy.id, 0)
+            for time_ns, text in self._containers.log(proxy.id, max(began * 1_000_000, seen_ns)):
+                if time_ns > seen_ns:
+                    until[proxy.id] = time_ns
+                    if (line := parse_line(text)) is not None and line.time_ms > began:
+                        lines.append(line)
+        return lines, Mark(until)
 
     # -- the file ------------------------------------------------------------------------------------------------
 
     def _read(self) -> str | None:
+        return self._read_file(_FILE)
+
+    def _read_file(self, name: str) -> str | None:
         if not self._holder_runs() and not self._containers.has_volume():
             return None
         with self._files() as agent:
-            return agent.read(_FILE)
+            return agent.read(name)
 
     def _first_port(self) -> int:
         return preferred_port(f"{self._app}/{self._environment}")
 
     def _write(self, state: EdgeState) -> None:
-        text = render(state, self._options(), bind=BIND)
+        self._write_file(_FILE, render(state, self._options(), bind=BIND))
+
+    def _write_file(self, name: str, text: str) -> None:
         with self._files() as agent:
-            agent.write(_FILE, text)
+            agent.write(name, text)
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[Agent]:
@@ -222,6 +235,7 @@ class DockerEdge(WeightedProxy):
 
     def _start_proxy(self, state: EdgeState) -> None:
         text = render(state, self._options(), bind=BIND)
+        self._keep_maps(state)
         self._check(text)
         self._agent.write(_FILE, text)
         self._await_ready(self._containers.start_proxy())

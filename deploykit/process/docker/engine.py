@@ -178,10 +178,13 @@ class Engine(Connection):
             else:
                 return
 
-    def logs(self, container: str, *, since: int = 0, tail: int | str = "all") -> bytes:
-        """What it has printed so far, from `since` (seconds since the epoch) on; nothing where it is not there."""
+    def logs(self, container: str, *, since: float = 0, tail: int | str = "all", timestamps: bool = False) -> bytes:
+        """What it has printed so far, from `since` (seconds since the epoch) on; nothing where it is not there.
+
+        `timestamps`: each line begins with the engine's time of it.
+        """
         with contextlib.suppress(EngineNotFound), self._api_call() as api:
-            return bytes(api.logs(container, since=since or None, tail=tail))
+            return bytes(api.logs(container, since=since or None, tail=tail, timestamps=timestamps))
         return b""
 
     def follow(self, container: str, *, since: int = 0, tail: int | str = "all", timestamps: bool = False) -> Stream:

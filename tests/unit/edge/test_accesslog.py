@@ -4,15 +4,23 @@ import shutil
 
 import pytest
 
-from deploykit.edge.accesslog import count, earlier_mark, lines_since, mark_of, parse_line
+from deploykit.edge.accesslog import answers_of, earlier_mark, mark_of, parse_line, read_lines, traffic_of
 
 
 def line(time_ms=1000, backend="app", server="r1-web-0", status=200, times="0 1 20 25", ended="--", database="-"):
     return f"dk1 {time_ms} {backend} {server} {status} {times} {ended} GET {database}\n"
 
 
-def traffic(log, mark, servers=("r1-web-0",)):
-    return count(lines_since(log, mark), {"app"}, servers)
+RELEASES = {"r1-web-0": "r1", "r1-web-1": "r1", "r2-web-0": "r2"}
+
+
+def answers(log, mark):
+    lines, until = read_lines(log, mark)
+    return answers_of(lines, {"app"}, RELEASES), until
+
+
+def traffic(log, mark):
+    return traffic_of(answers(log, mark)[0], "r1")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,7 @@ def test_a_client_that_leaves_is_no_error_and_no_evidence(ended, tmp_path):
     assert not parsed.error
     log = tmp_path / "log"
     log.write_text(line(status=200, ended=ended))
-    assert count(lines_since(log, mark_of(tmp_path / "none", 0)), {"app"}, ["r1-web-0"]).requests == 0
+    assert answers(log, earlier_mark(0))[0] == []
 
 
 def test_an_answer_that_failed_counts_although_its_client_left():
@@ -71,7 +79,7 @@ def test_only_the_releases_servers_in_the_users_backend_count(tmp_path):
         + line(server="r2-web-0")
         + line(server="<NOSRV>", status=503)
     )
-    seen = traffic(log, mark_of(tmp_path / "none", 0), {"r1-web-0", "r1-web-1"})
+    seen = traffic(log, mark_of(tmp_path / "none", 0))
     assert (seen.requests, seen.errors, seen.database_errors, list(seen.latencies_ms)) == (2, 1, 1, [21.0, 21.0])
 
 
@@ -133,3 +141,56 @@ def test_a_moment_in_the_past_counts_what_came_since_in_rotated_copies_too(tmp_p
     assert traffic(log, earlier_mark(1200)).requests == 7
     log.write_text("")
     assert traffic(log, earlier_mark(2000)).requests == 2
+
+
+# -- answers, each once
+
+
+def test_a_request_began_before_its_line_was_written(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(line(5000, times="0 1 290 300") + line(6000, server="<NOSRV>", status=503, times="0 -1 -1 -1"))
+    first, second = answers(log, earlier_mark(0))[0]
+    assert (first.release, first.began, first.ms) == ("r1", 4.7, 291.0)
+    assert (second.release, second.began, second.error) == ("", 6.0, True)
+
+
+def test_each_answer_is_read_once_through_rotations_and_half_written_lines(tmp_path):
+    log = tmp_path / "log"
+    written, read = 0, []
+    mark = mark_of(log, 0)
+    for turn in range(30):
+        if turn % 7 == 3:  # the supervisor's way: copy, then truncate
+            for number in range(8, 0, -1):
+                if (tmp_path / f"log.{number}").exists():
+                    (tmp_path / f"log.{number}").rename(tmp_path / f"log.{number + 1}")
+            shutil.copyfile(log, tmp_path / "log.1")
+            log.write_text("")
+        if turn % 7 != 4:  # sometimes nothing comes, also right after a rotation
+            with log.open("a") as file:
+                for _ in range(3):
+                    file.write(line(1000 + written))
+                    written += 1
+                half = line(1000 + written)
+                file.write(half[:20])
+            read += (some := answers(log, mark))[0]
+            mark = some[1]
+            with log.open("a") as file:
+                file.write(half[20:])
+            written += 1
+        if turn % 2:
+            read += (some := answers(log, mark))[0]
+            mark = some[1]
+    read += answers(log, mark)[0]
+    assert [answer.began for answer in read] == [round((1000 + number - 25) / 1000, 3) for number in range(written)]
+
+
+def test_only_what_is_new_is_read(tmp_path, monkeypatch):
+    log = tmp_path / "log"
+    log.write_text(line() * 1000)
+    _, mark = answers(log, earlier_mark(0))
+    with log.open("a") as file:
+        file.write(line(2000))
+    parsed = []
+    monkeypatch.setattr("deploykit.edge.accesslog.parse_line", lambda text: parsed.append(text) or parse_line(text))
+    assert len(answers(log, mark)[0]) == 1
+    assert len(parsed) <= 2, "its line, and the look at when the file begins"

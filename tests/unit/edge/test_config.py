@@ -54,7 +54,14 @@ def test_a_health_path_that_could_break_the_file_is_refused(path):
 
 
 def test_the_host_of_health_checks_and_trusted_proxies_are_kept_for_commands_without_settings():
-    options = EdgeOptions(health_host="shop.example.org:8443", trusted_proxies=("10.0.0.0/8", "2001:db8::7"))
+    options = EdgeOptions(
+        health_host="shop.example.org:8443",
+        trusted_proxies=("10.0.0.0/8", "2001:db8::7"),
+        tester_header="X-Tester",
+        tester_cookie="tester",
+        sticky=True,
+        maintenance_page='<p>\n"ä"</p>',
+    )
     text = render(dataclasses.replace(STATE, options=options), OPTIONS)
     assert "uri '/health' ver HTTP/1.1 hdr Host shop.example.org:8443\n" in text
     assert "  acl proxy src 10.0.0.0/8 2001:db8::7\n" in text
@@ -110,11 +117,11 @@ def test_what_a_release_has_and_had_is_known_and_does_not_grow_for_ever():
         state = state.with_server(dataclasses.replace(R1, name=f"r1-web-{number}"))
         state = state.without([f"r1-web-{number}"])
     assert len(state.past) == 256
-    assert "r1-web-399" in state.names_of("r1")
+    assert state.releases["r1-web-399"] == "r1"
     again = state.with_server(dataclasses.replace(R1, name="r1-web-399"))
     assert "r1-web-399" not in again.past
-    assert "r1-web-399" in again.names_of("r1")
-    assert state.names_of("r2") == frozenset()
+    assert again.releases["r1-web-399"] == "r1"
+    assert "r1-web-0" not in state.releases
 
 
 def test_weights_of_strangers_are_left_out():

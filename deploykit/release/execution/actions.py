@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploykit.edge.interface import Edge, LeaseEnded, Mark, Server
+from deploykit.edge.errors import LeaseEnded
+from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.ledger.interface import ENDING, RETIRE, WARM
 from deploykit.model.errors import DeploykitError
 from deploykit.release.reporting.text import requests_on

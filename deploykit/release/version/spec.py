@@ -115,7 +115,7 @@ class ReleaseSpec:
                 "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
                 "watch": tuple(data["watch"]),
-                "rollout": Strategy.from_json(data["rollout"]),
+                "rollout": Strategy.from_json(data["rollout"]) if "rollout" in data else Strategy(),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
                 "processes": tuple(

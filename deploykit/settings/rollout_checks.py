@@ -125,13 +125,14 @@ def check_maintenance_page(settings: Settings, root: Path) -> Iterator[Mistake]:
         yield Mistake(path=path, what=f'there is no file "{name}" in {root}')
     elif (size := file.stat().st_size) > _PAGE_BYTES:
         yield Mistake(path=path, what=f'"{name}" has {size:,} bytes', allowed=f"at most {_PAGE_BYTES:,}")
-    elif not _is_text(file):
+    elif not _is_text(file.read_bytes()):
         yield Mistake(path=path, what=f'"{name}" is not text in UTF-8')
+    elif not size:
+        yield Mistake(path=path, what=f'"{name}" is empty')
 
 
-def _is_text(file: Path) -> bool:
+def _is_text(content: bytes) -> bool:
     try:
-        file.read_text(encoding="utf-8")
+        return "\0" not in content.decode("utf-8")
     except UnicodeDecodeError:
         return False
-    return True

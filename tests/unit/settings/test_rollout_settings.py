@@ -202,10 +202,13 @@ def test_limits_are_rounded_for_the_instances_of_the_environment(repo):
         ("/etc/hostname", '"/etc/hostname" is not a file of the tree'),
         ("../page.html", '"../page.html" is not a file of the tree'),
         ("long.html", '"long.html" has 8,001 bytes; allowed: at most 8,000'),
+        ("empty.html", '"empty.html" is empty'),
+        ("nul.html", '"nul.html" is not text in UTF-8'),
     ],
 )
 def test_the_maintenance_page_is_a_small_file_of_the_tree(repo, page, wanted):
-    root = repo({"pyproject.toml": f'[tool.deploykit.edge]\nmaintenance_page = "{page}"\n', "long.html": "x" * 8_001})
+    files = {"long.html": "x" * 8_001, "empty.html": "", "nul.html": "a\0b"}
+    root = repo({"pyproject.toml": f'[tool.deploykit.edge]\nmaintenance_page = "{page}"\n', **files})
     with pytest.raises(SettingsError) as raised:
         load(root, environ={})
     (line,) = raised.value.details

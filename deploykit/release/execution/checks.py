@@ -133,14 +133,14 @@ class Checks:
             ) from None
         return sum(result.ms or 0.0 for result in results)
 
-    def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark) -> Mapping[str, Any]:
+    def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark, *, watch: float) -> Mapping[str, Any]:
         """Judge the release by user requests since the mark, or by probes; what was seen, for the ledger.
 
         Raises DeploykitError when it failed or an instance ended by itself, InconclusiveError when too little was seen.
         """
         from deploykit.verify.judge import JudgementOutcome
 
-        judgement = self.judge(edge, release, spec, since, watch=sum(spec.watch))
+        judgement = self.judge(edge, release, spec, since, watch=watch)
         if judgement.passed:
             if (ended := self._ended_by_itself(release)) is not None:
                 raise DeploykitError(

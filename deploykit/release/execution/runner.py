@@ -30,12 +30,15 @@ __all__ = ["RolloutRunner"]
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRunner:
-    """Rolls `version` out on target and edge, by the journal of a release. `folder` and `variable`: see Checks."""
+    """Rolls `version` out on target and edge, by the journal of a release. `folder` and `variable`: see Checks;
+    `earlier`: see RolloutActions.
+    """
 
     target: Target
     edge: Edge
     journal: ReleaseJournal
     version: RunnableVersion
+    earlier: Callable[[str], RunnableVersion]
     folder: Path
     variable: Callable[[str], str]
     stages: Stages
@@ -47,8 +50,9 @@ class RolloutRunner:
         """
         step = self.journal.done("rollout")
         if step is None:
-            names = instance_names(self.version.release, self.version.spec)
-            plan = make_plan(self.target, self.edge, self.journal.ledger.live(), names, judged=judged)
+            spec = self.version.spec
+            names = instance_names(self.version.release, spec)
+            plan = make_plan(self.target, self.edge, self.journal.ledger.live(), names, spec, judged=judged)
             self.journal.once("rollout", plan.as_json(), dict)
         else:
             plan = recorded_plan(step, self.version.spec.environment)
@@ -82,9 +86,10 @@ class RolloutRunner:
             ),
             version=version,
             instances=instance_specs(version, anchor=self.journal.ledger.head()),
+            earlier=self.earlier,
             warn=self.stages.warn,
         )
-        actions.restore_marks(self.journal.ledger.steps(self.journal.release))
+        actions.restore_mark(self.journal.ledger.steps(self.journal.release))
         return Engine(
             plan,
             self.journal,

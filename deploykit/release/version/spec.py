@@ -115,9 +115,9 @@ class ReleaseSpec:
                 "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
                 "watch": tuple(data["watch"]),
+                "rollout": Strategy.from_json(data["rollout"]) if "rollout" in data else Strategy(),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
-                "rollout": Strategy.from_json(data["rollout"]) if "rollout" in data else Strategy(),
                 "processes": tuple(
                     ProcessSpec(**{**item, "argv": tuple(item["argv"])}) for item in data.get("processes", ())
                 ),

@@ -41,11 +41,16 @@ class Proxy:
     file: dict[str, Entry] = field(default_factory=dict)
     answered: list[tuple[str, int]] = field(default_factory=list)
     """(release, status) of each request of users."""
+    routes: dict[str, str] = field(default_factory=dict)
+    maintenance: float | None = None
+    lease: dict[str, int] | None = None
 
     def serving(self, up: Callable[[Server], bool]) -> set[str]:
         """The releases that users get now, "" where a request would find nobody."""
         if not self.runs:
             return {""}
+        if self.maintenance is not None:
+            return {"the maintenance page"}
         weighted = [entry.server for entry in self.running.values() if entry.weight]
         return {server.release if up(server) else "" for server in weighted} or {""}
 
@@ -168,6 +173,26 @@ class FakeEdge:
         for name, entry in self._proxy.running.items():
             if name in self._proxy.file:
                 self._proxy.file[name].weight = entry.weight
+
+    # -- routes, maintenance, lease
+
+    def set_routes(self, routes: Mapping[str, str]) -> None:
+        self._write("routes", lambda: setattr(self._proxy, "routes", dict(routes)))
+
+    def routes(self) -> Mapping[str, str]:
+        return self._proxy.routes
+
+    def set_maintenance(self, enabled: bool) -> None:
+        self._write("maintenance", lambda: setattr(self._proxy, "maintenance", 1.0 if enabled else None))
+
+    def maintenance_since(self) -> float | None:
+        return self._proxy.maintenance
+
+    def grant_lease(self, weights: Mapping[str, int], _seconds: float) -> None:
+        self._write("lease", lambda: setattr(self._proxy, "lease", dict(weights)))
+
+    def end_lease(self) -> None:
+        self._write("end the lease", lambda: setattr(self._proxy, "lease", None))
 
     # -- traffic
 

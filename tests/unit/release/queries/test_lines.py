@@ -11,7 +11,7 @@ from deploykit.release.queries.dry_run import Planned, rehearse
 from deploykit.release.queries.history import Checked, history_lines
 from deploykit.release.queries.status import InstanceStatus, Status, status_lines
 from deploykit.release.queries.verify import Verified
-from deploykit.rollout import Plan
+from tests.shared.rollouts import plan_of
 
 PIPE = io.StringIO()
 
@@ -219,7 +219,7 @@ def test_a_plan_is_numbered_and_says_what_stands_in_its_way():
 
 
 def test_a_rehearsal_is_the_strategy_itself():
-    names = [action.name for action in rehearse(Plan(candidate=("r2",), stable=("r1",)))]
+    names = [action.name for action in rehearse(plan_of(["r2-web-0"], ["r1-web-0"]))]
     assert names[:3] == ["start", "health", "smoke"]
     assert names[-1] == "warm"
 

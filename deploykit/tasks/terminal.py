@@ -73,6 +73,7 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
     rows = [
         ("url", report.url),
         ("version", report.version),
+        ("method", report.method),
         ("digest", report.digest),
         ("ledger", report.anchor[:16]),
     ]
@@ -83,7 +84,12 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
         steps[1:] = [f"invoke history {env}"]
     return [
         *_painted(f"{what} in {report.environment}, {seconds:.1f} s", "green", stream),
-        *(f"  {name:<8} {value}" for name, value in rows if value),
+        *(
+            line
+            for name, value in rows
+            if value
+            for line in filled(value, width(stream), first=f"  {name:<8} ", rest=" " * 11)
+        ),
         *(filled(report.reason, width(stream), first="  note     ", rest=" " * 11) if report.reason else ()),
         *(f"  {'' if index else 'next':<8} {step}" for index, step in enumerate(steps)),
     ]

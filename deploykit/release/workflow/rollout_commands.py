@@ -129,7 +129,7 @@ def _running(environment: Environment, name: CommandName) -> UnderWay:
         )
     if not under_way.plan.judged:
         raise UsageError(
-            f"{_named(release)} gives all users the version at once, so there is nothing to {name}",
+            f"there is no rollout to {name} in {env}: {_named(release)} goes back without judging",
             next_step=f"invoke status --env {env}",
         )
     if under_way.state.undoing:

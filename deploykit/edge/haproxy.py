@@ -15,11 +15,12 @@ from deploykit.edge.accesslog import count, earlier_mark, lines_since, mark_of
 from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import SOCKET, USERS, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
+from deploykit.edge.leased import LeasedProxy
 from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.process import ProxyProcess
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.state import unreadable
-from deploykit.edge.weighted import WeightedProxy
+from deploykit.edge.supervised_lease import SupervisedLease
 from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
 from deploykit.process.users import can_become_another, number_of
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["HAProxyEdge"]
 
 
-class HAProxyEdge(WeightedProxy):
+class HAProxyEdge(LeasedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` is the edge's own (`StatePaths.edge`), `parts` holds copies of embedded programs (`StatePaths.parts`).
@@ -76,6 +77,7 @@ class HAProxyEdge(WeightedProxy):
         self._file_name = str(self._file)
         self._runtime = RuntimeAPI(folder / SOCKET)
         self._process = ProxyProcess(supervisor, folder, self._file, self._runtime, wait)
+        self._keeper = SupervisedLease(supervisor, self._runtime.path)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class HAProxyEdge(WeightedProxy):
             status = None
         if status is not None and status.alive:
             self._process.await_ready(status)
-            if render(self._with_running_weights(state), self._options()) != self._read():
+            if self._render(self._with_running_weights(state)) != self._read():
                 self._replace(status)
         else:
             self._start(state, fresh=status is None)
@@ -143,10 +145,17 @@ class HAProxyEdge(WeightedProxy):
     def _draining_servers(self) -> Collection[str]:
         return self._process.draining_servers()
 
-    def _write(self, state: EdgeState) -> None:
+    def _render(self, state: EdgeState) -> str:
+        return render(state, self._options())
+
+    @property
+    def _kept_file(self) -> str:
+        return os.path.realpath(self._file)
+
+    def _write_text(self, text: str) -> None:
         if self._user is not None:
             self._folder.chmod(0o711)  # the proxy is somebody else, who has to reach the socket of its successor
-        write_atomically(self._file, render(state, self._options()), mode=0o600, durable=True)
+        write_atomically(self._file, text, mode=0o600, durable=True)
 
     def _options(self) -> ConfigOptions:
         user = self._user

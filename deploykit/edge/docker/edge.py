@@ -24,10 +24,11 @@ from deploykit.edge.config import USERS, ConfigOptions, render
 from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
+from deploykit.edge.docker.lease import ContainerLease
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.edge.interface import Mark, Traffic
+from deploykit.edge.leased import LeasedProxy
 from deploykit.edge.ports import check_free, preferred_port
-from deploykit.edge.weighted import WeightedProxy
 from deploykit.model import DeploykitError, Problem
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _DESCRIPTORS = 20_200
 """At most, for 10,000 connections; fewer where the engine allows fewer. Some engines allow a thousand million."""
 
 
-class DockerEdge(WeightedProxy):
+class DockerEdge(LeasedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
@@ -58,7 +59,9 @@ class DockerEdge(WeightedProxy):
 
     name = "haproxy-docker"
     _file_name = f"the edge's {_FILE}"
+    _kept_file = _FILE
     _runtime: AgentRuntime
+    _open_files: Agent | None = None
 
     def __init__(  # noqa: PLR0913 - where it lives, what it runs, how it is reached; by keyword
         self,
@@ -91,6 +94,7 @@ class DockerEdge(WeightedProxy):
         )
         self._agent = Agent(engine, lambda: self._containers.holder)
         self._runtime = AgentRuntime(self._agent)
+        self._keeper = ContainerLease(self._agent, self._holder_runs, self._files, self._containers.has_volume, wait)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
@@ -110,7 +114,7 @@ class DockerEdge(WeightedProxy):
             self._start_proxy(state)
         else:
             current = self._await_ready()
-            wanted = render(self._with_running_weights(state), self._options(), bind=BIND)
+            wanted = self._render(self._with_running_weights(state))
             if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
         return state
@@ -169,22 +173,32 @@ class DockerEdge(WeightedProxy):
     def _first_port(self) -> int:
         return preferred_port(f"{self._app}/{self._environment}")
 
+    def _render(self, state: EdgeState) -> str:
+        return render(state, self._options(), bind=BIND)
+
     def _write(self, state: EdgeState) -> None:
-        text = render(state, self._options(), bind=BIND)
+        with self._files():  # once for all that is read and written
+            super()._write(state)
+
+    def _write_text(self, text: str) -> None:
         with self._files() as agent:
             agent.write(_FILE, text)
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[Agent]:
         """Who reads and writes the edge's files: in the holder, or in a container for this moment."""
-        if self._holder_runs():
-            yield self._agent
+        if self._open_files is not None or self._holder_runs():
+            yield self._open_files or self._agent
             return
         with (
             self._containers.for_files() as container,
             contextlib.closing(Agent(self._engine, lambda: container)) as agent,
         ):
-            yield agent
+            self._open_files = agent
+            try:
+                yield agent
+            finally:
+                self._open_files = None
 
     def _options(self) -> ConfigOptions:
         return ConfigOptions(
@@ -221,23 +235,23 @@ class DockerEdge(WeightedProxy):
         return state
 
     def _start_proxy(self, state: EdgeState) -> None:
-        text = render(state, self._options(), bind=BIND)
-        self._check(text)
-        self._agent.write(_FILE, text)
+        self._check(self._render(state))
+        self._write(state)
         self._await_ready(self._containers.start_proxy())
 
     def _replace(self) -> None:
         state = self._with_running_weights(self._state())
-        before, text = self._agent.read(_FILE), render(state, self._options(), bind=BIND)
-        self._check(text)
-        self._agent.write(_FILE, text)
+        before = self._agent.read(_FILE)
+        self._check(self._render(state))
+        self._write(state)
         new = self._containers.start_proxy([name for name, weight in state.weights.items() if weight])
         try:
             self._await_ready(new)
         except BaseException:
             # Another image may refuse what the old one likes: that one goes on, and finds its own file again.
             self._engine.remove_container(new.id)
-            self._agent.write(_FILE, before or text)
+            if before is not None:
+                self._write_text(before)
             raise
         self._containers.prune()
 

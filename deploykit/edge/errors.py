@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from deploykit.model import DeploykitError
 
-__all__ = ["ConfigRejected", "EdgeError", "PortTaken", "RuntimeUnreachable"]
+__all__ = ["ConfigRejected", "EdgeError", "LeaseEnded", "PortTaken", "RuntimeUnreachable"]
 
 
 class EdgeError(DeploykitError):
     """The proxy did not do what it was asked to."""
+
+
+class LeaseEnded(DeploykitError):
+    """Nobody renewed the lease in time, so the stable version has all of the traffic again."""
 
 
 class ConfigRejected(EdgeError):

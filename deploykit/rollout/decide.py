@@ -50,6 +50,11 @@ class State:
         return self.ended and not self.undoing
 
     @property
+    def failed(self) -> bool:
+        """It has ended, and was undone."""
+        return self.ended and self.undoing
+
+    @property
     def past_verdict(self) -> bool:
         """The new version was judged good: what is left is book-keeping."""
         return not self.undoing and self.place >= self._verdict

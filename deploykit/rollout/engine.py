@@ -138,25 +138,26 @@ class Engine:
         except UndecidedError as undecided:
             observation = Observation(action=action.name, result=Result.UNDECIDED, reason=undecided.message)
         except Exception as raised:  # noqa: BLE001 - whatever it is, users must not be left half way
-            failed = error = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
-            if state.undoing:
-                self.undo_failure = self.undo_failure or error
-            elif not state.past_verdict:
-                self.failure = self.failure or error
+            failed = raised if isinstance(raised, DeploykitError) else _unforeseen(action, raised)
             observation = Observation(
                 action=action.name,
                 result=Result.FAILED,
-                reason=error.message,
-                data={"details": list(error.details), "next_step": error.next_step},
+                reason=failed.message,
+                data={"details": list(failed.details), "next_step": failed.next_step},
             )
         else:
             observation = Observation(action=action.name, result=Result.DONE, data=data)
         self._journal.result(sequence, observation)
         self._notice(action, observation)
-        state = decide(state, observation)[0]
-        if failed is not None and state.pending == action:
-            self._before_next_try(action, failed)
-        return state
+        after = decide(state, observation)[0]
+        if failed is not None:
+            if state.undoing:
+                self.undo_failure = self.undo_failure or failed
+            elif after.undoing:
+                self.failure = failed
+            elif after.pending == action:
+                self._before_next_try(action, failed)
+        return after
 
     def _before_next_try(self, action: Action, error: DeploykitError) -> None:
         """Wait before an action that has to happen is tried again; raises the error after the last try."""

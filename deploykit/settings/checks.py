@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from deploykit.process.http import is_loopback
 from deploykit.settings.defaults import GATES
 from deploykit.settings.mistakes import Mistake, nearest
+from deploykit.settings.rollout_checks import check_maintenance_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,7 @@ def check(settings: Settings, root: Path) -> list[Mistake]:
         *_ports(settings),
         *_urls(settings),
         *_trusted_proxies(settings),
+        *check_maintenance_page(settings, root),
         *_accessories(settings),
         *_processes(settings),
         *_persistent(settings),

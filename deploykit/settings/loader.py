@@ -146,9 +146,11 @@ def _settings(raw: dict[str, Any], text: str, root: Path) -> Settings:
     """Settings as written, over the default environments; SettingsError with all that is wrong."""
     from deploykit.settings.checks import check
     from deploykit.settings.defaults import with_default_environments
+    from deploykit.settings.rollout_checks import check_rollouts
 
     data: Any = _frozen(with_default_environments(raw))
     settings, mistakes = _validate(data, text)
+    mistakes += check_rollouts(settings, [mistake.path for mistake in mistakes])
     mistakes += check(settings, root)
     if mistakes:
         raise settings_error(FILE, text, mistakes, TABLE)
@@ -167,7 +169,7 @@ def _validate(data: Any, text: str) -> tuple[Settings, list[Mistake]]:
             return Settings.model_validate(data, strict=True), mistakes
         except ValidationError as error:
             # What is wrong is left out and the rest looked at again, so that one mistake never hides another.
-            mistakes += from_validation(error, Settings.model_json_schema())
+            mistakes += from_validation(error, Settings.model_json_schema(), data)
             rest = data
             for item in error.errors(include_url=False):
                 rest = _without(rest, tuple(part for part in item["loc"] if part != "[key]"), item["type"])

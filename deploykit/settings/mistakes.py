@@ -26,6 +26,8 @@ _PATTERNS = {
     r"^/": 'a path that starts with "/"',
     r"^(none|embedded|env:[A-Za-z_][A-Za-z0-9_]*)$": '"none", "embedded" or "env:" and the name of a variable',
     r"^\d{4}-\d{2}-\d{2}$": 'a date such as "2031-12-31"',
+    r"^[A-Za-z0-9_-]{0,64}$": 'letters, digits, "-" and "_", such as "X-Tester"',
+    r"^([0-9]{1,2}|100)%$": 'a number of instances, such as 1, or a part of them, such as "25%"',
 }
 
 
@@ -79,12 +81,12 @@ def settings_error(file: str, text: str, mistakes: Sequence[Mistake], table: Key
     )
 
 
-def from_validation(error: ValidationError, schema: Mapping[str, Any]) -> list[Mistake]:
-    """What pydantic found, in words; `schema` is the JSON Schema of the whole of the settings."""
-    return [_mistake(item, schema) for item in error.errors(include_url=False)]
+def from_validation(error: ValidationError, schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[Mistake]:
+    """What pydantic found in `data`, in words; `schema` is the JSON Schema of the whole of the settings."""
+    return [_mistake(item, schema, data) for item in error.errors(include_url=False)]
 
 
-def _mistake(item: Mapping[str, Any], schema: Mapping[str, Any]) -> Mistake:
+def _mistake(item: Mapping[str, Any], schema: Mapping[str, Any], data: Mapping[str, Any]) -> Mistake:
     path: KeyPath = tuple(part for part in item["loc"] if part != "[key]")
     kind = item["type"]
     if kind == "extra_forbidden":
@@ -94,7 +96,7 @@ def _mistake(item: Mapping[str, Any], schema: Mapping[str, Any]) -> Mistake:
     if kind == "missing":
         return Mistake(path=path, what="is missing", allowed=describe(_node(schema, path), schema))
     node = _node(schema, path)
-    value = item["input"]
+    value = _written(data, path, item["input"])
     reason = str(item["ctx"]["error"]) if kind == "value_error" else "is not allowed"
     what = f"{_shown(path, value)} {reason}"
     if isinstance(value, str) and "enum" in node and (close := nearest(value, node["enum"])):
@@ -117,6 +119,16 @@ def _unknown(path: KeyPath, schema: Mapping[str, Any]) -> Mistake:
     else:
         what = "there is no such setting"
     return Mistake(path=path, what=what, allowed=", ".join(known))
+
+
+def _written(data: Any, path: KeyPath, otherwise: Any) -> Any:
+    """The value as the user wrote it, "5s" and not 5.0; `otherwise` where it was made of what stands around it."""
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return otherwise
+    return data
 
 
 def _shown(path: KeyPath, value: Any) -> str:
@@ -166,7 +178,7 @@ def describe(node: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
             return f'a number of seconds{_range(node)}, or a text such as "10s", "5m" or "2h"'
         case "number":
             return f"a number{_range(node)}"
-        case "string":
+        case "string" | ["integer", "string"]:
             return _text(node)
         case "array":
             inner = describe(_resolve(node.get("items", {}), schema), schema)

@@ -14,6 +14,7 @@ from deploykit.settings.defaults import PREFLIGHT_CHECKS
 from deploykit.settings.docker_models import Accessory, Docker, Image
 from deploykit.settings.gate_models import Coverage, Lint, Security, Tests
 from deploykit.settings.migration_models import Migrations
+from deploykit.settings.rollout_models import Rollout
 
 __all__ = [
     "Board",
@@ -134,7 +135,8 @@ class Thresholds(Model):
 
 class EnvironmentSettings(Model):
     target: Literal["process", "docker", "kubernetes", "swarm"] = "docker"
-    strategy: Literal["blue-green", "rolling", "canary"] = "blue-green"
+    strategy: Literal["blue-green", "rolling", "canary", "recreate"] = "blue-green"
+    rollout: Rollout = Rollout()
     branch: str = ""
     """The branch that may deploy here; empty: any."""
     port: Port | None = None
@@ -181,6 +183,8 @@ class Edge(Model):
 
     trusted_proxies: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Addresses and networks (CIDR) of proxies in front of it: only what they say of clients is passed on."""
+    maintenance_page: str = ""
+    """A file of the tree, at most 8,000 bytes: what users see during maintenance; empty: a page of the kit."""
 
 
 class Settings(Model):

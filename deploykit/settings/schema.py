@@ -15,11 +15,11 @@ def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the table `[tool.deploykit]`; nothing in it is required, since
     defaults are found.
     """
-    from deploykit.settings import docker_models, gate_models, migration_models, models
+    from deploykit.settings import docker_models, gate_models, migration_models, models, rollout_models
 
     schema = models.Settings.model_json_schema()
     definitions = schema["$defs"]
-    for module in (models, gate_models, migration_models, docker_models):
+    for module in (models, gate_models, migration_models, docker_models, rollout_models):
         for name, texts in _attribute_docstrings(inspect.getsource(module)).items():
             node = schema if name == "Settings" else definitions.get(name, {})
             for field, text in texts.items():

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -14,12 +15,12 @@ from deploykit.tasks.output import print_lines, silence_broken_streams
 from deploykit.tasks.spinner import Spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from deploykit.release.reporting.live_view import LiveView
     from deploykit.release.reporting.reporter import ReleaseReport, Stage
 
-__all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
+__all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "waiting_line", "width"]
 
 _VIEW_SECONDS = 10.0
 """Between two lines about the same, where they are printed one below the other."""
@@ -79,6 +80,7 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
     rows = [
         ("url", report.url),
         ("version", report.version),
+        ("method", report.method),
         ("digest", report.digest),
         ("ledger", report.anchor[:16]),
     ]
@@ -89,7 +91,12 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
         steps[1:] = [f"invoke history {env}"]
     return [
         *_painted(f"{what} in {report.environment}, {seconds:.1f} s", "green", stream),
-        *(f"  {name:<8} {value}" for name, value in rows if value),
+        *(
+            line
+            for name, value in rows
+            if value
+            for line in filled(value, width(stream), first=f"  {name:<8} ", rest=" " * 11)
+        ),
         *(filled(report.reason, width(stream), first="  note     ", rest=" " * 11) if report.reason else ()),
         *(f"  {'' if index else 'next':<8} {step}" for index, step in enumerate(steps)),
     ]
@@ -113,6 +120,16 @@ def _painted(text: str, colour: str, stream: TextIO) -> list[str]:
     return [paint(line, colour, stream) for line in filled(text, width(stream))]
 
 
+@contextmanager
+def waiting_line(stream: TextIO) -> Iterator[Callable[[str], None]]:
+    """What is called with a text shows it, on a terminal, until the block is left: this is waited for."""
+    reporter = TerminalReporter(stream)
+    try:
+        yield reporter.stage_started
+    finally:
+        reporter.stop_waiting()
+
+
 @dataclass
 class TerminalReporter:
     """Prints each stage as it ends, with its time; on a terminal a spinner shows the one that runs."""
@@ -132,9 +149,12 @@ class TerminalReporter:
             self._spinner = Spinner(self._write, encoding=self.stream.encoding or "utf-8", coloured=shown)
         self._spinner.start(name)
 
-    def stage_ended(self, stage: Stage) -> None:
+    def stop_waiting(self) -> None:
         if self._spinner is not None:
             self._spinner.stop()
+
+    def stage_ended(self, stage: Stage) -> None:
+        self.stop_waiting()
         self._print_stage(stage)
 
     def _print_stage(self, stage: Stage) -> None:

@@ -46,11 +46,12 @@ from test_green import (  # noqa: F401 - the same cases, collected here for Dock
     test_status_and_verify_say_what_users_get_and_what_was_started_again,
 )
 from test_ten_releases import (  # noqa: F401 - the same cases, collected here for Docker
+    series,
     test_a_crash_at_start_is_given_up_and_says_why,
     test_a_health_path_that_answers_500_is_given_up_and_says_why,
     test_a_long_request_that_is_in_flight_during_the_switch_is_answered,
     test_failed_releases_never_evict_what_can_be_rolled_back_to,
-    test_ten_releases_in_a_row_lose_no_request,
+    test_releases_in_a_row_lose_no_request,
 )
 from test_two_at_once import (  # noqa: F401
     somebody,

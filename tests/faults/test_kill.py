@@ -160,18 +160,19 @@ def cases_of(steps: Sequence[tuple[str, float]], *, skip: int = 0, rotate: bool 
     ]
 
 
+def one_of_each_step(cases: list[Case]) -> list[Case]:
+    """Each step once, its points and the ways on by turns."""
+    steps: dict[Any, list[Case]] = {}
+    for case in cases:
+        # Beside the journal it is the calls of the ledger that are counted.
+        steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
+    return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
+
+
 @pytest.fixture
 def share(every_case: bool) -> Callable[[list[Case]], list[Case]]:
-    """Which of the cases are run: each step once, its points and the ways on by turns."""
-
-    def pick(cases: list[Case]) -> list[Case]:
-        steps: dict[Any, list[Case]] = {}
-        for case in cases:
-            # Beside the journal it is the calls of the ledger that are counted.
-            steps.setdefault(case.plan.get("step", case.plan.get("call")), []).append(case)
-        return [of_step[turn * 5 % len(of_step)] for turn, of_step in enumerate(steps.values())]
-
-    return list if every_case else pick
+    """Which of the cases are run."""
+    return list if every_case else one_of_each_step
 
 
 @pytest.fixture

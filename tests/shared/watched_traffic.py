@@ -11,7 +11,7 @@ from deploykit.edge.interface import Mark
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from deploykit.release.execution.orders import Command
+    from deploykit.release.execution.ledger_commands import Command
 
 
 @dataclass

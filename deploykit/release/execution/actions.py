@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deploykit.edge.errors import LeaseEnded
 from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.ledger.interface import ENDING, RETIRE, WARM
 from deploykit.model.errors import DeploykitError
 from deploykit.release.reporting.text import requests_on
-from deploykit.release.version.instances import WEB
+from deploykit.release.version.instances import instance_specs, release_of, takes_requests
 from deploykit.release.version.recorded import stop_timeout
 from deploykit.rollout import Action, Kind
+from deploykit.rollout.shares import share_of
 from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ __all__ = ["RolloutActions"]
 _DRAIN_STEP = 0.02
 _BRIEFLY = 1.0
 """Seconds that requests on a version are waited for which is kept warm afterwards: they may take longer there."""
-_MARK = "traffic"
 _AT_ONCE = 8
 """Instances that are started or stopped in parallel: an engine gets slower with more."""
 
@@ -42,7 +43,8 @@ _Done = TypeVar("_Done")
 class RolloutActions:
     """Implements `rollout.Performer`. `version` is the one that gets the traffic, `instances` its instances by name.
 
-    `marks` are carried from RAISE to VERIFY, through the journal where the rollout was interrupted.
+    `earlier` gives the version of an earlier release, to start its instances again. `mark`: since when what users get
+    counts, from the last change of the traffic to VERIFY, through the journal where the rollout was interrupted.
     """
 
     target: Target
@@ -52,19 +54,20 @@ class RolloutActions:
     verification: Verification
     version: RunnableVersion
     instances: Mapping[str, InstanceSpec]
+    earlier: Callable[[str], RunnableVersion]
     warn: Callable[[str], None]
-    marks: dict[str, Mark] = field(default_factory=dict)
+    mark: Mark | None = None
     judged: Mapping[str, Any] | None = None
     """What the judge saw in the stages before."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
-    def restore_marks(self, steps: Sequence[Step]) -> None:
+    def restore_mark(self, steps: Sequence[Step]) -> None:
         """Read from the journal since when the candidate's traffic counts, to continue a rollout that was killed."""
         for step in steps:
             data = step.result.get("data", {})
             if mark := data.get("mark"):
-                self.marks[_MARK] = Mark(mark)
+                self.mark = Mark(mark)
             self.judged = data.get("judged") or self.judged
 
     def perform(self, action: Action) -> Mapping[str, Any]:
@@ -85,20 +88,38 @@ class RolloutActions:
             Kind.CLOSE: self._close,
             Kind.DETACH: self._detach,
             Kind.STOP: self._stop,
+            Kind.ROUTES: self._routes,
+            Kind.MAINTENANCE: self._maintenance,
+            Kind.LEASE: self._lease,
+            Kind.UNLEASE: self._unlease,
         }
         return methods[action.kind](action) or {}
 
     # Up to the switch ------------------------------------------------------------------------------------------------
 
     def _start(self, action: Action) -> Mapping[str, Any]:
-        specs = [self.instances[name] for name in action.instances]
+        specs = [self._specs(name)[name] for name in action.instances]
         started = self._at_once(self.target.start, specs)
         return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
 
+    def _specs(self, name: str) -> Mapping[str, InstanceSpec]:
+        """All instances of the version that has the instance of that name."""
+        if name in self.instances:
+            return self.instances
+        return instance_specs(self._version_of(name), anchor=self.ledger.head())
+
+    def _version_of(self, name: str) -> RunnableVersion:
+        release = release_of(name)
+        return self.version if release == self.version.release else self.earlier(release)
+
     def _health(self, action: Action) -> Mapping[str, Any]:
-        spec, version = self.version.spec, self.version.artifact.version
-        seconds = self._each(action, lambda instance: self.checks.healthy(instance, spec, version))
-        return {"seconds": {name: round(value, 3) for name, value in seconds.items()}}
+        versions = {release_of(name): self._version_of(name) for name in action.instances}
+
+        def healthy(instance: Instance) -> float:
+            version = versions[release_of(instance.name)]
+            return self.checks.healthy(instance, version.spec, version.artifact.version)
+
+        return {"seconds": {name: round(value, 3) for name, value in self._each(action, healthy).items()}}
 
     def _smoke(self, action: Action) -> Mapping[str, Any]:
         spec = self.version.spec
@@ -119,7 +140,7 @@ class RolloutActions:
     # The switch ------------------------------------------------------------------------------------------------------
 
     def _raise(self, action: Action) -> Mapping[str, Any]:
-        """Give the traffic to instances that run: the candidate's, or the old version's on the way back."""
+        """Raise weights of instances that run: the candidate's, or the old version's on the way back."""
         if (web := self._web(action)) != action:
             self._instances(action)  # processes that take no requests have to run, too
             action = web
@@ -128,22 +149,66 @@ class RolloutActions:
         for instance in self._instances(action):
             if instance.name not in known:
                 self.edge.attach(self._server(instance))
-        mark = self.edge.mark()
-        self.marks[_MARK] = mark
-        weight = int(action.parameters["weight"])
-        self.edge.set_weights(dict.fromkeys(action.instances, weight))
+        self.mark = self.edge.mark()
+        self.edge.set_weights(_web_weights(action))
         self._forget_dead(keep=action.instances)
-        return {"mark": dict(mark.value)}
+        return self._shared()
 
-    def _lower(self, action: Action) -> None:
+    def _lower(self, action: Action) -> Mapping[str, Any]:
         self.edge.ensure()
         known = {state.server.name for state in self.edge.servers()}
-        if lowered := {name: 0 for name in action.instances if name in known}:
+        if lowered := {name: weight for name, weight in _web_weights(action).items() if name in known}:
+            self.mark = self.edge.mark()
             self.edge.set_weights(lowered)
+        return self._shared()
+
+    def _shared(self) -> Mapping[str, Any]:
+        """The percentage of the traffic that the new version has now, as it is read back; and since when."""
+        weights = {state.server.name: state.weight for state in self.edge.servers()}
+        share = share_of([name for name in weights if release_of(name) == self.version.release], weights)
+        return {"share": round(share, 2), **({"mark": dict(self.mark.value)} if self.mark is not None else {})}
+
+    def _routes(self, action: Action) -> None:
+        """Which instance testers get, and the users who are kept on one version."""
+        if action.parameters["routes"] or self.edge.running():
+            self.edge.set_routes(action.parameters["routes"])
+
+    def _lease(self, action: Action) -> Mapping[str, Any]:
+        seconds = float(action.parameters["seconds"])
+        self.edge.grant_lease(_web_weights(action), seconds)
+        return {"seconds": seconds}
+
+    def _unlease(self, action: Action) -> Mapping[str, Any]:
+        """Raises LeaseEnded where the stable version has its traffic back already; on the way back, that is fine."""
+        try:
+            self.edge.end_lease()
+        except LeaseEnded as ended:
+            if action.name == "unlease":
+                raise
+            return {"note": ended.message}
+        return {}
+
+    def _maintenance(self, action: Action) -> Mapping[str, Any]:
+        """Show users the maintenance page, or let them in where somebody answers. How long they saw it."""
+        self.edge.ensure()
+        since = self.edge.maintenance_since()
+        if action.parameters["on"]:
+            self.edge.set_maintenance(True)
+            return {}
+        if since is None:
+            return {}
+        if not any(state.weight and state.up for state in self.edge.servers()):
+            raise DeploykitError(
+                "no version answers, so users still get the maintenance page",
+                next_step=f"invoke status --env {self.version.spec.environment}",
+            )
+        self.mark = self.edge.mark()
+        self.edge.set_maintenance(False)
+        seconds = self.clock() - since
+        return {"seconds": round(seconds, 3), "note": f"users got the maintenance page for {seconds:.1f} s"}
 
     def _verify(self, action: Action) -> Mapping[str, Any]:
-        mark = self.marks.get(_MARK) or self.edge.mark()
-        found = self.verification.watch(action.parameters, mark, self.judged)
+        found = self.verification.watch(action.parameters, self.mark or self.edge.mark(), self.judged)
         self.judged = found["judged"]
         return found
 
@@ -156,13 +221,13 @@ class RolloutActions:
                 self.ledger.remove_timer(timer.id)
 
     def _drain(self, action: Action) -> Mapping[str, Any]:
-        """Wait until nothing is in flight, for the drain limit where the instances are stopped next.
+        """Wait until nothing is in flight, for the drain limit where the instances are stopped next (`stops`).
 
         Past that the rollout continues, and what was in flight is recorded.
         """
         started = time.monotonic()
         limit = self.version.spec.drain_timeout
-        is_stopped_next = action.name == "drain-new"
+        is_stopped_next = bool(action.parameters["stops"])
         if not is_stopped_next:
             limit = min(limit, _BRIEFLY)
         while True:
@@ -256,7 +321,10 @@ class RolloutActions:
         self._end(action)
 
     def _refuse_to_stop_traffic(self, action: Action) -> None:
-        weights = {state.server.name: state.weight for state in self.edge.servers()} if self.edge.running() else {}
+        running = self.edge.running()
+        if running and self.edge.maintenance_since() is not None:
+            return  # no user gets any
+        weights = {state.server.name: state.weight for state in self.edge.servers()} if running else {}
         for name in action.instances:
             if weights.get(name, 0) > 0:
                 raise DeploykitError(
@@ -298,10 +366,10 @@ class RolloutActions:
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(on))) as pool:
             return list(pool.map(act, on))
 
-    def _web(self, action: Action) -> Action:
+    @staticmethod
+    def _web(action: Action) -> Action:
         """The action on the instances that get requests, without other processes."""
-        other = {name for name, spec in self.instances.items() if spec.process != WEB}
-        return replace(action, instances=tuple(name for name in action.instances if name not in other))
+        return replace(action, instances=tuple(filter(takes_requests, action.instances)))
 
     def _instances(self, action: Action) -> list[Instance]:
         found = self._found(action)
@@ -334,3 +402,7 @@ class RolloutActions:
     def _server(instance: Instance) -> Server:
         host, port = instance.edge_address
         return Server(name=instance.name, release=instance.labels.release, host=host, port=port)
+
+
+def _web_weights(action: Action) -> dict[str, int]:
+    return {name: int(weight) for name, weight in action.parameters["weights"].items() if takes_requests(name)}

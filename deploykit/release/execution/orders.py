@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Command", "CommandName", "Commands", "NoCommands", "Orders", "actor"]
+    from deploykit.release.execution.ledger_commands import Command
 
-CommandName = Literal["pause", "continue", "promote", "abort"]
+__all__ = ["Commands", "NoCommands", "Orders", "actor"]
+
 _LONGEST_ACTOR = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Command:
-    """One request of a person. `number` names it."""
-
-    name: CommandName
-    actor: str
-    number: int
 
 
 class Commands(Protocol):

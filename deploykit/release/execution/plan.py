@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from deploykit.model import DeploykitError
-from deploykit.release.version.instances import WEB
-from deploykit.rollout import Plan
+from deploykit.model import DeploykitError, UsageError
+from deploykit.release.version.instances import WEB, release_of, takes_requests
+from deploykit.rollout import Members, Plan, Strategy, make_stages
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deploykit.edge.interface import Edge
     from deploykit.ledger.interface import Step
     from deploykit.model import ReleaseRecord
+    from deploykit.release.version.spec import ReleaseSpec
     from deploykit.targets.interface import Target
 
 __all__ = ["make_plan", "recorded_plan"]
@@ -31,9 +32,10 @@ def recorded_plan(step: Step, environment: str) -> Plan:
     """
     try:
         plan = Plan.from_json(step.action)
-        names = (*plan.candidate, *plan.stable, *plan.older, *plan.kept)
+        shared = [name for stage in plan.stages for name in (*stage.weights, *stage.routes.values())]
+        names = (*plan.candidate, *plan.stable, *plan.older, *plan.kept, *shared)
         odd = [name for name in names if not _INSTANCE.fullmatch(name)]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         odd = [f"{type(error).__name__}: {error}"]
     if odd:
         raise DeploykitError(
@@ -44,11 +46,20 @@ def recorded_plan(step: Step, environment: str) -> Plan:
 
 
 def make_plan(
-    target: Target, edge: Edge, live: ReleaseRecord | None, candidate: Sequence[str], *, judged: bool
+    target: Target,
+    edge: Edge,
+    live: ReleaseRecord | None,
+    candidate: Sequence[str],
+    spec: ReleaseSpec,
+    *,
+    judged: bool,
 ) -> Plan:
-    """The rollout's plan for the instances `candidate`.
+    """The rollout's plan for the instances `candidate`, by the strategy of `spec`.
 
-    Stable is what the edge sends users to now, or will once it is back; anything else that runs may be retired.
+    Stable is what the edge sends users to now, or will once it is back; anything else that runs may be retired. A
+    rollback (not `judged`) gives all users the version at once, as far as both versions may run at the same time.
+
+    Raises UsageError where the strategy can't be followed with so many instances.
     """
     instances = target.instances()
     alive = {instance.name for instance in instances if instance.state is not InstanceState.EXITED}
@@ -64,12 +75,34 @@ def make_plan(
             if live is not None and item.labels.release == live.id and item.process == WEB
         }
     new = set(candidate)
-    stable = tuple(sorted((weighted & alive) - new))
-    older = tuple(sorted(known - new - set(stable)))
+    strategy = spec.rollout
+    if (strategy.name == "canary" and not judged) or new <= alive:
+        strategy = Strategy()
+    stable = sorted((weighted & alive) - new)
+    beside: list[str] = []
+    if strategy.name == "recreate":
+        releases = {release_of(name) for name in stable}
+        beside = sorted(name for name in alive - new - set(stable) if release_of(name) in releases)
+    members = Members(
+        candidate=tuple(filter(takes_requests, candidate)),
+        stable=tuple(stable),
+        others=tuple(name for name in candidate if not takes_requests(name)),
+        stable_others=tuple(beside),
+    )
+    try:
+        stages = make_stages(strategy, members, sum(spec.watch))
+    except ValueError as error:
+        raise UsageError(
+            f"the strategy {strategy.name} can't be followed in {spec.environment}: {error}",
+            next_step=f"set max_surge or max_unavailable in [tool.deploykit.environments.{spec.environment}.rollout]",
+        ) from None
     return Plan(
         candidate=tuple(candidate),
-        stable=stable,
-        older=older,
+        stages=stages,
+        stable=(*stable, *beside),
+        older=tuple(sorted(known - new - {*stable, *beside})),
         kept=tuple(name for name in candidate if name in alive),
         judged=judged,
+        warm=strategy.name in {"blue-green", "canary"},
+        lease=strategy.lease if strategy.name == "canary" and stable else 0.0,
     )

@@ -56,9 +56,11 @@ class Probing:
     _good: set[str] = field(default_factory=set)
     _failed: dict[str, int] = field(default_factory=dict)
 
-    def decide(self, observed: Observed, verdict: Callable[[], CanaryVerdict]) -> CanaryVerdict:
+    def decide(
+        self, observed: Observed, verdict: Callable[[], CanaryVerdict], *, stop: Callable[[], bool] = lambda: False
+    ) -> CanaryVerdict:
         """Send what is missing of the wanted requests at once, and where some of those failed, more one after the
-        other until that decides, or the bound is reached.
+        other until that decides, the bound is reached, or `stop` says so.
         """
         wanted = observed.state.limits.requests
         bound = _MOST_TIMES * wanted
@@ -73,6 +75,8 @@ class Probing:
                 # The next ones are to be a slot of their own.
                 self.sleep(SLOT_SECONDS)
                 self.meanwhile()
+                if stop():
+                    break
         return said
 
     def broken(self) -> str:

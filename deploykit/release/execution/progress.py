@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
@@ -16,20 +17,21 @@ if TYPE_CHECKING:
 __all__ = ["StageProgress"]
 
 _STAGE_OF = {
-    "start": "start",
-    "health": "start",
-    "smoke": "start",
-    "trust": "switch",
-    "edge": "switch",
-    "attach": "switch",
-    "raise": "switch",
-    "lower": "switch",
-    "verify": "verify",
-    "live": "record",
-    "drain": "record",
-    "warm": "record",
-    "retire": "record",
+    **dict.fromkeys(("maintenance", "lower-old", "drain-old", "detach-old", "stop-old"), "stop"),
+    **dict.fromkeys(("start", "health", "smoke"), "start"),
+    **dict.fromkeys(("trust", "edge", "attach", "lease", "raise", "lower", "open", "routes"), "switch"),
+    **dict.fromkeys(("verify", "unlease"), "verify"),
+    **dict.fromkeys(("live", "clear-routes", "drain", "warm", "retire"), "record"),
 }
+_NUMBERED = re.compile(r"(.*)-([0-9]+)")
+
+
+def _stage_of(action: Action) -> str:
+    """`switch 2` in the second of several stages."""
+    numbered = _NUMBERED.fullmatch(action.name)
+    name, number = numbered.groups() if numbered is not None else (action.name, "")
+    stage = _STAGE_OF.get(name)
+    return "restore" if stage is None else f"{stage} {number}".strip()
 
 
 @dataclass
@@ -55,7 +57,7 @@ class StageProgress:
         self._close()
 
     def starting(self, action: Action) -> None:
-        stage = _STAGE_OF.get(action.name, "restore")
+        stage = _stage_of(action)
         if stage == self.name:
             return
         self._close()
@@ -67,6 +69,8 @@ class StageProgress:
         if observation.result is Result.CANCELLED:
             self.outcome = "cancelled"
             self.notes.append(observation.reason)
+        elif observation.result is Result.UNDECIDED:
+            self.stages.note(observation.reason)
         elif observation.result is Result.FAILED:
             self.failed.add(action.name)
             self.notes.append(observation.reason)

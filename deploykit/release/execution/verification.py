@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from deploykit.edge.interface import Mark
-    from deploykit.release.execution.orders import Command
+    from deploykit.release.execution.ledger_commands import Command
     from deploykit.release.reporting.live_view import LiveView
     from deploykit.release.version.spec import ReleaseSpec
     from deploykit.rollout import Strategy
@@ -158,7 +158,7 @@ class Verification:
                 clock=self.clock,
                 sleep=self.sleep,
                 cancellation=self.cancellation,
-                meanwhile=self._renew,
+                meanwhile=self._while_probing,
             ),
             orders=Orders(commands=self.commands, stage=""),
             began=self.clock(),
@@ -174,16 +174,27 @@ class Verification:
         at.orders.take(confirming=at.confirming)
         at.observed.read(self.edge, self.clock())
         verdict = self._judged(at)
-        if (command := at.orders.abortion) is not None:
-            at.orders.settle(command, f"{at.name} is aborted: the version before gets the traffic back")
-            if at.orders.promotion is not None:
-                at.orders.settle(at.orders.promotion, f"changes nothing: {actor(command)} has aborted {at.name}")
-            raise self._error(
-                DeploykitError, at, f"the new version was aborted by {actor(command)}{at.where}: {verdict.sentence}"
-            )
+        self._obey_abortion(at, verdict)
         if at.bake or at.rounds > 1 or self._waits_for(at):
             self.view(self._view(at, verdict))
         return verdict
+
+    def _obey_abortion(self, at: _Stage, verdict: CanaryVerdict) -> None:
+        if (command := at.orders.abortion) is None:
+            return
+        at.orders.settle(command, f"{at.name} is aborted: the version before gets the traffic back")
+        if at.orders.promotion is not None:
+            at.orders.settle(at.orders.promotion, f"changes nothing: {actor(command)} has aborted {at.name}")
+        raise self._error(
+            DeploykitError, at, f"the new version was aborted by {actor(command)}{at.where}: {verdict.sentence}"
+        )
+
+    def _while_probing(self) -> None:
+        """Nobody who asks for something waits until the last probe is answered."""
+        self._renew()
+        if (at := self._stage) is not None:
+            at.orders.take(confirming=at.confirming)
+            self._obey_abortion(at, self._verdict(at))
 
     def _renew(self) -> None:
         if self._renewed is None or self.clock() - self._renewed >= _RENEW_SECONDS:
@@ -264,7 +275,7 @@ class Verification:
                 if users
                 else f"No user traffic yet. Judged on {missing} probe requests."
             )
-        at.probing.decide(at.observed, lambda: self._verdict(at))
+        at.probing.decide(at.observed, lambda: self._verdict(at), stop=lambda: at.orders.promotion is not None)
         return True
 
     def _end_round(self, at: _Stage, verdict: CanaryVerdict) -> None:

@@ -222,7 +222,7 @@ class DockerHosting:
         own = find_own(repository.root, repository.settings.image.dockerfile)
         if own is not None and not repository.loaded.is_set("service.command"):
             return ()
-        return container_argv(command or repository.loaded.require_command(), repository.settings.image.port)
+        return container_argv(command or repository.require_command(), repository.settings.image.port)
 
     # ---- data in the tree
 

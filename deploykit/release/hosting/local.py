@@ -90,7 +90,7 @@ class LocalHosting:
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
         if command or self._repository is None:
             return command
-        return self._repository.loaded.require_command()
+        return self._repository.require_command()
 
     def app_user(self, wanted: str, warn: Callable[[str], None]) -> str:
         return app_user(wanted, self._paths, warn)

@@ -34,6 +34,10 @@ class SavedTarget:
     health: str = "/health"
     health_host: str = ""
     trusted_proxies: Sequence[str] = field(default_factory=list)
+    tester_header: str = ""
+    tester_cookie: str = ""
+    sticky: bool = False
+    maintenance_page: str = ""
     edge_image: str = ""
     image_port: int = 8000
     ledger: str = ""
@@ -44,6 +48,7 @@ class SavedTarget:
     @classmethod
     def from_settings(cls, repository: Repository) -> SavedTarget:
         settings, environment = repository.settings, repository.environment
+        page = settings.edge.maintenance_page
         return cls(
             target=environment.target,
             host=environment.host,
@@ -52,6 +57,10 @@ class SavedTarget:
             health=settings.service.health,
             health_host=settings.service.health_host,
             trusted_proxies=list(settings.edge.trusted_proxies),
+            tester_header=environment.rollout.tester_header,
+            tester_cookie=environment.rollout.tester_cookie,
+            sticky=environment.rollout.sticky,
+            maintenance_page=(repository.root / page).read_text(encoding="utf-8") if page else "",
             edge_image=settings.docker.edge_image,
             image_port=settings.image.port,
             ledger=environment.ledger,
@@ -63,7 +72,13 @@ class SavedTarget:
     @property
     def edge_options(self) -> EdgeOptions:
         return EdgeOptions(
-            health_path=self.health, health_host=self.health_host, trusted_proxies=tuple(self.trusted_proxies)
+            health_path=self.health,
+            health_host=self.health_host,
+            trusted_proxies=tuple(self.trusted_proxies),
+            tester_header=self.tester_header,
+            tester_cookie=self.tester_cookie,
+            sticky=self.sticky,
+            maintenance_page=self.maintenance_page,
         )
 
     @classmethod

@@ -207,6 +207,6 @@ def _present_spec(environment: Environment, running: Running, assumed: list[str]
         )
     command = repository.command
     if not command and not environment.hosting.shared:
-        command = repository.loaded.require_command()
+        command = repository.require_command()
     assumed.append(f"{release} is run as the settings here say now")
     return ReleaseSpec.from_settings(repository.settings, environment.name, environment.hosting.argv(command))

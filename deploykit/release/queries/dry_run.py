@@ -1,6 +1,4 @@
-"""`--plan`: the same plan and the same strategy as the act, with every action answered by 'done' instead of
-performed.
-"""
+"""`--plan`: the same plan and the same steps as the act, told instead of performed."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ from deploykit.release.execution.plan import make_plan
 from deploykit.release.reporting.text import filled, width
 from deploykit.release.version.instances import instance_names
 from deploykit.release.version.recorded import rollback_target, spec_of
+from deploykit.release.workflow.method import rollback_method
 from deploykit.release.workflow.preflight import preflight
-from deploykit.rollout import Action, Observation, Plan, Result, begin, decide
+from deploykit.rollout import Action, Kind, Plan, begin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,19 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["Planned", "plan_release", "plan_rollback", "rehearse"]
 
 _SAID = {
-    "start": "start {names} next to what runs",
-    "health": "wait until it is healthy at its own address",
-    "smoke": "try it at its own address, before any user sees it",
-    "trust": "from then on start it again when it ends by itself",
-    "edge": "see that the proxy runs",
-    "attach": "make {names} known to the proxy, at weight 0",
-    "raise": "give the traffic to {names}",
-    "lower": "take the traffic from {names}",
-    "verify": "judge user requests, or probes",
-    "live": "record that the new version is live",
-    "drain": "wait until nothing is in flight on {names}",
-    "warm": "keep {names} warm for its window",
-    "retire": "end what is older than could be gone back to: {names}",
+    Kind.START: "start {names} next to what runs",
+    Kind.HEALTH: "wait until it is healthy at its own address",
+    Kind.SMOKE: "try it at its own address, before any user sees it",
+    Kind.TRUST: "from then on start it again when it ends by itself",
+    Kind.EDGE: "see that the proxy runs",
+    Kind.ATTACH: "make {names} known to the proxy, at weight 0",
+    Kind.RAISE: "give {names} the traffic",
+    Kind.LOWER: "take the traffic from {names}",
+    Kind.VERIFY: "judge user requests, or probes",
+    Kind.LIVE: "record that the new version is live",
+    Kind.DRAIN: "wait until nothing is in flight on {names}",
+    Kind.WARM: "keep {names} warm for its window",
+    Kind.RETIRE: "end what is older than could be gone back to: {names}",
+    Kind.DETACH: "have the proxy forget {names}",
+    Kind.STOP: "stop {names}",
+    Kind.ROUTES: "send testers, and users who are kept on one version, to their version",
+    Kind.UNLEASE: "end the lease",
 }
 
 
@@ -78,13 +81,9 @@ class Planned:
         return lines
 
 
-def rehearse(plan: Plan) -> list[Action]:
+def rehearse(plan: Plan) -> tuple[Action, ...]:
     """The actions of a rollout in which all goes well."""
-    state, actions = begin(plan), []
-    while not state.ended and state.pending is not None:
-        actions.append(state.pending)
-        state, _ = decide(state, Observation(action=state.pending.name, result=Result.DONE))
-    return actions
+    return begin(plan).steps
 
 
 def plan_release(environment: Environment, *, discard_data: bool = False) -> Planned:
@@ -96,7 +95,7 @@ def plan_release(environment: Environment, *, discard_data: bool = False) -> Pla
         problem = error
     newest, live = environment.ledger.releases(limit=1), environment.ledger.live()
     number = int(newest[0].id[1:]) + 1 if newest else 1
-    plan = make_plan(environment.target, environment.edge, live, instance_names(f"r{number}", spec), judged=True)
+    plan = make_plan(environment.target, environment.edge, live, instance_names(f"r{number}", spec), spec, judged=True)
     steps = [f"take the lock of {environment.name}, in the ledger and on the target"]
     unfinished = environment.ledger.unfinished()
     if unfinished is not None:
@@ -144,14 +143,14 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
     wanted = rollback_target(environment.ledger, environment.name, to, environment.paths.values)
     live = environment.ledger.live()
     spec = spec_of(environment.ledger, wanted, environment.name)
-    plan = make_plan(environment.target, environment.edge, live, instance_names(wanted.id, spec), judged=False)
+    plan = make_plan(environment.target, environment.edge, live, instance_names(wanted.id, spec), spec, judged=False)
     actions, problem = rehearse(plan), _cannot_run(environment, wanted)
     return Planned(
         title=f"a rollback of {environment.app} in {environment.name} would",
         facts={
             "from": live.version if live is not None else "nothing",
             "to": f"{wanted.version} ({wanted.id})",
-            "warm": "yes: it runs still" if plan.kept else "no: it is started again from its artefact",
+            "method": str(rollback_method(environment, wanted, spec)),
         },
         steps=tuple(_sentences(actions)),
         actions=tuple(action.as_json() for action in actions),
@@ -178,4 +177,19 @@ def _cannot_run(environment: Environment, record: ReleaseRecord) -> DeploykitErr
 
 
 def _sentences(actions: Sequence[Action]) -> list[str]:
-    return [_SAID[action.name].format(names=", ".join(action.instances)) for action in actions]
+    return [_sentence(action) for action in actions]
+
+
+def _sentence(action: Action) -> str:
+    given, names = action.parameters, ", ".join(action.instances)
+    if action.kind is Kind.MAINTENANCE:
+        return "show users the maintenance page" if given["on"] else "let users in again"
+    if action.kind is Kind.LEASE:
+        return f"from then on {names} get the traffic back if this release does not answer for {given['seconds']:g} s"
+    if action.kind in {Kind.RAISE, Kind.LOWER} and any(weight not in {0, 100} for weight in given["weights"].values()):
+        weights = ", ".join(f"{name} {weight}" for name, weight in given["weights"].items())
+        return f"share the traffic by these weights: {weights}"
+    if action.kind is Kind.VERIFY and given["stages"] > 1:
+        at = f"judge it at {given['share']:g} % of the traffic for {given['bake']:g} s"
+        return f"{at}, then wait for: invoke rollout.continue" if given["confirm"] else at
+    return _SAID[action.kind].format(names=names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +27,8 @@ __all__ = [
     "instance_names",
     "instance_specs",
     "one_off",
+    "release_of",
+    "takes_requests",
 ]
 
 WEB = "web"
@@ -34,6 +37,7 @@ SPEC_NOTE = "spec"
 """How the version is run, kept as a label of what runs: a lost ledger can be restored from it."""
 # What an application may inherit from the caller besides what its target gives it; everything else has to be declared.
 _INHERITED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_PROCESS_OF = re.compile(rf"[^-]+-{WEB}-[0-9]+")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -85,6 +89,16 @@ class RunnableVersion:
     spec: ReleaseSpec
     artifact: RunnableArtifact
     values: Mapping[str, str | Secret]
+
+
+def takes_requests(instance: str) -> bool:
+    """Whether the instance of that name gets requests: it is one of the service itself."""
+    return _PROCESS_OF.fullmatch(instance) is not None
+
+
+def release_of(instance: str) -> str:
+    """The id of the release that the instance of that name belongs to."""
+    return instance.partition("-")[0]
 
 
 def instance_names(release: str, spec: ReleaseSpec) -> tuple[str, ...]:

@@ -9,10 +9,12 @@ import shlex
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deploykit.rollout.strategy import DEFAULT_STEPS, CanaryStep, Strategy
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from deploykit.settings.models import Settings
+    from deploykit.settings.models import EnvironmentSettings, Settings
 
 __all__ = ["DatabaseSpec", "ProcessSpec", "ReleaseSpec", "SmokeSpec", "ThresholdSpec", "without_commands"]
 
@@ -89,6 +91,8 @@ class ReleaseSpec:
     """Paths in the tree that outlive the version."""
     user: str = ""
     """The OS user that it is on the target process, by name or number; empty: the user that runs the kit."""
+    rollout: Strategy = field(default_factory=Strategy)
+    """How it takes over from the version before."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -111,6 +115,7 @@ class ReleaseSpec:
                 "persistent": tuple(data.get("persistent", ())),
                 "smoke": tuple(SmokeSpec(**{**item, "command": tuple(item["command"])}) for item in data["smoke"]),
                 "watch": tuple(data["watch"]),
+                "rollout": Strategy.from_json(data["rollout"]) if "rollout" in data else Strategy(),
                 "thresholds": ThresholdSpec(**data["thresholds"]),
                 "database": DatabaseSpec(**data["database"]),
                 "processes": tuple(
@@ -142,6 +147,7 @@ class ReleaseSpec:
             warm_for=service.warm_for,
             thresholds=ThresholdSpec(error_rate=limits.error_rate, p95_ms=limits.p95_ms, requests=limits.requests),
             watch=environment.watch,
+            rollout=_strategy(environment),
             database=DatabaseSpec(
                 kind=kind,
                 source=source,
@@ -164,6 +170,23 @@ class ReleaseSpec:
                 for process, wanted in sorted(settings.processes.items())
             ),
         )
+
+
+def _strategy(environment: EnvironmentSettings) -> Strategy:
+    wanted, is_canary = environment.rollout, environment.strategy == "canary"
+    steps = tuple(CanaryStep(share=step.share, bake=step.bake, confirm=step.confirm) for step in wanted.steps)
+    return Strategy(
+        name=environment.strategy,
+        steps=steps or (DEFAULT_STEPS if is_canary else ()),
+        max_surge=wanted.max_surge,
+        max_unavailable=wanted.max_unavailable,
+        sticky=wanted.sticky,
+        tester_header=wanted.tester_header,
+        tester_cookie=wanted.tester_cookie,
+        lease=wanted.lease,
+        undecided=wanted.undecided or ("wait" if is_canary else "abort"),
+        patience=wanted.patience,
+    )
 
 
 def without_commands(spec: ReleaseSpec) -> ReleaseSpec:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from deploykit.model import UsageError
+from deploykit.model import DeploykitError, UsageError
 from deploykit.release.database.migrate import migrate as migrate_database
-from deploykit.release.environment.versions import confirmed_spec, database_values, present_sources
+from deploykit.release.environment.versions import confirmed_spec, database_values, present_sources, recorded_version
 from deploykit.release.execution.runner import RolloutRunner
 from deploykit.release.housekeeping.reap import prune
 from deploykit.release.version.gather import accessories_of
@@ -147,11 +147,21 @@ def roll_out(attempt: Attempt, version: RunnableVersion, *, judged: bool) -> Non
 def runner_of(run: Run, journal: ReleaseJournal, version: RunnableVersion) -> RolloutRunner:
     """What rolls the version out, by that journal."""
     environment = run.environment
+
+    def earlier(release: str) -> RunnableVersion:
+        record = environment.ledger.release(release)
+        if record is None:
+            raise DeploykitError(
+                f"the ledger has no release {release!r}", next_step=f"invoke history --env {environment.name}"
+            )
+        return recorded_version(environment, record, warn=run.stages.warn)
+
     return RolloutRunner(
         target=environment.target,
         edge=environment.edge,
         journal=journal,
         version=version,
+        earlier=earlier,
         folder=environment.root,
         variable=environment.variable,
         stages=run.stages,

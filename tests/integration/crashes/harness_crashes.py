@@ -54,6 +54,7 @@ migrations = ""
 [tool.deploykit.environments.local]
 target = "process"
 preflight = ["settings", "variables", "target"]
+{strategy}
 """
 
 
@@ -87,9 +88,10 @@ class Scene:
     state: State = field(default_factory=State)
 
     @classmethod
-    def make(cls, folder: Path, processes: Processes, *, shared: bool, warm_for: float, replicas: int) -> Scene:
+    def make(cls, folder: Path, processes: Processes, *, shared: bool, **settings: object) -> Scene:
+        """`settings` fill SETTINGS."""
         folder.mkdir()
-        (folder / "pyproject.toml").write_text(SETTINGS.format(warm_for=warm_for, replicas=replicas))
+        (folder / "pyproject.toml").write_text(SETTINGS.format(**settings))
         made = cls(folder=folder, loaded=load(folder), processes=processes, shared=shared)
         made.paths.root.mkdir(parents=True)
         return made
@@ -152,6 +154,9 @@ class Scene:
         found += ["the port takes connections, and nobody answers"] if proxy.bound and not proxy.runs else []
         # A server without weight that only one of them knows does no harm.
         weights = [{n: e.weight for n, e in table.items() if e.weight} for table in (proxy.running, proxy.file)]
+        found += ["users still get the maintenance page"] if proxy.maintenance is not None else []
+        found += [f"a lease is left: {proxy.lease}"] if proxy.lease is not None else []
+        found += [f"routes are left: {proxy.routes}"] if proxy.routes else []
         if proxy.runs and weights[0] != weights[1]:
             found.append(f"the proxy has the weights {weights[0]}, and would come back with {weights[1]}")
         return found

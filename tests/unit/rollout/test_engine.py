@@ -8,13 +8,34 @@ import pytest
 
 from deploykit.model import DeploykitError
 from deploykit.process.cancellation import Cancellation
-from deploykit.rollout import Action, Cancelled, Engine, JournalledStep, Kind, Observation, Phase, Plan, Result
+from deploykit.rollout import (
+    DEFAULT_STEPS,
+    Action,
+    CanaryStep,
+    Cancelled,
+    Engine,
+    JournalledStep,
+    Kind,
+    Observation,
+    Plan,
+    Result,
+    Strategy,
+    UndecidedError,
+)
+from tests.shared.rollouts import plan_of
 
+OLD, NEW = [f"r1-web-{number}" for number in range(3)], [f"r2-web-{number}" for number in range(3)]
+FAST_CANARY = (CanaryStep(share=10), CanaryStep(share=100))
 PLANS = {
-    "over another": Plan(candidate=("r2-web-0", "r2-web-1"), stable=("r1-web-0",), older=("r0-web-0",)),
-    "the first": Plan(candidate=("r1-web-0",)),
-    "a rollback to what is warm": Plan(candidate=("r1-web-0",), stable=("r2-web-0",), kept=("r1-web-0",), judged=False),
-    "a rollback to what is gone": Plan(candidate=("r1-web-0",), stable=("r2-web-0",), judged=False),
+    "over another": plan_of(["r2-web-0", "r2-web-1"], ["r1-web-0"], older=("r0-web-0",)),
+    "the first": plan_of(["r1-web-0"]),
+    "a rollback to what is warm": plan_of(["r1-web-0"], ["r2-web-0"], kept=("r1-web-0",), judged=False),
+    "a rollback to what is gone": plan_of(["r1-web-0"], ["r2-web-0"], judged=False),
+    "rolling": plan_of(NEW, OLD, Strategy(name="rolling", max_surge=1, max_unavailable=1), older=("r0-web-0",)),
+    "rolling, surge only": plan_of(NEW[:2], OLD, Strategy(name="rolling", max_surge=1, max_unavailable=0)),
+    "rolling, no surge": plan_of(NEW, OLD, Strategy(name="rolling", max_surge=0, max_unavailable=1)),
+    "recreate": plan_of(NEW[:2], OLD[:1], Strategy(name="recreate"), older=("r0-web-0",)),
+    "canary": plan_of(NEW[:2], OLD, Strategy(name="canary", steps=FAST_CANARY, sticky=True, tester_header="X-Canary")),
 }
 
 
@@ -69,7 +90,10 @@ class Traffic:
     halfway: bool = False
     performed: list[str] = field(default_factory=list)
     dark: bool = False
-    """Users had a version, and at some moment nobody got the traffic."""
+    """Users had a version, and at some moment nobody got the traffic, or an instance that did not run did."""
+    closed: bool = False
+    leased: bool = False
+    routes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Plan, **faults: object) -> Traffic:
@@ -88,7 +112,8 @@ class Traffic:
             raise Cancelled("cancelled by Ctrl-C")
         had = self.serving
         self._act(action)
-        self.dark = self.dark or (bool(had) and not self.serving and action.kind is not Kind.CLOSE)
+        nobody = not self.serving or not self.serving <= self.running
+        self.dark = self.dark or (bool(had) and nobody and action.kind is not Kind.CLOSE and not self.closed)
         if action.name == self.die:
             raise Killed
         return {"note": action.name}
@@ -100,10 +125,18 @@ class Traffic:
             case Kind.ATTACH:
                 for name in action.instances:
                     self.weights.setdefault(name, 0)
-            case Kind.RAISE:
-                self.weights |= dict.fromkeys(action.instances, action.parameters["weight"])
-            case Kind.LOWER:
-                self.weights |= {name: 0 for name in action.instances if name in self.weights}
+            case Kind.RAISE | Kind.LOWER:
+                changed = action.parameters["weights"]
+                assert all(name in self.running or weight == 0 for name, weight in changed.items())
+                self.weights |= {name: weight for name, weight in changed.items() if weight or name in self.weights}
+            case Kind.MAINTENANCE:
+                self.closed = action.parameters["on"]
+            case Kind.LEASE:
+                self.leased = True
+            case Kind.UNLEASE:
+                self.leased = False
+            case Kind.ROUTES:
+                self.routes = dict(action.parameters["routes"])
             case Kind.CLOSE:
                 self.weights.clear()
             case Kind.DETACH:
@@ -111,9 +144,10 @@ class Traffic:
                     self.weights.pop(name, None)
             case Kind.STOP | Kind.RETIRE:
                 for name in action.instances:
-                    assert not self.weights.get(name), f"{name} was stopped while users get it"
+                    assert not self.weights.get(name) or self.closed, f"{name} was stopped while users get it"
                     self.running.discard(name)
-                    self.weights.pop(name, None)
+                    if not self.closed:
+                        self.weights.pop(name, None)
 
     @property
     def serving(self) -> set[str]:
@@ -134,7 +168,7 @@ def cases() -> list[object]:
     return [pytest.param(plan, name, id=f"{title}: {name}") for title, plan in PLANS.items() for name in names_of(plan)]
 
 
-BOOK_KEEPING = {"live", "drain", "warm", "retire"}
+BOOK_KEEPING = {"live", "clear-routes", "drain", "warm", "retire"}
 MUST_HAPPEN = {"live", "warm"}
 
 
@@ -152,14 +186,20 @@ def plan_is_decided_by(plan: Plan, name: str) -> bool:
     return names[names.index(name) + 1] in BOOK_KEEPING
 
 
+def is_open(traffic: Traffic) -> bool:
+    """Nothing of the rollout is left at the edge."""
+    return not traffic.closed and not traffic.leased and not traffic.routes
+
+
 def is_new(plan: Plan, traffic: Traffic) -> bool:
-    return traffic.serving == set(plan.candidate) and set(plan.candidate) <= traffic.running
+    return is_open(traffic) and traffic.serving == set(plan.candidate) and set(plan.candidate) <= traffic.running
 
 
 def is_old(plan: Plan, traffic: Traffic) -> bool:
     """As if nothing had been tried: the old serve, what was warm still runs, and nothing else of the new."""
     left = traffic.running & set(plan.candidate)
-    return traffic.serving == set(plan.stable) and left == set(plan.kept) and set(plan.stable) <= traffic.running
+    back = is_open(traffic) and traffic.serving == set(plan.stable)
+    return back and left == set(plan.kept) and set(plan.stable) <= traffic.running
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -167,7 +207,7 @@ def test_a_rollout_in_which_all_goes_well_is_done_and_every_step_has_its_result(
     journal, traffic, told = Memory(), Traffic.of(plan), []
     engine = run(plan, journal, traffic, notice=lambda action, seen: told.append((action.name, seen.result)))
     state = engine.drive()
-    assert state.phase is Phase.DONE
+    assert state.done
     assert is_new(plan, traffic)
     assert engine.failure is None
     assert [step.result for step in journal.steps()] == [Result.DONE] * len(journal.rows)
@@ -196,12 +236,12 @@ def test_killed_at_any_write_of_the_journal_it_finds_its_way(plan, way):
         state = engine.drive() if way == "drive" else engine.undo("its process was killed")
         assert state == run(plan, journal, traffic).state(), "a fold of the journal is the engine's state"
         assert not traffic.dark
-        if way == "drive" or state.phase is Phase.DONE:
-            assert state.phase is Phase.DONE
+        if way == "drive" or state.done:
+            assert state.done
             assert is_new(plan, traffic)
             seen_live += 1
         else:
-            assert state.phase is Phase.FAILED
+            assert state.failed
             assert state.cancelled
             assert is_old(plan, traffic)
     assert seen_live == writes if way == "drive" else 0 < seen_live < writes
@@ -215,7 +255,7 @@ def test_killed_in_any_action_that_action_is_done_again(plan, name, halfway):
         run(plan, journal, traffic).drive()
     assert journal.steps()[-1].result is None
     traffic.die = ""
-    assert run(plan, journal, traffic).drive().phase is Phase.DONE
+    assert run(plan, journal, traffic).drive().done
     assert traffic.performed.count(name) == 2
     assert is_new(plan, traffic)
     assert not traffic.dark
@@ -228,12 +268,16 @@ def test_a_failure_in_any_phase_leaves_the_old_version_serving_or_the_new_one_wh
     state = engine.drive()
     assert not traffic.dark
     if name in BOOK_KEEPING:
-        assert state.phase is Phase.DONE
+        assert state.done
         assert state.reason == f"{name} does not work"
         assert traffic.serving == set(plan.candidate)
         assert engine.failure is None
+    elif name.startswith("drain-old"):
+        assert state.done, "requests that take too long don't stop a release"
+        assert (state.reason, engine.failure) == ("", None)
+        assert is_new(plan, traffic)
     else:
-        assert state.phase is Phase.FAILED
+        assert state.failed
         assert not state.cancelled
         assert state.reason == f"{name} does not work"
         assert engine.failure is not None
@@ -248,7 +292,7 @@ def test_what_has_to_happen_and_fails_for_a_moment_is_tried_again(plan, name):
     journal, traffic, waited = Memory(), Traffic.of(plan, fail=frozenset({name}), times=2), []
     engine = Engine(plan, journal, traffic, sleep=waited.append)
     state = engine.drive()
-    assert (state.phase, state.reason, engine.failure) == (Phase.DONE, "", None)
+    assert (state.done, state.reason, engine.failure) == (True, "", None)
     assert journal.names.count(name) == 3
     assert len(waited) == 2
     assert is_new(plan, traffic)
@@ -261,11 +305,11 @@ def test_what_has_to_happen_and_can_not_leaves_the_rollout_unfinished_and_the_ne
     with pytest.raises(DeploykitError, match=f"{name} does not work"):
         run(plan, journal, traffic).drive()
     assert not run(plan, journal, traffic).state().ended
-    assert is_new(plan, traffic)
+    assert traffic.serving == set(plan.candidate)
     assert set(plan.older) <= traffic.running, "nothing after it is done"
     traffic.fail = frozenset()
     engine = run(plan, journal, traffic)
-    assert (engine.drive() if way == "drive" else engine.undo("killed")).phase is Phase.DONE
+    assert (engine.drive() if way == "drive" else engine.undo("killed")).done
     assert is_new(plan, traffic)
 
 
@@ -279,10 +323,10 @@ def test_a_cancellation_in_any_phase_leaves_the_old_version_serving_or_is_too_la
     assert not traffic.dark
     assert state == run(plan, journal, traffic).state()
     if name in BOOK_KEEPING:
-        assert state.phase is Phase.DONE
+        assert state.done
         assert is_new(plan, traffic)
     else:
-        assert state.phase is Phase.FAILED
+        assert state.failed
         assert state.cancelled
         assert state.reason == "cancelled by Ctrl-C"
         assert is_old(plan, traffic)
@@ -302,7 +346,7 @@ def test_a_cancellation_between_two_actions_is_noticed_before_the_next_one(plan,
     assert not traffic.dark
     assert state == run(plan, journal, traffic).state()
     if name in BOOK_KEEPING or plan_is_decided_by(plan, name):
-        assert state.phase is Phase.DONE
+        assert state.done
         assert is_new(plan, traffic)
     else:
         assert state.cancelled
@@ -327,7 +371,7 @@ def test_a_cancelled_rollout_that_is_killed_while_it_undoes_itself_goes_on_undoi
         run(plan, journal, traffic).drive()
     traffic.die = ""
     state = run(plan, journal, traffic).drive()
-    assert state.phase is Phase.FAILED
+    assert state.failed
     assert state.cancelled
     assert is_old(plan, traffic)
 
@@ -342,7 +386,7 @@ def test_a_cancellation_between_a_result_and_its_hearing_does_not_undo_what_was_
 
     traffic = Traffic.of(plan)
     state = run(plan, journal, traffic, notice=notice).drive()
-    assert state.phase is Phase.DONE
+    assert state.done
     assert is_new(plan, traffic)
 
 
@@ -367,7 +411,7 @@ def test_a_step_of_undoing_a_killed_rollout_that_fails_is_known_and_the_others_a
         run(plan, journal, traffic).drive()
     traffic.die, traffic.fail = "", frozenset({"close"})
     engine = run(plan, journal, traffic)
-    assert engine.undo("its process was killed").phase is Phase.FAILED
+    assert engine.undo("its process was killed").failed
     assert engine.undo_failure is not None
     assert engine.undo_failure.message == "close does not work"
     assert not traffic.running
@@ -378,8 +422,8 @@ def test_what_has_ended_is_neither_driven_nor_undone_again():
     traffic = Traffic.of(plan)
     run(plan, journal, traffic).drive()
     written = len(journal.rows)
-    assert run(plan, journal, traffic).undo("too late").phase is Phase.DONE
-    assert run(plan, journal, traffic).drive().phase is Phase.DONE
+    assert run(plan, journal, traffic).undo("too late").done
+    assert run(plan, journal, traffic).drive().done
     assert len(journal.rows) == written
 
 
@@ -397,9 +441,35 @@ def test_an_error_that_nobody_foresaw_is_undone_like_any_other_and_shows_its_who
     traffic.perform = perform
     engine = run(plan, journal, traffic)
     state = engine.drive()
-    assert state.phase is Phase.FAILED
+    assert state.failed
     assert engine.failure is not None
     assert engine.failure.message == f"{name} failed: OSError: [Errno 28] No space left on device"
     assert any("in perform" in line for line in engine.failure.details)
     assert is_old(plan, traffic)
     assert not traffic.dark
+
+
+def test_an_undecided_judge_is_asked_again_and_nothing_is_raised_meanwhile():
+    plan, journal = PLANS["canary"], Memory()
+    traffic = Traffic.of(plan)
+    real, weights = traffic.perform, []
+
+    def perform(action: Action) -> dict[str, object]:
+        if action.name == "verify-1" and len(weights) < 5:
+            weights.append(dict(traffic.weights))
+            raise UndecidedError("undecided: no requests yet, 50 are wanted")
+        return real(action)
+
+    traffic.perform = perform
+    state = run(plan, journal, traffic).drive()
+    assert state.done
+    assert weights == [weights[0]] * 5
+    assert journal.names.count("verify-1") == 6
+    undecided = [seen for _, seen in journal.rows if seen.result is Result.UNDECIDED]
+    assert {seen.reason for seen in undecided} == {"undecided: no requests yet, 50 are wanted"}
+
+
+def test_the_default_canary_is_the_template_s():
+    plan = plan_of(NEW, OLD, Strategy(name="canary", steps=DEFAULT_STEPS))
+    assert [stage.share for stage in plan.stages] == [5, 25, 50, 100]
+    assert [stage.bake for stage in plan.stages] == [600, 600, 600, 0]

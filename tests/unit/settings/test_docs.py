@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.settings import docker_models, gate_models, migration_models, models
+from deploykit.settings import docker_models, gate_models, migration_models, models, rollout_models
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
-MODULES = (docker_models, gate_models, migration_models, models)
+MODULES = (docker_models, gate_models, migration_models, models, rollout_models)
 MODELS = [getattr(module, name) for module in MODULES for name in module.__all__]
 
 

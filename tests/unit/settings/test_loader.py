@@ -83,7 +83,7 @@ def test_a_mistake_says_what_is_allowed(repo):
         "lower-case letters, digits and hyphens, a letter first, 40 at most",
         "a whole number from 1 to 64",
         'a number of seconds greater than 0 and at most 86400, or a text such as "10s", "5m" or "2h"',
-        '"blue-green", "rolling", "canary"',
+        '"blue-green", "rolling", "canary", "recreate"',
         "a whole number from 1 to 1000000",
         "a table of url, insecure, token_variable",
         "a list, each entry: text in quotes",

@@ -18,7 +18,7 @@ from deploykit.targets.interface import InstanceState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAMES = ("one", "two", "three")
+NAMES = ("r1-web-0", "r1-web-1", "r1-web-2")
 
 
 class Target:
@@ -51,6 +51,9 @@ class Edge:
     def running(self) -> bool:
         return True
 
+    def maintenance_since(self) -> None:
+        return None
+
     def servers(self) -> list[ServerState]:
         return [
             ServerState(server=Server(name=name, release="r1", host="h", port=1), weight=weight, up=True, in_flight=0)
@@ -75,7 +78,7 @@ def actions(target: Target, edge: Edge) -> RolloutActions:
         ),
         "instances": {},
     }
-    return RolloutActions(**given, warn=print)
+    return RolloutActions(**given, earlier=lambda release: pytest.fail(f"{release} is not asked for"), warn=print)
 
 
 @pytest.mark.parametrize("at_once", [True, False])
@@ -87,17 +90,17 @@ def test_all_instances_of_a_version_are_ended(at_once: bool) -> None:
 
 
 def test_one_that_does_not_end_is_told_when_the_others_have() -> None:
-    target = Target(starts_at_once=True, broken="one")
-    with pytest.raises(DeploykitError, match="one does not end"):
+    target = Target(starts_at_once=True, broken="r1-web-0")
+    with pytest.raises(DeploykitError, match="r1-web-0 does not end"):
         actions(target, Edge()).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
-    assert sorted(target.stopped) == ["three", "two"]
+    assert sorted(target.stopped) == ["r1-web-1", "r1-web-2"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_while_one_has_the_traffic_none_of_them_is_ended(at_once: bool) -> None:
     target = Target(starts_at_once=at_once)
-    with pytest.raises(DeploykitError, match="two still has the traffic"):
-        actions(target, Edge(weighted="two")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
+    with pytest.raises(DeploykitError, match="r1-web-1 still has the traffic"):
+        actions(target, Edge(weighted="r1-web-1")).perform(Action(kind=Kind.STOP, name="stop", instances=NAMES))
     assert target.stopped == []
 
 
@@ -131,11 +134,11 @@ def test_a_version_that_can_not_be_forgotten_is_ended_all_the_same() -> None:
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_version_that_has_the_traffic_again_is_not_retired(at_once: bool) -> None:
     target = Target(starts_at_once=at_once)
-    edge = Edge(weighted="two")
-    with pytest.raises(DeploykitError, match="two still has the traffic"):
+    edge = Edge(weighted="r1-web-1")
+    with pytest.raises(DeploykitError, match="r1-web-1 still has the traffic"):
         actions(target, edge).perform(Action(kind=Kind.RETIRE, name="retire", instances=NAMES))
     assert target.stopped == []
-    assert edge.known["two"] == 100
+    assert edge.known["r1-web-1"] == 100
 
 
 class RestartedEdge:
@@ -173,7 +176,7 @@ def test_the_old_version_gets_the_traffic_back_from_an_edge_that_has_lost_it() -
         for name in NAMES
     }
     target = SimpleNamespace(instance=instances.get, instances=lambda: list(instances.values()))
-    action = Action(kind=Kind.RAISE, name="restore", instances=NAMES, parameters={"weight": 100})
+    action = Action(kind=Kind.RAISE, name="restore", instances=NAMES, parameters={"weights": dict.fromkeys(NAMES, 100)})
     actions(target, edge).perform(action)  # type: ignore[arg-type]
     assert edge.weights == dict.fromkeys(NAMES, 100)
 
@@ -206,7 +209,7 @@ def of_release(name: str, release: str, state: InstanceState = InstanceState.RUN
 
 
 def test_an_old_version_of_which_an_instance_has_ended_is_kept_warm_all_the_same() -> None:
-    found = {"one": of_release("one", "r1"), "two": of_release("two", "r1", InstanceState.EXITED)}
+    found = {"r1-web-0": of_release("r1-web-0", "r1"), "r1-web-1": of_release("r1-web-1", "r1", InstanceState.EXITED)}
     made, timers = with_timers(SimpleNamespace(instance=found.get), Edge())
     made.perform(Action(kind=Kind.WARM, name="warm", instances=NAMES))
     assert [(each.kind, each.release) for each in timers.kept] == [("warm", "r1")]
@@ -217,11 +220,11 @@ def test_what_could_not_be_ended_is_ended_by_a_later_command() -> None:
         def instance(self, name: str) -> Any:
             return of_release(name, "r1")
 
-    target = Stuck(starts_at_once=False, broken="one")
+    target = Stuck(starts_at_once=False, broken="r1-web-0")
     made, timers = with_timers(target, Edge())
     made._stop_timeout = lambda _name: 3.0  # type: ignore[method-assign]  # the settings have none
     action = Action(kind=Kind.RETIRE, name="retire", instances=NAMES)
-    with pytest.raises(DeploykitError, match="one does not end"):
+    with pytest.raises(DeploykitError, match="r1-web-0 does not end"):
         made.perform(action)
     assert [(each.kind, each.release, each.due_at, each.payload) for each in timers.kept] == [
         ("retire", "r1", 1_000.0, {"instances": list(NAMES)})

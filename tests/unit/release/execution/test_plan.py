@@ -9,9 +9,9 @@ import pytest
 from deploykit.model import DeploykitError
 from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.execution.plan import recorded_plan
-from deploykit.rollout import Plan
+from tests.shared.rollouts import plan_of
 
-GOOD = Plan(candidate=("r2-web-0", "r2-mail-0"), stable=("r1-web-0",), older=("r0-web-12",))
+GOOD = plan_of(["r2-web-0", "r2-mail-0"], ["r1-web-0"], older=("r0-web-12",))
 
 
 def step(**changes):
@@ -31,8 +31,13 @@ def test_it_comes_back_as_it_was():
         {"candidate": []},
         {"candidate": [5]},
         {"candidate": 5},
-        {"weight": 0},
-        {"weight": "all"},
+        {"stages": []},
+        {"stages": [{"share": 100}]},
+        {"stages": [GOOD.as_json()["stages"][0] | {"start": ["../x"]}]},
+        {"stages": [GOOD.as_json()["stages"][0] | {"weights": {"r2-web-0": 900}}]},
+        {"stages": [GOOD.as_json()["stages"][0] | {"weights": {"../x": 1}}]},
+        {"stages": [GOOD.as_json()["stages"][0] | {"routes": {"tester": "../x"}}]},
+        {"stages": "all"},
     ],
 )
 def test_a_name_that_leads_elsewhere_is_refused_in_a_sentence(changes):

@@ -9,9 +9,10 @@ import pytest
 
 from deploykit.edge.interface import Mark
 from deploykit.model import DeploykitError, InconclusiveError
-from deploykit.release.execution.orders import Command
+from deploykit.release.execution.ledger_commands import Command
 from deploykit.release.execution.verification import Verification
 from deploykit.rollout import Strategy, UndecidedError
+from tests.shared.attackers import listening
 from tests.shared.watched_traffic import Clock, Terminal, WatchedEdge, every, traffic
 
 if TYPE_CHECKING:
@@ -223,6 +224,21 @@ def test_an_abort_counts_before_a_promotion_of_the_same_second(verification, ter
         "stage 2 of 4 is aborted: the version before gets the traffic back",
         "changes nothing: ben has aborted stage 2 of 4",
     ]
+
+
+@pytest.mark.parametrize("name", ["abort", "promote"])
+def test_nobody_waits_for_the_last_probe(verification, edge, terminal, name):
+    """One of 45 fails, which takes hundreds of them to be sure of."""
+    with listening() as app:
+        edge.at = app.url
+        app.answer = lambda _heard: (500 if len(app.heard) % 45 == 0 else 200, {}, b"")
+        terminal.ask(command(name), after=61)
+        if name == "abort":
+            with pytest.raises(DeploykitError, match="aborted by ana in stage 2 of 4"):
+                watch(verification)
+        else:
+            assert watch(verification)["decided_by"] == "ana"
+        assert 50 < len(app.heard) < 250
 
 
 def test_commands_that_make_no_sense_are_answered_and_change_nothing(verification, clock, terminal, good):

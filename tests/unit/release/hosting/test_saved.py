@@ -16,14 +16,19 @@ app = "shop"
 [tool.deploykit.docker]
 volumes = { uploads = "/srv/uploads" }
 networks = ["office"]
+[tool.deploykit.edge]
+maintenance_page = "back-soon.html"
 [tool.deploykit.environments.staging]
 port = 8080
+strategy = "canary"
+rollout = { tester_header = "X-Tester", tester_cookie = "tester", sticky = true }
 """
 
 
 @pytest.fixture
 def saved(tmp_path):
     (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    (tmp_path / "back-soon.html").write_text("<p>Zurück in Kürze", encoding="utf-8")
     return SavedTarget.from_settings(Repository(load(tmp_path, environ={}), "staging"))
 
 
@@ -43,3 +48,10 @@ def test_without_sources_containers_have_the_volumes_and_networks_of_the_setting
     hosting = DockerHosting(StatePaths(tmp_path, "shop", "staging"), None, SavedTarget.load(tmp_path), Cancellation())
     assert hosting.target._volumes == {"uploads": "/srv/uploads"}
     assert hosting.target._networks == ("office",)
+
+
+def test_without_sources_the_edge_knows_testers_and_the_page_of_the_settings(saved, tmp_path):
+    saved.save(tmp_path)
+    options = SavedTarget.load(tmp_path).edge_options
+    assert (options.tester_header, options.tester_cookie, options.sticky) == ("X-Tester", "tester", True)
+    assert options.maintenance_page == "<p>Zurück in Kürze"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from deploykit.rollout.blue_green import begin
 
 from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError
 from deploykit.release.execution.runner import RolloutRunner
 from deploykit.release.workflow.rollback import rollback
-from deploykit.rollout import Plan
+from deploykit.rollout import begin
 from tests.shared.reporters import SilentReporter
+from tests.shared.rollouts import plan_of
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def undo(environment, ledger, released, spec, monkeypatch):
     def attempt(failure: DeploykitError | None):
         record = released("1.0", outcome="running", spec=spec.as_json())
         held = ledger.acquire("tests", "a rollback", lease=60)
-        plan = Plan(candidate=(f"{record.id}-web-0",))
+        plan = plan_of([f"{record.id}-web-0"])
         ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
         ledger.unlock("tests", held.token)
         monkeypatch.setattr(RolloutRunner, "undo", lambda *_: (begin(plan), failure))

@@ -24,8 +24,9 @@ _NOTHING = "changes nothing"
 @dataclass(frozen=True, kw_only=True)
 class RolloutStatus:
     """Shares are per cent of the traffic: what the stage wants, and what the weights at the edge come to (None: it does
-    not run). Times are seconds since the epoch. `undecided` is what the judge waits for. `over` is the version that the
-    lease gives the traffic back to; `lease_ended_at` None: it has not.
+    not run). Times are seconds since the epoch. `undecided` is what the judge waits for; `confirm`: after the stage a
+    person has to say that it goes on. `over` is the version that the lease gives the traffic back to; `lease_ended_at`
+    None: it has not.
     """
 
     release: str
@@ -39,6 +40,7 @@ class RolloutStatus:
     doing: str
     undoing: bool
     undecided: str
+    confirm: bool
     paused_by: str
     lease_ends_at: float | None
     lease_ended_at: float | None
@@ -68,6 +70,7 @@ def read_rollout(
         doing=under_way.doing,
         undoing=undoing,
         undecided=under_way.undecided,
+        confirm=under_way.stage.confirm,
         paused_by="" if undoing else _paused_by(environment.ledger.requests(release=release.id), holder),
         lease_ends_at=lease.ends_at if lease is not None and lease.ended_at is None else None,
         lease_ended_at=lease.ended_at if lease is not None else None,
@@ -112,4 +115,6 @@ def next_commands(rollout: RolloutStatus, env: str) -> list[str]:
         return [f"invoke rollout.continue {env}   (go on)", abort]
     if rollout.undecided:
         return [f"invoke rollout.promote {env}   (go on)", abort]
+    if rollout.confirm:
+        return [f"invoke rollout.continue {env}   (confirm it, once it waits)", abort]
     return [abort] if rollout.stages > 1 else []

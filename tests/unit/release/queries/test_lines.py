@@ -135,6 +135,7 @@ def rollout(**changes) -> RolloutStatus:
         "doing": "it is judged",
         "undoing": False,
         "undecided": "",
+        "confirm": False,
         "paused_by": "",
         "lease_ends_at": time.time() + 42.5,
         "lease_ended_at": None,
@@ -168,6 +169,7 @@ def test_a_rollout_that_waits_for_a_person_says_how_it_goes_on():
         "  next  invoke rollout.promote --env local   (go on)",
         "  next  invoke rollout.abort --env local   (give the traffic back)",
     ]
+    assert "  next  invoke rollout.continue --env local   (confirm it, once it waits)" in rolling_out(confirm=True)
     assert len(rolling_out(undoing=True)) == 3
 
 

@@ -66,7 +66,8 @@ def history(
     if json:
         print_json(records)
         return None
-    for line in history_lines(records, environment.name, sys.stdout):
+    maintenance = environment.ledger.maintenance()
+    for line in history_lines(records, environment.name, sys.stdout, maintenance):
         say(line)
     return None
 

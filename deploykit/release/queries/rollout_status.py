@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RolloutStatus", "next_commands", "read_rollout", "rollout_rows"]
 
-_NOTHING = "changes nothing"
-
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutStatus:
@@ -80,8 +78,7 @@ def read_rollout(
 def _paused_by(requests: Sequence[Request], holder: Held | None) -> str:
     """Who paused the process that holds the lock; an earlier one's pause ended with it."""
     for request in requests:
-        followed = request.answer and not request.answer.startswith(_NOTHING)
-        if holder is not None and followed and request.number > holder.token and request.name != "abort":
+        if holder is not None and request.followed and request.number > holder.token and request.name != "abort":
             return request.actor if request.name == "pause" else ""
     return ""
 

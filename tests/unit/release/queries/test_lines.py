@@ -249,6 +249,14 @@ def test_what_people_asked_of_a_release_stands_below_with_what_came_of_it(enviro
     assert asked == [("pause", "stage 2 of 4 is paused", False), ("promote", "", True)]
 
 
+def test_who_switched_maintenance_and_for_how_long_stands_below(environment, ledger, released):
+    released("1.0.0")
+    ledger.record_maintenance("ann", enabled=True)
+    ledger.record_maintenance("dan", enabled=False, seconds=725.0)
+    lines = history_lines(read_history(environment, 20), "local", PIPE, ledger.maintenance())
+    assert lines[2:4] == ["  maintenance on by ann just now", "  maintenance off by dan just now, after 12 min"]
+
+
 def test_a_history_without_releases_says_how_to_make_one():
     assert history_lines([], "staging", PIPE) == ["no releases in staging yet", "  next: invoke release --env staging"]
 

@@ -38,7 +38,7 @@ def test_the_answer_of_the_release_is_handed_on(environment, ledger, canary, ans
 
     told = []
     asked = ask_rollout(environment, "pause", "lunch", tell=told.append, wait=answering(answer))
-    assert (asked.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
+    assert (asked.request.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
     assert asked.as_json() | {"number": 0, "actor": ""} == {
         "outcome": "done",
         "command": "pause",
@@ -64,7 +64,7 @@ def test_two_people_who_ask_at_once_get_an_answer_each(environment, ledger, cana
         release.answer(second, "changes nothing: eve has asked for promote before")
 
     asked = ask_rollout(environment, "promote", wait=answering(answer))
-    assert (asked.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
+    assert (asked.request.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
     assert [each.answer for each in ledger.requests()][1] == "stage 2 of 3 is promoted"
 
 

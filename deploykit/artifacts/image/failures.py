@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from deploykit.model import DeploykitError, UsageError
 from deploykit.model.env_files import is_env_file
@@ -60,13 +61,14 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         )
     if match := _MISSING.search(said):
         name = match[1].strip('"').lstrip("/")
+        quoted = shlex.quote(name)
         return UsageError(
             f"{where} copies {name}, which is not in the tree",
             details=lines,
             next_step=(
                 f"take the line out of {where}: files of variables are in no image, the instances are given the values"
                 if is_env_file(name)
-                else f"git add {name}, or see what ignores it: git check-ignore -v {name}; cat .dockerignore"
+                else f"git add {quoted}, or see what ignores it: git check-ignore -v {quoted}; cat .dockerignore"
             ),
         )
     failed_step = "did not complete successfully" in said or "executor failed running" in said
@@ -75,7 +77,9 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return UsageError(
             f"the base image {base} is for {present}, and the image is built for {platform}",
             details=lines,
-            next_step=f"docker pull --platform {platform} {base}; or set image.base to an image for {platform}",
+            next_step=(
+                f"docker pull --platform {platform} {shlex.quote(base)}; or set image.base to an image for {platform}"
+            ),
         )
     if failed_step and "exec format error" in lower:
         return UsageError(
@@ -90,7 +94,7 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return BuildFailed(
             f"the base image {image} can't be had",
             details=lines,
-            next_step=f"docker pull {image}; or set image.base to an image that this engine can reach",
+            next_step=f"docker pull {shlex.quote(image)}; or set image.base to an image that this engine can reach",
         )
     if failed_step:
         return BuildFailed(

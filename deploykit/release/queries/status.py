@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.ledger.interface import WARM
-from deploykit.model import ReleaseOutcome, ReleaseRecord
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.owner import Owner
 from deploykit.release.environment.running import ledger_is_lost, running_releases
+from deploykit.release.environment.trust import does_not_hold, ledger_problems
 from deploykit.release.reporting.text import ago, columns, filled, times, width
 from deploykit.targets.interface import InstanceState
 
@@ -73,13 +74,17 @@ class Status:
     """False: the ledger has what is live from its labels alone (`invoke ledger.adopt`)."""
     read_from_target: bool = False
     """The ledger knows nothing of what runs: all this was read from the target and the edge."""
+    ledger_problems: Sequence[str] = ()
+    """What of the ledger does not hold: then no command acts on it, and what is shown of it may be wrong."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Sentences on what is wrong with what users get, or with the app's other processes."""
+        """Sentences on what is wrong with the ledger, with what users get, or with the app's other processes."""
+        found = [_does_not_hold(self.ledger_problems)] if self.ledger_problems else []
         if not self.live:
-            return ()
-        found = [] if self.edge == "running" else ["the edge does not run"]
+            return tuple(found)
+        if self.edge != "running":
+            found.append("the edge does not run")
         live = [item for item in self.instances if item.role == "live"]
         if not any(item.state != InstanceState.EXITED.value for item in live):
             found.append(f"nothing of {self.version} ({self.live}) runs, which is live in the ledger")
@@ -101,11 +106,21 @@ class Status:
         return 1 if self.problems else 0
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "problems": list(self.problems)}
+        return {**asdict(self), "problems": list(self.problems), "next_step": _next(self)[0]}
 
 
 def read_status(environment: Environment) -> Status:
-    """Look, and change nothing."""
+    """Look, and change nothing. Raises DeploykitError where the ledger can't even be read."""
+    broken = ledger_problems(environment)
+    try:
+        return replace(_as_recorded(environment), ledger_problems=broken)
+    except DeploykitError:
+        if broken:
+            raise does_not_hold(environment, broken) from None
+        raise
+
+
+def _as_recorded(environment: Environment) -> Status:
     live = environment.ledger.live()
     unfinished = environment.ledger.unfinished()
     # A rollback makes an earlier release live again: the newest change that was done says since when.
@@ -235,16 +250,22 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
     return [*lines, "", *steps]
 
 
+def _does_not_hold(problems: Sequence[str]) -> str:
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"the ledger does not hold, so what it says may be wrong: {problems[0]}{more}"
+
+
 def _running(status: Status) -> list[InstanceStatus]:
     return [item for item in status.instances if item.state != InstanceState.EXITED.value]
 
 
 def _next(status: Status) -> list[str]:
     env = f"--env {status.environment}"
-    if status.unfinished and status.at_work:
-        return [f"wait until it is done, then: invoke status {env}"]
+    if status.ledger_problems:
+        return [f"invoke history {env} --check"]
     if status.unfinished:
-        return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
+        either = [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
+        return [f"wait until it is done, then: invoke status {env}"] if status.at_work else either
     if status.read_from_target or not status.live:
         restore = f"invoke ledger.adopt {env}   (restores the ledger from what runs)"
         return [restore if status.read_from_target else f"invoke release {env}"]

@@ -188,6 +188,8 @@ def test_who_writes_the_ledger_runs_nothing_and_gets_nothing(
 
         as_another_user(mallory.append)
         refused("verify", "exec -- true", "rollback", "release", "reap")
+        looked = here(tiny, "status", *LOCAL, "--json")
+        assert (looked.code, looked.json["next_step"]) == (1, "invoke history --env local --check")
         as_another_user(mallory.append_unfinished)
         refused("release --resume", "rollback")
         checked = here(tiny, "history", *LOCAL, "--check")

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 NOBODY = 65534
 LOCAL = ("--env", "local")
 SECRET = "wren-and-finch"  # pragma: allowlist secret
-DAYS = 86_400.0
 
 
 def as_another_user(act: Callable[[], None]) -> None:

@@ -25,7 +25,9 @@ _NO_BASE = re.compile(
 _BASE_NAMED = re.compile(r"(?:source metadata for |denied for |load metadata for )(\S+?)[:,]?(?:\s|$)")
 _PARSE = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.*)", re.IGNORECASE)
 _DOCKERFILE = re.compile(r"failed to (?:create LLB definition|read dockerfile|solve).*?: (.*)", re.IGNORECASE)
-_MISSING = re.compile(r"(?:failed to compute cache key|failed to calculate checksum).*?(\"?/\S+\"?):? not found")
+_MISSING = re.compile(
+    r"(?:failed to compute cache key|failed to calculate checksum).*?(?:\"/([^\"\n]+)\"|/([^\s\"]+?)):? not found"
+)
 
 
 class BuildFailed(DeploykitError):
@@ -60,7 +62,7 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
             next_step=f"edit {where}, line {match[1]}",
         )
     if match := _MISSING.search(said):
-        name = match[1].strip('"').lstrip("/")
+        name = match[1] or match[2]
         quoted = shlex.quote(name)
         return UsageError(
             f"{where} copies {name}, which is not in the tree",

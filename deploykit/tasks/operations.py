@@ -24,7 +24,7 @@ def status(_context: Context, env: str | None = None, app: str = "", json: bool 
     """What is live, what runs, who holds the lock.
 
     Ends with 1 when something of what is live does not run, was started again,
-    or is not what the ledger names.
+    or is not what the ledger names, and when the ledger does not hold.
     """
     from deploykit.release.queries.status import read_status
     from deploykit.release.queries.status_lines import status_lines

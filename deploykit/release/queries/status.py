@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import WARM
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.owner import Owner
 from deploykit.release.environment.running import ledger_is_lost, running_releases
-from deploykit.release.queries.rollout_status import RolloutStatus, read_rollout
+from deploykit.release.environment.trust import does_not_hold, ledger_problems
+from deploykit.release.queries.rollout_status import RolloutStatus, next_commands, read_rollout
 from deploykit.release.reporting.text import times
 from deploykit.targets.interface import InstanceState
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from deploykit.release.environment import Environment
     from deploykit.release.environment.running import Running
 
-__all__ = ["InstanceStatus", "Status", "read_status"]
+__all__ = ["InstanceStatus", "Status", "next_steps", "read_status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +82,17 @@ class Status:
     """Since when users get the maintenance page. None: they do not."""
     maintenance_by: str = ""
     """Who switched it on; empty: a release did."""
+    ledger_problems: Sequence[str] = ()
+    """What of the ledger does not hold: then no command acts on it, and what is shown of it may be wrong."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Sentences on what is wrong with what users get, or with the app's other processes."""
+        """Sentences on what is wrong with the ledger, with what users get, or with the app's other processes."""
+        found = [_does_not_hold(self.ledger_problems)] if self.ledger_problems else []
         if not self.live:
-            return (self.rollout_problem,) if self.rollout_problem else ()
-        found = [] if self.edge == "running" else ["the edge does not run"]
+            return (*found, self.rollout_problem) if self.rollout_problem else tuple(found)
+        if self.edge != "running":
+            found.append("the edge does not run")
         live = [item for item in self.instances if item.role == "live"]
         if not any(item.state != InstanceState.EXITED.value for item in live):
             found.append(f"nothing of {self.version} ({self.live}) runs, which is live in the ledger")
@@ -109,11 +114,21 @@ class Status:
         return 1 if self.problems else 0
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "problems": list(self.problems)}
+        return {**asdict(self), "problems": list(self.problems), "next_step": next_steps(self)[0]}
 
 
 def read_status(environment: Environment) -> Status:
-    """Look, and change nothing."""
+    """Look, and change nothing. Raises DeploykitError where the ledger can't even be read."""
+    broken = ledger_problems(environment)
+    try:
+        return replace(_as_recorded(environment), ledger_problems=broken)
+    except DeploykitError:
+        if broken:
+            raise does_not_hold(environment, broken) from None
+        raise
+
+
+def _as_recorded(environment: Environment) -> Status:
     live = environment.ledger.live()
     unfinished = environment.ledger.unfinished()
     # A rollback makes an earlier release live again: the newest change that was done says since when.
@@ -209,3 +224,35 @@ def _lock(holder: Held | None, owner: Owner | None) -> str:
         return f"{holder.owner}: {holder.reason}"
     left = ", which has ended" if owner.is_dead() else "" if owner.can_be_seen() else ", not seen from this machine"
     return f"{owner.who}@{owner.host} (pid {owner.pid}{left}): {holder.reason}"
+
+
+def _does_not_hold(problems: Sequence[str]) -> str:
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"the ledger does not hold, so what it says may be wrong: {problems[0]}{more}"
+
+
+def next_steps(status: Status) -> list[str]:
+    """The commands that somebody who reads it may want now."""
+    env = f"--env {status.environment}"
+    if status.ledger_problems:
+        return [f"invoke history {env} --check"]
+    if status.unfinished and status.at_work:
+        wait = f"wait until it is done, then: invoke status {env}"
+        return [wait, *(next_commands(status.rollout, env) if status.rollout is not None else ())]
+    if status.unfinished:
+        return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
+    if status.read_from_target or not status.live:
+        restore = f"invoke ledger.adopt {env}   (restores the ledger from what runs)"
+        return [restore if status.read_from_target else f"invoke release {env}"]
+    return _next_of_live(status, env)
+
+
+def _next_of_live(status: Status, env: str) -> list[str]:
+    running = [item for item in status.instances if item.state != InstanceState.EXITED.value]
+    if running and not status.supervised_by:
+        return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
+    if not any(item.role == "live" for item in running) or status.edge != "running":
+        return [f"invoke release {env}   (what is live in the ledger does not run)"]
+    if status.maintenance_since is not None:
+        return [f"invoke maintenance.off {env}   (users get the app again)"]
+    return [f"invoke history {env}", f"invoke logs {env} --follow"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, TextIO
 
-from deploykit.release.queries.rollout_status import next_commands, rollout_rows
+from deploykit.release.queries.rollout_status import rollout_rows
+from deploykit.release.queries.status import next_steps
 from deploykit.release.reporting.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
 
@@ -35,7 +36,7 @@ def status_lines(status: Status, stream: TextIO) -> list[str]:
         lines += ["", *columns(_ACCESSORIES, accessories, stream)]
     if status.problems:
         lines += ["", *(line for each in status.problems for line in put(each, "  wrong "))]
-    return [*lines, "", *(line for step in _next(status) for line in put(step, "  next  "))]
+    return [*lines, "", *(line for step in next_steps(status) for line in put(step, "  next  "))]
 
 
 def _facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
@@ -83,27 +84,3 @@ def _row(item: InstanceStatus) -> tuple[str, ...]:
 
 def _running(status: Status) -> list[InstanceStatus]:
     return [item for item in status.instances if item.state != InstanceState.EXITED.value]
-
-
-def _next(status: Status) -> list[str]:
-    env = f"--env {status.environment}"
-    if status.unfinished and status.at_work:
-        wait = f"wait until it is done, then: invoke status {env}"
-        return [wait, *(next_commands(status.rollout, env) if status.rollout is not None else ())]
-    if status.unfinished:
-        return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
-    if status.read_from_target or not status.live:
-        restore = f"invoke ledger.adopt {env}   (restores the ledger from what runs)"
-        return [restore if status.read_from_target else f"invoke release {env}"]
-    return _next_of_live(status, env)
-
-
-def _next_of_live(status: Status, env: str) -> list[str]:
-    running = _running(status)
-    if running and not status.supervised_by:
-        return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
-    if not any(item.role == "live" for item in running) or status.edge != "running":
-        return [f"invoke release {env}   (what is live in the ledger does not run)"]
-    if status.maintenance_since is not None:
-        return [f"invoke maintenance.off {env}   (users get the app again)"]
-    return [f"invoke history {env}", f"invoke logs {env} --follow"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sqlite3
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,7 @@ from deploykit.edge.interface import Lease, Server, ServerState
 from deploykit.model import DeploykitError, Labels
 from deploykit.release.environment.owner import Owner
 from deploykit.release.queries.status import read_status
+from deploykit.release.queries.status_lines import status_lines
 from deploykit.targets.interface import Instance, InstanceState
 
 
@@ -28,15 +31,28 @@ def instance(release, digest):
 
 
 @pytest.fixture
-def roles(environment):
-    """The roles of what runs, by name."""
+def looked(environment):
+    """The status where these instances run."""
 
     def read(*instances):
         environment.target = SimpleNamespace(instances=lambda: instances)
         environment.hosting = SimpleNamespace(kind="process", supervised_by=str, accessories=tuple)
-        return {item.name: item.role for item in read_status(environment).instances}
+        return read_status(environment)
 
     return read
+
+
+@pytest.fixture
+def roles(looked):
+    """The roles of what runs, by name."""
+    return lambda *instances: {item.name: item.role for item in looked(*instances).instances}
+
+
+def tamper(environment, statement):
+    connection = sqlite3.connect(environment.root / "ledger.sqlite3")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
 
 
 def test_an_instance_of_the_live_release_is_live(released, roles):
@@ -133,3 +149,41 @@ def test_maintenance_is_read_from_the_edge_and_who_did_it_from_the_ledger(ledger
     ledger.record_maintenance("ann", enabled=False, seconds=3.0)
     assert read({"r1-web-0": 100}, since=7.0).maintenance_by == ""  # a release did
     assert read({"r1-web-0": 100}).maintenance_since is None
+
+
+CHECK = "invoke history --env local --check"
+
+
+def test_a_ledger_that_holds_is_not_spoken_of(released, looked):
+    released("1.0.0")
+    status = looked()
+    assert (status.ledger_problems, status.as_json()["next_step"] == CHECK) == ([], False)
+    assert "hold" not in " ".join(status_lines(status, io.StringIO()))
+
+
+def test_a_ledger_that_does_not_hold_is_said_with_the_next_command(environment, released, looked):
+    released("1.0.0")
+    tamper(environment, "UPDATE deploykit_releases SET version = '6.6.6'")
+    status = looked()
+    said = " ".join(" ".join(status_lines(status, io.StringIO())).split())
+    assert "wrong the ledger does not hold, so what it says may be wrong: entry" in said
+    assert said.endswith(f"next {CHECK}")
+    shown = status.as_json()
+    assert (status.exit_code, shown["next_step"]) == (1, CHECK)
+    assert "has version '6.6.6'" in shown["ledger_problems"][0]
+    assert shown["problems"][0].startswith("the ledger does not hold")
+
+
+def test_nothing_live_hides_no_ledger_that_does_not_hold(environment, released, looked):
+    released("1.0.0", outcome="failed")
+    tamper(environment, "UPDATE deploykit_releases SET outcome = 'cancelled'")
+    status = looked()
+    assert (status.live, status.exit_code, status.problems[0][:24]) == ("", 1, "the ledger does not hold")
+
+
+def test_a_ledger_that_can_not_be_read_has_the_same_next_command(environment, released, looked):
+    released("1.0.0")
+    tamper(environment, "UPDATE deploykit_releases SET outcome = 'fine'")
+    with pytest.raises(DeploykitError, match="the ledger of local does not hold") as caught:
+        looked()
+    assert (caught.value.exit_code, caught.value.next_step) == (1, CHECK)

@@ -67,7 +67,12 @@ def rolled_back(released: ReleasedService) -> None:
     assert "r2 was undone" in released.ok("rollback").text
 
 
-@pytest.mark.parametrize("then", [resumed, pytest.param(rolled_back, marks=pytest.mark.every_case)])
+@pytest.fixture(params=[resumed, pytest.param(rolled_back, marks=pytest.mark.every_case)])
+def then(request: pytest.FixtureRequest) -> Any:
+    """What is typed afterwards."""
+    return request.param
+
+
 def test_a_canary_whose_release_was_killed_gives_its_users_back(tiny: ReleasedService, then: Any) -> None:
     leased(tiny)
     with Load(tiny.url, clients=4) as load:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,10 @@ from harness import Load, eventually
 from test_kill_strategies import STEPS
 
 if TYPE_CHECKING:
-    from harness import ReleasedService
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from harness import Machine, ReleasedService
 
 SECONDS = 10.0
 """Of the lease: the settings' least."""
@@ -41,21 +45,54 @@ def stable_again(released: ReleasedService, load: Load, since: float) -> None:
     assert load.answers["two"] == before
 
 
-def killed(released: ReleasedService, load: Load) -> None:
-    """Its release is killed in its first bake, and nobody goes on with it."""
-    ran = released("release", kill=KILLED)
-    since = time.monotonic()
-    assert ran.struck == ("verify-1", "during"), ran.output
-    stable_again(released, load, since)
-    said = released.status()
-    assert said["unfinished"].startswith("r2 (release")
-    assert said["rollout"]["lease_ended_at"] is not None
-    assert said["rollout"]["share_read_back"] == 0
-    assert "has the traffic back" in released.ok("status").text
-    assert released.ok("history", "--check").output
+def killed(released: ReleasedService, then: Callable[[ReleasedService], None]) -> None:
+    """Its release is killed in its first bake. Nobody goes on with it, until the lease has ended."""
+    leased(released)
+    with Load(released.url, clients=4) as load:
+        ran = released("release", kill=KILLED)
+        since = time.monotonic()
+        assert ran.struck == ("verify-1", "during"), ran.output
+        stable_again(released, load, since)
+        said = released.status()
+        assert said["unfinished"].startswith("r2 (release")
+        assert said["rollout"]["lease_ended_at"] is not None
+        assert said["rollout"]["share_read_back"] == 0
+        assert "has the traffic back" in released.ok("status").text
+        released.ok("history", "--check")
+        then(released)
+        load.next_answers()
+    load.assert_nothing_lost()
+    as_before(released)
+
+
+def asleep(released: ReleasedService) -> None:
+    """Its release stands still in its first bake, as on a laptop whose lid is closed, and wakes up too late."""
+    leased(released)
+    with Load(released.url, clients=4) as load, releasing(released, "--json") as ran:
+        eventually(lambda: is_judged(released), why="it was never judged")
+        eventually(lambda: load.answers["two"], why="nobody got the canary")
+        process = process_of(released)
+        os.kill(process, signal.SIGSTOP)
+        try:
+            stable_again(released, load, time.monotonic())
+        finally:
+            os.kill(process, signal.SIGCONT)
+        woken = ran.result()
+        load.next_answers(40)
+    load.assert_nothing_lost()
+    assert woken.returncode == 1, woken.output
+    assert f"the release did not answer for {SECONDS:g} s" in woken.json["reason"]
+    as_before(released)
+
+
+def as_before(released: ReleasedService) -> None:
+    assert {item["name"] for item in released.instances()} == {"r1-web-0"}
+    assert released.serves(released.url) == "one"
+    assert released.problems() == []
 
 
 def resumed(released: ReleasedService) -> None:
+    """The end of the lease is the end of the release, and it says so."""
     ran = released("release", "--resume", "--json")
     assert ran.returncode == 1, ran.output
     assert f"the release did not answer for {SECONDS:g} s" in ran.json["reason"]
@@ -67,42 +104,18 @@ def rolled_back(released: ReleasedService) -> None:
     assert "r2 was undone" in released.ok("rollback").text
 
 
-@pytest.fixture(params=[resumed, pytest.param(rolled_back, marks=pytest.mark.every_case)])
-def then(request: pytest.FixtureRequest) -> Any:
-    """What is typed afterwards."""
-    return request.param
+@pytest.fixture
+def other(machine: Machine, tmp_path: Path) -> Iterator[ReleasedService]:
+    with machine.service(tmp_path / "other") as made:
+        yield made
 
 
-def test_a_canary_whose_release_was_killed_gives_its_users_back(tiny: ReleasedService, then: Any) -> None:
-    leased(tiny)
-    with Load(tiny.url, clients=4) as load:
-        killed(tiny, load)
-        then(tiny)
-        load.next_answers()
-    load.assert_nothing_lost()
-    assert {item["name"] for item in tiny.instances()} == {"r1-web-0"}
-    assert tiny.serves(tiny.url) == "one"
-    assert tiny.problems() == []
-
-
-def test_a_canary_whose_release_slept_too_long_is_aborted_when_it_wakes_up(tiny: ReleasedService) -> None:
-    """As on a laptop whose lid was closed."""
-    leased(tiny)
-    with Load(tiny.url, clients=4) as load, releasing(tiny, "--json") as ran:
-        eventually(lambda: is_judged(tiny), why="it was never judged")
-        eventually(lambda: load.answers["two"], why="nobody got the canary")
-        process = process_of(tiny)
-        os.kill(process, signal.SIGSTOP)
-        since = time.monotonic()
-        try:
-            stable_again(tiny, load, since)
-        finally:
-            os.kill(process, signal.SIGCONT)
-        woken = ran.result()
-        load.next_answers(40)
-    load.assert_nothing_lost()
-    assert woken.returncode == 1, woken.output
-    assert f"the release did not answer for {SECONDS:g} s" in woken.json["reason"]
-    assert set(load.answers) == {"one", "two"}
-    assert tiny.serves(tiny.url) == "one"
-    assert tiny.problems() == []
+@pytest.mark.parametrize("then", [resumed, pytest.param(rolled_back, marks=pytest.mark.every_case)])
+def test_a_canary_that_nobody_judges_any_more_gives_its_users_back(
+    tiny: ReleasedService, other: ReleasedService, then: Callable[[ReleasedService], None]
+) -> None:
+    """Side by side, since both mostly wait for the end of a lease."""
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(killed, tiny, then), pool.submit(asleep, other)]
+        for each in both:
+            each.result()

@@ -4,15 +4,16 @@ lease.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 from docker_images import images  # noqa: F401 - for each test
-from test_canary_lease import (  # noqa: F401 - collected here as well
-    resumed,
-    rolled_back,
-    test_a_canary_whose_release_was_killed_gives_its_users_back,
-)
+from test_canary_lease import killed, resumed, rolled_back
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness import ReleasedService
 
 
 @pytest.fixture
@@ -20,7 +21,8 @@ def target() -> str:
     return "docker"
 
 
-@pytest.fixture(params=[rolled_back, pytest.param(resumed, marks=pytest.mark.every_case)])
-def then(request: pytest.FixtureRequest) -> Any:
-    """The other way than by default on the machine's own processes."""
-    return request.param
+@pytest.mark.parametrize("then", [rolled_back, pytest.param(resumed, marks=pytest.mark.every_case)])
+def test_a_canary_whose_release_was_killed_gives_its_users_back(
+    tiny: ReleasedService, then: Callable[[ReleasedService], None]
+) -> None:
+    killed(tiny, then)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
@@ -23,28 +23,21 @@ __all__ = ["Asked", "ask_rollout"]
 
 _WAIT_SECONDS = 20.0
 _LOOK_SECONDS = 0.25
-_NOTHING = "changes nothing"
-"""So a release begins an answer to a request that it did not follow."""
 _RELEASES = frozenset({"release", "release --resume"})
 """What holds the environment's lock while a release runs; see `run.exclusive`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request and its answer."""
+    """A request with its answer."""
 
     environment: str
     version: str
     request: Request
-    answer: str
-
-    @property
-    def followed(self) -> bool:
-        return not self.answer.startswith(_NOTHING)
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.followed else 1
+        return 0 if self.request.followed else 1
 
     @property
     def next_step(self) -> str:
@@ -52,7 +45,7 @@ class Asked:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "outcome": "done" if self.followed else "failed",
+            "outcome": "done" if self.request.followed else "failed",
             "command": self.request.name,
             "environment": self.environment,
             "release": self.request.release,
@@ -60,7 +53,7 @@ class Asked:
             "number": self.request.number,
             "actor": self.request.actor,
             "reason": self.request.reason,
-            "answer": self.answer,
+            "answer": self.request.answer,
             "next_step": self.next_step,
         }
 
@@ -92,7 +85,8 @@ def ask_rollout(
         if entries:
             known = (entries[-1].sequence, entries[-1].hash)
         if answer := _answer(entries, request):
-            return Asked(environment=environment.name, version=release.version, request=request, answer=answer)
+            answered = replace(request, answer=answer)
+            return Asked(environment=environment.name, version=release.version, request=answered)
         if any(entry.kind == "release.finished" and entry.release == release.id for entry in entries):
             raise _ended(environment, release, name)
         if problem is not None:
@@ -114,10 +108,12 @@ def _running(environment: Environment, name: CommandName) -> UnderWay:
     ledger, env = environment.ledger, environment.name
     release = ledger.unfinished()
     if release is None:
-        live = ledger.live()
+        live, newest = ledger.live(), ledger.releases(limit=1)
         is_live = f": {live.version} ({live.id}) is live" if live is not None else ""
         raise UsageError(
-            f"there is no rollout to {name} in {env}{is_live}", next_step=_after_the_end(environment, name)
+            f"there is no rollout to {name} in {env}{is_live}",
+            details=[f"the newest, {_named(record)}, is {record.outcome.value}" for record in newest],
+            next_step=_after_the_end(environment, name),
         )
     if (problem := _nobody(environment, release, name)) is not None:
         raise problem
@@ -185,8 +181,12 @@ def _ended(environment: Environment, release: ReleaseRecord, name: CommandName) 
 
 
 def _after_the_end(environment: Environment, name: CommandName) -> str:
-    command = "rollback" if name == "abort" and environment.ledger.live() is not None else "status"
-    return f"invoke {command} --env {environment.name}"
+    """A rollback takes back what an abort came too late for. Where the newest release has no traffic, it would take
+    back the one before.
+    """
+    live, newest = environment.ledger.live(), environment.ledger.releases(limit=1)
+    too_late = name == "abort" and live is not None and newest[0].id == live.id
+    return f"invoke {'rollback' if too_late else 'status'} --env {environment.name}"
 
 
 def _named(release: ReleaseRecord) -> str:

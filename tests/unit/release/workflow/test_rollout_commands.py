@@ -6,59 +6,15 @@ import dataclasses
 
 import pytest
 
-from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError, InconclusiveError, ReleaseOutcome, UsageError
 from deploykit.release.environment.owner import Owner
 from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.execution.ledger_commands import LedgerCommands
 from deploykit.release.execution.under_way import read_under_way
 from deploykit.release.workflow.rollout_commands import ask_rollout
-from deploykit.rollout import Engine, Members, Plan, Strategy, make_stages
-from deploykit.rollout.strategy import CanaryStep
+from deploykit.rollout import Engine
 
 NAMES = ("pause", "continue", "promote", "abort")
-
-
-class Until:
-    """Does every step until one of this name: that one stays undecided, as a judge that waits, and the rollout ends
-    there as if it was killed.
-    """
-
-    def __init__(self, name):
-        self.name = name
-
-    def perform(self, action):
-        if action.name == self.name:
-            raise KeyboardInterrupt
-        return {}
-
-
-@pytest.fixture
-def canary(ledger, released):
-    """`canary(at)`: a canary over 1.2.3, whose journal ends with the intent of the step `at`."""
-
-    def begin(at="verify-2", *, owner=None, reason="release", judged=True, kind="release"):
-        released("1.2.3")
-        held = ledger.acquire(str(owner or Owner.me()), reason, lease=60)
-        record = ledger.begin(
-            version="1.3.0", digest="", commit="", tree="", actor="ann", kind=kind, previous="r1", token=held.token
-        )
-        if not at:
-            return record, held
-        steps = (CanaryStep(share=5), CanaryStep(share=25), CanaryStep(share=100))
-        members = Members(candidate=("r2-web-0",), stable=("r1-web-0",))
-        plan = Plan(
-            candidate=members.candidate,
-            stable=members.stable,
-            stages=make_stages(Strategy(name="canary", steps=steps), members, 10),
-            judged=judged,
-        )
-        ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
-        with pytest.raises(KeyboardInterrupt):
-            Engine(plan, ReleaseJournal(ledger, record.id, held.token), Until(at)).drive()
-        return record, held
-
-    return begin
 
 
 @pytest.fixture
@@ -82,7 +38,7 @@ def test_the_answer_of_the_release_is_handed_on(environment, ledger, canary, ans
 
     told = []
     asked = ask_rollout(environment, "pause", "lunch", tell=told.append, wait=answering(answer))
-    assert (asked.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
+    assert (asked.request.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
     assert asked.as_json() | {"number": 0, "actor": ""} == {
         "outcome": "done",
         "command": "pause",
@@ -108,7 +64,7 @@ def test_two_people_who_ask_at_once_get_an_answer_each(environment, ledger, cana
         release.answer(second, "changes nothing: eve has asked for promote before")
 
     asked = ask_rollout(environment, "promote", wait=answering(answer))
-    assert (asked.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
+    assert (asked.request.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
     assert [each.answer for each in ledger.requests()][1] == "stage 2 of 3 is promoted"
 
 
@@ -123,6 +79,16 @@ def test_where_no_rollout_runs_there_is_nothing_to_ask(environment, ledger, rele
     with pytest.raises(UsageError, match=rf"^there is no rollout to {name} in local: 1.2.3 \(r1\) is live$") as raised:
         ask_rollout(environment, name)
     assert raised.value.next_step == f"invoke {'rollback' if name == 'abort' else 'status'} --env local"
+
+
+def test_an_abort_that_was_done_already_does_not_lead_to_a_rollback_of_what_is_good(environment, released):
+    """The second of two who abort at once: a rollback would now take back the version that users got back."""
+    released("1.2.3")
+    released("1.3.0", outcome="failed")
+    with pytest.raises(UsageError, match=r"no rollout to abort in local: 1.2.3 \(r1\) is live$") as raised:
+        ask_rollout(environment, "abort")
+    assert raised.value.details == ("the newest, r2 (release of 1.3.0), is failed",)
+    assert raised.value.next_step == "invoke status --env local"
 
 
 def test_a_dead_release_follows_nothing(environment, ledger, canary):
@@ -152,7 +118,7 @@ def test_a_release_whose_lock_is_over_follows_nothing(environment, ledger, canar
     ("options", "wanted", "next_step"),
     [
         ({"at": ""}, r"no rollout to abort in local yet: r2 \(release of 1.3.0\) has not come to it", "status"),
-        ({"at": "warm"}, "no rollout to abort in local any more: .* has all users", "rollback"),
+        ({"at": "warm"}, "no rollout to abort in local any more: .* has all users", "status"),
         ({"reason": "rollback"}, "no rollout to abort in local any more: .* rolls it back", "status"),
         (
             {"at": "live", "judged": False, "kind": "rollback"},
@@ -169,11 +135,13 @@ def test_a_release_that_is_not_at_its_steps_follows_nothing(environment, ledger,
     assert ledger.requests() == []
 
 
-def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary):
+def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary, killed_at):
     record, held = canary()
     plan = read_under_way(ledger, record, "local").plan
     with pytest.raises(KeyboardInterrupt):
-        Engine(plan, ReleaseJournal(ledger, record.id, held.token), Until("withdraw")).undo("12 of 80 requests failed")
+        Engine(plan, ReleaseJournal(ledger, record.id, held.token), killed_at("withdraw")).undo(
+            "12 of 80 requests failed"
+        )
     with pytest.raises(UsageError, match="any more: .* is being undone") as raised:
         ask_rollout(environment, "promote")
     assert raised.value.details == ("12 of 80 requests failed",)
@@ -182,10 +150,15 @@ def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary):
 @pytest.mark.parametrize(("name", "next_step"), [("abort", "rollback"), ("promote", "status")])
 def test_a_release_that_ends_meanwhile_has_not_followed(environment, ledger, canary, answering, name, next_step):
     record, _ = canary()
+
+    def end():
+        ledger.set_live(record.id)
+        ledger.finish(record.id, ReleaseOutcome.DONE)
+
     with pytest.raises(
         DeploykitError, match=r"r2 \(release of 1.3.0\) ended before it could answer: it is done"
     ) as raised:
-        ask_rollout(environment, name, wait=answering(lambda: ledger.finish(record.id, ReleaseOutcome.DONE)))
+        ask_rollout(environment, name, wait=answering(end))
     assert (raised.value.exit_code, raised.value.next_step) == (1, f"invoke {next_step} --env local")
 
 

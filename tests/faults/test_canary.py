@@ -64,7 +64,14 @@ def test_without_users_a_canary_is_judged_by_probes(tiny: ReleasedService) -> No
 
 def test_probes_do_not_outvote_the_few_users_there_are(tiny: ReleasedService) -> None:
     """One of a tester's six requests failed: that is no proof, and no pass."""
-    canary(tiny, {"share": 20, "bake": "2s"}, undecided="abort", tester_header="X-Tester", smoke=["/slow?ms=1"])
+    canary(
+        tiny,
+        {"share": 20, "bake": "2s"},
+        undecided="abort",
+        tester_header="X-Tester",
+        smoke=["/slow?ms=1"],
+        thresholds={"requests": 20},
+    )
     tiny.release("one")
     tiny.behave("two", FAIL_EVERY=6)
     with releasing(tiny, "--json") as ran:

@@ -120,11 +120,11 @@ def gives_back(lease: KeptLease, weights: Mapping[str, int]) -> bool:
     return any(weight and not lease.weights.get(name, 1) for name, weight in weights.items())
 
 
-def ended(lease: KeptLease) -> LeaseEnded:
+def ended(lease: KeptLease, environment: str) -> LeaseEnded:
     """The error for a lease that has ended by itself."""
     at = datetime.fromtimestamp(lease.ended_at or lease.ends_at, UTC)
     return LeaseEnded(
         f"the release did not answer for {lease.seconds:g} s, so at {at:%H:%M:%S} UTC the stable version got all of "
         "the traffic back",
-        next_step="see what users get now: invoke status",
+        next_step=f"see what users get now: invoke status --env {environment}",
     )

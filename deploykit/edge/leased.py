@@ -74,13 +74,17 @@ class LeasedProxy(RoutedProxy):
         # Not under the lock for changes: a change that takes long must not keep the lease from being renewed.
         lease = self._keeper.renew(self._granted)
         if lease is None:
-            raise EdgeError("there is no lease to renew", next_step="see what users get now: invoke status")
+            raise EdgeError(
+                "there is no lease to renew",
+                next_step=f"see what users get now: invoke status --env {self._environment}",
+            )
         if self._granted and lease.id != self._granted:
             raise LeaseEnded(
-                "another release shares the traffic now, so this one's lease has ended", next_step="invoke status"
+                "another release shares the traffic now, so this one's lease has ended",
+                next_step=f"invoke status --env {self._environment}",
             )
         if lease.ended_at is not None:
-            raise ended(lease)
+            raise ended(lease, self._environment)
 
     def end_lease(self) -> None:
         with self._locked():
@@ -90,7 +94,7 @@ class LeasedProxy(RoutedProxy):
             if lease.holds:
                 self._restore(lease)
             self._keeper.forget()
-        raise ended(lease)
+        raise ended(lease, self._environment)
 
     def lease(self) -> Lease | None:
         lease = self._keeper.read()
@@ -145,7 +149,7 @@ class LeasedProxy(RoutedProxy):
         lease = self._keeper.read()
         if lease is not None and lease.holds and lease.ended_at is not None:
             if gives_back(lease, weights):
-                raise ended(lease)
+                raise ended(lease, self._environment)
             self._restore(lease)
             self._keeper.take_over()
         super()._set_weights(weights)
@@ -155,6 +159,7 @@ class LeasedProxy(RoutedProxy):
         if lease is not None and lease.holds and lease.weights.get(name):
             raise EdgeError(
                 f"{name} gets the traffic back when the release's lease ends, so it is not taken from the edge",
-                next_step="finish the release that shares the traffic, or undo it: invoke release --resume or rollback",
+                next_step="finish the release that shares the traffic, or undo it: "
+                f"invoke release --env {self._environment} --resume, or invoke rollback --env {self._environment}",
             )
         super()._detach(name, force=force)

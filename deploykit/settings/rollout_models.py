@@ -42,7 +42,7 @@ class RolloutStep(Model):
     bake: Seconds = 0
     """At least so long users' requests are judged at this share."""
     confirm: bool = False
-    """After that a person has to say that it goes on: invoke rollout.promote."""
+    """After that a person has to say that it goes on: invoke rollout.continue."""
 
 
 class Rollout(Model):

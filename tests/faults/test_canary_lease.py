@@ -58,6 +58,7 @@ def killed(released: ReleasedService, then: Callable[[ReleasedService], None]) -
         assert said["rollout"]["lease_ended_at"] is not None
         assert said["rollout"]["share_read_back"] == 0
         assert "has the traffic back" in released.ok("status").text
+        assert "the version before got all of the traffic back" in released.ok("history").text
         released.ok("history", "--check")
         then(released)
         load.next_answers()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
 
-__all__ = ["Planned", "plan_release", "plan_rollback", "rehearse"]
+__all__ = ["Planned", "plan_release", "plan_rollback", "rehearse", "sentences"]
 
 _SAID = {
     Kind.START: "start {names} next to what runs",
@@ -118,7 +118,7 @@ def plan_release(environment: Environment, *, discard_data: bool = False) -> Pla
                 f"p95 at most {spec.thresholds.p95_ms:g} ms"
             ),
         },
-        steps=(*steps, *_sentences(rehearse(plan))),
+        steps=(*steps, *sentences(rehearse(plan))),
         actions=tuple(action.as_json() for action in rehearse(plan)),
         problem=problem.message if problem is not None else "",
         problem_details=problem.details if problem is not None else (),
@@ -152,7 +152,7 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
             "to": f"{wanted.version} ({wanted.id})",
             "method": str(rollback_method(environment, wanted, spec)),
         },
-        steps=tuple(_sentences(actions)),
+        steps=tuple(sentences(actions)),
         actions=tuple(action.as_json() for action in actions),
         problem=problem.message if problem is not None else "",
         problem_details=problem.details if problem is not None else (),
@@ -176,7 +176,8 @@ def _cannot_run(environment: Environment, record: ReleaseRecord) -> DeploykitErr
     return None
 
 
-def _sentences(actions: Sequence[Action]) -> list[str]:
+def sentences(actions: Sequence[Action]) -> list[str]:
+    """What these steps do, each as somebody is told it."""
     return [_sentence(action) for action in actions]
 
 
@@ -184,8 +185,10 @@ def _sentence(action: Action) -> str:
     given, names = action.parameters, ", ".join(action.instances)
     if action.kind is Kind.MAINTENANCE:
         return "show users the maintenance page" if given["on"] else "let users in again"
+    if action.kind is Kind.ROUTES and not given["routes"]:
+        return "send everybody by the weights alone"
     if action.kind is Kind.LEASE:
-        return f"from then on {names} get the traffic back if this release does not answer for {given['seconds']:g} s"
+        return f"from then on give {names} the traffic back if this release does not answer for {given['seconds']:g} s"
     if action.kind in {Kind.RAISE, Kind.LOWER} and any(weight not in {0, 100} for weight in given["weights"].values()):
         weights = ", ".join(f"{name} {weight}" for name, weight in given["weights"].items())
         return f"share the traffic by these weights: {weights}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.trust import ledger_problems
-from deploykit.release.reporting.text import ago, columns, filled, width
+from deploykit.release.reporting.text import ago, clock, columns, filled, width
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
     """The newest releases, as `--json` prints them."""
     live, adopted = environment.ledger.live(), environment.ledger.adopted()
     requests = environment.ledger.requests()
+    records = environment.ledger.releases(limit=limit)
+    unfinished = _lease_ended(environment) if any(each.outcome is ReleaseOutcome.RUNNING for each in records) else ""
     return [
         {
             "release": record.id,
@@ -42,7 +44,7 @@ def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
             "outcome": record.outcome.value,
             "proven": record.id not in adopted,
             "live": live is not None and record.id == live.id,
-            "reason": record.reason,
+            "reason": record.reason or (unfinished if record.outcome is ReleaseOutcome.RUNNING else ""),
             "actor": record.actor,
             "commit": record.commit,
             "digest": record.digest,
@@ -50,8 +52,19 @@ def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
             "finished_at": record.finished_at,
             "requests": [_asked(request, record) for request in reversed(requests) if request.release == record.id],
         }
-        for record in environment.ledger.releases(limit=limit)
+        for record in records
     ]
+
+
+def _lease_ended(environment: Environment) -> str:
+    """What came of a release that has not ended, where the edge has given its traffic back; else empty."""
+    try:
+        lease = environment.edge.lease()
+    except DeploykitError:
+        return ""  # the history does not need an edge
+    if lease is None or lease.ended_at is None:
+        return ""
+    return f"its lease ended at {clock(lease.ended_at)}, and the version before got all of the traffic back"
 
 
 def _asked(request: Request, release: ReleaseRecord) -> dict[str, Any]:

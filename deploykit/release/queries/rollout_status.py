@@ -45,10 +45,15 @@ class RolloutStatus:
 
 
 def read_rollout(
-    environment: Environment, release: ReleaseRecord, weights: Mapping[str, int] | None, holder: Held | None
+    environment: Environment,
+    release: ReleaseRecord,
+    weights: Mapping[str, int] | None,
+    holder: Held | None,
+    *,
+    at_work: bool,
 ) -> RolloutStatus | None:
-    """None before the rollout began. `weights` are read from the edge. Raises DeploykitError where the journal can't be
-    read.
+    """None before the rollout began. `weights` are read from the edge. `at_work`: the process of `holder` runs. Raises
+    DeploykitError where the journal can't be read.
     """
     under_way = read_under_way(environment.ledger, release, environment.name)
     if under_way is None:
@@ -65,7 +70,7 @@ def read_rollout(
         share=0.0 if undoing else under_way.stage.share,
         share_read_back=None if weights is None else share_of(under_way.plan.candidate, weights),
         since=under_way.since,
-        doing=under_way.doing,
+        doing=under_way.doing if at_work else "nobody goes on with it",
         undoing=undoing,
         undecided=under_way.undecided,
         confirm=under_way.stage.confirm,

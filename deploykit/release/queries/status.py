@@ -136,12 +136,13 @@ def _as_recorded(environment: Environment) -> Status:
     running = environment.edge.running()
     holder = environment.ledger.holder()
     owner = Owner.parse(holder.owner) if holder is not None else None
+    at_work = holder is not None and (owner is None or not owner.is_dead())
     servers = {state.server.name: state for state in environment.edge.servers()} if running else {}
     rollout, rollout_problem = None, ""
     if unfinished is not None:
         weights = {name: state.weight for name, state in servers.items()} if running else None
         try:
-            rollout = read_rollout(environment, unfinished, weights, holder)
+            rollout = read_rollout(environment, unfinished, weights, holder, at_work=at_work)
         except DeploykitError as error:
             rollout_problem = error.message
     maintenance_since = environment.edge.maintenance_since() if running else None
@@ -186,7 +187,7 @@ def _as_recorded(environment: Environment) -> Status:
         instances=instances,
         lock=_lock(holder, owner),
         unfinished=f"{unfinished.id} ({unfinished.kind} of {unfinished.version})" if unfinished is not None else "",
-        at_work=holder is not None and (owner is None or not owner.is_dead()),
+        at_work=at_work,
         target=environment.hosting.kind,
         supervised_by=environment.hosting.supervised_by(),
         warm_until=max(warm.values(), default=None),

@@ -200,7 +200,7 @@ class FakeEdge:
         running, lease = self._proxy.running, self._proxy.lease
         if lease is not None and lease.holds and lease.ended_at is not None:
             if gives_back(lease, weights):
-                raise ended(lease)
+                raise ended(lease, "local")
             self._write("take the lease over", lambda: self._lease_is(replace(lease, holds=False)))
         after = {name: entry.weight for name, entry in running.items()} | dict(weights)
         if not any(after.values()):
@@ -281,7 +281,7 @@ class FakeEdge:
         if lease is None:
             raise EdgeError("there is no lease to renew")
         if lease.ended_at is not None:
-            raise ended(lease)
+            raise ended(lease, "local")
         renewed = replace(lease, ends_at=self._proxy.clock() + lease.seconds)
         self._write("renew the lease", lambda: self._lease_is(renewed))
 
@@ -291,7 +291,7 @@ class FakeEdge:
             return
         self._write("end the lease", lambda: self._lease_is(None))
         if lease.ended_at is not None:
-            raise ended(lease)
+            raise ended(lease, "local")
 
     def lease(self) -> Lease | None:
         lease = self._proxy.lease

@@ -83,21 +83,31 @@ CASES: dict[str, tuple[str, str, tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", list(CASES))
-def test_it_is_refused_and_nothing_was_started(tiny: Path, state: Path, typed: Any, look: Any, name: str) -> None:
+def test_it_is_refused_and_nothing_was_started(tiny: Path, state: Path, here: Any, look: Any, name: str) -> None:
     settings, command, says, next_step = CASES[name]
-    with (tiny / "pyproject.toml").open("a") as file:
-        file.write(f"\n{settings}\n")
-    ran = typed(state, tiny, "deploykit", command, "--env", "local")
-    refused(ran, 3, *says, next_step=next_step)
+    write(tiny, settings)
+    refused(here(tiny, command, "--env", "local"), 3, *says, next_step=next_step)
     left = look(state, "tiny")
     assert left.releases == left.running == []
 
 
-def test_workers_alone_are_refused_a_canary(tiny: Path, state: Path, typed: Any, look: Any) -> None:
+def write(repo: Path, settings: str) -> None:
+    with (repo / "pyproject.toml").open("a") as file:
+        file.write(f"\n{settings}\n")
+
+
+@pytest.mark.parametrize("name", ["shares that fall", "a rollout of which there is none"])
+def test_the_real_command_line_says_the_same(tiny: Path, state: Path, typed: Any, name: str) -> None:
+    settings, command, says, next_step = CASES[name]
+    write(tiny, settings)
+    refused(typed(state, tiny, "deploykit", command, "--env", "local"), 3, *says, next_step=next_step)
+
+
+def test_workers_alone_are_refused_a_canary(tiny: Path, state: Path, here: Any, look: Any) -> None:
     (tiny / "pyproject.toml").write_text(
         '[tool.deploykit]\napp = "tiny"\n[tool.deploykit.processes.worker]\ncommand = "python server.py --port 1"\n'
         f'{LOCAL}\ntarget = "process"\nstrategy = "canary"\n'
     )
     says = ("canary gives users' requests to a new version step by step, and nothing of tiny takes requests",)
-    refused(typed(state, tiny, "deploykit", "release", "--env", "local"), 3, *says, next_step="set service.command")
+    refused(here(tiny, "release", "--env", "local"), 3, *says, next_step="set service.command")
     assert look(state, "tiny").releases == []

@@ -50,7 +50,7 @@ def test_only_what_gives_traffic_to_a_server_that_lost_it_is_giving_it_back():
 
 
 def test_the_end_is_said_with_its_time_and_is_no_error_of_the_edge():
-    error = ended(kept(old=100))
+    error = ended(kept(old=100), "local")
     assert error.message == (
         "the release did not answer for 60 s, so at 12:01:07 UTC the stable version got all of the traffic back"
     )
@@ -74,4 +74,6 @@ def test_the_plan_for_a_container_has_its_weights_first_and_files_by_their_bytes
 @pytest.mark.parametrize("seconds", [60.0, 0.5])
 def test_a_length_is_said_without_needless_digits(seconds):
     lease = KeptLease(id="a", seconds=seconds, ends_at=0.0, ended_at=None, holds=True, weights={})
-    assert f"for {seconds:g} s" in ended(lease).message
+    error = ended(lease, "staging")
+    assert f"for {seconds:g} s" in error.message
+    assert error.next_step.endswith("invoke status --env staging")

@@ -7,13 +7,15 @@ import time
 
 import pytest
 
-from deploykit.model import ReleaseOutcome
-from deploykit.release.queries.dry_run import Planned, rehearse
+from deploykit.edge.interface import Lease
+from deploykit.model import DeploykitError, ReleaseOutcome
+from deploykit.release.queries.dry_run import Planned, rehearse, sentences
 from deploykit.release.queries.history import Checked, history_lines, read_history
 from deploykit.release.queries.rollout_status import RolloutStatus
 from deploykit.release.queries.status import InstanceStatus, Status
 from deploykit.release.queries.status_lines import status_lines
 from deploykit.release.queries.verify import Verified
+from deploykit.rollout import CanaryStep, Strategy
 from tests.shared.rollouts import plan_of
 
 PIPE = io.StringIO()
@@ -250,6 +252,26 @@ def test_what_people_asked_of_a_release_stands_below_with_what_came_of_it(enviro
     assert asked == [("pause", "stage 2 of 4 is paused", False), ("promote", "", True)]
 
 
+def test_an_unfinished_release_whose_lease_ended_says_so(environment, released):
+    released("1.0.0", outcome="running")
+    environment.edge.lease = lambda: Lease(ends_at=1_800_000_000.0, seconds=60, ended_at=1_800_000_000.0)
+    assert history_lines(read_history(environment, 20), "local", PIPE)[2:] == [
+        "  r1: its lease ended at 2027-01-15 08:00 UTC, and the version before got all of",
+        "      the traffic back",
+    ]
+    environment.edge.lease = lambda: Lease(ends_at=1_800_000_000.0, seconds=60, ended_at=None)
+    assert [each["reason"] for each in read_history(environment, 20)] == [""]
+
+
+def test_a_history_is_read_without_an_edge(environment, released):
+    def unreachable():
+        raise DeploykitError("nobody answers")
+
+    released("1.0.0", outcome="running")
+    environment.edge.lease = unreachable
+    assert [each["reason"] for each in read_history(environment, 20)] == [""]
+
+
 def test_who_switched_maintenance_and_for_how_long_stands_below(environment, ledger, released):
     released("1.0.0")
     ledger.record_maintenance("ann", enabled=True)
@@ -329,6 +351,20 @@ def test_a_rehearsal_is_the_strategy_itself():
     names = [action.name for action in rehearse(plan_of(["r2-web-0"], ["r1-web-0"]))]
     assert names[:3] == ["start", "health", "smoke"]
     assert names[-1] == "warm"
+
+
+def test_the_plan_of_a_canary_says_what_becomes_of_its_users():
+    steps = (CanaryStep(share=25, bake=60, confirm=True), CanaryStep(share=100))
+    plan = plan_of(["r2-web-0"], ["r1-web-0"], Strategy(name="canary", steps=steps, sticky=True))
+    said = sentences(rehearse(plan))
+    assert said[6:11] == [
+        "from then on give r1-web-0 the traffic back if this release does not answer for 60 s",
+        "share the traffic by these weights: r2-web-0 33",
+        "share the traffic by these weights: r1-web-0 99",
+        "send testers, and users who are kept on one version, to their version",
+        "judge it at 25 % of the traffic for 60 s, then wait for: invoke rollout.continue",
+    ]
+    assert "send everybody by the weights alone" in said[-4:]
 
 
 @pytest.mark.parametrize(("code", "outcome"), [(0, "passed"), (1, "failed"), (2, "inconclusive")])

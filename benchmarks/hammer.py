@@ -13,6 +13,8 @@ import threading
 import time
 from collections import Counter
 
+from benchmarks.load import PAGE
+
 __all__ = ["main"]
 
 _SECONDS = 30.0
@@ -30,6 +32,7 @@ class _Client(threading.Thread):
         self._place, self._stopped = (host, port), stop
         self.answers: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
+        self.pages = 0
         self.longest = 0.0
 
     def run(self) -> None:
@@ -43,6 +46,9 @@ class _Client(threading.Thread):
                 status, text, closes = _ask(connection)
                 if status == 200:
                     self.answers[text] += 1
+                elif status == 503 and text.strip() == PAGE:
+                    self.pages += 1
+                    self._stopped.wait(0.05)
                 else:
                     self.lost[f"status {status}"] += 1
             except (OSError, ValueError) as error:
@@ -90,6 +96,7 @@ def main(words: list[str]) -> None:
         seen = {
             "answers": sum((client.answers.copy() for client in clients), Counter()),
             "lost": sum((client.lost.copy() for client in clients), Counter()),
+            "pages": sum(client.pages for client in clients),
             "longest": max(client.longest for client in clients),
             "ended": ended,
         }

@@ -15,11 +15,12 @@ from deploykit.edge.accesslog import earlier_mark, mark_of, read_lines
 from deploykit.edge.binary import find_haproxy
 from deploykit.edge.config import SOCKET, ConfigOptions, render
 from deploykit.edge.errors import PortTaken
+from deploykit.edge.leased import LeasedProxy
 from deploykit.edge.ports import address, check_free, find_free
 from deploykit.edge.process import ProxyProcess
-from deploykit.edge.routed import RoutedProxy
 from deploykit.edge.runtime import RuntimeAPI
 from deploykit.edge.state import unreadable
+from deploykit.edge.supervised_lease import SupervisedLease
 from deploykit.model import DeploykitError, Problem
 from deploykit.process.files import write_atomically
 from deploykit.process.users import can_become_another, number_of
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["HAProxyEdge"]
 
 
-class HAProxyEdge(RoutedProxy):
+class HAProxyEdge(LeasedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` is the edge's own (`StatePaths.edge`), `parts` holds copies of embedded programs (`StatePaths.parts`).
@@ -77,6 +78,7 @@ class HAProxyEdge(RoutedProxy):
         self._file_name = str(self._file)
         self._runtime = RuntimeAPI(folder / SOCKET)
         self._process = ProxyProcess(supervisor, folder, self._file, self._runtime, wait)
+        self._keeper = SupervisedLease(supervisor, self._runtime.path)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
@@ -90,7 +92,7 @@ class HAProxyEdge(RoutedProxy):
         if status is not None and status.alive:
             self._process.await_ready(status)
             self._keep_maps(state)
-            if render(self._with_running_weights(state), self._options()) != self._read():
+            if self._render(self._with_running_weights(state)) != self._read():
                 self._replace(status)
         else:
             self._start(state, fresh=status is None)
@@ -149,10 +151,16 @@ class HAProxyEdge(RoutedProxy):
     def _draining_servers(self) -> Collection[str]:
         return self._process.draining_servers()
 
-    def _write(self, state: EdgeState) -> None:
+    def _render(self, state: EdgeState) -> str:
+        return render(state, self._options())
+
+    def _kept(self, name: str) -> str:
+        return os.path.realpath(self._folder / (name or self._file.name))
+
+    def _write_text(self, text: str) -> None:
         if self._user is not None:
             self._folder.chmod(0o711)  # the proxy is somebody else, who has to reach the socket of its successor
-        self._write_file(self._file.name, render(state, self._options()))
+        self._write_file(self._file.name, text)
 
     def _write_file(self, name: str, text: str) -> None:
         # The proxy reads its files before it becomes somebody else.

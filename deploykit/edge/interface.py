@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from deploykit.model import Problem
 
-__all__ = ["Answer", "Edge", "EdgeOptions", "Mark", "Server", "ServerState", "Traffic"]
+__all__ = ["Answer", "Edge", "EdgeOptions", "Lease", "Mark", "Server", "ServerState", "Traffic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,18 @@ class EdgeOptions:
     maintenance_page: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """How long two versions may share the traffic without a renewal. Times are seconds since the epoch.
+
+    `ended_at` None: it runs. Else nobody renewed it, and the stable version got the traffic back.
+    """
+
+    ends_at: float
+    seconds: float
+    ended_at: float | None
+
+
 class Edge(Protocol):
     """A proxy with one public port and a set of weighted servers. Every method can be repeated."""
 
@@ -125,7 +137,8 @@ class Edge(Protocol):
     def set_weights(self, weights: Mapping[str, int]) -> None:
         """Set the weights (0 to 256) of the named servers: raises first, lowers after a read-back, then syncs to disk.
 
-        Raises ValueError when the total of all servers would become 0.
+        Raises ValueError when the total of all servers would become 0, and LeaseEnded when a server would get traffic
+        that the end of a lease has taken from it.
         """
 
     def set_routes(self, routes: Mapping[str, str]) -> None:
@@ -148,6 +161,27 @@ class Edge(Protocol):
 
         By the running proxy; by the edge's file while none runs.
         """
+
+    def grant_lease(self, weights: Mapping[str, int], seconds: float) -> None:
+        """From now on, when `seconds` have passed without a renewal, the servers get these weights, and all others 0.
+
+        No process of the kit is needed for that. A lease that is there is replaced. The servers with a weight here
+        can't be detached until the lease is over. Raises ValueError when the weights' total is 0.
+        """
+
+    def renew_lease(self) -> None:
+        """Have the lease end so many seconds from now. Raises LeaseEnded when it has ended: it can't be renewed then.
+        Raises EdgeError when there is none.
+        """
+
+    def end_lease(self) -> None:
+        """The weights may stay as they are. Nothing happens when there is no lease.
+
+        Raises LeaseEnded when it has ended by itself; nothing is seen of it from then on.
+        """
+
+    def lease(self) -> Lease | None:
+        """The lease. One that has ended is seen until the next `grant_lease` or `end_lease`."""
 
     def mark(self, *, seconds_ago: float = 0.0) -> Mark:
         """The present moment in the traffic, or an earlier one."""

@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 
     from deploykit.edge.runtime import RuntimeAPI
 
-__all__ = ["WeightedProxy"]
+__all__ = ["MAX_WEIGHT", "WeightedProxy"]
 
 _Result = TypeVar("_Result")
 
 _UP_SECONDS = 3.0
 _RETRIES = 3
 """A proxy may die so often during one call, which then starts again. After that the call fails."""
-_MAX_WEIGHT = 256
+MAX_WEIGHT = 256
 
 
 class WeightedProxy(ABC):
@@ -242,8 +242,8 @@ class WeightedProxy(ABC):
             self._runtime.remove(name)
 
     def set_weights(self, weights: Mapping[str, int]) -> None:
-        if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= _MAX_WEIGHT]:
-            raise ValueError(f"a weight is 0 to {_MAX_WEIGHT}: {', '.join(bad)}")
+        if bad := [f"{name}={weight}" for name, weight in weights.items() if not 0 <= weight <= MAX_WEIGHT]:
+            raise ValueError(f"a weight is 0 to {MAX_WEIGHT}: {', '.join(bad)}")
         with self._locked():
             self._retry(lambda: self._set_weights(weights))
 

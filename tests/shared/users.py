@@ -115,7 +115,7 @@ def _answer(request: dict[str, object]) -> object:
     program = request.get("program")
     if isinstance(program, dict):
         return {**_STATUS, "name": program["name"], "argv": program["argv"], "log": program["log"]}
-    return [] if request.get("op") == "programs" else {"protocol": 1, "pid": 1}
+    return [] if request.get("op") == "programs" else {"protocol": 2, "pid": 1}
 
 
 def in_a_child(uid: int, work: Callable[[], None]) -> int:

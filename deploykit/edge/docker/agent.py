@@ -74,9 +74,9 @@ class Agent:
         """Replace the file; it is on the disk when this returns, and never half."""
         self._exchange("write", name, text.encode())
 
-    def ask(self, command: str) -> str:
+    def ask(self, command: str, socket: str = SOCKET) -> str:
         """What HAProxy answers. Raises RuntimeUnreachable when it does not run."""
-        return self._exchange("ask", SOCKET, command.encode())[1].decode("utf-8", "replace")
+        return self._exchange("ask", socket, command.encode())[1].decode("utf-8", "replace")
 
     def now_ms(self) -> int:
         """Milliseconds since the epoch by the clock of HAProxy's machine."""

@@ -24,10 +24,11 @@ from deploykit.edge.config import ConfigOptions, render
 from deploykit.edge.docker.agent import Agent, AgentRuntime
 from deploykit.edge.docker.containers import EdgeContainers, Proxy
 from deploykit.edge.docker.files import BIND, WATCH
+from deploykit.edge.docker.lease import ContainerLease
 from deploykit.edge.errors import EdgeError, PortTaken
 from deploykit.edge.interface import Mark
+from deploykit.edge.leased import LeasedProxy
 from deploykit.edge.ports import check_free, preferred_port
-from deploykit.edge.routed import RoutedProxy
 from deploykit.model import DeploykitError, Problem
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ _DESCRIPTORS = 20_200
 """At most, for 10,000 connections; fewer where the engine allows fewer. Some engines allow a thousand million."""
 
 
-class DockerEdge(RoutedProxy):
+class DockerEdge(LeasedProxy):
     """Implements `deploykit.edge.interface.Edge`.
 
     `folder` holds a lock file of this machine only (`StatePaths.edge`): the state is on the engine, in a volume.
@@ -60,6 +61,7 @@ class DockerEdge(RoutedProxy):
     name = "haproxy-docker"
     _file_name = f"the edge's {_FILE}"
     _runtime: AgentRuntime
+    _open_files: Agent | None = None
 
     def __init__(  # noqa: PLR0913 - where it lives, what it runs, how it is reached; by keyword
         self,
@@ -92,6 +94,7 @@ class DockerEdge(RoutedProxy):
         )
         self._agent = Agent(engine, lambda: self._containers.holder)
         self._runtime = AgentRuntime(self._agent)
+        self._keeper = ContainerLease(self._agent, self._holder_runs, self._files, self._containers.has_volume, wait)
 
     # -- what runs -----------------------------------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class DockerEdge(RoutedProxy):
         else:
             current = self._await_ready()
             self._keep_maps(state)
-            wanted = render(self._with_running_weights(state), self._options(), bind=BIND)
+            wanted = self._render(self._with_running_weights(state))
             if wanted != self._agent.read(_FILE) or current.image != self._containers.image_id:
                 self._replace()
         return state
@@ -180,8 +183,18 @@ class DockerEdge(RoutedProxy):
     def _first_port(self) -> int:
         return preferred_port(f"{self._app}/{self._environment}")
 
+    def _render(self, state: EdgeState) -> str:
+        return render(state, self._options(), bind=BIND)
+
     def _write(self, state: EdgeState) -> None:
-        self._write_file(_FILE, render(state, self._options(), bind=BIND))
+        with self._files():  # once for all that is read and written
+            super()._write(state)
+
+    def _kept(self, name: str) -> str:
+        return name or _FILE
+
+    def _write_text(self, text: str) -> None:
+        self._write_file(_FILE, text)
 
     def _write_file(self, name: str, text: str) -> None:
         with self._files() as agent:
@@ -190,14 +203,18 @@ class DockerEdge(RoutedProxy):
     @contextlib.contextmanager
     def _files(self) -> Iterator[Agent]:
         """Who reads and writes the edge's files: in the holder, or in a container for this moment."""
-        if self._holder_runs():
-            yield self._agent
+        if self._open_files is not None or self._holder_runs():
+            yield self._open_files or self._agent
             return
         with (
             self._containers.for_files() as container,
             contextlib.closing(Agent(self._engine, lambda: container)) as agent,
         ):
-            yield agent
+            self._open_files = agent
+            try:
+                yield agent
+            finally:
+                self._open_files = None
 
     def _options(self) -> ConfigOptions:
         return ConfigOptions(
@@ -234,24 +251,24 @@ class DockerEdge(RoutedProxy):
         return state
 
     def _start_proxy(self, state: EdgeState) -> None:
-        text = render(state, self._options(), bind=BIND)
         self._keep_maps(state)
-        self._check(text)
-        self._agent.write(_FILE, text)
+        self._check(self._render(state))
+        self._write(state)
         self._await_ready(self._containers.start_proxy())
 
     def _replace(self) -> None:
         state = self._with_running_weights(self._state())
-        before, text = self._agent.read(_FILE), render(state, self._options(), bind=BIND)
-        self._check(text)
-        self._agent.write(_FILE, text)
+        before = self._agent.read(_FILE)
+        self._check(self._render(state))
+        self._write(state)
         new = self._containers.start_proxy([name for name, weight in state.weights.items() if weight])
         try:
             self._await_ready(new)
         except BaseException:
             # Another image may refuse what the old one likes: that one goes on, and finds its own file again.
             self._engine.remove_container(new.id)
-            self._agent.write(_FILE, before or text)
+            if before is not None:
+                self._write_text(before)
             raise
         self._containers.prune()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import tarfile
 
+from deploykit.edge.docker.lease_lua import LEASE_LUA
+
 __all__ = ["BIND", "HOLD_CONFIG", "HOLD_SOCKET", "WATCH", "tar_of_files"]
 
 BIND = "0.0.0.0:8080"  # nosec B104 - inside a container, whose port is published on the address of the settings
@@ -24,6 +26,7 @@ global
   stats socket unix@{HOLD_SOCKET} mode 600 level admin expose-fd listeners
   stats socket unix@{_WATCH_SOCKET} mode 666 level user
   lua-load {_FOLDER}/hold.lua
+  lua-load {_FOLDER}/lease.lua
 defaults
   mode http
   timeout connect 5s
@@ -83,7 +86,12 @@ def tar_of_files() -> bytes:
     """A tar for `/` of every container of the edge."""
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
-        for path, text in ((HOLD_CONFIG, _HOLD), (f"{_FOLDER}/hold.lua", _HOLD_LUA), (WATCH, _WATCH_LUA)):
+        for path, text in (
+            (HOLD_CONFIG, _HOLD),
+            (f"{_FOLDER}/hold.lua", _HOLD_LUA),
+            (f"{_FOLDER}/lease.lua", LEASE_LUA),
+            (WATCH, _WATCH_LUA),
+        ):
             data = text.encode()
             file = tarfile.TarInfo(path.removeprefix("/"))
             file.size, file.mode = len(data), 0o444

@@ -18,6 +18,7 @@ from deploykit.model.errors import DeploykitError
 from deploykit.process.ownership import require_own_folder, socket_address
 from deploykit.process.supervisor.daemon.folder import LOG, SOCKET, make_private
 from deploykit.process.supervisor.daemon.identity import is_same_process
+from deploykit.process.supervisor.daemon.lease import read_lease
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
 from deploykit.process.supervisor.daemon.state import read_state, status_of
 from deploykit.process.supervisor.interface import Program, ProgramStatus
@@ -141,6 +142,22 @@ class Supervisor:
         """Stop every program, newest first, and end the supervisor."""
         if self._records() or self.pid() is not None:
             self._ask("shutdown")
+
+    # ---- the lease
+
+    def lease(self, request: str, **values: Any) -> Mapping[str, Any] | None:
+        """Ask about the lease, as `daemon/lease.py` says: `show`, `grant`, `prepare`, `renew`, `end`, `take_over` or
+        `forget`. Returns what is known of it, None where there is none.
+        """
+        answer: Mapping[str, Any] | None
+        try:
+            if request == "show":
+                answer = self._ask_once({"op": "lease.show"}, start=False)
+            else:
+                answer = self._ask(f"lease.{request}", **values)
+        except (_NotRunningError, _ConnectionLostError):
+            answer = read_lease(str(self.folder))
+        return answer
 
     # ---- requests
 

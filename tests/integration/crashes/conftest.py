@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "contracts")]
-pytest.register_assert_rewrite("target_contract", "edge_contract")
+pytest.register_assert_rewrite("target_contract", "edge_contract", "lease_contract")
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ attached or detached in the file first. So a process that dies in between leaves
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.edge.errors import EdgeError
-from deploykit.edge.interface import Mark, ServerState, Traffic
+from deploykit.edge.interface import Lease, Mark, ServerState, Traffic
+from deploykit.edge.lease import KeptLease, ended, gives_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +30,16 @@ class Entry:
     """Requests that it got beyond its share; below 0 it is owed some."""
 
 
+def _no_time() -> float:
+    return 0.0
+
+
 @dataclass
 class Proxy:
-    """What is left when a process dies. `bound`: the port takes connections; `runs`: somebody answers them."""
+    """What is left when a process dies. `bound`: the port takes connections; `runs`: somebody answers them.
+
+    `clock` (seconds) is that of the lease, which ends by itself whenever somebody looks after its time.
+    """
 
     bound: bool = False
     runs: bool = False
@@ -41,11 +49,30 @@ class Proxy:
     file: dict[str, Entry] = field(default_factory=dict)
     answered: list[tuple[str, int]] = field(default_factory=list)
     """(release, status) of each request of users."""
+    routes: dict[str, str] = field(default_factory=dict)
+    maintenance: float | None = None
+    clock: Callable[[], float] = _no_time
+    lease: KeptLease | None = None
+
+    def keep_lease(self) -> None:
+        """What the keeper of a lease does, without the kit."""
+        if self.lease is None or not self.lease.holds:
+            return
+        if self.lease.ended_at is None and self.clock() >= self.lease.ends_at:
+            self.lease = replace(self.lease, ended_at=self.lease.ends_at)
+        if self.lease.ended_at is not None:
+            self.routes = {}
+            for entries in (self.running, self.file):
+                for name, entry in entries.items():
+                    entry.weight = self.lease.weights.get(name, 0)
 
     def serving(self, up: Callable[[Server], bool]) -> set[str]:
         """The releases that users get now, "" where a request would find nobody."""
+        self.keep_lease()
         if not self.runs:
             return {""}
+        if self.maintenance is not None:
+            return {"the maintenance page"}
         weighted = [entry.server for entry in self.running.values() if entry.weight]
         return {server.release if up(server) else "" for server in weighted} or {""}
 
@@ -70,12 +97,18 @@ class FakeEdge:
         *,
         write: Callable[[str, Callable[[], Any]], Any] = _directly,
     ) -> None:
-        self._proxy = proxy
+        self._kept = proxy
         self._up = up
         self._respond = respond
         self._write = write
         self._turn = 0
+        self._granted = 0
         self._hard_stop_after = 0.0
+
+    @property
+    def _proxy(self) -> Proxy:
+        self._kept.keep_lease()
+        return self._kept
 
     # -- start and stop
 
@@ -111,7 +144,11 @@ class FakeEdge:
     def clear(self) -> None:
         if self._proxy.runs:
             raise EdgeError("the edge still runs, so its servers are not forgotten", next_step="stop it first")
-        self._write("clear", self._proxy.file.clear)
+        self._write("clear", self._clear)
+
+    def _clear(self) -> None:
+        self._kept.file.clear()
+        self._kept.lease = None
 
     def preflight(self) -> Sequence[Problem]:
         return ()
@@ -132,6 +169,9 @@ class FakeEdge:
             self._write(f"attach {server.name} in the {where}", lambda t=entries, e=entry: t.update({server.name: e}))
 
     def detach(self, name: str, *, force: bool = False) -> None:
+        lease = self._proxy.lease
+        if lease is not None and lease.holds and lease.weights.get(name):
+            raise EdgeError(f"{name} gets the traffic back when the release's lease ends")
         known = self._proxy.running.get(name) or self._proxy.file.get(name)
         if known is not None and known.weight:
             raise EdgeError(f"{name} still has weight {known.weight}, so it is not taken from the edge")
@@ -145,7 +185,11 @@ class FakeEdge:
             raise ValueError(msg)
         if unknown := sorted(set(weights) - set(self._proxy.file)):
             raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
-        running = self._proxy.running
+        running, lease = self._proxy.running, self._proxy.lease
+        if lease is not None and lease.holds and lease.ended_at is not None:
+            if gives_back(lease, weights):
+                raise ended(lease)
+            self._write("take the lease over", lambda: self._lease_is(replace(lease, holds=False)))
         after = {name: entry.weight for name, entry in running.items()} | dict(weights)
         if not any(after.values()):
             msg = "the total weight would be 0: nobody would get an answer"
@@ -168,6 +212,71 @@ class FakeEdge:
         for name, entry in self._proxy.running.items():
             if name in self._proxy.file:
                 self._proxy.file[name].weight = entry.weight
+
+    # -- routes and maintenance
+
+    def set_routes(self, routes: Mapping[str, str]) -> None:
+        self._write("routes", lambda: setattr(self._proxy, "routes", dict(routes)))
+
+    def routes(self) -> Mapping[str, str]:
+        return self._proxy.routes
+
+    def set_maintenance(self, enabled: bool) -> None:
+        self._write("maintenance", lambda: setattr(self._proxy, "maintenance", 1.0 if enabled else None))
+
+    def maintenance_since(self) -> float | None:
+        return self._proxy.maintenance
+
+    # -- the lease
+
+    def _lease_is(self, lease: KeptLease | None) -> None:
+        self._kept.lease = lease
+
+    def grant_lease(self, weights: Mapping[str, int], seconds: float) -> None:
+        if any(not 0 <= weight <= 256 for weight in weights.values()):
+            msg = "a weight is 0 to 256"
+            raise ValueError(msg)
+        if not any(weights.values()):
+            msg = "the total weight would be 0 when the lease ends: nobody would get an answer"
+            raise ValueError(msg)
+        if seconds <= 0:
+            msg = f"a lease is longer than {seconds:g} s"
+            raise ValueError(msg)
+        if unknown := sorted(set(weights) - set(self._proxy.file)):
+            raise EdgeError(f"the edge has no server {', '.join(unknown)}", next_step="attach it first")
+        self._granted += 1
+        granted = KeptLease(
+            id=f"{id(self)}-{self._granted}",
+            seconds=seconds,
+            ends_at=self._proxy.clock() + seconds,
+            ended_at=None,
+            holds=True,
+            weights=dict(weights),
+        )
+        self._write("grant the lease", lambda: self._lease_is(granted))
+
+    def renew_lease(self) -> None:
+        lease = self._proxy.lease
+        if lease is None:
+            raise EdgeError("there is no lease to renew")
+        if lease.ended_at is not None:
+            raise ended(lease)
+        renewed = replace(lease, ends_at=self._proxy.clock() + lease.seconds)
+        self._write("renew the lease", lambda: self._lease_is(renewed))
+
+    def end_lease(self) -> None:
+        lease = self._proxy.lease
+        if lease is None:
+            return
+        self._write("end the lease", lambda: self._lease_is(None))
+        if lease.ended_at is not None:
+            raise ended(lease)
+
+    def lease(self) -> Lease | None:
+        lease = self._proxy.lease
+        if lease is None:
+            return None
+        return Lease(ends_at=lease.ends_at, seconds=lease.seconds, ended_at=lease.ended_at)
 
     # -- traffic
 

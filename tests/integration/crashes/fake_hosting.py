@@ -48,7 +48,7 @@ class State:
         """The trees of what users get now, "" where a request would find nobody."""
         releases = self.proxy.serving(self.up)
         trees = {each.labels.release: each.labels.digest.partition(":")[2] for each in self.machine.instances.values()}
-        return {trees.get(release, "") for release in releases}
+        return {trees.get(release, "" if release == "" else release) for release in releases}
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class FakeChecks:
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
         return self.healthy(instance, spec, "")
 
-    def verify(self, edge: Edge, release: str, _spec: ReleaseSpec, _since: Mark) -> Mapping[str, Any]:
+    def verify(self, edge: Edge, release: str, _spec: ReleaseSpec, _since: Mark, *, watch: float) -> Mapping[str, Any]:
         states = [state for state in edge.servers() if state.server.release == release]
         if not all(state.up and state.weight for state in states):
             raise DeploykitError("it has no traffic to be judged by")

@@ -33,7 +33,7 @@ def scene(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr("deploykit.release.version.sources.read_tree", read_tree)
     monkeypatch.setattr("deploykit.release.execution.runner.Checks", FakeChecks)
     monkeypatch.setattr("deploykit.rollout.engine._PAUSE_SECONDS", 0.0)
-    made = Scene.make(memory / "shop", processes, shared=False, warm_for=3_600, replicas=1)
+    made = Scene.make(memory / "shop", processes, shared=False, warm_for=3_600, replicas=1, strategy="")
     for tree in BEFORE:
         assert made("release", tree).code == 0
     return made

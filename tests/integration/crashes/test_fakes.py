@@ -9,6 +9,7 @@ import pytest
 from edge_contract import EdgeContract
 from fake_edge import FakeEdge, Proxy
 from fake_target import FakeTarget, Machine, Program
+from lease_contract import LeaseContract
 from target_contract import TargetContract
 
 from deploykit.edge.interface import Server
@@ -102,6 +103,19 @@ class Load:
                 self.lost.append(f"{status}: {body}")
 
 
+class Clock:
+    """Time passes when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self._now
+
+    def pass_time(self, seconds: float) -> None:
+        self._now += seconds
+
+
 class TestFakeEdge(EdgeContract):
     @pytest.fixture
     def app(self) -> Apps:
@@ -158,3 +172,42 @@ class TestFakeEdge(EdgeContract):
     def test_a_server_with_weight_is_not_detached(self, two: FakeEdge) -> None:
         with pytest.raises(Exception, match="still has weight 100"):
             two.detach("r1-web-0", force=True)
+
+
+class TestFakeLease(LeaseContract):
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return Clock()
+
+    @pytest.fixture
+    def pass_time(self, clock: Clock) -> Callable[[float], None]:
+        return clock.pass_time
+
+    @pytest.fixture
+    def app(self) -> Apps:
+        return Apps()
+
+    @pytest.fixture
+    def again(self, app: Apps, clock: Clock) -> Callable[[], FakeEdge]:
+        proxy = Proxy(clock=clock)
+        return lambda: FakeEdge(proxy, app.up)
+
+    @pytest.fixture
+    def edge(self, again: Callable[[], FakeEdge]) -> FakeEdge:
+        return again()
+
+    @pytest.fixture
+    def file_weights(self) -> Callable[[FakeEdge], dict[str, int]]:
+        return lambda edge: {name: entry.weight for name, entry in edge._proxy.file.items()}
+
+    @pytest.fixture
+    def eventually(self) -> Callable[..., None]:
+        def now(what: Callable[[], object], _seconds: float = 0.0) -> None:
+            assert what()
+
+        return now
+
+    # There is no process that could be killed, and nothing that is written past the edge.
+    test_a_killed_release_leaves_the_traffic_to_the_stable_version = None
+    test_changes_during_a_lease_are_kept_and_its_end_is_right_for_them = None
+    test_what_comes_late_does_not_bring_the_canary_back_and_the_next_release_takes_over = None

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-pytest.register_assert_rewrite("contracts.edge_contract")
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "contracts")]
+pytest.register_assert_rewrite("contracts.edge_contract", "edge_contract", "lease_contract")
 
 _LAUNCH = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3, inheritable=True); os.execve(sys.argv[2], sys.argv[2:], os.environ)"

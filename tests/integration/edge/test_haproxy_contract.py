@@ -1,22 +1,41 @@
-"""HAProxy is an edge: the shared suite, on every HAProxy that is here."""
+"""HAProxy is an edge: the shared suites, on every HAProxy that is here."""
 
 from __future__ import annotations
 
 import pytest
 from contracts.edge_contract import EdgeContract
+from lease_contract import LeaseContract
 
 from deploykit.edge.process import PROGRAM
 
 
+@pytest.fixture
+def edge(make_edge):
+    return make_edge()
+
+
+@pytest.fixture
+def again(make_edge):
+    return make_edge
+
+
+@pytest.fixture
+def pid(supervisor):
+    return lambda _edge: supervisor.status(PROGRAM).pid
+
+
 class TestHAProxy(EdgeContract):
-    @pytest.fixture
-    def edge(self, make_edge):
-        return make_edge()
+    pass
 
-    @pytest.fixture
-    def again(self, make_edge):
-        return make_edge
 
+class TestHAProxyLease(LeaseContract):
     @pytest.fixture
-    def pid(self, supervisor):
-        return lambda _edge: supervisor.status(PROGRAM).pid
+    def source(self, home, binary):
+        return f"""
+from pathlib import Path
+from deploykit.edge.haproxy import HAProxyEdge
+from deploykit.process.supervisor.client import Supervisor
+home = Path({str(home)!r})
+supervisor = Supervisor(home / "supervisor")
+edge = HAProxyEdge("shop", "local", home / "edge", None, supervisor, binary={binary!r}, parts=home / "parts")
+"""

@@ -56,6 +56,7 @@ def loop(supervisor, monkeypatch):
         one.open(None)
         thread.start()
         try:
+            one.lease.recover()
             recover(one.programs, folder, {})
             one.run()
         finally:
@@ -117,7 +118,7 @@ def test_what_can_not_be_done_is_refused(loop, supervisor, program):
         assert ask(folder, b"[]\n") == ""
         assert ask(folder, b"half") == ""
         assert "protocol" in ask(folder, {"op": "programs", "protocol": 0})
-        assert "no request" in ask(folder, {"op": "dance", "protocol": 1, "name": "x"})
+        assert "no request" in ask(folder, {"op": "dance", "protocol": 2, "name": "x"})
         assert "/nowhere/python" in ask(folder, {"op": "handover", "python": "/nowhere/python", "program": "/nowhere"})
         assert supervisor.pid() == os.getpid()
 
@@ -127,7 +128,7 @@ def test_what_can_not_be_done_is_refused(loop, supervisor, program):
 def test_a_request_that_shows_a_defect_is_answered(loop, supervisor, capfd):
     def scenario():
         assert "the supervisor failed" in ask(
-            supervisor.folder, {"op": "start", "protocol": 1, "program": {"name": "x"}}
+            supervisor.folder, {"op": "start", "protocol": 2, "program": {"name": "x"}}
         )
 
     loop(scenario)
@@ -241,7 +242,7 @@ def test_orphans_are_adopted(loop, supervisor, program, until, free_address, hom
         "retired": [],
     }
     by_name["c"]["stopping"] = 5.0
-    (home / "supervisor" / "state.json").write_text(json.dumps({"protocol": 1, "programs": list(by_name.values())}))
+    (home / "supervisor" / "state.json").write_text(json.dumps({"protocol": 2, "programs": list(by_name.values())}))
 
     def scenario():
         assert supervisor.status("b").pid not in pids

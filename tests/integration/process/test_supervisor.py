@@ -329,8 +329,8 @@ def test_a_long_path_is_no_hindrance(program, home):
         b"",
         b"nonsense\n",
         b"[]\n",
-        b'{"op": "programs", "protocol": 1',
-        b'{"protocol": 1, "op": "dance", "name": "web"}\n',
+        b'{"op": "programs", "protocol": 2',
+        b'{"protocol": 2, "op": "dance", "name": "web"}\n',
     ],
 )
 def test_nonsense_does_not_harm_the_daemon(supervisor, program, home, content):

@@ -113,7 +113,7 @@ def test_a_stop_that_was_under_way_is_brought_to_its_end(supervisor, program, ki
     until(lambda: "deaf" in one.log.read_text())
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(str(home / "supervisor" / "socket"))
-        connection.sendall(json.dumps({"protocol": 1, "op": "stop", "name": "web", "timeout": None}).encode() + b"\n")
+        connection.sendall(json.dumps({"protocol": 2, "op": "stop", "name": "web", "timeout": None}).encode() + b"\n")
         assert b"wait" in connection.recv(100)
         kill()
     assert process_identity(pid)
@@ -180,8 +180,8 @@ def test_a_daemon_of_another_protocol_hands_over_to_ours(program, home, until):
     folder.mkdir(0o700)
     earlier = shutil.copytree(Path(protocol.__file__).parent, home / "earlier")
     text = (earlier / "protocol.py").read_text()
-    assert text.count("\nPROTOCOL = 1\n") == 1
-    (earlier / "protocol.py").write_text(text.replace("\nPROTOCOL = 1\n", "\nPROTOCOL = 77\n"))
+    assert text.count("\nPROTOCOL = 2\n") == 1
+    (earlier / "protocol.py").write_text(text.replace("\nPROTOCOL = 2\n", "\nPROTOCOL = 77\n"))
     old = Supervisor(folder)
     old._install = lambda: earlier
     old._launch()

@@ -12,9 +12,11 @@ Guarantees:
   are alive (process id and identity together identify a process) and restarts those that should run and do not.
 - **The daemon sees exits at once**, by SIGCHLD for children and by a pidfd for recovered processes (polled where there
   is none).
+- **A lease ends without the kit**: what was shared between two versions by a release that is gone is given back to the
+  stable one.
 - **A listening socket outlives the processes that serve it**: the daemon holds it and passes it to each as descriptor
   3.
 
 `main` starts the daemon, `recovery` restores its state, `requests` answers clients, `programs` manages the programs,
-and `loop` waits for events.
+`lease` keeps the lease, and `loop` waits for events.
 """

@@ -62,6 +62,7 @@ def _serve(folder: str, lock: int, inherited: Mapping[str, Any], ready: Callable
     server = inherited.get("server", -1)
     daemon.open(socket.socket(fileno=server) if server >= 0 else None)
     ready()
+    daemon.lease.recover()
     recover(daemon.programs, folder, inherited.get("listeners", {}))
     daemon.run()
 

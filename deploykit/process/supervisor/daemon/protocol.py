@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PROTOCOL = 1
+PROTOCOL = 2
 ANOTHER_RUNS = 3  # the exit code of a start when the folder already has a supervisor
 _REQUEST_LIMIT = 16_000_000
 _SEND_SECONDS = 5.0

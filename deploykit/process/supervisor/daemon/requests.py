@@ -12,6 +12,7 @@ import signal
 import socket
 
 from .folder import SOCKET, STATE
+from .lease import Lease
 from .logs import rotate
 from .loop import Loop
 from .programs import KILL_SECONDS, Programs
@@ -37,6 +38,7 @@ class Daemon:
     def __init__(self, folder: str, lock: int) -> None:
         self.loop = Loop()
         self.programs = Programs(folder, self.loop)
+        self.lease = Lease(folder, self.loop, self.programs)
         self.server: socket.socket | None = None
         self._folder = folder
         self._lock = lock
@@ -51,6 +53,13 @@ class Daemon:
             "replace": self._start_or_replace,
             "stop": self._stop,
             "keep_alive": self._keep_alive,
+            "lease.show": lambda _, __: self.lease.show(),
+            "lease.grant": lambda _, request: self.lease.grant(request["lease"]),
+            "lease.prepare": lambda _, request: self.lease.prepare(request["lease"]),
+            "lease.renew": lambda _, request: self.lease.renew(request["id"]),
+            "lease.end": lambda _, __: self.lease.end(),
+            "lease.take_over": lambda _, __: self.lease.take_over(),
+            "lease.forget": lambda _, __: self.lease.forget(),
         }
 
     # ---- lifecycle

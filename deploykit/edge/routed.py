@@ -48,7 +48,7 @@ class RoutedProxy(WeightedProxy):
         elif routes:
             raise UsageError(
                 "the edge knows no request that could follow a route",
-                next_step="set tester_header, tester_cookie or sticky in [tool.deploykit.environments.NAME.rollout], and release again",
+                next_step="set tester_header, tester_cookie or sticky in environments.NAME.rollout, and release again",
             )
         else:
             self._write_map(ROUTES, {})

@@ -65,7 +65,7 @@ def check_names(options: EdgeOptions) -> None:
             continue
         raise UsageError(
             f"the edge can't know testers by {setting} {name!r}: {why}",
-            next_step=f"set {setting} in [tool.deploykit.environments.NAME.rollout] to a name such as {_EXAMPLES[setting]}",
+            next_step=f"set {setting} in environments.NAME.rollout to a name such as {_EXAMPLES[setting]}",
         )
 
 

@@ -21,7 +21,7 @@ from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS, Table
 if TYPE_CHECKING:
     from deploykit.ledger.database import Connection, Database
 
-__all__ = ["check_chain"]
+__all__ = ["ADOPT", "check_chain", "link_problems"]
 
 ADOPT = "adopt"
 """The name of the step that adopts a release from before this ledger (see `SqlLedger.begin`)."""
@@ -50,6 +50,17 @@ def check_chain(
     return walk.problems
 
 
+def link_problems(scope: Mapping[str, Any], row: Mapping[str, Any], before: int, head: str) -> Iterator[str]:
+    """What is wrong with a row as the entry that follows the one with the sequence `before` and the hash `head`."""
+    sequence = row["sequence"]
+    if sequence != before + 1:
+        yield f"entry {before + 1} is missing: {sequence} follows {before}"
+    if row["previous"] != head:
+        yield f"entry {sequence} does not follow the entry before it: its link does not match"
+    if row["hash"] != _hash_of(scope, row):
+        yield f"entry {sequence} ({row['kind']}) was changed: its content does not match its hash"
+
+
 class _Walk:
     """Walks along the entries, and holds the tables that they add up to so far: `{table: {key: row}}`."""
 
@@ -75,12 +86,8 @@ class _Walk:
 
     def entry(self, row: Mapping[str, Any]) -> None:
         sequence = row["sequence"]
-        if sequence != self._sequence + 1:
-            self.found(sequence, f"entry {self._sequence + 1} is missing: {sequence} follows {self._sequence}")
-        if row["previous"] != self._hash:
-            self.found(sequence, f"entry {sequence} does not follow the entry before it: its link does not match")
-        if row["hash"] != _hash_of(self._scope, row):
-            self.found(sequence, f"entry {sequence} ({row['kind']}) was changed: its content does not match its hash")
+        for message in link_problems(self._scope, row, self._sequence, self._hash):
+            self.found(sequence, message)
         self._sequence = sequence if isinstance(sequence, int) else self._sequence + 1
         self._hash = row["hash"]
         self._hashes.add(row["hash"])

@@ -17,10 +17,13 @@ __all__ = [
     "ENDING",
     "RETIRE",
     "WARM",
+    "BrokenChain",
     "ChainProblem",
     "Entry",
     "Held",
     "LockHeld",
+    "Maintenance",
+    "Request",
     "StaleToken",
     "Step",
     "StepState",
@@ -132,6 +135,36 @@ class Timer:
         """
         named = self.payload.get("instances")
         return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked of a release while it ran, and what came of it. `number` is the entry's sequence; `answer` is
+    empty, and `answered_at` None, while there is none. Times are UTC epoch seconds.
+    """
+
+    number: int
+    release: str
+    name: str
+    actor: str
+    reason: str
+    at: float
+    answer: str
+    answered_at: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maintenance:
+    """Maintenance was switched on or off. `seconds`: for so long users saw the page; None where it began."""
+
+    at: float
+    actor: str
+    enabled: bool
+    seconds: float | None
+
+
+class BrokenChain(DeploykitError):
+    """New entries do not follow those that are known: they were not written by the kit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,13 +53,14 @@ class SqlLock:
         *,
         columns: Sequence[str] = (),
         present: str = "",
+        after: tuple[str, Any] | None = None,
         order: Sequence[str] = (),
         limit: int | None = None,
         **where: Any,
     ) -> Query:
         """As `queries.select`, within the scope."""
         known = {**self._scope, **where}
-        return select(table, known, columns=columns, present=present, order=order, limit=limit)
+        return select(table, known, columns=columns, present=present, after=after, order=order, limit=limit)
 
     def acquire(self, owner: str, reason: str, *, lease: float) -> Held:
         """Take the lock for `lease` seconds; `token` of the answer is greater than any handed out before.

@@ -15,6 +15,9 @@
 | `lock.released` | owner, token |
 | `lock.broken` | by, reason, owner, token |
 | `repository.claimed` | repository (see `RepositoryIdentity`) |
+| `rollout.asked` | name, actor, reason: what a person asks of a release that runs |
+| `rollout.answered` | request (the sequence of `rollout.asked`), text |
+| `maintenance.set` | enabled, by, seconds (for so long users saw the page, or null) |
 | `chain.begun_anew` | by, problems (what did not hold of the entries before) |
 
 A step, an evidence, a timer and a fencing token are known by the sequence of the entry that made them.
@@ -171,6 +174,11 @@ def _claimed(entry: Entry) -> Sequence[Change]:
     return (InsertRow(REPOSITORIES, {"sequence": entry.sequence}, values),)
 
 
+def _kept_in_the_chain(_entry: Entry) -> Sequence[Change]:
+    """They are few, and read from the entries themselves."""
+    return ()
+
+
 def _begun_anew(_entry: Entry) -> Sequence[Change]:
     # Steps refer to releases, so they go first.
     return tuple(DeleteRow(table, {}) for table in reversed(PROJECTIONS))
@@ -190,5 +198,8 @@ _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "lock.released": _freed,
     "lock.broken": _freed,
     "repository.claimed": _claimed,
+    "rollout.asked": _kept_in_the_chain,
+    "rollout.answered": _kept_in_the_chain,
+    "maintenance.set": _kept_in_the_chain,
     BEGUN_ANEW: _begun_anew,
 }

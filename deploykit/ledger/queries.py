@@ -23,23 +23,27 @@ class Query(NamedTuple):
     values: Sequence[Any] = ()
 
 
-def select(
+def select(  # noqa: PLR0913 - the parts of the statement
     table: Table,
     where: Mapping[str, Any],
     *,
     columns: Sequence[str] = (),
     present: str = "",
+    after: tuple[str, Any] | None = None,
     order: Sequence[str] = (),
     limit: int | None = None,
 ) -> Query:
-    """The rows in which each column of `where` has its value, and `present` any value; all columns where none are
-    named.
+    """The rows in which each column of `where` has its value, `present` any value, and the column of `after` a greater
+    one; all columns where none are named.
 
     `order` names columns; one with a `-` before it goes from the greatest to the least.
     """
     conditions, values = _conditions(table, where)
     if present:
         conditions += f" AND {_read(table, present)} IS NOT NULL"
+    if after is not None:
+        conditions += f" AND {_read(table, after[0])} > ?"
+        values = [*values, after[1]]
     names = ", ".join(_read(table, column) for column in columns or table.names)
     text = f"SELECT {names} FROM {table.name} WHERE {conditions}"  # noqa: S608  # nosec B608 - values bound
     if order:

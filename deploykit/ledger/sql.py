@@ -10,8 +10,8 @@ from deploykit.ledger.check import ADOPT, check_chain
 from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.journal import Journal
-from deploykit.ledger.lock import SqlLock
 from deploykit.ledger.projections import BEGUN_ANEW
+from deploykit.ledger.requests import SqlRequests
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, REPOSITORIES, STEPS, TIMERS
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity
 
@@ -52,7 +52,7 @@ def open_ledger(
     return SqlLedger(database, app=app, environment=environment, clock=clock)
 
 
-class SqlLedger(SqlLock):
+class SqlLedger(SqlRequests):
     """The ledger of one app in one environment. Threads may share one; each call is a transaction of its own.
 
     Every write but `result` is durable when the call returns. Every method raises DeploykitError when the store can't

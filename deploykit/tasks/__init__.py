@@ -30,14 +30,27 @@ def collection(*own: Task[Any] | Collection, include: Sequence[str] = (), exclud
     Raises ValueError for a name that the kit does not have.
     """
     with bytecode.written():
-        from deploykit.tasks import audit, database, evidence, gates, images, ledger, operations, releases, secrets
+        from deploykit.tasks import (
+            audit,
+            database,
+            evidence,
+            gates,
+            images,
+            ledger,
+            maintenance,
+            operations,
+            releases,
+            rollout,
+            secrets,
+        )
 
     kit: dict[str, Task[Any] | Collection] = {
         task.name: task for module in (releases, operations, gates, images) for task in module.TASKS
     }
     kit |= {str(group.name): group for group in images.GROUPS}
     kit |= {
-        module.NAME: Collection(module.NAME, *module.TASKS) for module in (audit, database, evidence, ledger, secrets)
+        module.NAME: Collection(module.NAME, *module.TASKS)
+        for module in (audit, database, evidence, ledger, maintenance, rollout, secrets)
     }
     if unknown := sorted({*include, *exclude} - kit.keys()):
         raise ValueError(f"the kit has no task {', '.join(unknown)}; it has {', '.join(sorted(kit))}")

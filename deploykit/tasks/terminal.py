@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
@@ -12,11 +13,11 @@ from deploykit.tasks.output import print_lines, silence_broken_streams
 from deploykit.tasks.spinner import Spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from deploykit.release.reporting.reporter import ReleaseReport, Stage
 
-__all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "width"]
+__all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "waiting_line", "width"]
 
 _MIN_NOTE_WIDTH = 24
 """A note needs so many columns to appear beside its stage; with fewer it goes below."""
@@ -72,6 +73,7 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
     rows = [
         ("url", report.url),
         ("version", report.version),
+        ("method", report.method),
         ("digest", report.digest),
         ("ledger", report.anchor[:16]),
     ]
@@ -82,7 +84,12 @@ def _done(report: ReleaseReport, seconds: float, stream: TextIO) -> list[str]:
         steps[1:] = [f"invoke history {env}"]
     return [
         *_painted(f"{what} in {report.environment}, {seconds:.1f} s", "green", stream),
-        *(f"  {name:<8} {value}" for name, value in rows if value),
+        *(
+            line
+            for name, value in rows
+            if value
+            for line in filled(value, width(stream), first=f"  {name:<8} ", rest=" " * 11)
+        ),
         *(filled(report.reason, width(stream), first="  note     ", rest=" " * 11) if report.reason else ()),
         *(f"  {'' if index else 'next':<8} {step}" for index, step in enumerate(steps)),
     ]
@@ -106,6 +113,16 @@ def _painted(text: str, colour: str, stream: TextIO) -> list[str]:
     return [paint(line, colour, stream) for line in filled(text, width(stream))]
 
 
+@contextmanager
+def waiting_line(stream: TextIO) -> Iterator[Callable[[str], None]]:
+    """What is called with a text shows it, on a terminal, until the block is left: this is waited for."""
+    reporter = TerminalReporter(stream)
+    try:
+        yield reporter.stage_started
+    finally:
+        reporter.stop_waiting()
+
+
 @dataclass
 class TerminalReporter:
     """Prints each stage as it ends, with its time; on a terminal a spinner shows the one that runs."""
@@ -121,9 +138,12 @@ class TerminalReporter:
             self._spinner = Spinner(self._write, encoding=self.stream.encoding or "utf-8", coloured=shown)
         self._spinner.start(name)
 
-    def stage_ended(self, stage: Stage) -> None:
+    def stop_waiting(self) -> None:
         if self._spinner is not None:
             self._spinner.stop()
+
+    def stage_ended(self, stage: Stage) -> None:
+        self.stop_waiting()
         self._print_stage(stage)
 
     def _print_stage(self, stage: Stage) -> None:

@@ -11,6 +11,7 @@ from deploykit.release.execution.plan import make_plan
 from deploykit.release.reporting.text import filled, width
 from deploykit.release.version.instances import instance_names
 from deploykit.release.version.recorded import rollback_target, spec_of
+from deploykit.release.workflow.method import rollback_method
 from deploykit.release.workflow.preflight import preflight
 from deploykit.rollout import Action, Kind, Plan, begin
 
@@ -149,7 +150,7 @@ def plan_rollback(environment: Environment, to: str) -> Planned:
         facts={
             "from": live.version if live is not None else "nothing",
             "to": f"{wanted.version} ({wanted.id})",
-            "warm": "yes: it runs still" if plan.kept else "no: it is started again from its artefact",
+            "method": str(rollback_method(environment, wanted, spec)),
         },
         steps=tuple(_sentences(actions)),
         actions=tuple(action.as_json() for action in actions),

@@ -6,14 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from deploykit.model import DeploykitError, ReleaseOutcome
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.trust import ledger_problems
 from deploykit.release.reporting.text import ago, columns, filled, width
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from deploykit.ledger.interface import Request
     from deploykit.release.environment import Environment
 
 __all__ = ["Checked", "check_history", "history_lines", "read_history"]
@@ -21,11 +22,16 @@ __all__ = ["Checked", "check_history", "history_lines", "read_history"]
 _NOT_PROVEN = ", not proven"
 _REASONS = 5
 """For so many releases the reason of a failure is printed below the table."""
+_REQUESTS = 10
+"""So many requests of people are printed below them."""
+_MOST_WORDS = 200
+"""Characters of what another terminal wrote."""
 
 
 def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
     """The newest releases, as `--json` prints them."""
     live, adopted = environment.ledger.live(), environment.ledger.adopted()
+    requests = environment.ledger.requests()
     return [
         {
             "release": record.id,
@@ -40,9 +46,23 @@ def read_history(environment: Environment, limit: int) -> list[dict[str, Any]]:
             "digest": record.digest,
             "started_at": record.started_at,
             "finished_at": record.finished_at,
+            "requests": [_asked(request, record) for request in reversed(requests) if request.release == record.id],
         }
         for record in environment.ledger.releases(limit=limit)
     ]
+
+
+def _asked(request: Request, release: ReleaseRecord) -> dict[str, Any]:
+    """What a person asked of the release, as `--json` prints it. `answer` is empty where nobody has answered."""
+    return {
+        "number": request.number,
+        "command": request.name,
+        "actor": request.actor,
+        "reason": request.reason,
+        "at": request.at,
+        "answer": request.answer,
+        "never_answered": not request.answer and release.outcome is not ReleaseOutcome.RUNNING,
+    }
 
 
 def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: TextIO) -> list[str]:
@@ -66,10 +86,20 @@ def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: T
     lines = columns(("RELEASE", "KIND", "VERSION", "OUTCOME", "TOOK", "WHEN", "WHO"), rows, stream)
     for record in [record for record in records if record["reason"]][:_REASONS]:
         lines += filled(record["reason"], width(stream), first=f"  {record['release']}: ", rest="      ")
+    asked = [(record["release"], request) for record in records for request in record["requests"]]
+    for release, request in sorted(asked, key=lambda each: each[1]["number"])[-_REQUESTS:]:
+        lines += filled(_request_line(request, now), width(stream), first=f"  {release}: ", rest="      ")
     notes = ["* has the traffic"] if any(record["live"] for record in records) else []
     if not all(record["proven"] for record in records):
         notes.append("not proven: taken from what ran (invoke ledger.adopt), by its labels alone")
     return [*lines, "", *notes] if notes else lines
+
+
+def _request_line(request: Mapping[str, Any], now: float) -> str:
+    why = f" ({request['reason'][:_MOST_WORDS]})" if request["reason"] else ""
+    nothing = "not answered: the release ended" if request["never_answered"] else "not answered"
+    asked = f"{request['actor'][:_MOST_WORDS]} asked to {request['command'][:_MOST_WORDS]} {ago(now - request['at'])}"
+    return f"{asked}{why}: {request['answer'] or nothing}"
 
 
 @dataclass(frozen=True, kw_only=True)

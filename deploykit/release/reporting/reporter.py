@@ -33,7 +33,8 @@ class ReleaseReport:
     """The end of a release or rollback, as `--json` prints it.
 
     `live` is what the edge sends users to now (`1.2.0 (r7)`, empty: nothing does), `back_to` the version that
-    `invoke rollback` would go to (empty: there is none). `kind` is "release" or "rollback".
+    `invoke rollback` would go to (empty: there is none). `kind` is "release" or "rollback". `method` is how a rollback
+    got its version to users, and why.
     """
 
     outcome: str
@@ -53,6 +54,7 @@ class ReleaseReport:
     kind: str = "release"
     live: str = ""
     back_to: str = ""
+    method: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,7 @@ class ReleaseReport:
             "url": self.url,
             "live": self.live,
             "back_to": self.back_to,
+            "method": self.method,
             "anchor": self.anchor,
             "stages": [stage.as_json() for stage in self.stages],
             "reason": self.reason,

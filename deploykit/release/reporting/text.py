@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["ago", "columns", "filled", "requests_on", "times", "width"]
+__all__ = ["ago", "clock", "columns", "filled", "requests_on", "times", "width"]
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
@@ -20,6 +21,13 @@ def ago(seconds: float, *, suffix: str = " ago") -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}{suffix}"
     return "just now" if suffix else "0 s"
+
+
+def clock(at: float) -> str:
+    """A moment, in seconds since the epoch: `14:05 UTC`, with its day where that is not today's."""
+    moment = datetime.fromtimestamp(at, UTC)
+    today = datetime.now(UTC).date()
+    return f"{moment:%H:%M} UTC" if moment.date() == today else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def requests_on(counts: Mapping[str, int]) -> str:

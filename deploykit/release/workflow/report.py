@@ -9,6 +9,7 @@ from deploykit.release.reporting.reporter import ReleaseReport
 from deploykit.release.version.recorded import rollback_target
 
 if TYPE_CHECKING:
+    from deploykit.ledger.interface import Step
     from deploykit.model import ReleaseRecord
     from deploykit.release.environment import Environment
     from deploykit.release.reporting.reporter import Stages
@@ -42,7 +43,19 @@ def make_report(
         kind=record.kind,
         live=_with_the_traffic(environment),
         back_to=_rollback_version(environment),
+        method=_method(environment, record),
     )
+
+
+def _method(environment: Environment, record: ReleaseRecord) -> str:
+    """How a rollback got its version to users, as its journal has it; empty for a release."""
+    steps = environment.ledger.steps(record.id) if record.kind == "rollback" else ()
+    found = [f"{step.action['method']}: {step.action['why']}" for step in steps if _has_method(step)]
+    return found[-1] if found else ""
+
+
+def _has_method(step: Step) -> bool:
+    return step.name == "target" and {"method", "why"} <= step.action.keys()
 
 
 def _with_the_traffic(environment: Environment) -> str:

@@ -10,8 +10,9 @@ from deploykit.release.environment.running import ledger_is_lost
 from deploykit.release.environment.tree_data import tell_what_stays_behind
 from deploykit.release.environment.versions import recorded_version
 from deploykit.release.housekeeping.foreign import reject_foreign_instances
-from deploykit.release.version.recorded import rollback_target
+from deploykit.release.version.recorded import rollback_target, spec_of
 from deploykit.release.workflow.attempt import Attempt, begin, recorded
+from deploykit.release.workflow.method import rollback_method
 from deploykit.release.workflow.recovery import recorded_target, report_undone, undo
 from deploykit.release.workflow.run import Run, do_what_is_due, exclusive
 from deploykit.release.workflow.stages import roll_out
@@ -64,7 +65,11 @@ def rollback(
 
 def roll_back(attempt: Attempt, wanted: ReleaseRecord) -> None:
     """Roll the version of the release `wanted` out. It was judged when it was released, and is not judged again."""
-    attempt.journal.once("target", {"release": wanted.id}, dict)
+    if attempt.journal.done("target") is None:
+        spec = spec_of(attempt.environment.ledger, wanted, attempt.environment.name)
+        method = rollback_method(attempt.environment, wanted, spec)
+        attempt.journal.once("target", {"release": wanted.id, "method": method.name, "why": method.why}, dict)
+        attempt.stages.note(str(method))
     attempt.environment.hosting.keep(wanted.digest)
     version = recorded_version(attempt.environment, wanted, warn=attempt.stages.warn)
     roll_out(attempt, version, judged=False)

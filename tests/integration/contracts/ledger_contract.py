@@ -13,7 +13,7 @@ from types import MappingProxyType
 import pytest
 
 from deploykit.ledger.canonical import plain
-from deploykit.ledger.interface import LockHeld, StaleToken, StepState
+from deploykit.ledger.interface import BrokenChain, LockHeld, StaleToken, StepState
 from deploykit.ledger.lease import Heartbeat
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import (
@@ -86,6 +86,9 @@ def a_whole_history(ledger, clock) -> None:
     ledger.add_evidence(verdict().as_json())
     bad = verdict("sast", outcome=Outcome.FINDINGS, findings=(Finding(rule="S1", message="bad"),))
     ledger.add_evidence(bad.as_json())
+    asked = ledger.ask(second.id, "pause", actor="eve", reason="lunch")
+    ledger.answer(asked.number, "25 % is paused")
+    ledger.record_maintenance("dan", enabled=True)
     clock.now += 1
     ledger.heartbeat("dan", held.token, lease=LEASE)
 
@@ -424,6 +427,86 @@ class LedgerContract:
             assert heard.wait(10)
         assert [type(error) for error in told] == [StaleToken]
 
+    # What people ask of a rollout, and maintenance
+
+    def test_a_request_is_kept_with_who_asked_and_what_came_of_it(self, ledger, token, clock, reopen):
+        release = begin(ledger, token).id
+        first = ledger.ask(release, "promote", actor="eve", reason="it looks good")
+        second = ledger.ask(release, "promote", actor="dan", reason="")
+        clock.now += 2
+        ledger.answer(second.number, "changes nothing")
+        ledger.answer(second.number, "changes nothing")
+        found = reopen().requests()
+        assert [(each.actor, each.name, each.reason, each.answer) for each in found] == [
+            ("dan", "promote", "", "changes nothing"),
+            ("eve", "promote", "it looks good", ""),
+        ]
+        assert (found[0].answered_at, found[1].answered_at) == (clock.now, None)
+        assert (found[1].number, found[1].release, found[1].at) == (first.number, release, clock.now - 2)
+        assert ledger.requests(release="r9") == []
+        assert ledger.check() == []
+
+    def test_a_request_has_one_answer(self, ledger, token):
+        asked = ledger.ask(begin(ledger, token).id, "abort", actor="eve", reason="")
+        ledger.answer(asked.number, "aborted")
+        with pytest.raises(DeploykitError, match="was answered already: aborted"):
+            ledger.answer(asked.number, "paused")
+        with pytest.raises(DeploykitError, match="there is no request 1 "):
+            ledger.answer(1, "paused")
+
+    def test_nothing_is_asked_of_a_release_that_has_ended(self, ledger, token):
+        release = begin(ledger, token).id
+        ledger.finish(release, ReleaseOutcome.DONE)
+        head = ledger.head()
+        with pytest.raises(DeploykitError, match="r1 has ended"):
+            ledger.ask(release, "abort", actor="eve", reason="")
+        with pytest.raises(DeploykitError, match="There is no release r7"):
+            ledger.ask("r7", "abort", actor="eve", reason="")
+        assert ledger.head() == head
+
+    def test_new_entries_follow_what_is_known(self, ledger, token):
+        known = ledger.end()
+        assert ledger.entries_after(*known) == []
+        release = begin(ledger, token).id
+        ledger.ask(release, "pause", actor="eve", reason="")
+        found = ledger.entries_after(*known)
+        assert [entry.kind for entry in found] == ["release.begun", "rollout.asked"]
+        assert ledger.end() == (found[-1].sequence, found[-1].hash)
+        assert ledger.entries_after(*ledger.end()) == []
+        assert ledger.entries_after(0, "")[0].kind == "lock.taken"
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE deploykit_entries SET payload = replace(payload, 'pause', 'abort') WHERE sequence = 3",
+            "UPDATE deploykit_entries SET payload = '[]' WHERE sequence = 3",
+            "UPDATE deploykit_entries SET release = 'r2' WHERE sequence = 3",
+            "UPDATE deploykit_entries SET sequence = 4 WHERE sequence = 3",
+            "UPDATE deploykit_entries SET previous = '' WHERE sequence = 3",
+            "DELETE FROM deploykit_entries WHERE sequence = 2",
+        ],
+    )
+    def test_new_entries_that_do_not_hold_are_not_handed_out(self, ledger, token, tamper, sql):
+        known = ledger.end()
+        ledger.ask(begin(ledger, token).id, "pause", actor="eve", reason="")
+        tamper(sql)
+        with pytest.raises(BrokenChain, match="does not hold"):
+            ledger.entries_after(*known)
+
+    def test_maintenance_is_on_the_record_with_how_long_users_saw_it(self, ledger, clock, reopen):
+        ledger.record_maintenance("ann", enabled=True)
+        clock.now += 90
+        ledger.record_maintenance("dan", enabled=False, seconds=90.0)
+        on, off = reversed(ledger.entries(limit=2))
+        assert (on.kind, dict(on.payload)) == ("maintenance.set", {"by": "ann", "enabled": True, "seconds": None})
+        assert (off.kind, dict(off.payload)) == ("maintenance.set", {"by": "dan", "enabled": False, "seconds": 90.0})
+        found = reopen().maintenance()
+        assert [(each.actor, each.enabled, each.at, each.seconds) for each in found] == [
+            ("dan", False, clock.now, 90.0),
+            ("ann", True, clock.now - 90, None),
+        ]
+        assert ledger.check() == []
+
     # Chain
 
     def test_entries_are_chained_and_every_kind_is_among_them(self, ledger, clock):
@@ -432,7 +515,7 @@ class LedgerContract:
         assert [entry.sequence for entry in chain] == list(range(1, len(chain) + 1))
         assert [entry.previous for entry in chain] == ["", *(entry.hash for entry in chain[:-1])]
         assert chain[-1].hash == ledger.head()
-        assert len({entry.kind for entry in chain}) == 13
+        assert len({entry.kind for entry in chain}) == 16
         assert ledger.check() == []
 
     def test_two_apps_and_environments_share_a_store_and_never_meet(self, ledger, reopen, clock):

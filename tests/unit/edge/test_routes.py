@@ -46,7 +46,7 @@ def test_a_name_that_haproxy_could_misread_is_refused_with_its_setting(setting, 
     with pytest.raises(UsageError, match=setting) as caught:
         rendered(**{setting: name})
     assert setting in caught.value.next_step
-    assert "[tool.deploykit.edge]" in caught.value.next_step
+    assert "environments.NAME.rollout" in caught.value.next_step
 
 
 @pytest.mark.parametrize("key", ["100", "-1", "01", "", "a", "testers", "numbered", "1 2", "1\n"])

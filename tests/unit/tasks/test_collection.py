@@ -28,6 +28,12 @@ def test_all_that_a_release_needs_is_there():
     assert set(collection().task_names) >= KIT
 
 
+def test_a_rollout_and_the_maintenance_page_are_steered_by_commands_of_their_own():
+    names = set(collection().task_names)
+    assert names >= {"rollout.pause", "rollout.continue", "rollout.promote", "rollout.abort"}
+    assert names >= {"maintenance.on", "maintenance.off"}
+
+
 def test_own_tasks_and_collections_stand_beside_the_kits():
     namespace = collection(seed, Collection("shop", seed))
     assert {"seed", "shop.seed", "release"} <= set(namespace.task_names)

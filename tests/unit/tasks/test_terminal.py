@@ -116,6 +116,12 @@ def test_a_release_ends_with_its_version_its_url_and_what_to_try():
     ]
 
 
+def test_a_rollback_says_by_which_method_the_version_got_its_users():
+    lines = said(kind="rollback", method="traffic switch: 1.2.3 still runs (warm until 14:05 UTC)")
+    assert "  method   traffic switch: 1.2.3 still runs (warm until 14:05 UTC)" in lines
+    assert not any(line.startswith("  method") for line in said())
+
+
 def test_nobody_is_told_to_roll_back_to_nothing():
     assert said(back_to="")[-2:] == ["  next     invoke status --env local", "           invoke history --env local"]
 

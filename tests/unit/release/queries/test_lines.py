@@ -7,8 +7,9 @@ import time
 
 import pytest
 
+from deploykit.model import ReleaseOutcome
 from deploykit.release.queries.dry_run import Planned, rehearse
-from deploykit.release.queries.history import Checked, history_lines
+from deploykit.release.queries.history import Checked, history_lines, read_history
 from deploykit.release.queries.status import InstanceStatus, Status, status_lines
 from deploykit.release.queries.verify import Verified
 from tests.shared.rollouts import plan_of
@@ -132,6 +133,7 @@ def record(**changes) -> dict:
         "actor": "robin",
         "started_at": now - 70,
         "finished_at": now - 65,
+        "requests": [],
     }
     return {**values, **changes}
 
@@ -149,6 +151,25 @@ def test_the_history_is_a_table_with_the_reasons_below():
         "",
         "* has the traffic",
     ]
+
+
+def test_what_people_asked_of_a_release_stands_below_with_what_came_of_it(environment, ledger, released):
+    released("1.0.0", outcome="running")
+    for actor, name, reason in (("eve", "pause", "lunch"), ("dan", "promote", "")):
+        ledger.ask("r1", name, actor=actor, reason=reason)
+    ledger.answer(ledger.requests()[1].number, "stage 2 of 4 is paused")
+    records = read_history(environment, 20)
+    assert history_lines(records, "local", PIPE)[2:] == [
+        "  r1: eve asked to pause just now (lunch): stage 2 of 4 is paused",
+        "  r1: dan asked to promote just now: not answered",
+    ]
+    ledger.finish("r1", ReleaseOutcome.FAILED)
+    records = read_history(environment, 20)
+    assert history_lines(records, "local", PIPE)[-1] == (
+        "  r1: dan asked to promote just now: not answered: the release ended"
+    )
+    asked = [(each["command"], each["answer"], each["never_answered"]) for each in records[0]["requests"]]
+    assert asked == [("pause", "stage 2 of 4 is paused", False), ("promote", "", True)]
 
 
 def test_a_history_without_releases_says_how_to_make_one():

@@ -89,8 +89,8 @@ class Row:
 
     @property
     def is_aborted(self) -> bool:
-        """A good version has not passed."""
-        return not self.case.bad and self.exit_code != 0
+        """A good version has not passed, or it has and no user got it."""
+        return not self.case.bad and (self.exit_code != 0 or not self.new)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "case": self.case.name}

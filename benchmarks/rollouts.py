@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from benchmarks.rollout_table import Row
 
-__all__ = ["measure"]
+__all__ = ["measure", "section_of"]
 
 STRATEGIES = ("blue-green", "rolling", "canary", "recreate")
 TARGETS = ("process", "docker")
@@ -62,25 +62,29 @@ _LATE_BAKE = 90.0
 _FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
 
 
-def measure(*, quick: bool = False, requests: int = 0) -> Section:
-    """`quick`: a small part of it, for CI. `requests`: send so many during good releases instead."""
+def measure(*, quick: bool = False, requests: int = 0, target: str | None = None) -> Section:
+    """`quick`: a small part, for CI. `requests`: send so many during good releases instead. `target`: only there."""
     if requests:
         return _many(requests)
+    if quick:
+        with _service("process", _QUICK_STEPS) as service:
+            return section_of(_quick_rows(service))
     rows: list[Row] = []
-    for target in TARGETS[:1] if quick else TARGETS:
-        with _service(target, _QUICK_STEPS if quick else _STEPS) as service:
-            rows += _quick_rows(service) if quick else _rows(service)
-    return _section(rows)
+    for each in [target] if target else TARGETS:
+        with _service(each, _STEPS) as service:
+            rows += _rows(service)
+    return section_of(rows)
 
 
 def _rows(service: _Service) -> list[Row]:
     rows = []
     for strategy in STRATEGIES:
         service.release(strategy, _OLD, GOOD)
+        print(f"{strategy}, {service.target} …", file=sys.stderr, flush=True)
         with Clients(service.url, clients=_CLIENTS, pause=_PAUSE, limit=_LIMIT) as clients:
             for case in CASES:
                 rows.append(_row(service, clients, strategy, case, old=_OLD))
-                print("\n".join(lines(rows[-1:])[2:]), file=sys.stderr, flush=True)
+                print(lines(rows)[-1], file=sys.stderr, flush=True)
     return rows
 
 
@@ -131,7 +135,9 @@ def _text(strategy: str, case: Case) -> str:
     return f"{strategy}: {case.name}"
 
 
-def _section(rows: Sequence[Row]) -> Section:
+def section_of(rows: Sequence[Row]) -> Section:
+    """The table, and what has to hold for all of it."""
+
     def count(name: str, number: int, bound: float | None = None) -> Figure:
         return Figure(name=name, unit="", samples=[number], bound=bound)
 

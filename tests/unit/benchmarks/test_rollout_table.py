@@ -23,6 +23,7 @@ def _imported(name):
 load = _imported("benchmarks.load")
 table = _imported("benchmarks.rollout_table")
 measure = _imported("benchmarks.measure")
+rollouts = _imported("benchmarks.rollouts")
 
 GOOD = table.Case(name="good", behaviour={})
 ERRORS = table.Case(name="10 % errors", behaviour={}, bad=True)
@@ -116,8 +117,28 @@ def test_the_seconds_of_maintenance_are_those_between_answers_of_the_app():
     ],
 )
 def test_what_is_missed_and_what_is_aborted_by_mistake(case, strategy, exit_code, missed, aborted):
-    found = row(case, [answer(1.0)], strategy=strategy, exit_code=exit_code)
+    found = row(case, [answer(1.0, "new")], strategy=strategy, exit_code=exit_code)
     assert (found.is_missed, found.is_aborted) == (missed, aborted)
+
+
+def test_a_good_version_that_nobody_got_is_no_success():
+    assert row(GOOD, [answer(1.0)]).is_aborted
+
+
+@pytest.mark.parametrize(
+    ("rows", "broken"),
+    [
+        ([row(GOOD, [answer(1.0, "new"), page(2.0)]), row(ERRORS, [answer(1.0)], exit_code=1)], []),
+        ([row(GOOD, [answer(1.0, "new"), answer(2.0, "", 0, PROXY, "reset")])], ["lost requests"]),
+        ([row(ERRORS, [answer(1.0, "new")])], ["bad versions that were not noticed"]),
+        ([row(GOOD, [answer(1.0, "new")], exit_code=1)], ["good versions that were aborted"]),
+        ([row(GOOD, [answer(1.0, "new")], rollback=(1.0, 1))], ["rollbacks that failed"]),
+    ],
+)
+def test_a_bound_is_not_kept_where_one_release_breaks_it(rows, broken):
+    section = rollouts.section_of(rows)
+    assert [figure.name for figure in section.figures if not figure.holds] == broken
+    assert len(section.as_json()["rows"]) == len(rows)
 
 
 def test_moments_are_read_from_the_journal():

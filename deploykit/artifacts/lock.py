@@ -8,6 +8,7 @@ the result is kept by what went in: the same tree gets the same environment for 
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -84,9 +85,10 @@ def find(tree: Path, requirements: str = "") -> Path | None:
     if requirements:
         named = tree / requirements
         if not named.is_file() or not named.resolve().is_relative_to(tree.resolve()):
+            quoted = shlex.quote(requirements)
             raise UsageError(
                 f"service.requirements names {requirements}, which is not in the tree",
-                next_step=f"git add {requirements}, or see what ignores it: git check-ignore -v {requirements}",
+                next_step=f"git add {quoted}, or see what ignores it: git check-ignore -v {quoted}",
             )
         return named
     for name in ("requirements.lock", "uv.lock", "pylock.toml", "requirements.txt"):

@@ -27,10 +27,11 @@ def reject_submodules(paths: Iterable[str]) -> None:
     """Raise UsageError when there are any."""
     found = list(paths)
     if found:
+        first = shlex.quote(found[0])
         raise UsageError(
             f"the files of {_named(found, 'submodule')} are not in this repository, so the release would lack them",
             details=found[:_SHOWN],
-            next_step=f"put the files into the repository: git rm --cached {found[0]} && git add {found[0]}/",
+            next_step=f"put the files into the repository: git rm --cached {first} && git add {first}/",
         )
 
 

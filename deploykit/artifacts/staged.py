@@ -40,7 +40,8 @@ def write_staged(root: Path, store: Path) -> Path:
             next_step="run it in the repository, or judge the whole tree: invoke gate NAME",
         )
     top, form, index, objects, prefix = (*done.stdout.splitlines(), "")[:5]
-    source = root / (os.environ.get("GIT_INDEX_FILE") or index)
+    own = os.environ.get("GIT_INDEX_FILE")
+    source = Path(top) / own if own else root / index  # git starts hooks at the top, wherever they go from there
     name = hashlib.sha256(os.fsencode(top)).hexdigest()[:16]
     # The last part is the name of the app where nothing else says it.
     folder = store / name / (Path(top).name or "root")

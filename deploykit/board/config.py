@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from deploykit.board.access import Tokens
+from deploykit.board.access import EVERY_APP, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +64,7 @@ def _tokens(environ: Mapping[str, str]) -> Tokens:
             raise ConfigError(f"BOARD_TOKENS is APP=TOKEN, with spaces between entries, and entry {number} is not")
         apps.append((app, token))
     readers = tuple(environ.get("BOARD_READ_TOKEN", "").split())
-    every = [*apps, *(("readers", token) for token in readers)]
+    every = [*apps, *((EVERY_APP, token) for token in readers)]
     owners = {token: owner for owner, token in every}
     if shared := [owner for owner, token in every if owners[token] != owner]:
         raise ConfigError(f"{shared[0]} has a token that somebody else has, too: give each app one of its own")

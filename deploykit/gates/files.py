@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -132,7 +133,8 @@ def _from_git(root: Path) -> TreeFiles:
             modules += 1
         else:
             raise InconclusiveError(
-                f"{name} is no file, folder or link, so it can't be looked at", next_step=f"git restore {name}"
+                f"{name} is no file, folder or link, so it can't be looked at",
+                next_step=f"git restore {shlex.quote(name)}",
             )
     if absent:
         _reject_absent(root, absent)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -87,7 +88,7 @@ def reject_links(root: Path) -> None:
         if link := next((entry for entry in entries if entry.is_symlink()), None):
             name = link.relative_to(root)
             why = f"{name} is a symbolic link, and the kit writes nothing through it"
-            raise UsageError(why, next_step=f"rm {name}")
+            raise UsageError(why, next_step=f"rm {shlex.quote(str(name))}")
 
 
 def _reject_others(folder: Path) -> None:
@@ -102,7 +103,7 @@ def _reject_others(folder: Path) -> None:
         if owner != os.geteuid():
             raise UsageError(
                 f"{path} belongs to another user (uid {owner}), so what is there is no evidence",
-                next_step=f"rm -r {folder}, then type the same again",
+                next_step=f"rm -r {shlex.quote(str(folder))}, then type the same again",
             )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDING",
+    "NOT_FOLLOWED",
     "RETIRE",
     "WARM",
     "BrokenChain",
@@ -35,6 +36,8 @@ WARM = "warm"
 RETIRE = "retire"
 """Kind of a timer: the instances of its payload could not be ended, and are to be."""
 ENDING = frozenset({WARM, RETIRE})
+NOT_FOLLOWED = "changes nothing"
+"""So begins the answer to a request that was not followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,11 @@ class Request:
     at: float
     answer: str
     answered_at: float | None
+
+    @property
+    def followed(self) -> bool:
+        """It was answered, and something came of it: other answers begin with `NOT_FOLLOWED`."""
+        return bool(self.answer) and not self.answer.startswith(NOT_FOLLOWED)
 
 
 @dataclass(frozen=True, kw_only=True)

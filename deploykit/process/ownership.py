@@ -6,6 +6,7 @@ import contextlib
 import grp
 import os
 import pwd
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ def require_own_folder(folder: Path) -> None:
         if stat.S_ISDIR(found.st_mode) and _others_write(found) and (itself or not found.st_mode & stat.S_ISVTX):
             raise UsageError(
                 f"other users of this machine can write to {place}, so what is in {folder} may be theirs",
-                next_step=f"chmod go-w {place}"
+                next_step=f"chmod go-w {shlex.quote(str(place))}"
                 if found.st_uid == os.geteuid() and not found.st_mode & stat.S_ISVTX
                 else "set DEPLOYKIT_STATE_DIR to a folder of your own",
             )
@@ -61,7 +62,7 @@ def socket_address(path: Path) -> Iterator[str]:
         if _others_write(found):
             raise UsageError(
                 f"other users of this machine can write to {path.parent}, so its socket may be theirs",
-                next_step=f"chmod go-w {path.parent}",
+                next_step=f"chmod go-w {shlex.quote(str(path.parent))}",
             )
         if len(os.fsencode(path)) <= _PATH_LIMIT:
             yield str(path)

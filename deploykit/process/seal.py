@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import shlex
 import stat
 import tempfile
 from contextlib import suppress
@@ -74,6 +75,6 @@ def _key(state: Path, *, make: bool) -> bytes:
     if not private or len(key) != _KEY_BYTES:
         raise UsageError(
             f"the key {path} is not {'whole' if private else 'readable by you alone'}, so its seals prove nothing",
-            next_step=f"rm {path}   (gates that passed run again)",
+            next_step=f"rm {shlex.quote(str(path))}   (gates that passed run again)",
         )
     return key

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,10 +86,12 @@ def _reject_unstaged(staged: Path, options: Sequence[str], names: Sequence[str])
         if there and name.startswith("-"):
             raise UsageError(
                 f"the file name {name} begins as an option does, so a tool would not take it for a file",
-                next_step=f"git mv ./{name} ./{name.lstrip('-')}",
+                next_step=f"git mv {shlex.quote(f'./{name}')} {shlex.quote('./' + name.lstrip('-'))}",
             )
         if not there and name in names:
-            raise UsageError(f"{name} is not staged, so the next commit has nothing of it", next_step=f"git add {name}")
+            raise UsageError(
+                f"{name} is not staged, so the next commit has nothing of it", next_step=f"git add {shlex.quote(name)}"
+            )
 
 
 def run() -> None:

@@ -43,7 +43,9 @@ def collection(*own: Task[Any] | Collection, include: Sequence[str] = (), exclud
             rollout,
             secrets,
         )
+        from deploykit.tasks.program import take_over
 
+    take_over()
     kit: dict[str, Task[Any] | Collection] = {
         task.name: task for module in (releases, operations, gates, images) for task in module.TASKS
     }

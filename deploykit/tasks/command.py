@@ -85,11 +85,17 @@ def command(
 
 
 class Command(Task[Any]):
-    """A task whose options that are numbers refuse a word in a sentence; invoke itself ends with a traceback."""
+    """A task whose options that are numbers refuse a word in a sentence; invoke itself ends with a traceback.
+
+    Those that may be given several times want a value each time; without one invoke takes the option for not given, and
+    `db.backfill --change` would fill all changes.
+    """
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
         arguments = super().get_arguments(ignore_unknown_help)
         for argument in arguments:
+            if argument.kind is list:
+                argument.raw_value = None  # what invoke asks whether there was a value
             if argument.kind in {int, float}:
                 argument.kind = functools.update_wrapper(
                     functools.partial(_number, argument.kind, argument.names[0]), argument.kind, updated=()

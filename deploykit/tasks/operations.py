@@ -24,9 +24,10 @@ def status(_context: Context, env: str | None = None, app: str = "", json: bool 
     """What is live, what runs, who holds the lock.
 
     Ends with 1 when something of what is live does not run, was started again,
-    or is not what the ledger names.
+    or is not what the ledger names, and when the ledger does not hold.
     """
-    from deploykit.release.queries.status import read_status, status_lines
+    from deploykit.release.queries.status import read_status
+    from deploykit.release.queries.status_lines import status_lines
 
     found = read_status(open_from_here(env, app))
     if json:
@@ -65,7 +66,8 @@ def history(
     if json:
         print_json(records)
         return None
-    for line in history_lines(records, environment.name, sys.stdout):
+    maintenance = environment.ledger.maintenance()
+    for line in history_lines(records, environment.name, sys.stdout, maintenance):
         say(line)
     return None
 

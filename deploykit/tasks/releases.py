@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from deploykit.release.environment import Environment
     from deploykit.release.queries.dry_run import Planned
-    from deploykit.release.reporting.reporter import ReleaseReport
-    from deploykit.tasks.terminal import TerminalReporter
+    from deploykit.release.reporting.reporter import ReleaseReport, Reporter
 
 __all__ = ["TASKS"]
 
 _TELLING = ("app", "service", "database", "environments")
 _ENV = "the environment: local, staging, production …"
 _JSON = "one JSON object on standard output; what people read goes to standard error"
+_EVENTS = "a file to which each event is appended as a line of JSON, as it happens"
 _APP = "the app, where this folder is no repository"
 
 _NOTHING = {"release": "", "version": "", "digest": "", "url": "", "stages": []}
@@ -34,6 +34,7 @@ _NOTHING = {"release": "", "version": "", "digest": "", "url": "", "stages": []}
         "plan": "show what would be done, and do nothing",
         "resume": "finish a release whose process was killed",
         "discard-data": "lose the files that the live version wrote into its own tree",
+        "events": _EVENTS,
         "json": _JSON,
     },
 )
@@ -43,6 +44,7 @@ def release(
     plan: bool = False,
     resume: bool = False,
     discard_data: bool = False,
+    events: str = "",
     json: bool = False,
 ) -> int | None:
     """Put the present tree into an environment: build, migrate, switch, verify.
@@ -59,15 +61,16 @@ def release(
         from deploykit.release.queries.dry_run import plan_release
 
         return _planned(plan_release(environment, discard_data=discard_data), json)
+    reporter = _reporter(events)
     _print_title(f"release of {environment.app} to {environment.name}")
     if resume:
         from deploykit.release.workflow.resume import resume as run_resume
 
-        return _print_report(run_resume(environment, _reporter(), ends_process=True), json)
+        return _print_report(run_resume(environment, reporter, ends_process=True), json)
     from deploykit.release.workflow.release import release as run_release
 
     _print_assumptions(environment)
-    report = run_release(environment, _reporter(), discard_data=discard_data, ends_process=True)
+    report = run_release(environment, reporter, discard_data=discard_data, ends_process=True)
     return _print_report(report, json)
 
 
@@ -78,11 +81,18 @@ def release(
         "to": "the version or release to go back to (see invoke history); the one before by default",
         "plan": "show what would be done, and do nothing",
         "app": _APP,
+        "events": _EVENTS,
         "json": _JSON,
     },
 )
 def rollback(
-    _context: Context, env: str | None = None, to: str = "", plan: bool = False, app: str = "", json: bool = False
+    _context: Context,
+    env: str | None = None,
+    to: str = "",
+    plan: bool = False,
+    app: str = "",
+    events: str = "",
+    json: bool = False,
 ) -> int | None:
     """Give the traffic back to the version before, or undo an unfinished release.
 
@@ -96,14 +106,20 @@ def rollback(
         return _planned(plan_rollback(environment, to), json)
     from deploykit.release.workflow.rollback import rollback as run_rollback
 
+    reporter = _reporter(events)
     _print_title(f"rollback of {environment.app} in {environment.name}")
-    return _print_report(run_rollback(environment, _reporter(), to, ends_process=True), json)
+    return _print_report(run_rollback(environment, reporter, to, ends_process=True), json)
 
 
-def _reporter() -> TerminalReporter:
+def _reporter(events: str) -> Reporter:
+    """Raises UsageError where `events` is no file that can be written."""
     from deploykit.tasks.terminal import TerminalReporter
 
-    return TerminalReporter()
+    if not events:
+        return TerminalReporter()
+    from deploykit.tasks.events import EventsReporter, open_events
+
+    return EventsReporter(TerminalReporter(), open_events(events))
 
 
 def _print_title(title: str) -> None:

@@ -76,7 +76,8 @@ def _ask(name: CommandName, env: str | None, reason: str, app: str, as_json: boo
         print_json(asked.as_json())
         return asked.exit_code
     stream = sys.stderr if asked.exit_code else sys.stdout
-    say(f"{asked.request.release} ({asked.version}): {asked.answer}", f"  next: {asked.next_step}", stream=stream)
+    answer = f"{asked.request.release} ({asked.version}): {asked.request.answer}"
+    say(answer, f"  next: {asked.next_step}", stream=stream)
     return asked.exit_code
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
@@ -15,10 +17,15 @@ from deploykit.tasks.spinner import Spinner
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from deploykit.release.reporting.live_view import LiveView
     from deploykit.release.reporting.reporter import ReleaseReport, Stage
 
 __all__ = ["TerminalReporter", "coloured", "error_lines", "paint", "release_lines", "waiting_line", "width"]
 
+_VIEW_SECONDS = 10.0
+"""Between two lines about the same, where they are printed one below the other."""
+_QUIET_VIEW_SECONDS = 60.0
+"""The same while no request comes. There are runners that end what says nothing for long."""
 _MIN_NOTE_WIDTH = 24
 """A note needs so many columns to appear beside its stage; with fewer it goes below."""
 _VERBS = {"cancelled": "was cancelled", "running": "has not ended", "unfinished": "has not ended"}
@@ -128,7 +135,11 @@ class TerminalReporter:
     """Prints each stage as it ends, with its time; on a terminal a spinner shows the one that runs."""
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
+    clock: Callable[[], float] = time.monotonic
     _spinner: Spinner | None = None
+    _viewed: LiveView | None = None
+    """The view that was printed last, where it is printed line by line, and when that was."""
+    _viewed_at: float = 0.0
 
     def stage_started(self, name: str) -> None:
         if not self.stream.isatty() or os.environ.get("CI") or os.environ.get("TERM") == "dumb":
@@ -164,6 +175,23 @@ class TerminalReporter:
 
     def warn(self, text: str) -> None:
         self._print_note(f"warning: {text}", "yellow", "  ", "    ")
+
+    def view(self, view: LiveView) -> None:
+        """Redraw it below the spinner; in a log or a pipe, print a line at each change, and now and then in between."""
+        if self._spinner is not None:
+            from deploykit.model.printable import printed
+
+            # Cut when control characters have been escaped: a line that wraps would be drawn over in the wrong place.
+            limit = max(shutil.get_terminal_size((80, 24)).columns - 1, 1)
+            self._spinner.show_below([printed(line)[:limit] for line in view.lines(limit)])
+            return
+        before, passed = self._viewed, self.clock() - self._viewed_at
+        if before is not None and before.phase == view.phase:
+            news = before.candidate != view.candidate
+            if passed < (_VIEW_SECONDS if news else _QUIET_VIEW_SECONDS):
+                return
+        self._viewed, self._viewed_at = view, self.clock()
+        self._print_note(view.line(), "dim", "  ", "    ")
 
     def _print_note(self, text: str, colour: str, first: str, rest: str) -> None:
         lines = filled(text, width(self.stream), first=first, rest=rest)

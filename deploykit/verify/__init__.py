@@ -1,1 +1,1 @@
-"""Observations of a version: health, smoke checks, probes, traffic against thresholds."""
+"""Observations of a version: health, smoke checks, probes."""

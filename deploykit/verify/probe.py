@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -9,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, body_excerpt
-from deploykit.verify.judge import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from deploykit.verify.smoke import Check
 
-__all__ = ["PROBES", "ProbePath", "probe"]
 
-PROBES = "probe requests"
-_CAUSES = 5
+__all__ = ["Probe", "ProbePath", "probe", "probe_paths"]
+
+_MEANWHILE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,32 @@ class ProbePath:
 
     path: str
     status: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """One request that was sent: when it began by the caller's clock (seconds), the milliseconds until its answer as a
+    client sees them, and what is wrong with that in words, empty where nothing is.
+    """
+
+    path: str
+    began: float
+    ms: float
+    problem: str = ""
+
+
+def probe_paths(health: str, checks: Sequence[Check] = ()) -> tuple[ProbePath, ...]:
+    """What probes ask for: the health path, and the paths of smoke checks with the status they want.
+
+    Of the checks, those that are plain GETs and come before any other one: what follows may need what a POST has
+    changed, or a cookie.
+    """
+    plain = itertools.takewhile(_is_plain, checks)
+    return (ProbePath(health, 200), *(ProbePath(check.path, check.status) for check in plain if check.path != health))
+
+
+def _is_plain(check: Check) -> bool:
+    return bool(check.path) and check.method == "GET" and not (check.headers or check.body or "{random}" in check.path)
 
 
 def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
@@ -38,35 +65,36 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
     connections: int = 4,
     timeout: float = 30.0,
     request_timeout: float = 10.0,
+    meanwhile: Callable[[], None] = lambda: None,
     redact: Callable[[str], str] = str,
     clock: Callable[[], float] = time.monotonic,
     cancellation: Cancellation = NEVER,
-) -> Sample:
+) -> tuple[Probe, ...]:
     """Send `count` requests over a few keep-alive connections, taking the paths in turn; `headers()` is asked for each.
 
-    After `timeout` seconds no new one is sent, so there may be fewer. An error is no answer, a 5xx, or another status
-    than a path wants. Latencies are milliseconds as a client sees them. Raises Cancelled.
+    After `timeout` seconds no new one is sent, so there may be fewer. No answer is wrong, a 5xx, and another status
+    than a path wants. `meanwhile` is called about each second; where it raises, no new request is sent, and its error
+    is raised here. Raises Cancelled.
     """
     deadline = clock() + timeout
     lock = threading.Lock()
     turns = iter(range(count))
-    latencies: list[float] = []
-    problems: list[str] = []
+    sent: list[Probe] = []
     crashed: list[BaseException] = []
 
     def work() -> None:
         connection = Connection(base, timeout=request_timeout, cancellation=cancellation)
         try:
-            while clock() < deadline:
+            while not crashed and clock() < deadline:
                 with lock:
                     turn = next(turns, None)
                     label = headers() if turn is not None else {}
                 if turn is None:
                     return
-                ms, problem = _one(connection, paths[turn % len(paths)], label, redact)
+                path, began = paths[turn % len(paths)], clock()
+                ms, problem = _one(connection, path, label, redact)
                 with lock:
-                    latencies.append(ms)
-                    problems.extend([problem] if problem else [])
+                    sent.append(Probe(path=path.path, began=began, ms=ms, problem=problem))
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             crashed.append(error)
         finally:
@@ -75,17 +103,23 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
     threads = [threading.Thread(target=work, name=f"probe-{number}") for number in range(min(connections, count))]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
+    _join(threads, meanwhile, crashed)
     if crashed:
         raise crashed[0]
-    return Sample(
-        source=PROBES,
-        requests=len(latencies),
-        errors=len(problems),
-        latencies_ms=tuple(latencies),
-        causes=tuple(dict.fromkeys(problems))[:_CAUSES],
-    )
+    return tuple(sent)
+
+
+def _join(threads: Sequence[threading.Thread], meanwhile: Callable[[], None], crashed: list[BaseException]) -> None:
+    """Wait until all have ended. What `meanwhile` raises is put to `crashed`, which ends them."""
+    for thread in threads:
+        thread.join(_MEANWHILE_SECONDS)
+        while thread.is_alive():
+            if not crashed:
+                try:
+                    meanwhile()
+                except BaseException as error:  # noqa: BLE001 - raised again when the threads have ended
+                    crashed.append(error)
+            thread.join(_MEANWHILE_SECONDS)
 
 
 def _one(

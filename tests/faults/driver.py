@@ -364,7 +364,7 @@ def warm_up(folder: Path) -> None:
         "deploykit.targets.process",
         "deploykit.verify.health",
         "deploykit.verify.smoke",
-        "deploykit.verify.verify",
+        "deploykit.verify.probe",
         "deploykit.verify.warm",
         "docker.api.client",
         "deploykit.tasks.default",

@@ -32,7 +32,7 @@ RELEASE = {
     "switch, attach": "deploykit.edge.haproxy:HAProxyEdge.attach",
     "switch, raise": "deploykit.edge.haproxy:HAProxyEdge.set_weights",
     "switch, lower": "deploykit.release.execution.actions:RolloutActions._lower",
-    "verify": "deploykit.verify.verify:verify",
+    "verify": "deploykit.release.execution.verification:Verification.watch",
 }
 ROLLBACK = {
     "plan": "deploykit.release.workflow.rollback:rollback_target",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deploykit.release.reporting.live_view import LiveView
     from deploykit.release.reporting.reporter import Stage
 
 
@@ -18,3 +19,5 @@ class SilentReporter:
     def note(self, text: str) -> None: ...
 
     def warn(self, text: str) -> None: ...
+
+    def view(self, view: LiveView) -> None: ...

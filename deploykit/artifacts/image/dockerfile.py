@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,9 +89,10 @@ def find_own(tree: Path, named: str = "") -> Dockerfile | None:
     if named:
         path = tree / named
         if not path.is_file() or not path.resolve().is_relative_to(tree.resolve()):
+            quoted = shlex.quote(named)
             raise UsageError(
                 f"image.dockerfile names {named}, which is not in the tree",
-                next_step=f"git add {named}, or see what ignores it: git check-ignore -v {named}",
+                next_step=f"git add {quoted}, or see what ignores it: git check-ignore -v {quoted}",
             )
         return _read(tree, named)
     for name in _USUAL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 from deploykit.model import DeploykitError, UsageError
 from deploykit.model.env_files import is_env_file
@@ -24,7 +25,9 @@ _NO_BASE = re.compile(
 _BASE_NAMED = re.compile(r"(?:source metadata for |denied for |load metadata for )(\S+?)[:,]?(?:\s|$)")
 _PARSE = re.compile(r"dockerfile parse error (?:on )?line (\d+): (.*)", re.IGNORECASE)
 _DOCKERFILE = re.compile(r"failed to (?:create LLB definition|read dockerfile|solve).*?: (.*)", re.IGNORECASE)
-_MISSING = re.compile(r"(?:failed to compute cache key|failed to calculate checksum).*?(\"?/\S+\"?):? not found")
+_MISSING = re.compile(
+    r"(?:failed to compute cache key|failed to calculate checksum).*?(?:\"/([^\"\n]+)\"|/([^\s\"]+?)):? not found"
+)
 
 
 class BuildFailed(DeploykitError):
@@ -59,14 +62,15 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
             next_step=f"edit {where}, line {match[1]}",
         )
     if match := _MISSING.search(said):
-        name = match[1].strip('"').lstrip("/")
+        name = match[1] or match[2]
+        quoted = shlex.quote(name)
         return UsageError(
             f"{where} copies {name}, which is not in the tree",
             details=lines,
             next_step=(
                 f"take the line out of {where}: files of variables are in no image, the instances are given the values"
                 if is_env_file(name)
-                else f"git add {name}, or see what ignores it: git check-ignore -v {name}; cat .dockerignore"
+                else f"git add {quoted}, or see what ignores it: git check-ignore -v {quoted}; cat .dockerignore"
             ),
         )
     failed_step = "did not complete successfully" in said or "executor failed running" in said
@@ -75,7 +79,9 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return UsageError(
             f"the base image {base} is for {present}, and the image is built for {platform}",
             details=lines,
-            next_step=f"docker pull --platform {platform} {base}; or set image.base to an image for {platform}",
+            next_step=(
+                f"docker pull --platform {platform} {shlex.quote(base)}; or set image.base to an image for {platform}"
+            ),
         )
     if failed_step and "exec format error" in lower:
         return UsageError(
@@ -90,7 +96,7 @@ def build_failure(  # noqa: PLR0911 - one return for each kind
         return BuildFailed(
             f"the base image {image} can't be had",
             details=lines,
-            next_step=f"docker pull {image}; or set image.base to an image that this engine can reach",
+            next_step=f"docker pull {shlex.quote(image)}; or set image.base to an image that this engine can reach",
         )
     if failed_step:
         return BuildFailed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -100,7 +101,7 @@ class EdgeContainers:
                 raise UsageError(
                     f"the edge's image {self._image} is not on the engine and can't be pulled",
                     details=(error.message,),
-                    next_step=f"docker pull {self._image}, or set another image for the edge",
+                    next_step=f"docker pull {shlex.quote(self._image)}, or set another image for the edge",
                 ) from None
         return str(found["Id"])
 

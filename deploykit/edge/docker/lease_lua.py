@@ -159,7 +159,10 @@ core.register_task(function()
   end
 end)
 
-core.register_cli({{"lease"}}, "lease : who gives shared traffic back", function(applet, _, what, id, seconds)
+core.register_cli({{"lease"}}, "lease : who gives shared traffic back", function(applet, ...)
+  local words = {{...}}
+  if words[1] == "lease" then table.remove(words, 1) end
+  local what, id, seconds = words[1], words[2], words[3]
   local answer
   end_if_due()
   if what == "show" then

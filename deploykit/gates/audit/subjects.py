@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -164,7 +165,7 @@ def _from_pylock(name: str, context: GateContext, folder: Path) -> Subject:
         raise InconclusiveError(
             f"the lock {name} can't be read",
             details=[f"{type(error).__name__}: {error}"],
-            next_step=f"uv export --format pylock.toml -o {name}",
+            next_step=f"uv export --format pylock.toml -o {shlex.quote(name)}",
         ) from error
     path = folder / "pylock.txt"
     path.write_text("".join(lines), encoding="utf-8")

@@ -5,6 +5,7 @@ included.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -116,7 +117,7 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 def _fetch(root: Path, base: str) -> str:
     if _is_shallow(root):
         return "git fetch --unshallow"
-    return f"git fetch origin {base.removeprefix('origin/')}"
+    return f"git fetch origin {shlex.quote(base.removeprefix('origin/'))}"
 
 
 def _commit(root: Path, name: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -168,5 +169,5 @@ def _unreadable(name: str, why: str) -> InconclusiveError:
         f"the baseline {name} can't be read",
         details=[why],
         # A new baseline would have no labels.
-        next_step=f"fix it, or take it from git again (git restore {name}), then: invoke secrets.baseline",
+        next_step=f"fix it, or take it from git again (git restore {shlex.quote(name)}), then: invoke secrets.baseline",
     )

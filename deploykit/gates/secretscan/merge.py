@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,9 @@ def merge_conflict(root: Path, name: str) -> Merged | None:
         raise InconclusiveError(
             f"{name} has two sides of a merge, and one of them is no baseline",
             details=error.details,
-            next_step=f"git checkout --merge -- {name}, which puts both sides back, then: invoke secrets.baseline",
+            next_step=(
+                f"git checkout --merge -- {shlex.quote(name)}, to have both sides back, then: invoke secrets.baseline"
+            ),
         ) from error
     return merged(ours, theirs)
 

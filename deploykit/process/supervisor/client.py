@@ -18,7 +18,7 @@ from deploykit.model.errors import DeploykitError
 from deploykit.process.ownership import require_own_folder, socket_address
 from deploykit.process.supervisor.daemon.folder import LOG, SOCKET, make_private
 from deploykit.process.supervisor.daemon.identity import is_same_process
-from deploykit.process.supervisor.daemon.lease import read_lease
+from deploykit.process.supervisor.daemon.lease import forget_lease, read_lease
 from deploykit.process.supervisor.daemon.protocol import ANOTHER_RUNS, PROTOCOL, Refused
 from deploykit.process.supervisor.daemon.state import read_state, status_of
 from deploykit.process.supervisor.interface import Program, ProgramStatus
@@ -145,19 +145,20 @@ class Supervisor:
 
     # ---- the lease
 
-    def lease(self, request: str, **values: Any) -> Mapping[str, Any] | None:
+    def lease(self, request: str, **values: Any) -> Any:
         """Ask about the lease, as `daemon/lease.py` says: `show`, `grant`, `prepare`, `renew`, `end`, `take_over` or
-        `forget`. Returns what is known of it, None where there is none.
+        `forget`. Returns a mapping of what is known of it, None where there is none.
         """
-        answer: Mapping[str, Any] | None
-        try:
-            if request == "show":
-                answer = self._ask_once({"op": "lease.show"}, start=False)
-            else:
-                answer = self._ask(f"lease.{request}", **values)
-        except (_NotRunningError, _ConnectionLostError):
-            answer = read_lease(str(self.folder))
-        return answer
+        if request not in {"show", "forget"}:
+            return self._ask(f"lease.{request}", **values)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._ask_once({"op": f"lease.{request}"}, start=False)
+            except _ConnectionLostError:
+                continue
+            except _NotRunningError:
+                return read_lease(str(self.folder)) if request == "show" else forget_lease(str(self.folder))
+        raise self._no_answer()
 
     # ---- requests
 

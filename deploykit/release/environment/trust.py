@@ -17,7 +17,7 @@ from deploykit.release.version.recorded import spec_of
 from deploykit.release.version.released import read_released
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from deploykit.ledger.interface import ChainProblem, Held
     from deploykit.release.environment.environment import Environment
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SEEN_HERE",
     "anchors_of",
+    "does_not_hold",
     "ledger_problems",
     "others_by_that_name",
     "remember_head",
@@ -59,12 +60,16 @@ def verified_lock(
 def verify_ledger(environment: Environment) -> None:
     """Walk the chain. Raises DeploykitError where it does not hold: then nothing that it says is acted on."""
     if problems := ledger_problems(environment):
-        more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise DeploykitError(
-            f"the ledger of {environment.name} does not hold, so nothing that it says is acted on",
-            details=[*problems[:_SHOWN], *more],
-            next_step=f"invoke history --env {environment.name} --check",
-        )
+        raise does_not_hold(environment, problems)
+
+
+def does_not_hold(environment: Environment, problems: Sequence[str]) -> DeploykitError:
+    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return DeploykitError(
+        f"the ledger of {environment.name} does not hold, so nothing that it says is acted on",
+        details=[*problems[:_SHOWN], *more],
+        next_step=f"invoke history --env {environment.name} --check",
+    )
 
 
 def ledger_problems(environment: Environment) -> list[str]:

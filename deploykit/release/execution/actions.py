@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from deploykit.ledger.interface import Step
     from deploykit.ledger.sql import SqlLedger
     from deploykit.release.execution.checks import Checks
+    from deploykit.release.execution.verification import Verification
     from deploykit.release.version.instances import RunnableVersion
 
 __all__ = ["RolloutActions"]
@@ -50,19 +51,24 @@ class RolloutActions:
     edge: Edge
     ledger: SqlLedger
     checks: Checks
+    verification: Verification
     version: RunnableVersion
     instances: Mapping[str, InstanceSpec]
     earlier: Callable[[str], RunnableVersion]
     warn: Callable[[str], None]
     mark: Mark | None = None
+    judged: Mapping[str, Any] | None = None
+    """What the judge saw in the stages before."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
 
     def restore_mark(self, steps: Sequence[Step]) -> None:
         """Read from the journal since when the candidate's traffic counts, to continue a rollout that was killed."""
         for step in steps:
-            if mark := step.result.get("data", {}).get("mark"):
+            data = step.result.get("data", {})
+            if mark := data.get("mark"):
                 self.mark = Mark(mark)
+            self.judged = data.get("judged") or self.judged
 
     def perform(self, action: Action) -> Mapping[str, Any]:
         methods: dict[Kind, Callable[[Action], Mapping[str, Any] | None]] = {
@@ -202,10 +208,9 @@ class RolloutActions:
         return {"seconds": round(seconds, 3), "note": f"users got the maintenance page for {seconds:.1f} s"}
 
     def _verify(self, action: Action) -> Mapping[str, Any]:
-        mark = self.mark or self.edge.mark()
-        return self.checks.verify(
-            self.edge, self.version.release, self.version.spec, mark, watch=float(action.parameters["bake"])
-        )
+        found = self.verification.watch(action.parameters, self.mark or self.edge.mark(), self.judged)
+        self.judged = found["judged"]
+        return found
 
     # Afterwards ------------------------------------------------------------------------------------------------------
 

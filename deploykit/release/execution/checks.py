@@ -1,4 +1,4 @@
-"""The observations of a rollout: each instance's health and smoke checks, and the judgement of what users get."""
+"""The observations of a rollout's instances: their health, smoke checks, and what they printed last."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import shlex
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deploykit.credentials import Redactor, is_secret_name
-from deploykit.model import DeploykitError, InconclusiveError, Secret, UsageError
+from deploykit.model import DeploykitError, Secret, UsageError
 from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.process.http import is_loopback
 from deploykit.targets.interface import Instance, InstanceState, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from deploykit.edge.interface import Edge, Mark
     from deploykit.release.version.spec import ProcessSpec, ReleaseSpec
     from deploykit.verify.health import ExitInfo
-    from deploykit.verify.judge import Judgement
 
 __all__ = ["Checks"]
 
@@ -30,14 +28,13 @@ _STEP = 0.1
 
 @dataclass(kw_only=True)
 class Checks:
-    """Looks at a version. `secrets` are the values that no message may show; `tell` gets progress.
+    """Looks at a version. `secrets` are the values that no message may show.
 
     Commands of smoke checks are run in `folder`; `variable` gives the values that their requests name. Each look raises
     Cancelled when `cancellation` comes.
     """
 
     target: Target
-    tell: Callable[[str], None]
     secrets: Collection[Secret]
     folder: Path
     variable: Callable[[str], str]
@@ -55,7 +52,7 @@ class Checks:
         """
         from deploykit.verify.health import wait_healthy
         from deploykit.verify.http import get
-        from deploykit.verify.verify import probe_paths
+        from deploykit.verify.probe import probe_paths
         from deploykit.verify.warm import warm
 
         if (process := spec.process(instance.process)) is not None:
@@ -133,47 +130,17 @@ class Checks:
             ) from None
         return sum(result.ms or 0.0 for result in results)
 
-    def verify(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark, *, watch: float) -> Mapping[str, Any]:
-        """Judge the release by user requests since the mark, or by probes; what was seen, for the ledger.
+    def ended_by_itself(self, release: str) -> str:
+        """A sentence on an instance of the release that does not run now, or was started again; else empty."""
+        for item in self._instances(release):
+            if item.restarts or item.state is not InstanceState.RUNNING:
+                return f"{item.name} ended by itself while it was judged"
+        return ""
 
-        Raises DeploykitError when it failed or an instance ended by itself, InconclusiveError when too little was seen.
-        """
-        from deploykit.verify.judge import JudgementOutcome
-
-        judgement = self.judge(edge, release, spec, since, watch=watch)
-        if judgement.passed:
-            if (ended := self._ended_by_itself(release)) is not None:
-                raise DeploykitError(
-                    f"{ended.name} ended by itself while it was judged",
-                    details=self._lines(ended.name),
-                    next_step=_fix(spec),
-                )
-            return {**judgement.as_json(), "note": str(judgement)}
-        kind = InconclusiveError if judgement.outcome is JudgementOutcome.INCONCLUSIVE else DeploykitError
-        raise kind(
-            f"the new version was {judgement}",
-            details=[*judgement.causes, *self._logs(release)],
-            next_step=_fix(spec),
-        )
-
-    def judge(self, edge: Edge, release: str, spec: ReleaseSpec, since: Mark, *, watch: float = 0.0) -> Judgement:
-        """What users got since the mark, after another `watch` seconds, and probes where these were too few."""
-        from deploykit.verify.verify import probe_paths, verify
-
-        return verify(
-            edge,
-            release,
-            spec.thresholds,
-            since=since,
-            paths=probe_paths(spec.health, spec.smoke),
-            headers=spec.headers,
-            watch=watch,
-            failed=lambda: self._ended_by_itself(release) is not None,
-            on_progress=self.tell,
-            redact=self.redact,
-            sleep=self.cancellation.wait,
-            cancellation=self.cancellation,
-        )
+    def logs(self, release: str) -> list[str]:
+        """What an instance of the release printed last: one that ended by itself, or the first."""
+        instances = sorted(self._instances(release), key=_runs_well)
+        return [line for item in instances[:1] for line in self._lines(item.name)]
 
     def _advice(self, spec: ReleaseSpec) -> str:
         if self.target.name == "docker":
@@ -191,17 +158,6 @@ class Checks:
     def _instances(self, release: str) -> list[Instance]:
         return [item for item in self.target.instances() if item.labels.release == release]
 
-    def _ended_by_itself(self, release: str) -> Instance | None:
-        """One that does not run now, or was started again since its start."""
-        return next(
-            (item for item in self._instances(release) if item.restarts or item.state is not InstanceState.RUNNING),
-            None,
-        )
-
-    def _logs(self, release: str) -> list[str]:
-        names = [item.name for item in self._instances(release)]
-        return [line for name in names[:1] for line in self._lines(name)]
-
     def _lines(self, name: str) -> list[str]:
         """What the instance printed last.
 
@@ -209,6 +165,10 @@ class Checks:
         """
         lines = [self.redact(f"  {line}") for line in self.target.logs(name)]
         return ["its last log lines:", *lines] if lines else ["it logged nothing"]
+
+
+def _runs_well(instance: Instance) -> bool:
+    return not instance.restarts and instance.state is InstanceState.RUNNING
 
 
 def _fix(spec: ReleaseSpec) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.execution.plan import recorded_plan
-from deploykit.rollout import Kind, Observation, Plan, Stage, State, fold
+from deploykit.rollout import Kind, Observation, Plan, Result, Stage, State, fold
 
 if TYPE_CHECKING:
     from deploykit.ledger.interface import Step
@@ -33,11 +33,14 @@ _DOING = {
 
 @dataclass(frozen=True, kw_only=True)
 class UnderWay:
-    """A rollout that has begun. `since`: when its present stage began, in seconds since the epoch."""
+    """A rollout that has begun. `since`: when its present stage began, in seconds since the epoch. `undecided`: what
+    its judge said last of the present step, where it could not decide.
+    """
 
     release: ReleaseRecord
     state: State
     since: float
+    undecided: str
 
     @property
     def plan(self) -> Plan:
@@ -75,7 +78,14 @@ def read_under_way(ledger: SqlLedger, release: ReleaseRecord, environment: str) 
     ]
     state = fold(recorded_plan(begun, environment), answered)
     of_stage = [step for step in ledger.steps(release.id) if _belongs(step, state)]
-    return UnderWay(release=release, state=state, since=(of_stage[0] if of_stage else begun).started_at)
+    last = answered[-1] if answered else None
+    pending = last is not None and state.pending is not None and last.action == state.pending.name
+    return UnderWay(
+        release=release,
+        state=state,
+        since=(of_stage[0] if of_stage else begun).started_at,
+        undecided=last.reason if last is not None and pending and last.result is Result.UNDECIDED else "",
+    )
 
 
 def _number(state: State) -> int:

@@ -158,7 +158,7 @@ class DockerHosting:
         return [
             Problem(
                 f"the engine at {self._engine.host} does not have the image {image} of an accessory",
-                f"docker pull {image}",
+                f"docker pull {shlex.quote(image)}",
             )
             for image in self._docker_target.missing_images(wanted)
         ]
@@ -305,7 +305,11 @@ class DockerHosting:
             raise DeploykitError(
                 f"the engine at {self._engine.host} does not have the image {digest[:19] or 'of that release'} of"
                 f" {self._app} any more",
-                next_step=f"docker pull {where}@{digest}" if where else f"invoke release --env {self._environment}",
+                next_step=(
+                    f"docker pull {shlex.quote(f'{where}@{digest}')}"
+                    if where
+                    else f"invoke release --env {self._environment}"
+                ),
             )
         config = found.get("Config") or {}
         return ImageArtifact(

@@ -6,6 +6,7 @@ The ledger keeps what is to be said. Where it is sent, and by which token, is wh
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,8 @@ def deliver(environment: Environment, timer: Timer) -> str:
     try:
         event, first = dict(timer.payload["event"]), float(timer.payload["first"])
         event |= {"app": environment.app, "environment": environment.name}  # the token speaks for no other
-    except (KeyError, TypeError, ValueError):
+        json.dumps((event, first), allow_nan=False, ensure_ascii=False).encode()  # Python reads what no JSON may have
+    except (ArithmeticError, KeyError, TypeError, ValueError):
         environment.ledger.remove_timer(timer.id)
         raise BoardError(f"an event of {timer.release} for the board can't be read any more: it is not sent") from None
     try:

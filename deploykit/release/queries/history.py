@@ -14,7 +14,7 @@ from deploykit.targets.interface import InstanceState
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from deploykit.ledger.interface import Request
+    from deploykit.ledger.interface import Maintenance, Request
     from deploykit.release.environment import Environment
 
 __all__ = ["Checked", "check_history", "history_lines", "read_history"]
@@ -24,6 +24,8 @@ _REASONS = 5
 """For so many releases the reason of a failure is printed below the table."""
 _REQUESTS = 10
 """So many requests of people are printed below them."""
+_SWITCHES = 4
+"""So often is told when maintenance was switched."""
 _MOST_WORDS = 200
 """Characters of what another terminal wrote."""
 
@@ -65,7 +67,10 @@ def _asked(request: Request, release: ReleaseRecord) -> dict[str, Any]:
     }
 
 
-def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: TextIO) -> list[str]:
+def history_lines(
+    records: Sequence[dict[str, Any]], environment: str, stream: TextIO, maintenance: Sequence[Maintenance] = ()
+) -> list[str]:
+    """`maintenance`: the newest first."""
     if not records:
         return [f"no releases in {environment} yet", f"  next: invoke release --env {environment}"]
     now = time.time()
@@ -89,10 +94,18 @@ def history_lines(records: Sequence[dict[str, Any]], environment: str, stream: T
     asked = [(record["release"], request) for record in records for request in record["requests"]]
     for release, request in sorted(asked, key=lambda each: each[1]["number"])[-_REQUESTS:]:
         lines += filled(_request_line(request, now), width(stream), first=f"  {release}: ", rest="      ")
+    for switched in reversed(maintenance[:_SWITCHES]):
+        lines += filled(_maintenance_line(switched, now), width(stream), first="  ", rest="      ")
     notes = ["* has the traffic"] if any(record["live"] for record in records) else []
     if not all(record["proven"] for record in records):
         notes.append("not proven: taken from what ran (invoke ledger.adopt), by its labels alone")
     return [*lines, "", *notes] if notes else lines
+
+
+def _maintenance_line(switched: Maintenance, now: float) -> str:
+    shown = "" if switched.seconds is None else f", after {ago(switched.seconds, suffix='')}"
+    word = "on" if switched.enabled else "off"
+    return f"maintenance {word} by {switched.actor[:_MOST_WORDS]} {ago(now - switched.at)}{shown}"
 
 
 def _request_line(request: Mapping[str, Any], now: float) -> str:

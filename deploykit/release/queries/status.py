@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.interface import WARM
-from deploykit.model import ReleaseOutcome, ReleaseRecord
+from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord
 from deploykit.release.environment.owner import Owner
 from deploykit.release.environment.running import ledger_is_lost, running_releases
-from deploykit.release.reporting.text import ago, columns, filled, times, width
+from deploykit.release.environment.trust import does_not_hold, ledger_problems
+from deploykit.release.queries.rollout_status import RolloutStatus, next_commands, read_rollout
+from deploykit.release.reporting.text import times
 from deploykit.targets.interface import InstanceState
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from deploykit.release.environment import Environment
     from deploykit.release.environment.running import Running
 
-__all__ = ["InstanceStatus", "Status", "read_status", "status_lines"]
+__all__ = ["InstanceStatus", "Status", "next_steps", "read_status"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +74,25 @@ class Status:
     """False: the ledger has what is live from its labels alone (`invoke ledger.adopt`)."""
     read_from_target: bool = False
     """The ledger knows nothing of what runs: all this was read from the target and the edge."""
+    rollout: RolloutStatus | None = None
+    """Of the release that has not ended, once it has come to it."""
+    rollout_problem: str = ""
+    """Why its journal can't be read."""
+    maintenance_since: float | None = None
+    """Since when users get the maintenance page. None: they do not."""
+    maintenance_by: str = ""
+    """Who switched it on; empty: a release did."""
+    ledger_problems: Sequence[str] = ()
+    """What of the ledger does not hold: then no command acts on it, and what is shown of it may be wrong."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Sentences on what is wrong with what users get, or with the app's other processes."""
+        """Sentences on what is wrong with the ledger, with what users get, or with the app's other processes."""
+        found = [_does_not_hold(self.ledger_problems)] if self.ledger_problems else []
         if not self.live:
-            return ()
-        found = [] if self.edge == "running" else ["the edge does not run"]
+            return (*found, self.rollout_problem) if self.rollout_problem else tuple(found)
+        if self.edge != "running":
+            found.append("the edge does not run")
         live = [item for item in self.instances if item.role == "live"]
         if not any(item.state != InstanceState.EXITED.value for item in live):
             found.append(f"nothing of {self.version} ({self.live}) runs, which is live in the ledger")
@@ -94,18 +107,28 @@ class Status:
                 for item in self.instances
                 if item.weight and item.role != "live"
             ]
-        return tuple(found)
+        return (*found, *([self.rollout_problem] if self.rollout_problem else []))
 
     @property
     def exit_code(self) -> int:
         return 1 if self.problems else 0
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "problems": list(self.problems)}
+        return {**asdict(self), "problems": list(self.problems), "next_step": next_steps(self)[0]}
 
 
 def read_status(environment: Environment) -> Status:
-    """Look, and change nothing."""
+    """Look, and change nothing. Raises DeploykitError where the ledger can't even be read."""
+    broken = ledger_problems(environment)
+    try:
+        return replace(_as_recorded(environment), ledger_problems=broken)
+    except DeploykitError:
+        if broken:
+            raise does_not_hold(environment, broken) from None
+        raise
+
+
+def _as_recorded(environment: Environment) -> Status:
     live = environment.ledger.live()
     unfinished = environment.ledger.unfinished()
     # A rollback makes an earlier release live again: the newest change that was done says since when.
@@ -114,6 +137,14 @@ def read_status(environment: Environment) -> Status:
     holder = environment.ledger.holder()
     owner = Owner.parse(holder.owner) if holder is not None else None
     servers = {state.server.name: state for state in environment.edge.servers()} if running else {}
+    rollout, rollout_problem = None, ""
+    if unfinished is not None:
+        weights = {name: state.weight for name, state in servers.items()} if running else None
+        try:
+            rollout = read_rollout(environment, unfinished, weights, holder)
+        except DeploykitError as error:
+            rollout_problem = error.message
+    maintenance_since = environment.edge.maintenance_since() if running else None
     warm = {timer.release: timer.due_at for timer in environment.ledger.timers() if timer.kind == WARM}
     lost = _lost(environment) if live is None and not changed else None
     instances = []
@@ -162,7 +193,16 @@ def read_status(environment: Environment) -> Status:
         accessories=list(environment.hosting.accessories()),
         proven=lost is None and (live is None or live.id not in environment.ledger.adopted()),
         read_from_target=lost is not None,
+        rollout=rollout,
+        rollout_problem=rollout_problem,
+        maintenance_since=maintenance_since,
+        maintenance_by=_switched_on_by(environment) if maintenance_since is not None else "",
     )
+
+
+def _switched_on_by(environment: Environment) -> str:
+    newest = environment.ledger.maintenance(limit=1)
+    return newest[0].actor if newest and newest[0].enabled else ""
 
 
 def _lost(environment: Environment) -> Running | None:
@@ -186,71 +226,33 @@ def _lock(holder: Held | None, owner: Owner | None) -> str:
     return f"{owner.who}@{owner.host} (pid {owner.pid}{left}): {holder.reason}"
 
 
-def status_lines(status: Status, stream: TextIO) -> list[str]:
-    now = time.time()
-    lines = [f"{status.app} in {status.environment}"]
-    if status.live and not any(item.role == "live" for item in _running(status)):
-        lines.append(f"  live        nothing: {status.version} ({status.live}) is live in the ledger and does not run")
-    elif status.live and status.since is not None:
-        doubt = "" if status.proven else "; not proven"
-        lines.append(f"  live        {status.version} ({status.live}), for {ago(now - status.since, suffix='')}{doubt}")
-    else:
-        lines.append("  live        nothing")
-    if status.read_from_target:
-        said = "has nothing of this: it was read from the labels of what runs, and from the edge"
-        lines += filled(said, width(stream), first="  ledger      ", rest=" " * 14)
-    lines.append(f"  url         {status.url} ({status.edge})")
-    supervised_by = "supervisor" if status.target == "process" else status.target
-    lines.append(f"  {supervised_by:<11} {status.supervised_by or 'not running'}")
-    if status.unfinished:
-        doing = "is being done" if status.at_work else "was left unfinished"
-        lines += filled(f"{status.unfinished} {doing}", width(stream), first="  release     ", rest=" " * 14)
-    if status.lock:
-        lines += filled(status.lock, width(stream), first="  lock        ", rest=" " * 14)
-    if status.warm_until is not None and status.warm_until > now:
-        lines.append(f"  warm        the version before, for another {ago(status.warm_until - now, suffix='')}")
-    rows = [
-        (
-            item.name,
-            item.version,
-            item.role,
-            item.state if item.exit_code is None else f"{item.state} {item.exit_code}",
-            item.address,
-            "-" if item.weight is None else str(item.weight),
-            str(item.restarts),
-        )
-        for item in status.instances
-    ]
-    if rows:
-        lines += ["", *columns(("INSTANCE", "VERSION", "ROLE", "STATE", "ADDRESS", "WEIGHT", "RESTARTS"), rows, stream)]
-    if status.accessories:
-        accessories = [
-            (str(each["name"]), str(each["image"]), str(each["state"]), str(each["restarts"]))
-            for each in status.accessories
-        ]
-        lines += ["", *columns(("ACCESSORY", "IMAGE", "STATE", "RESTARTS"), accessories, stream)]
-    wrong = [line for each in status.problems for line in filled(each, width(stream), first="  wrong ", rest=" " * 8)]
-    lines += ["", *wrong] if wrong else []
-    steps = [line for step in _next(status) for line in filled(step, width(stream), first="  next  ", rest=" " * 8)]
-    return [*lines, "", *steps]
+def _does_not_hold(problems: Sequence[str]) -> str:
+    more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"the ledger does not hold, so what it says may be wrong: {problems[0]}{more}"
 
 
-def _running(status: Status) -> list[InstanceStatus]:
-    return [item for item in status.instances if item.state != InstanceState.EXITED.value]
-
-
-def _next(status: Status) -> list[str]:
+def next_steps(status: Status) -> list[str]:
+    """The commands that somebody who reads it may want now."""
     env = f"--env {status.environment}"
+    if status.ledger_problems:
+        return [f"invoke history {env} --check"]
     if status.unfinished and status.at_work:
-        return [f"wait until it is done, then: invoke status {env}"]
+        wait = f"wait until it is done, then: invoke status {env}"
+        return [wait, *(next_commands(status.rollout, env) if status.rollout is not None else ())]
     if status.unfinished:
         return [f"invoke release {env} --resume   (finish it)", f"invoke rollback {env}   (undo it)"]
     if status.read_from_target or not status.live:
         restore = f"invoke ledger.adopt {env}   (restores the ledger from what runs)"
         return [restore if status.read_from_target else f"invoke release {env}"]
-    running = _running(status)
+    return _next_of_live(status, env)
+
+
+def _next_of_live(status: Status, env: str) -> list[str]:
+    running = [item for item in status.instances if item.state != InstanceState.EXITED.value]
     if running and not status.supervised_by:
         return [f"invoke release {env}   (without its supervisor, what ends is not started again)"]
     if not any(item.role == "live" for item in running) or status.edge != "running":
         return [f"invoke release {env}   (what is live in the ledger does not run)"]
+    if status.maintenance_since is not None:
+        return [f"invoke maintenance.off {env}   (users get the app again)"]
     return [f"invoke history {env}", f"invoke logs {env} --follow"]

@@ -9,11 +9,12 @@ from deploykit.model import DeploykitError
 from deploykit.release.environment.trust import verify_ledger
 from deploykit.release.environment.versions import confirmed_spec, live_record
 from deploykit.release.execution.checks import Checks
+from deploykit.release.execution.verification import judge_live
 from deploykit.release.reporting.text import filled, times, width
 from deploykit.release.version.instances import WEB
 from deploykit.release.version.values import read_values, secrets_in
+from deploykit.rollout.judge import Decision
 from deploykit.targets.interface import Instance, InstanceState
-from deploykit.verify.judge import JudgementOutcome
 
 if TYPE_CHECKING:
     from deploykit.model import ReleaseRecord
@@ -25,7 +26,8 @@ __all__ = ["Verified", "verify_live"]
 _PATIENCE = 5.0
 _LOOK_BACK = 60.0
 """Seconds of users' requests that are judged."""
-_EXIT_CODES = {JudgementOutcome.PASSED: 0, JudgementOutcome.FAILED: 1, JudgementOutcome.INCONCLUSIVE: 2}
+_EXIT_CODES = {Decision.PROMOTE: 0, Decision.ABORT: 1, Decision.UNDECIDED: 2}
+_OUTCOMES = {0: "passed", 1: "failed", 2: "inconclusive"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Verified:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "outcome": {0: "passed", 1: "failed", 2: "inconclusive"}[self.exit_code],
+            "outcome": _OUTCOMES[self.exit_code],
             "environment": self.environment,
             "version": self.version,
             "checks": [{"name": name, "passed": good, "message": text} for name, good, text in self.checks],
@@ -69,7 +71,6 @@ def verify_live(environment: Environment) -> Verified:
     values = read_values(environment.paths.values, live.id)
     checks = Checks(
         target=environment.target,
-        tell=lambda _text: None,
         secrets=secrets_in(values),
         folder=environment.root,
         variable=environment.variable,
@@ -84,10 +85,12 @@ def verify_live(environment: Environment) -> Verified:
     judgement: dict[str, Any] = {}
     code = 0 if all(good for _, good, _ in checked) else 1
     if environment.edge.running():
-        judged = checks.judge(environment.edge, live.id, spec, environment.edge.mark(seconds_ago=_LOOK_BACK))
-        judgement = judged.as_json()
-        checked.append(("requests", judged.passed, str(judged)))
-        code = code or _EXIT_CODES[judged.outcome]
+        since = environment.edge.mark(seconds_ago=_LOOK_BACK)
+        verdict, causes = judge_live(environment.edge, live.id, spec, since=since, redact=checks.redact)
+        judgement = {**verdict.as_json(), "causes": list(causes)}
+        sentence = verdict.reason if verdict.decision is not Decision.UNDECIDED else verdict.sentence
+        checked.append(("requests", verdict.decision is Decision.PROMOTE, "; ".join([sentence, *causes])))
+        code = code or _EXIT_CODES[verdict.decision]
     return Verified(
         environment=environment.name, version=live.version, checks=tuple(checked), judgement=judgement, exit_code=code
     )

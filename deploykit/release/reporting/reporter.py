@@ -12,6 +12,8 @@ from deploykit.model.errors import Cancelled
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from deploykit.release.reporting.live_view import LiveView
+
 __all__ = ["ReleaseReport", "Reporter", "Stage", "Stages"]
 
 
@@ -89,6 +91,9 @@ class Reporter(Protocol):
 
     def warn(self, text: str) -> None: ...
 
+    def view(self, view: LiveView) -> None:
+        """What a rollout does now; called about each second while a version is judged."""
+
 
 @dataclass
 class Stages:
@@ -124,6 +129,9 @@ class Stages:
 
     def note(self, text: str) -> None:
         self.reporter.note(text)
+
+    def view(self, view: LiveView) -> None:
+        self.reporter.view(view)
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)

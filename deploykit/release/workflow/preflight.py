@@ -97,7 +97,7 @@ def _branch(environment: Environment, sources: Sources) -> list[Problem]:
     return [
         Problem(
             message=f"{environment.name} is released from branch {wanted}, and this tree is {there}",
-            next_step=f"git switch {wanted}",
+            next_step=f"git switch {shlex.quote(wanted)}",
         )
     ]
 

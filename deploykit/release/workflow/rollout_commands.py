@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from deploykit.model import DeploykitError, InconclusiveError, UsageError
@@ -23,28 +23,21 @@ __all__ = ["Asked", "ask_rollout"]
 
 _WAIT_SECONDS = 20.0
 _LOOK_SECONDS = 0.25
-_NOTHING = "changes nothing"
-"""So a release begins an answer to a request that it did not follow."""
 _RELEASES = frozenset({"release", "release --resume"})
 """What holds the environment's lock while a release runs; see `run.exclusive`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request and its answer."""
+    """A request with its answer."""
 
     environment: str
     version: str
     request: Request
-    answer: str
-
-    @property
-    def followed(self) -> bool:
-        return not self.answer.startswith(_NOTHING)
 
     @property
     def exit_code(self) -> int:
-        return 0 if self.followed else 1
+        return 0 if self.request.followed else 1
 
     @property
     def next_step(self) -> str:
@@ -52,7 +45,7 @@ class Asked:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "outcome": "done" if self.followed else "failed",
+            "outcome": "done" if self.request.followed else "failed",
             "command": self.request.name,
             "environment": self.environment,
             "release": self.request.release,
@@ -60,7 +53,7 @@ class Asked:
             "number": self.request.number,
             "actor": self.request.actor,
             "reason": self.request.reason,
-            "answer": self.answer,
+            "answer": self.request.answer,
             "next_step": self.next_step,
         }
 
@@ -92,7 +85,8 @@ def ask_rollout(
         if entries:
             known = (entries[-1].sequence, entries[-1].hash)
         if answer := _answer(entries, request):
-            return Asked(environment=environment.name, version=release.version, request=request, answer=answer)
+            answered = replace(request, answer=answer)
+            return Asked(environment=environment.name, version=release.version, request=answered)
         if any(entry.kind == "release.finished" and entry.release == release.id for entry in entries):
             raise _ended(environment, release, name)
         if problem is not None:

@@ -32,8 +32,17 @@ class Latencies:
 
     @property
     def p95_ms(self) -> float | None:
-        """The nearest-rank 95th percentile, rounded up to the end of its bucket. None without any request."""
-        left = math.ceil(0.95 * self.requests)
+        """See `percentile_ms`."""
+        return self.percentile_ms(0.95)
+
+    def percentile_ms(self, share: float) -> float | None:
+        """The nearest-rank percentile of a share above 0 and up to 1, rounded up to the end of its bucket. None without
+        any request.
+
+        Type 1 of Hyndman and Fan, "Sample Quantiles in Statistical Packages", The American Statistician 50 (1996).
+        """
+        # 0.07 * 100 is 7.000000000000001: a rounding error must not take the next rank.
+        left = math.ceil(round(share * self.requests, 9))
         for bucket in sorted(self.buckets):
             left -= self.buckets[bucket]
             if left <= 0:

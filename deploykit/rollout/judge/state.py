@@ -27,22 +27,34 @@ LEAST_SLOWER_MS = 10.0
 @dataclass(frozen=True, kw_only=True)
 class Totals:
     """What one version answered in this stage. `moments` are slots: in how many something failed, or was slower than
-    the stable version is. `probes` of the requests were the kit's own.
+    the stable version is. `probes` of the requests and `probe_errors` of the errors were the kit's
+    own.
     """
 
     requests: int = 0
     probes: int = 0
     errors: int = 0
+    probe_errors: int = 0
     error_moments: int = 0
     slower_moments: int = 0
     database_errors: int = 0
     latencies: Latencies = field(default_factory=Latencies)
+
+    @property
+    def users(self) -> int:
+        """How many of the requests came from users."""
+        return self.requests - self.probes
+
+    @property
+    def user_errors(self) -> int:
+        return self.errors - self.probe_errors
 
     def with_more(self, seen: Requests, *, probe: bool, slower: int) -> Totals:
         return Totals(
             requests=self.requests + seen.requests,
             probes=self.probes + (seen.requests if probe else 0),
             errors=self.errors + seen.errors,
+            probe_errors=self.probe_errors + (seen.errors if probe else 0),
             error_moments=self.error_moments + bool(seen.errors),
             slower_moments=self.slower_moments + bool(slower),
             database_errors=self.database_errors + seen.database_errors,

@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CanaryVerdict", "Decision", "judge"]
 
+
+class Decision(enum.Enum):
+    PROMOTE = "promote"
+    ABORT = "abort"
+    UNDECIDED = "undecided"
+
+
+_HEADS = {Decision.PROMOTE: "promoted", Decision.ABORT: "aborted", Decision.UNDECIDED: "undecided"}
 DOUBT = 10**0.5
 """An e-value from which a version is not promoted: "substantial" evidence on Jeffreys' scale (Vovk and Wang,
 "E-values", The Annals of Statistics 49, 2021).
@@ -42,12 +50,6 @@ HARD_MOMENTS = 6
 """A hard limit is broken by requests of at least so many slots: one burst that fails is one event, not a rate."""
 
 
-class Decision(enum.Enum):
-    PROMOTE = "promote"
-    ABORT = "abort"
-    UNDECIDED = "undecided"
-
-
 @dataclass(frozen=True, kw_only=True)
 class CanaryVerdict:
     """The judgement of one look. `sentence` is for people, `figures` are JSON values.
@@ -63,6 +65,11 @@ class CanaryVerdict:
     blames_version: bool = False
     more_requests: int | None = None
     missing: int = 0
+
+    @property
+    def reason(self) -> str:
+        """The sentence without the decision at its head."""
+        return self.sentence.removeprefix(f"{_HEADS[self.decision]}: ")
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -102,7 +109,9 @@ def judge(state: State, *, baked: bool, unhealthy: str = "") -> CanaryVerdict:
             blames_version=abort.blames,
             missing=missing,
         )
-    open_question = _doubt(state) or _missing(missing, state) or (None if baked else _not_baked(state))
+    open_question = (
+        _doubt(state) or _outvoted(state) or _missing(missing, state) or (None if baked else _not_baked(state))
+    )
     if open_question is None:
         return CanaryVerdict(
             decision=Decision.PROMOTE, sentence=f"promoted: {_nothing_against(state)}", figures=_figures(state)
@@ -228,6 +237,19 @@ def _doubt(state: State) -> _Reason | None:
     return None
 
 
+def _outvoted(state: State) -> _Reason | None:
+    """Users' requests fail too often by themselves, and only probes brought the share below the limit.
+
+    A page that fails for users is not healed by a health path that answers.
+    """
+    seen, allowed = state.candidate, state.limits.allowed_share(Criterion.ERRORS)
+    if not seen.probes or seen.user_errors <= allowed * seen.users:
+        return None
+    failed = sentences.share(seen.user_errors, seen.users)
+    text = f"of users' own, {failed} failed, where at most {sentences.percent(state.limits.error_rate)} may"
+    return _Reason(text=text, more_requests=max(math.ceil(seen.user_errors / allowed) - seen.users, 1))
+
+
 def _until_crossed(tally: Tally) -> int:
     """Requests until the evidence is enough, if it goes on growing as it did since it was at its lowest."""
     missing, grown = math.log(tally.threshold / tally.evidence.e), math.log(tally.evidence.e / tally.lowest)
@@ -283,6 +305,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
         "requests": totals.requests,
         "probes": totals.probes,
         "errors": totals.errors,
+        "probe_errors": totals.probe_errors,
         "database_errors": totals.database_errors,
         "p95_ms": totals.latencies.p95_ms,
     }

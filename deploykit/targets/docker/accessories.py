@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import time
 from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING
@@ -181,7 +182,7 @@ def _create(engine: Engine, names: Names, accessory: Accessory, container: str) 
     if image is None:
         raise DeploykitError(
             f"the engine at {engine.host} does not have the image {accessory.image}",
-            next_step=f"docker pull {accessory.image}",
+            next_step=f"docker pull {shlex.quote(accessory.image)}",
         )
     volume = names.container(accessory.name)
     if accessory.folder:

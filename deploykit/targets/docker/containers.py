@@ -102,7 +102,7 @@ def image_of(engine: Engine, of: InstanceSpec | OneOff) -> dict[str, Any]:
     if found is None:
         raise DeploykitError(
             f"the engine at {engine.host} does not have the image {of.image}",
-            next_step=f"docker pull {of.image}",
+            next_step=f"docker pull {shlex.quote(of.image)}",
         )
     return found
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from deploykit.release.reporting.reporter import Stage
     from deploykit.settings.loader import Loaded
 
 WRITING = frozenset(
@@ -57,18 +56,6 @@ target = "process"
 preflight = ["settings", "variables", "target"]
 {strategy}
 """
-
-
-class Silent:
-    """Implements `Reporter`."""
-
-    def stage_started(self, name: str) -> None: ...
-
-    def stage_ended(self, stage: Stage) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-    def warn(self, text: str) -> None: ...
 
 
 class Processes:

@@ -1,20 +1,31 @@
-"""Verification of a release through a real edge: user requests, probes, and both."""
+"""Verification of a release through a real edge: users' requests, probes, and both."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
 
 import pytest
 
-from deploykit.verify.judge import JudgementOutcome
-from deploykit.verify.verify import probe_paths, verify
+from deploykit.model import DeploykitError
+from deploykit.release.execution.verification import Verification
+from deploykit.release.version.spec import DatabaseSpec, ReleaseSpec, ThresholdSpec
+from deploykit.rollout import Strategy
 
-
-@dataclass(frozen=True)
-class Limits:
-    error_rate: float = 0.01
-    p95_ms: float = 2000
-    requests: int = 50
+SPEC = ReleaseSpec(
+    app="shop",
+    environment="local",
+    argv=("serve",),
+    health="/health",
+    smoke=(),
+    replicas=1,
+    start_timeout=30.0,
+    drain_timeout=5.0,
+    stop_timeout=3.0,
+    warm_for=60.0,
+    thresholds=ThresholdSpec(error_rate=0.01, p95_ms=2000.0, requests=50),
+    watch=(),
+    database=DatabaseSpec(kind="none", source="", variable="", driver="", migrations="", timeout=600.0),
+)
 
 
 @pytest.fixture
@@ -27,10 +38,21 @@ def edge(make_edge, app):
     return edge
 
 
+def watch(edge, since, *, bake=0.0, share=100, judged=None, stage=1, view=lambda _view: None):
+    verification = Verification(
+        edge=edge, release="r2", spec=SPEC, strategy=Strategy(undecided="abort"), unhealthy=lambda: "", view=view
+    )
+    about = {"stage": stage, "stages": 1, "share": share, "bake": bake, "enough": 0, "confirm": False}
+    return verification.watch(about, since, judged)
+
+
+def figures(found, version="candidate"):
+    return found["verdict"]["figures"][version]
+
+
 def test_a_release_without_users_is_judged_by_probes_at_weight_0(edge, client):
-    verdict = verify(edge, "r2", Limits(), since=edge.mark(), paths=probe_paths("/health"))
-    assert verdict.passed
-    assert verdict.figures["sources"] == {"user requests": 0, "probe requests": 50}
+    found = watch(edge, edge.mark())
+    assert (figures(found)["requests"], figures(found)["probes"], figures(found)["errors"]) == (50, 50, 0)
 
 
 def test_users_requests_come_first(edge, load, eventually):
@@ -39,9 +61,22 @@ def test_users_requests_come_first(edge, load, eventually):
     with load(edge.url(), clients=2) as clients:
         clients.more(60)
     eventually(lambda: edge.traffic("r2", mark).requests >= 60)
-    verdict = verify(edge, "r2", Limits(), since=mark, paths=probe_paths("/health"))
-    assert verdict.passed
-    assert set(verdict.figures["sources"]) == {"user requests"}
+    found = watch(edge, mark)
+    assert figures(found)["requests"] >= 60
+    assert figures(found)["probes"] == 0
+
+
+def test_both_versions_are_counted_beside_each_other_and_the_next_stage_goes_on_from_there(edge, load, eventually):
+    mark = edge.mark()
+    edge.set_weights({"r2-web-0": 50, "r1-web-0": 50})
+    with load(edge.url(), clients=2) as clients:
+        clients.more(160)
+    eventually(lambda: min(edge.traffic(name, mark).requests for name in ("r1", "r2")) >= 50)
+    first = watch(edge, mark, share=50)
+    assert figures(first)["requests"] >= 50
+    assert figures(first, "stable")["requests"] >= 50
+    again = watch(edge, mark, judged=first["judged"], stage=2)
+    assert figures(again)["probes"] == figures(again)["requests"] == 50, "each request counts once"
 
 
 def test_a_few_users_are_made_up_for(edge, client, eventually):
@@ -51,24 +86,37 @@ def test_a_few_users_are_made_up_for(edge, client, eventually):
     for _ in range(10):
         here.get()
     eventually(lambda: edge.traffic("r2", mark).requests == 10)
-    verdict = verify(edge, "r2", Limits(), since=mark, paths=probe_paths("/health"))
-    assert str(verdict).startswith("passed (10 user requests + 40 probe requests, 0 errors, p95 ")
+    assert watch(edge, mark)["note"].startswith("promoted: 50 requests (40 probes), 0 failed, p95 ")
 
 
-def test_errors_that_users_get_fail_the_release(edge, client, eventually):
+def test_an_error_of_the_database_that_a_user_got_aborts(edge, client, eventually):
     mark = edge.mark()
     edge.set_weights({"r2-web-0": 100, "r1-web-0": 0})
     here = client(edge.url())
     for path in ("/", "/status/500", "/database"):
         here.get(path)
     eventually(lambda: edge.traffic("r2", mark).requests == 3)
-    verdict = verify(edge, "r2", Limits(), since=mark, paths=probe_paths("/health"))
-    assert verdict.outcome is JudgementOutcome.FAILED
-    assert verdict.figures["database_errors"] == 1
+    with pytest.raises(DeploykitError, match="aborted: 1 request failed in the database"):
+        watch(edge, mark)
+
+
+def test_errors_abort_in_the_middle_of_the_bake_time(edge, client, eventually):
+    """The proxy's own clock says when each request began."""
+    mark = edge.mark()
+    edge.set_weights({"r2-web-0": 100, "r1-web-0": 0})
+    here = client(edge.url())
+    for _ in range(8):
+        here.get("/status/500")
+        time.sleep(0.11)  # each is a moment of its own
+    eventually(lambda: edge.traffic("r2", mark).requests == 8)
+    views = []
+    with pytest.raises(DeploykitError, match=r"aborted: \d of \d requests failed"):
+        watch(edge, mark, bake=60, view=views.append)
+    assert views[-1].left > 0
 
 
 def test_a_dead_release_fails_and_the_live_one_does_not_cover_for_it(edge, app):
     app.kill("r2-web-0")
-    verdict = verify(edge, "r2", Limits(), since=edge.mark(), paths=probe_paths("/health"))
-    assert verdict.outcome is JudgementOutcome.FAILED
-    assert "status 503" in verdict.causes[0]
+    with pytest.raises(DeploykitError, match="aborted") as failed:
+        watch(edge, edge.mark())
+    assert any("status 503" in detail for detail in failed.value.details)

@@ -37,12 +37,12 @@ def commit(shop, monkeypatch):
             ["git", *words], cwd=shop.root, env=shop.environment | owner, capture_output=True, text=True, check=False
         )
 
-    def run(gate: str, *words: str, staged: dict[str, str | bytes], given: str = "") -> tuple[int, str]:
+    def run(gate: str, *words: str, staged: dict[str, str | bytes], given: str = "", app: str = "") -> tuple[int, str]:
         shop.write(staged)
         names = given or "$(git diff --cached --name-only --diff-filter=d)"
         hook = shop.root / ".git" / "hooks" / "pre-commit"
         hook.parent.mkdir(exist_ok=True)
-        hook.write_text(f'#!/bin/sh\n"{program}" {gate} {names}\necho "answer $?"\nexit 1\n')
+        hook.write_text(f'#!/bin/sh\ncd "./{app}"\n"{program}" {gate} {names}\necho "answer $?"\nexit 1\n')
         hook.chmod(0o755)
         before = git("rev-parse", "HEAD").stdout
         git("add", "--force", *(f"./{name}" for name in staged))
@@ -156,6 +156,12 @@ def test_a_file_name_is_never_an_option(commit, name):
 def test_an_index_that_git_makes_for_one_commit_is_the_one_that_is_judged(commit, shop, words):
     shop.write({"shop/__init__.py": BAD})
     assert commit("lint", *words, staged={})[0] == 1
+
+
+def test_an_app_in_a_folder_of_its_repository_is_judged(commit):
+    files = {"apps/one/pyproject.toml": IGNORING.format("", ""), "apps/one/.env": LEAK}
+    code, said = commit("secrets", staged=files, given=".env", app="apps/one")
+    assert (code, "AWS Access Key" in said) == (1, True), said
 
 
 def test_a_commit_in_another_working_tree_of_the_repository_is_judged(commit, shop, tmp_path):

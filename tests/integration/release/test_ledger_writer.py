@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 NOBODY = 65534
 LOCAL = ("--env", "local")
 SECRET = "wren-and-finch"  # pragma: allowlist secret
-DAYS = 86_400.0
 
 
 def as_another_user(act: Callable[[], None]) -> None:
@@ -188,6 +187,8 @@ def test_who_writes_the_ledger_runs_nothing_and_gets_nothing(
 
         as_another_user(mallory.append)
         refused("verify", "exec -- true", "rollback", "release", "reap")
+        looked = here(tiny, "status", *LOCAL, "--json")
+        assert (looked.code, looked.json["next_step"]) == (1, "invoke history --env local --check")
         as_another_user(mallory.append_unfinished)
         refused("release --resume", "rollback")
         checked = here(tiny, "history", *LOCAL, "--check")

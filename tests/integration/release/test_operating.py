@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -45,14 +46,16 @@ def test_what_was_warm_is_reaped_and_a_rollback_starts_it_again(here, short_warm
     instances = here(short_warm, "status", *LOCAL, "--json").ok().json["instances"]
     assert [item["name"] for item in instances] == ["r2-web-0"]
     planned = here(short_warm, "rollback", *LOCAL, "--plan").ok().out
-    assert "no: it is started again from its artefact" in planned
-    here(short_warm, "rollback", *LOCAL).ok()
+    how = "from its artefact: 1.1.0 does not run any more; it is started first"
+    assert f"method     {how}" in planned
+    assert here(short_warm, "rollback", *LOCAL, "--json").ok().json["method"] == how
     assert body(url) == "one"
 
 
 def test_what_was_rolled_back_to_is_not_reaped(here, short_warm, foreign_repo):
     url = two_versions(here, short_warm, foreign_repo)
-    here(short_warm, "rollback", *LOCAL, "--json").ok()
+    method = here(short_warm, "rollback", *LOCAL, "--json").ok().json["method"]
+    assert method.startswith("traffic switch: 1.1.0 still runs")
     here(short_warm, "reap", *LOCAL).ok()
     assert body(url) == "one"
 
@@ -65,6 +68,26 @@ def test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away(here, tiny):
     assert "local is free again" in here(tiny, "unlock", *LOCAL).ok().out
     assert "local is not locked" in here(tiny, "unlock", *LOCAL).ok().out
     here(tiny, "release", *LOCAL).ok()
+
+
+def test_users_get_the_maintenance_page_until_it_is_switched_off(here, tiny, monkeypatch):
+    monkeypatch.setenv("DEPLOYKIT_ACTOR", "ann")
+    (tiny / "closed.html").write_text("<p>We count the money.")
+    file = tiny / "pyproject.toml"
+    file.write_text(f'{file.read_text()}\n[tool.deploykit.edge]\nmaintenance_page = "closed.html"\n')
+    url = here(tiny, "release", *LOCAL, "--json").ok().json["url"]
+    assert here(tiny, "maintenance.on", *LOCAL, "--json").ok().json["changed"]
+    with pytest.raises(urllib.error.HTTPError) as closed:
+        body(url)
+    assert (closed.value.code, closed.value.read()) == (503, b"<p>We count the money.")
+    status = here(tiny, "status", *LOCAL).ok().out
+    assert ", by ann: users get the maintenance page" in status
+    assert "next  invoke maintenance.off --env local" in status
+    assert "of maintenance" in here(tiny, "maintenance.off", *LOCAL).ok().out
+    assert body(url) == "one"
+    nothing = here(tiny, "rollout.abort", *LOCAL)
+    assert (nothing.code, "there is no rollout to abort in local: 1.0.1" in nothing.both) == (3, True)
+    here(tiny, "history", *LOCAL, "--check").ok()
 
 
 def test_a_command_runs_beside_the_live_version_and_its_exit_code_is_ours(here, tiny):

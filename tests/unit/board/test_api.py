@@ -134,7 +134,12 @@ def test_reading_takes_a_token_unless_only_this_machine_can(board_with, event, t
         board = board_with(open_to_readers=False, tokens=Tokens(apps=[("shop", "token-of-shop")], readers=readers))
         for path in ("/", "/apps/shop", "/api/apps", "/api/releases"):
             assert board.get(path).status_code == 401
-            for wrong in ("Basic !!!", "Basic " + base64.b64encode(b"\xff\xfe").decode(), "Basic YTpi", "Digest x"):
+            for wrong in (
+                "Basic !!!",
+                "Basic " + base64.b64encode(b"\xff\xfe").decode(),
+                "Basic YTpi",
+                *(f"Digest {each}" for each in readers),
+            ):
                 assert board.get(path, headers={"Authorization": wrong}).status_code == 401
             for right in readers:
                 basic = "Basic " + base64.b64encode(f"anyone:{right}".encode()).decode()
@@ -172,6 +177,17 @@ def test_an_app_reads_of_itself_and_of_no_other(board_with, event, token):
     assert board.get("/apps/shop", headers=token).status_code == 200
     for other in ("desk", ""):
         assert board.get(f"/apps/{other}", headers=token).status_code == 404
+
+
+def test_two_names_are_none(board):
+    for hosts in (("localhost", "evil.example.org"), ("evil.example.org", "localhost")):
+        assert board.get("/api/apps", headers=[("Host", host) for host in hosts]).status_code == 400
+
+
+def test_no_token_is_nobodys():
+    tokens = Tokens(apps=[("shop", "")], readers=("",))
+    for shown in ("", "Bearer", "Bearer ", "Basic YTo="):
+        assert (tokens.writer(shown), tokens.reader(shown)) == (None, None)
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:8000"])

@@ -7,7 +7,13 @@ import sys
 import pytest
 
 from deploykit.board import __main__ as command
-from deploykit.board import access, app
+from deploykit.board import access, app, logs
+
+
+@pytest.fixture(autouse=True)
+def _logging_stays_as_it_is(monkeypatch):
+    """It is set up for the process, and would go on to a standard output that ends with the test."""
+    monkeypatch.setattr(logs, "set_up", lambda: None)
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,13 @@ def test_settings_come_from_the_environment_and_secrets_are_not_printed():
         ({"BOARD_TOKEN": "hunter2"}, "DEPLOYKIT_APP names none"),
         ({"BOARD_TOKENS": "shop=a hunter2"}, "entry 2 is not"),
         ({"BOARD_TOKENS": "shop="}, "entry 1 is not"),
+        ({"BOARD_TOKENS": "=hunter2"}, "entry 1 is not"),
         ({"BOARD_TOKENS": "shop=hunter2 desk=hunter2"}, "shop has a token that somebody else has"),
         ({"BOARD_TOKENS": "shop=hunter2", "BOARD_READ_TOKEN": "hunter2"}, "shop has a token that somebody else has"),
+        (
+            {"BOARD_TOKENS": "readers=hunter2", "BOARD_READ_TOKEN": "hunter2"},
+            "readers has a token that somebody else has",
+        ),
     ],
 )
 def test_variables_that_would_give_away_rights_are_refused(environ, says):

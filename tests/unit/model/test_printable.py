@@ -88,6 +88,8 @@ SINKS = {
     "schema/lint/rules/page.py",
     "artifacts/python_facts.py",
     "schema/in_app/command.py",
+    # The supervisor's own log.
+    "process/supervisor/daemon/lease.py",
     # Runs where the kit is not; what it says comes back to the kit, which prints it.
     "schema/in_app/alembic_environment.py",
     # The board's own start, with the name of a module of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,10 @@ def test_a_number_that_a_process_has_is_not_taken(tmp_path):
     wait, go = os.pipe()
     pid = in_a_child(first, lambda: (os.close(go), os.read(wait, 1)))
     try:
-        while Path(f"/proc/{pid}").stat().st_uid != first:
-            pass
+        for _ in range(1_000):
+            if Path(f"/proc/{pid}").stat().st_uid == first:
+                break
+            time.sleep(0.005)
         assert number_of("shop/local edge", tmp_path) != first
     finally:
         os.close(go)

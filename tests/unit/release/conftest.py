@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deploykit.ledger.interface import StepState
 from deploykit.ledger.sql import open_ledger
 from deploykit.model import ReleaseOutcome
 from deploykit.process.cancellation import Cancellation
+from deploykit.release.environment.owner import Owner
+from deploykit.release.execution.journal import ReleaseJournal
+from deploykit.rollout import CanaryStep, Engine, Members, Plan, Strategy, UndecidedError, make_stages
 from deploykit.settings.paths import StatePaths
 from deploykit.targets.process import ProcessTarget
 
@@ -47,7 +51,6 @@ def released(ledger: Any, tmp_path: Path) -> Any:
             token=held.token,
         )
         if spec is not None:
-            from deploykit.ledger.interface import StepState
             from deploykit.release.version.released import Released, keep_released
             from deploykit.release.version.spec import ReleaseSpec
 
@@ -92,7 +95,13 @@ def spec() -> Any:
 @pytest.fixture
 def environment(ledger: Any, tmp_path: Path) -> Any:
     """As much of an environment as the smaller parts of a release look at."""
-    edge = SimpleNamespace(servers=tuple, url=lambda: "http://127.0.0.1:1", running=lambda: False)
+    edge = SimpleNamespace(
+        servers=tuple,
+        url=lambda: "http://127.0.0.1:1",
+        running=lambda: False,
+        lease=lambda: None,
+        maintenance_since=lambda: None,
+    )
     return SimpleNamespace(
         app="shop",
         name="local",
@@ -116,3 +125,62 @@ def stage() -> Any:
 
     plain = Stage(name="build", seconds=1.5, outcome="done", note="made")
     return lambda **changes: dataclasses.replace(plain, **changes)
+
+
+class Until:
+    """Does every step until the one of this name; there the process is killed. `undecided`: what the judge said of that
+    step before.
+    """
+
+    def __init__(self, name: str, undecided: str = "") -> None:
+        self._name = name
+        self._undecided = undecided
+
+    def perform(self, action: Any) -> Any:
+        if action.name != self._name:
+            return {}
+        if self._undecided:
+            said, self._undecided = self._undecided, ""
+            raise UndecidedError(said)
+        raise KeyboardInterrupt
+
+
+@pytest.fixture
+def killed_at() -> Any:
+    return Until
+
+
+@pytest.fixture
+def canary(ledger: Any, released: Any) -> Any:
+    """`canary(at)`: a canary over 1.2.3, whose journal ends with the intent of the step `at`, and its lock."""
+
+    def begin(
+        at: str = "verify-2",
+        *,
+        owner: Owner | None = None,
+        reason: str = "release",
+        judged: bool = True,
+        kind: str = "release",
+        undecided: str = "",
+    ) -> Any:
+        released("1.2.3")
+        held = ledger.acquire(str(owner or Owner.me()), reason, lease=60)
+        record = ledger.begin(
+            version="1.3.0", digest="", commit="", tree="", actor="ann", kind=kind, previous="r1", token=held.token
+        )
+        if not at:
+            return record, held
+        steps = (CanaryStep(share=5), CanaryStep(share=25), CanaryStep(share=100))
+        members = Members(candidate=("r2-web-0",), stable=("r1-web-0",))
+        plan = Plan(
+            candidate=members.candidate,
+            stable=members.stable,
+            stages=make_stages(Strategy(name="canary", steps=steps), members, 10),
+            judged=judged,
+        )
+        ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
+        with pytest.raises(KeyboardInterrupt):
+            Engine(plan, ReleaseJournal(ledger, record.id, held.token), Until(at, undecided)).drive()
+        return record, held
+
+    return begin

@@ -35,3 +35,24 @@ def test_what_is_said_stands_above_the_line():
     assert "\r\x1b[2Kmeanwhile\n" in written
     assert written[written.index("\r\x1b[2Kmeanwhile\n") + 1].startswith("\r\x1b[2K|")
     assert "build ..." in "".join(written)
+
+
+def test_lines_below_are_taken_away_before_they_are_drawn_again():
+    written: list[str] = []
+    spinner = Spinner(written.append, encoding="ascii", coloured=False)
+    spinner.show_below(["nothing turns yet"])
+    assert written == []
+    spinner.start("verify")
+    spinner.show_below(["a", "b"])
+    spinner.show_below(["c"])
+    spinner.print_above("meanwhile")
+    spinner.stop()
+    said = "".join(written)
+    assert "verify ...\na\nb" in said
+    assert "\r\x1b[2A\x1b[J" in said, "two lines up, and all from there on"
+    assert "\r\x1b[1A\x1b[Jmeanwhile\n" in said
+    assert said.endswith("verify ...\nc\r\x1b[1A\x1b[J\x1b[?25h")
+    written.clear()
+    spinner.start("record")
+    spinner.stop()
+    assert "\nc" not in "".join(written)

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 
 import pytest
 
 from deploykit.model.printable import printed
 from deploykit.release.reporting import text
+from deploykit.release.reporting.live_view import Figures, LiveView
 from deploykit.release.reporting.reporter import ReleaseReport, Stage
 from deploykit.tasks.terminal import TerminalReporter, coloured, error_lines, release_lines
 
@@ -236,3 +238,63 @@ def test_what_is_said_while_the_spinner_turns_stands_above_it(wide):
     assert "waiting for another build" in told
     assert told.endswith("  \x1b[32mdone\x1b[0m      build        1.23 s  made\n")
     assert told.count("\x1b[?25l") == told.count("\x1b[?25h") == 2
+
+
+# What a rollout does now ------------------------------------------------------------------------------------------------
+
+VIEW = LiveView(
+    stage=1,
+    stages=4,
+    share=5,
+    candidate=Figures(requests=10),
+    stable=Figures(),
+    decision="undecided",
+    words="10 of 50 wanted requests seen",
+    left=600,
+)
+
+
+def seen(requests: int, **changes) -> LiveView:
+    return replace(VIEW, candidate=Figures(requests=requests), **changes)
+
+
+def test_a_log_gets_a_line_at_the_beginning_at_each_change_and_every_ten_seconds_of_news():
+    now, stream = [0.0], io.StringIO()
+    reporter = TerminalReporter(stream, clock=lambda: now[0])
+    views = [
+        (0, seen(3)),  # the beginning
+        *((second, seen(second)) for second in range(1, 25)),  # two lines
+        (25, seen(25, waits_for="paused by ana")),  # a change
+        *((second, seen(25, waits_for="paused by ana")) for second in range(26, 90)),  # one line
+    ]
+    for now[0], view in views:
+        reporter.view(view)
+    printed = [line.split()[9] for line in stream.getvalue().splitlines() if line.startswith("  stage")]
+    assert printed == ["3", "10", "20", "25", "25"]
+
+
+@pytest.mark.parametrize("columns", [30, 60])
+def test_a_terminal_draws_it_below_the_spinner_and_leaves_nothing_of_it(wide, columns):
+    wide(columns)
+    stream = Terminal()
+    reporter = TerminalReporter(stream)
+    reporter.stage_started("verify")
+    reporter.view(seen(7, waits_for="paused by \x1b[2J" + "\x9b" * 60))
+    reporter.stage_ended(Stage(name="verify", seconds=1.0, outcome="done"))
+    drawn = stream.getvalue()
+    assert "\n  stage 1 of 4, 5 % of the " in drawn
+    assert "\x1b[2J" not in drawn
+    assert "\x9b" not in drawn
+    below = drawn[drawn.index("\n  stage") :].split("\r")[0].splitlines()[1:]
+    assert max(map(len, below)) < columns
+    assert f"\r\x1b[{len(below)}A\x1b[J" in drawn
+
+
+def test_an_agent_of_continuous_integration_gets_lines_on_a_terminal_too(monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    stream = Terminal()
+    reporter = TerminalReporter(stream)
+    reporter.stage_started("verify")
+    reporter.view(VIEW)
+    assert "\x1b[1A" not in stream.getvalue()
+    assert "stage 1 of 4" in stream.getvalue()

@@ -12,8 +12,8 @@ import pytest
 
 from deploykit.credentials import Redactor
 from deploykit.release.version.spec import SmokeSpec
+from deploykit.verify.probe import probe_paths
 from deploykit.verify.smoke import SmokeFailedError, smoke, variables_in
-from deploykit.verify.verify import probe_paths
 
 
 class Shop(http.server.BaseHTTPRequestHandler):

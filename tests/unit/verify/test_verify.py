@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import http.server
-import json
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,9 @@ import pytest
 from deploykit.model.errors import Cancelled
 from deploykit.process.cancellation import Cancellation
 from deploykit.verify.http import Connection, NoAnswerError, get
-from deploykit.verify.judge import JudgementOutcome
 from deploykit.verify.probe import ProbePath, probe
 from deploykit.verify.smoke import SmokeFailedError
 from deploykit.verify.smoke import smoke as run_smoke
-from deploykit.verify.verify import probe_paths, verify
 from deploykit.verify.warm import warm
 
 smoke = partial(run_smoke, folder=Path(), variables={})
@@ -33,21 +31,6 @@ class Check:
     body: str = ""
     command: tuple[str, ...] = ()
     timeout: float | None = None
-
-
-@dataclass(frozen=True)
-class Limits:
-    error_rate: float = 0.01
-    p95_ms: float = 500
-    requests: int = 50
-
-
-@dataclass(frozen=True)
-class Seen:
-    requests: int = 0
-    errors: int = 0
-    latencies_ms: tuple[float, ...] = ()
-    database_errors: int = 0
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -94,24 +77,6 @@ def server():
         yield server
         server.shutdown()
         thread.join()
-
-
-@dataclass
-class Edge:
-    """An edge that has seen what the test says."""
-
-    server: object
-    seen: list[Seen]
-
-    def url(self):
-        return self.server.url
-
-    def traffic(self, release, since):
-        assert (release, since) == ("r2", "mark")
-        return self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
-
-    def probe_headers(self, release):
-        return {"X-Probe": release}
 
 
 # -- one request
@@ -213,35 +178,38 @@ def test_warming_asks_each_path_a_few_times(server):
 
 
 def test_probes_are_labelled_bounded_and_take_the_paths_in_turn(server):
-    sample = probe(
+    before = time.monotonic()
+    sent = probe(
         server.url,
         [ProbePath("/health", 200), ProbePath("/page")],
         40,
         headers=lambda: {"X-Probe": "r2"},
         connections=3,
     )
-    assert (sample.requests, sample.errors, len(sample.latencies_ms)) == (40, 0, 40)
+    assert [answer.problem for answer in sent] == [""] * 40
+    assert all(before <= answer.began <= time.monotonic() and answer.ms > 0 for answer in sent)
     paths = [path for path, *_ in server.seen]
     assert (paths.count("/health"), paths.count("/page")) == (20, 20)
     assert all(headers["X-Probe"] == "r2" for _, headers, _ in server.seen)
     assert len({address for *_, address in server.seen}) <= 3
 
 
-def test_a_probe_that_fails_says_why_once(server):
+def test_a_probe_that_fails_says_why(server):
     paths = [ProbePath("/broken"), ProbePath("/page", 201), ProbePath("/missing"), ProbePath("/cut")]
-    sample = probe(server.url, paths, 40, headers=dict, redact=lambda text: text.replace("hunter2", "***"))
-    assert sample.errors == 30
-    assert min(sample.causes).startswith("GET /broken: status 500; body: Traceback: ***")
-    assert any("status 200, wanted 201" in cause for cause in sample.causes)
-    assert not any("/missing" in cause for cause in sample.causes)
+    sent = probe(server.url, paths, 40, headers=dict, redact=lambda text: text.replace("hunter2", "***"))
+    problems = [answer.problem for answer in sent if answer.problem]
+    assert len(problems) == 30
+    assert min(problems).startswith("GET /broken: status 500; body: Traceback: ***")
+    assert any("status 200, wanted 201" in problem for problem in problems)
+    assert not any("/missing" in problem for problem in problems)
 
 
 def test_probes_stop_when_the_time_is_over(server):
-    ticks = iter([0.0, *[0.5] * 3])
-    sample = probe(
+    ticks = iter([0.0, *[0.5] * 6])
+    sent = probe(
         server.url, [ProbePath("/health")], 100, headers=dict, timeout=1, connections=1, clock=lambda: next(ticks, 2.0)
     )
-    assert sample.requests == 3
+    assert len(sent) == 3
 
 
 def test_a_label_that_cannot_be_had_is_not_hidden(server):
@@ -252,103 +220,15 @@ def test_a_label_that_cannot_be_had_is_not_hidden(server):
         probe(server.url, [ProbePath("/health")], 10, headers=headers)
 
 
-# -- verification
+def test_what_is_called_meanwhile_ends_the_probes_by_its_error():
+    """A lease that has ended: the version before has the traffic, and nobody asks this one any more."""
 
+    def ended():
+        raise LookupError("the lease has ended")
 
-def test_enough_users_need_no_probes(server):
-    verdict = verify(
-        Edge(server, [Seen(60, 0, (5.0,) * 60)]), "r2", Limits(), since="mark", paths=probe_paths("/health")
-    )
-    assert verdict.passed
-    assert server.seen == []
-
-
-def test_probes_make_up_what_is_missing_and_it_is_said(server):
-    said = []
-    verdict = verify(
-        Edge(server, [Seen(12, 0, (5.0,) * 12)]),
-        "r2",
-        Limits(),
-        since="mark",
-        paths=probe_paths("/health", [Check("/page"), Check("/health")]),
-        on_progress=said.append,
-    )
-    assert verdict.passed
-    assert "12 user requests + 38 probe requests" in str(verdict)
-    assert len(server.seen) == 38
-    assert said == ["12 user requests. Judged on 38 probe requests as well."]
-
-
-def test_probes_that_fail_fail_the_release_with_their_cause(server):
-    verdict = verify(Edge(server, [Seen()]), "r2", Limits(), since="mark", paths=probe_paths("/broken"))
-    assert verdict.outcome is JudgementOutcome.FAILED
-    assert "GET /broken: status 500" in json.dumps(verdict.as_json())
-
-
-def test_a_release_that_nobody_can_ask_is_never_passed(server):
-    url = server.url
-    server.url = url.rpartition(":")[0] + ":1"
-    verdict = verify(Edge(server, [Seen()]), "r2", Limits(), since="mark", paths=probe_paths("/health"))
-    assert verdict.outcome is JudgementOutcome.FAILED
-
-
-def test_users_are_watched_for_the_whole_watch(server):
-    now = [0.0]
-
-    def sleep(seconds):
-        now[0] += seconds
-
-    growing = [Seen(n * 20, 0, (5.0,) * n * 20) for n in range(6)]
-    verdict = verify(
-        Edge(server, growing),
-        "r2",
-        Limits(),
-        since="mark",
-        paths=(),
-        watch=5,
-        clock=lambda: now[0],
-        sleep=sleep,
-    )
-    assert now[0] == 5
-    assert verdict.figures["requests"] == 100
-
-
-def test_a_bad_release_is_not_watched_to_the_end(server):
-    now = [0.0]
-
-    def sleep(seconds):
-        now[0] += seconds
-
-    verdict = verify(
-        Edge(server, [Seen(), Seen(100, 6, (5.0,) * 100)]),
-        "r2",
-        Limits(),
-        since="mark",
-        paths=(),
-        watch=600,
-        clock=lambda: now[0],
-        sleep=sleep,
-    )
-    assert now[0] == 1
-    assert verdict.outcome is JudgementOutcome.FAILED
-
-
-def test_the_watch_tells_of_seconds_in_which_users_came_and_of_no_others(server):
-    now, told = [0.0], []
-    seen = [Seen(n, 0, (5.0,) * n) for n in (0, 0, 7, 7, 9, 9)]
-    verify(
-        Edge(server, seen),
-        "r2",
-        Limits(requests=5),
-        since="mark",
-        paths=(),
-        watch=5,
-        on_progress=told.append,
-        clock=lambda: now[0],
-        sleep=lambda seconds: now.__setitem__(0, now[0] + seconds),
-    )
-    assert told == [
-        "Watching user requests for 5 s",
-        "7 user requests, 0 errors, 3 s left",
-        "9 user requests, 0 errors, 1 s left",
-    ]
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(LookupError, match="lease"):
+            probe(url, [ProbePath("/")], 100, headers=dict, request_timeout=1.2, connections=1, meanwhile=ended)

@@ -9,7 +9,7 @@ The record is saved in a file of its own. It ends by a clock that goes on while 
 not saved is found again by that clock.
 """
 
-# ruff: noqa: PTH105, PTH118, PTH123 - see `folder`
+# ruff: noqa: PTH105, PTH108, PTH118, PTH123 - see `folder`
 
 from __future__ import annotations
 
@@ -45,6 +45,7 @@ class Lease:
     """
 
     def __init__(self, folder: str, loop: Loop, programs: Programs) -> None:
+        self._folder = folder
         self._path = os.path.join(folder, LEASE)
         self._loop = loop
         self._programs = programs
@@ -106,8 +107,7 @@ class Lease:
 
     def forget(self) -> None:
         self._record = None
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)  # noqa: PTH108 - see `folder`
+        forget_lease(self._folder)
 
     # ---- what it does by itself
 
@@ -147,8 +147,8 @@ class Lease:
                     break  # nothing is lowered before something else was raised
             else:
                 self._end_retired(record, deadline)
-        except OSError:
-            pass  # it is down, or hangs: the files are for its next start
+        except OSError:  # it is down, or hangs: the files are for its next start
+            pass
         try:
             for path, content in record["files"]:
                 _write(path, content)
@@ -194,6 +194,11 @@ def read_lease(folder: str) -> dict[str, Any] | None:
     if record is not None and record["ended_at"] is None and _is_due(record):
         record["ended_at"] = record["ends_at"]
     return _seen(record)
+
+
+def forget_lease(folder: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(folder, LEASE))
 
 
 def _read(path: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from deploykit.tasks.program import _KitProgram
+from deploykit.tasks.program import KitProgram
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def typed(shop, store: Path, login, registry, monkeypatch: pytest.MonkeyPatch, c
     def type_it(*words: str) -> tuple[int, str, str]:
         code = 0
         try:
-            _KitProgram(name="deploykit", binary="deploykit", version="0").run(["deploykit", *words])
+            KitProgram(name="deploykit", binary="deploykit", version="0").run(["deploykit", *words])
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capsys.readouterr()

@@ -12,6 +12,7 @@ import pytest
 
 from deploykit.edge.docker import DockerEdge
 from deploykit.edge.errors import ConfigRejected, EdgeError, PortTaken
+from deploykit.edge.state import parse_state
 from deploykit.model import UsageError
 from deploykit.process.docker import Engine
 
@@ -101,6 +102,17 @@ def test_a_holder_that_was_started_again_gets_its_proxies_back_by_itself(two, sd
 
     eventually(answers, 30)
     assert weights(two) == {"r1-web-0": 0, "r2-web-0": 100}
+
+
+def test_a_lease_outlives_a_restart_of_the_holder(two, sdk, client, eventually):
+    stable = {"r1-web-0": 0, "r2-web-0": 100}
+    two.grant_lease(stable, 2.0)
+    granted = two.lease()
+    two.set_weights({"r1-web-0": 25, "r2-web-0": 75})
+    sdk.restart(two._containers.holder, timeout=0)
+    assert two.lease() == granted
+    eventually(lambda: two.lease().ended_at is not None, 5)
+    eventually(lambda: two.running() and weights(two) == parse_state(two._read(), source="").weights == stable, 5)
 
 
 def test_a_switch_that_a_killed_kit_left_with_two_proxies_is_settled_by_the_next_call(two, client, eventually):

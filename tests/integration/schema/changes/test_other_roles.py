@@ -171,6 +171,26 @@ def test_a_schema_deploykit_that_somebody_else_made_first_is_refused(database, a
 
 
 @ON_18
+def test_a_function_that_somebody_else_made_there_first_is_refused(database, attacker):
+    """Who replaces a function leaves it its owner, who can change it again (a superuser is asked by nobody)."""
+    change = CHANGES["split"]
+    with shop(database, change) as (runner, owner):
+        runner.expand(change)
+        name = owner.execute("SELECT proname FROM pg_proc WHERE prosecdef ORDER BY 1 LIMIT 1").fetchone()[0]
+        runner.undo("c")
+        execute(owner, "GRANT CREATE, USAGE ON SCHEMA deploykit TO {}", attacker)
+        with psycopg.connect(database, autocommit=True) as writer:
+            execute(writer, "SET ROLE {}", attacker)
+            body = "RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$"
+            execute(writer, "CREATE FUNCTION deploykit.{}() " + body, name)
+        execute(owner, "REVOKE ALL ON SCHEMA deploykit FROM {}", attacker)
+        with pytest.raises(Refused, match=rf"{attacker} owns the function deploykit\.{name}") as refused:
+            runner.expand(change)
+        owner.execute(refused.value.next_step.partition(",")[0])
+        runner.expand(change)
+
+
+@ON_18
 def test_who_migrates_may_be_a_role_that_may_create_or_owns_the_schema(database, attacker):
     """The usual setup: a role of its own for migrations, which is no superuser."""
     with shop(database, CHANGES["split"]) as (runner, owner):

@@ -65,7 +65,7 @@ def test_a_failed_step_shows_what_it_printed(said: str):
             'failed to compute cache key: "/nothing.txt" not found: not found',
             UsageError,
             "copies nothing.txt, which is not in the tree",
-            "git add nothing.txt",
+            "git add nothing.txt, or see",
         ),
         (
             'failed to compute cache key: "/.env.local" not found: not found',
@@ -76,11 +76,11 @@ def test_a_failed_step_shows_what_it_printed(said: str):
         (
             (
                 "ERROR: failed to solve: failed to compute cache key: failed to calculate checksum of ref x::y:"
-                ' "/nothing.txt": not found'
+                ' "/two words.txt": not found'
             ),
             UsageError,
-            "copies nothing.txt",
-            "git add nothing.txt",
+            "copies two words.txt, which is not in the tree",
+            "git add 'two words.txt', or see",
         ),
         (
             (

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deploykit.model import DeploykitError, Labels, UsageError
+from deploykit.release.environment.lock import TargetLocked
 from deploykit.release.environment.trust import remember_head, verified_lock, verify_ledger
 from deploykit.release.housekeeping.accept import accept_ledger
 from deploykit.release.housekeeping.adopt import adopt_lines, adopt_now
@@ -145,8 +146,26 @@ def test_a_ledger_from_a_backup_is_accepted_by_a_person(environment, released, s
     verify_ledger(environment)
 
 
+def test_what_runs_is_not_overruled_by_accepting(environment, released):
+    released("1.0.0")
+    running(environment, instance("ab" * 32))
+    with pytest.raises(UsageError, match="is not accepted") as caught:
+        accept_ledger(environment)
+    assert "the anchor of r1-web-0" in caught.value.details[0]
+
+
+def test_no_ledger_is_replaced_while_somebody_works_on_the_target(environment, released):
+    released("1.0.0")
+    tamper(environment, "UPDATE deploykit_releases SET version = '6.6.6'")
+    environment.target.lock("robin@elsewhere pid 3 started 4", "a release from another clone", token=1, lease=60)
+    with pytest.raises(TargetLocked, match="robin@elsewhere"):
+        adopt_now(environment, replace=True)
+    assert environment.ledger.begun_anew() == 0
+
+
 def test_a_chain_that_does_not_hold_in_itself_is_not_accepted_but_replaced(environment, released):
     released("1.0.0")
+    remember_head(environment)
     tamper(environment, "UPDATE deploykit_releases SET version = '6.6.6'")
     with pytest.raises(UsageError, match="is not accepted") as caught:
         accept_ledger(environment)

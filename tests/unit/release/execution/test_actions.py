@@ -72,6 +72,7 @@ def actions(target: Target, edge: Edge) -> RolloutActions:
         "edge": edge,
         "ledger": SimpleNamespace(timers=list),
         "checks": None,
+        "verification": None,
         "version": SimpleNamespace(
             release="r2", spec=SimpleNamespace(stop_timeout=3.0, environment="staging", warm_for=0.0)
         ),

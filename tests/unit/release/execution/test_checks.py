@@ -7,9 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from deploykit.edge.interface import Mark
 from deploykit.model import UsageError
 from deploykit.release.execution.checks import Checks
+from deploykit.release.execution.verification import judge_live
 from deploykit.release.version.spec import SmokeSpec
+from deploykit.rollout.judge import Decision
 from deploykit.targets.interface import InstanceState
 from deploykit.verify.health import UnhealthyError
 from tests.shared.attackers import listening
@@ -24,7 +27,6 @@ def checks(tmp_path):
             instances=tuple,
             instance=lambda _: SimpleNamespace(state=InstanceState.RUNNING, exit_code=None),
         ),
-        tell=lambda _: None,
         secrets=(),
         folder=tmp_path,
         variable=lambda _: "wren-and-finch",
@@ -53,7 +55,7 @@ def test_an_application_that_wants_its_own_host_gets_it_in_every_check(spec, che
         instance = SimpleNamespace(name="r1-web-0", process="web", host=version.host, port=version.port, inner_host="")
         edge = SimpleNamespace(
             url=lambda: version.url,
-            traffic=lambda *_: SimpleNamespace(requests=0, errors=0, latencies_ms=(), database_errors=0),
+            answers=lambda since: ((), since),
             probe_headers=lambda _: {"X-Deploykit-Probe": "token:r1-web-0"},
         )
         spec = dataclasses.replace(spec, start_timeout=0.2)
@@ -63,7 +65,8 @@ def test_an_application_that_wants_its_own_host_gets_it_in_every_check(spec, che
         spec = dataclasses.replace(spec, start_timeout=20, health_host="shop.example.org")
         checks.healthy(instance, spec, "1.0.0")
         checks.smoke(instance, spec)
-        assert checks.judge(edge, "r1", spec, None).passed
+        verdict, _ = judge_live(edge, "r1", spec, since=Mark({}))
+        assert verdict.decision is Decision.PROMOTE
         assert {heard.headers["Host"] for heard in version.heard} == {"shop.example.org"}
         assert len(version.heard) > 50
         own = SmokeSpec(path="/", headers={"host": "admin.example.org"}, status=400)

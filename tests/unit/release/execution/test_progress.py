@@ -19,6 +19,8 @@ class Heard:
 
     def note(self, text: str) -> None: ...
 
+    def view(self, view: object) -> None: ...
+
     def warn(self, text: str) -> None:
         self.said.append(f"warning: {text}")
 

@@ -106,6 +106,7 @@ def test_who_has_the_traffic_is_live_and_the_others_are_warm(running):
     assert not ledger_is_lost(running.environment)
     live = running.ledger.live()
     assert (live.id, live.previous, live.outcome) == ("r7", "r9", ReleaseOutcome.DONE)
+    assert [running.ledger.release(other).previous for other in adopted.others] == ["", ""]
     assert "who released it is not known" in live.reason
     assert sorted(timer.release for timer in running.ledger.timers()) == ["r4", "r9"]
     assert [step.name for step in running.ledger.steps("r7")] == ["adopt", "plan"]

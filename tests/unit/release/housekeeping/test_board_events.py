@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -179,6 +180,27 @@ def test_a_board_that_does_not_answer_is_asked_once_and_in_an_incident_not_at_al
 
 def test_an_event_that_can_not_be_read_any_more_is_dropped_and_said(environment, board):
     timer = environment.ledger.add_timer("report", "r1", 1.0, {"first": 1.0})
+    with pytest.raises(DeploykitError, match="an event of r1 for the board can't be read any more"):
+        deliver(with_board(environment, board.url), timer)
+    assert environment.ledger.timers() == []
+    assert board.got == []
+
+
+@pytest.mark.parametrize(
+    ("event", "first"),
+    [
+        ({"at": float("nan")}, 1.0),
+        ({"stages": [{"seconds": float("inf")}]}, 1.0),
+        ({"actor": "\ud800"}, 1.0),
+        ({}, 10**400),
+        ({}, float("inf")),
+        ({}, float("nan")),
+    ],
+    ids=["NaN", "Infinity", "surrogate", "first: long", "first: Infinity", "first: NaN"],
+)
+def test_an_event_that_no_json_can_hold_is_dropped_and_said(environment, board, event, first):
+    """Who writes the ledger by hand can put it there: Python reads such numbers."""
+    timer = replace(environment.ledger.add_timer("report", "r1", 1.0, {}), payload={"event": event, "first": first})
     with pytest.raises(DeploykitError, match="an event of r1 for the board can't be read any more"):
         deliver(with_board(environment, board.url), timer)
     assert environment.ledger.timers() == []

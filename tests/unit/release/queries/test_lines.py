@@ -10,7 +10,9 @@ import pytest
 from deploykit.model import ReleaseOutcome
 from deploykit.release.queries.dry_run import Planned, rehearse
 from deploykit.release.queries.history import Checked, history_lines, read_history
-from deploykit.release.queries.status import InstanceStatus, Status, status_lines
+from deploykit.release.queries.rollout_status import RolloutStatus
+from deploykit.release.queries.status import InstanceStatus, Status
+from deploykit.release.queries.status_lines import status_lines
 from deploykit.release.queries.verify import Verified
 from tests.shared.rollouts import plan_of
 
@@ -120,6 +122,81 @@ def test_without_the_edge_nobody_is_served():
     assert status(edge="not running")[-1].startswith("  next  invoke release --env local")
 
 
+def rollout(**changes) -> RolloutStatus:
+    values = {
+        "release": "r3",
+        "version": "3.0.0",
+        "over": "2.0.0 (r2)",
+        "stage": 2,
+        "stages": 4,
+        "share": 25,
+        "share_read_back": 24.8148,
+        "since": time.time() - 185,
+        "doing": "it is judged",
+        "undoing": False,
+        "undecided": "",
+        "confirm": False,
+        "paused_by": "",
+        "lease_ends_at": time.time() + 42.5,
+        "lease_ended_at": None,
+    }
+    return RolloutStatus(**{**values, **changes})
+
+
+def rolling_out(**changes) -> list[str]:
+    lock = "robin@host (pid 9): release"
+    lines = status(unfinished="r3 (release of 3.0.0)", at_work=True, lock=lock, rollout=rollout(**changes))
+    return [
+        line for line in lines if line.startswith(("  rollout ", "  undecided ", "  paused ", "  lease ", "  next "))
+    ]
+
+
+def test_a_rollout_says_how_far_it_is_and_what_can_be_done_about_it():
+    assert rolling_out() == [
+        "  rollout     stage 2 of 4, 25 % wanted, 24.8 % read back, for 3 min; it is",
+        "  lease       ends in 42 s unless the release renews it",
+        "  next  wait until it is done, then: invoke status --env local",
+        "  next  invoke rollout.abort --env local   (give the traffic back)",
+    ]
+
+
+def test_a_rollout_that_waits_for_a_person_says_how_it_goes_on():
+    assert rolling_out(paused_by="eve")[1:2] == ["  paused      by eve"]
+    assert "  next  invoke rollout.continue --env local   (go on)" in rolling_out(paused_by="eve")
+    waits = rolling_out(undecided="12 of 200 requests so far")
+    assert waits[1] == "  undecided   12 of 200 requests so far"
+    assert waits[-2:] == [
+        "  next  invoke rollout.promote --env local   (go on)",
+        "  next  invoke rollout.abort --env local   (give the traffic back)",
+    ]
+    assert "  next  invoke rollout.continue --env local   (confirm it, once it waits)" in rolling_out(confirm=True)
+    assert len(rolling_out(undoing=True)) == 3
+
+
+def test_a_rollout_whose_lease_ended_says_who_has_the_traffic_back():
+    dead = {"unfinished": "r3 (release of 3.0.0)", "lock": "", "at_work": False}
+    lines = status(**dead, rollout=rollout(share_read_back=0.0, lease_ended_at=1_800_000_000.0, lease_ends_at=None))
+    assert "  lease       ended at 2027-01-15 08:00 UTC: 2.0.0 (r2) has the traffic back" in lines
+    assert lines[-2:] == [
+        "  next  invoke release --env local --resume   (finish it)",
+        "  next  invoke rollback --env local   (undo it)",
+    ]
+
+
+def test_one_stage_without_an_edge_and_a_lease_is_said_in_one_line():
+    said = rolling_out(stage=1, stages=1, share=100, share_read_back=None, lease_ends_at=None)
+    assert said == [
+        "  rollout     100 % wanted, for 3 min; it is judged",
+        "  next  wait until it is done, then: invoke status --env local",
+    ]
+
+
+def test_maintenance_says_since_when_and_how_it_ends():
+    lines = status(maintenance_since=time.time() - 725, maintenance_by="ann")
+    assert "  maintenance on for 12 min, by ann: users get the maintenance page" in lines
+    assert lines[-1] == "  next  invoke maintenance.off --env local   (users get the app again)"
+
+
 def record(**changes) -> dict:
     now = time.time()
     values = {
@@ -170,6 +247,14 @@ def test_what_people_asked_of_a_release_stands_below_with_what_came_of_it(enviro
     )
     asked = [(each["command"], each["answer"], each["never_answered"]) for each in records[0]["requests"]]
     assert asked == [("pause", "stage 2 of 4 is paused", False), ("promote", "", True)]
+
+
+def test_who_switched_maintenance_and_for_how_long_stands_below(environment, ledger, released):
+    released("1.0.0")
+    ledger.record_maintenance("ann", enabled=True)
+    ledger.record_maintenance("dan", enabled=False, seconds=725.0)
+    lines = history_lines(read_history(environment, 20), "local", PIPE, ledger.maintenance())
+    assert lines[2:4] == ["  maintenance on by ann just now", "  maintenance off by dan just now, after 12 min"]
 
 
 def test_a_history_without_releases_says_how_to_make_one():

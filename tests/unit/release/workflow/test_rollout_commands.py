@@ -6,59 +6,15 @@ import dataclasses
 
 import pytest
 
-from deploykit.ledger.interface import StepState
 from deploykit.model import DeploykitError, InconclusiveError, ReleaseOutcome, UsageError
 from deploykit.release.environment.owner import Owner
 from deploykit.release.execution.journal import ReleaseJournal
 from deploykit.release.execution.ledger_commands import LedgerCommands
 from deploykit.release.execution.under_way import read_under_way
 from deploykit.release.workflow.rollout_commands import ask_rollout
-from deploykit.rollout import Engine, Members, Plan, Strategy, make_stages
-from deploykit.rollout.strategy import CanaryStep
+from deploykit.rollout import Engine
 
 NAMES = ("pause", "continue", "promote", "abort")
-
-
-class Until:
-    """Does every step until one of this name: that one stays undecided, as a judge that waits, and the rollout ends
-    there as if it was killed.
-    """
-
-    def __init__(self, name):
-        self.name = name
-
-    def perform(self, action):
-        if action.name == self.name:
-            raise KeyboardInterrupt
-        return {}
-
-
-@pytest.fixture
-def canary(ledger, released):
-    """`canary(at)`: a canary over 1.2.3, whose journal ends with the intent of the step `at`."""
-
-    def begin(at="verify-2", *, owner=None, reason="release", judged=True, kind="release"):
-        released("1.2.3")
-        held = ledger.acquire(str(owner or Owner.me()), reason, lease=60)
-        record = ledger.begin(
-            version="1.3.0", digest="", commit="", tree="", actor="ann", kind=kind, previous="r1", token=held.token
-        )
-        if not at:
-            return record, held
-        steps = (CanaryStep(share=5), CanaryStep(share=25), CanaryStep(share=100))
-        members = Members(candidate=("r2-web-0",), stable=("r1-web-0",))
-        plan = Plan(
-            candidate=members.candidate,
-            stable=members.stable,
-            stages=make_stages(Strategy(name="canary", steps=steps), members, 10),
-            judged=judged,
-        )
-        ledger.result(ledger.intend(record.id, "rollout", plan.as_json(), token=held.token), StepState.DONE, {})
-        with pytest.raises(KeyboardInterrupt):
-            Engine(plan, ReleaseJournal(ledger, record.id, held.token), Until(at)).drive()
-        return record, held
-
-    return begin
 
 
 @pytest.fixture
@@ -82,7 +38,7 @@ def test_the_answer_of_the_release_is_handed_on(environment, ledger, canary, ans
 
     told = []
     asked = ask_rollout(environment, "pause", "lunch", tell=told.append, wait=answering(answer))
-    assert (asked.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
+    assert (asked.request.answer, asked.exit_code, told) == ("stage 2 of 3 is paused", 0, ["waiting for r2 to answer"])
     assert asked.as_json() | {"number": 0, "actor": ""} == {
         "outcome": "done",
         "command": "pause",
@@ -108,7 +64,7 @@ def test_two_people_who_ask_at_once_get_an_answer_each(environment, ledger, cana
         release.answer(second, "changes nothing: eve has asked for promote before")
 
     asked = ask_rollout(environment, "promote", wait=answering(answer))
-    assert (asked.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
+    assert (asked.request.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
     assert [each.answer for each in ledger.requests()][1] == "stage 2 of 3 is promoted"
 
 
@@ -169,11 +125,13 @@ def test_a_release_that_is_not_at_its_steps_follows_nothing(environment, ledger,
     assert ledger.requests() == []
 
 
-def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary):
+def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary, killed_at):
     record, held = canary()
     plan = read_under_way(ledger, record, "local").plan
     with pytest.raises(KeyboardInterrupt):
-        Engine(plan, ReleaseJournal(ledger, record.id, held.token), Until("withdraw")).undo("12 of 80 requests failed")
+        Engine(plan, ReleaseJournal(ledger, record.id, held.token), killed_at("withdraw")).undo(
+            "12 of 80 requests failed"
+        )
     with pytest.raises(UsageError, match="any more: .* is being undone") as raised:
         ask_rollout(environment, "promote")
     assert raised.value.details == ("12 of 80 requests failed",)

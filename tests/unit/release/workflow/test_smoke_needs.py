@@ -67,6 +67,6 @@ def test_a_program_that_is_not_there_is_named(check, program):
 def test_without_its_value_no_request_is_sent(spec):
     """`verify` and a resumed release have no preflight: an empty password would look like a wrong one."""
     smoke = (SmokeSpec(path="/login", method="POST", body="${SMOKE_PASSWORD}"),)
-    checks = Checks(target=None, tell=print, secrets=(), folder=Path(), variable=lambda _name: "")
+    checks = Checks(target=None, secrets=(), folder=Path(), variable=lambda _name: "")
     with pytest.raises(UsageError, match="names the variable SMOKE_PASSWORD, which has no value"):
         checks.smoke(SimpleNamespace(host="127.0.0.1", port=1), replace(spec, smoke=smoke))

@@ -274,6 +274,19 @@ def test_probes_are_judged_by_the_limits_and_not_compared():
     assert state.tallies[Criterion.ERRORS_VS_STABLE].stage.requests == 21
 
 
+def test_probes_do_not_outvote_users():
+    """A page fails for one user of ten, and the health path that probes ask is fine."""
+    seen = [*alone(9), Slot(candidate=requests(1, 1)), *alone(200, probe=True)]
+    verdict = look(seen)
+    assert verdict.decision is Decision.UNDECIDED
+    assert verdict.sentence == (
+        "undecided: of users' own, 1 of 10 requests (10 %) failed, where at most 1 % may; about 90 more requests decide"
+    )
+    assert look([*seen, *alone(90)]).decision is Decision.PROMOTE
+    by_probes = [*alone(10), Slot(candidate=requests(1, 1), probe=True), *alone(200, probe=True)]
+    assert look(by_probes).decision is Decision.PROMOTE
+
+
 def test_a_p95_that_one_burst_made_is_an_event_and_no_rate():
     state = begin(Limits(p95_ms=5000), stable_p95_ms=100)
     burst = [Slot(candidate=requests(15, ms=300.0))]

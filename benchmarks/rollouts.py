@@ -37,9 +37,9 @@ __all__ = ["measure", "section_of"]
 STRATEGIES = ("blue-green", "rolling", "canary", "recreate")
 TARGETS = ("process", "docker")
 GOOD = Case(name="good", behaviour={})
-ERRORS = Case(name="10 % errors", behaviour={"ERROR_SHARE": 0.1}, bad=True)
+ERRORS = Case(name="10 % errors", behaviour={"FAIL_EVERY": 10}, bad=True)
 HANGS = Case(name="hangs", behaviour={"IGNORES_SIGTERM": True})
-LATE = Case(name="late errors", behaviour={"ERROR_SHARE": 0.1, "ERRORS_AFTER": 60.0}, bad=True, late=True)
+LATE = Case(name="late errors", behaviour={"FAIL_EVERY": 10, "ERRORS_AFTER": 60.0}, bad=True, late=True)
 CASES = (
     GOOD,
     Case(name="crash", behaviour={"CRASH": True}, bad=True),
@@ -81,7 +81,7 @@ def _rows(service: _Service) -> list[Row]:
     for strategy in STRATEGIES:
         service.release(strategy, _OLD, GOOD)
         print(f"{strategy}, {service.target} …", file=sys.stderr, flush=True)
-        with Clients(service.url, clients=_CLIENTS, pause=_PAUSE, limit=_LIMIT) as clients:
+        with Clients(service.url, clients=_CLIENTS, pause=_PAUSE, limit=_LIMIT, posts=True) as clients:
             for case in CASES:
                 rows.append(_row(service, clients, strategy, case, old=_OLD))
                 print(lines(rows)[-1], file=sys.stderr, flush=True)
@@ -92,7 +92,7 @@ def _quick_rows(service: _Service) -> list[Row]:
     """The good version of each strategy is what the next one is measured against, which saves the rollbacks."""
     rows, old = [], _OLD
     service.release("blue-green", old, GOOD)
-    with Clients(service.url, clients=_CLIENTS, pause=_PAUSE, limit=_LIMIT) as clients:
+    with Clients(service.url, clients=_CLIENTS, pause=_PAUSE, limit=_LIMIT, posts=True) as clients:
         for strategy, case in itertools.product(STRATEGIES, (GOOD, ERRORS)):
             row = _row(service, clients, strategy, case, old=old, goes_back=False)
             old = old if row.exit_code else _text(strategy, case)

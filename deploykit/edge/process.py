@@ -54,6 +54,9 @@ class ProxyProcess:
             cwd=self._folder,
             env={"PATH": os.defpath},
             log=self.log,
+            # HAProxy sets its output to be non-blocking, and nothing else: a file is no longer appended to then, but
+            # written from where this process was (log.c, fcntl with F_SETFL). Two would overwrite each other's lines.
+            piped=True,
             keep_alive=True,
             listen=listen,
             labels={"listen": listen},

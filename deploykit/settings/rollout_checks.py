@@ -51,6 +51,9 @@ def check_rollouts(settings: Settings, wrong: Collection[KeyPath]) -> Iterator[M
                 allowed=f'strategy = "{wanted}", or without it',
             )
         if environment.strategy == "canary":
+            if environment.watch and "watch" in environment.model_fields_set:
+                what = "is not looked at by a canary, which is judged for the bake time of each step"
+                yield Mistake(path=(*path, "watch"), what=what, allowed="bake in rollout.steps, or without it")
             yield from _steps(environment.rollout, rollout)
             yield from _header(environment.rollout, rollout)
         if environment.strategy == "rolling":

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 KEPT_WARM = 3_600
+PAGE = "We are updating this site."
+"""What the kit's maintenance page says."""
 BASE_IMAGE = os.environ.get("DK_BASE_IMAGE", "dk-base:bookworm")
 EDGE_IMAGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm")
 
@@ -44,7 +46,8 @@ EDGE_IMAGE = os.environ.get("DK_HAPROXY_IMAGE", "deploykit-test-haproxy:bookworm
 class Load:
     """Keep-alive clients in threads, each with one connection, that never retry. Bounded in time by `limit` seconds.
 
-    `post` sends so many bytes by POST instead of GET; `pause` seconds between two requests of one client.
+    `post` sends so many bytes by POST instead of GET; `pause` seconds between two requests of one client. With
+    `maintenance` an answer 503 with the kit's maintenance page is not lost: it is counted as the answer PAGE.
     """
 
     url: str
@@ -53,6 +56,7 @@ class Load:
     pause: float = 0.015
     limit: float = 600.0
     post: int = 0
+    maintenance: bool = False
     sent: int = 0
     lost: list[str] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
@@ -85,6 +89,8 @@ class Load:
                 text = answer.read()
                 problem = "" if answer.status == 200 else f"status {answer.status}: {text[:80]!r}"
                 word = text.decode(errors="replace")[:60]
+                if self.maintenance and answer.status == 503 and PAGE.encode() in text:
+                    problem, word = "", PAGE
             except (OSError, http.client.HTTPException) as error:
                 problem, word = f"{type(error).__name__}: {error}", ""
                 connection.close()
@@ -295,12 +301,16 @@ class ReleasedService:
             self.commits[content] = foreign_repo.commit(self.repo, "Another behaviour")
 
     def settings(self, **service: object) -> None:
-        """The service's settings; `thresholds` and `watch` are the environment's, `repository` is where images are
-        pushed, `worker` the command of another process.
+        """The service's settings; `thresholds`, `watch`, `strategy` and `rollout` are the environment's, `repository`
+        is where images are pushed, `worker` the command of another process, `edge` are settings of the edge.
         """
         repository, worker = service.pop("repository", ""), service.pop("worker", "")
-        watch = service.pop("watch", [])
-        thresholds = service.pop("thresholds", {})
+        watch, strategy = service.pop("watch", []), service.pop("strategy", "blue-green")
+        tables = {
+            "environments.local.thresholds": service.pop("thresholds", {}),
+            "environments.local.rollout": service.pop("rollout", {}),
+            "edge": service.pop("edge", {}),
+        }
         words = {
             "command": "python server.py --host 127.0.0.1 --port {port}",
             "health": "/health",
@@ -308,15 +318,16 @@ class ReleasedService:
             **service,
         }
         lines = ["[tool.deploykit]", f'app = "{self.app}"', "[tool.deploykit.service]"]
-        lines += [f"{name} = {json.dumps(value)}" for name, value in words.items()]
+        lines += [f"{name} = {toml(value)}" for name, value in words.items()]
         lines += ["[tool.deploykit.image]", f'base = "{BASE_IMAGE}"']
         lines += [f'repository = "{repository}"', "insecure = true"] if repository else []
         lines += ["[tool.deploykit.docker]", f'edge_image = "{EDGE_IMAGE}"']
         lines += ["[tool.deploykit.environments.local]", f'target = "{self.target}"', f"port = {self.port}"]
-        lines += ['preflight = ["settings", "variables", "target"]', f"watch = {json.dumps(watch)}"]
-        if isinstance(thresholds, dict) and thresholds:
-            lines += ["[tool.deploykit.environments.local.thresholds]"]
-            lines += [f"{name} = {json.dumps(value)}" for name, value in thresholds.items()]
+        lines += ['preflight = ["settings", "variables", "target"]', f"watch = {toml(watch)}"]
+        lines += [f'strategy = "{strategy}"']
+        for table, values in tables.items():
+            if isinstance(values, dict) and values:
+                lines += [f"[tool.deploykit.{table}]", *(f"{name} = {toml(value)}" for name, value in values.items())]
         if worker:
             lines += ["[tool.deploykit.processes.worker]", f"command = {json.dumps(worker)}", 'settle = "300ms"']
         (self.repo / "pyproject.toml").write_text("\n".join(lines) + "\n")
@@ -380,6 +391,15 @@ class ReleasedService:
         if self.target == "docker":
             sweep(self.app, images=False)
         shutil.rmtree(self.paths.root.parent, ignore_errors=True)
+
+
+def toml(value: object) -> str:
+    """In one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {toml(each)}" for name, each in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value)
 
 
 def free_port() -> int:

@@ -228,8 +228,16 @@ def trials(
     return run
 
 
-def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: Callable[[Case, str], None]) -> None:
-    """Run the cases while clients that never retry use the service; none of them may notice anything.
+def under_load(
+    trial: Trial,
+    cases: list[Case],
+    begin: Callable[[], None],
+    act: Callable[[Case, str], None],
+    *,
+    maintenance: bool = False,
+) -> None:
+    """Run the cases while clients that never retry use the service; none of them may notice anything, or with
+    `maintenance` nothing but the maintenance page.
 
     `begin` makes the releases that go before, in an environment without a past. At first they are there already.
     """
@@ -238,7 +246,7 @@ def under_load(trial: Trial, cases: list[Case], begin: Callable[[], None], act: 
         if first:
             trial.released.afresh()
             begin()
-        with Load(url) as load:
+        with Load(url, maintenance=maintenance) as load:
             for case in cases[first : first + BATCH]:
                 lost = len(load.lost)
                 act(case, url)

@@ -372,6 +372,7 @@ def _spec(program: Program) -> dict[str, Any]:
         "stop_signal": int(program.stop_signal),
         "stop_timeout": program.stop_timeout,
         "log_limit": program.log_limit,
+        "piped": program.piped,
         "labels": dict(program.labels),
     }
 

@@ -18,7 +18,9 @@ class Program:
     nothing.
 
     `env` is the whole environment of the program. `log` receives its output, appended; past `log_limit` bytes it is
-    rotated by copy and truncate. `keep_alive`: restart it when it exits by itself, after 0.1 s, doubling to 5 s.
+    rotated by copy and truncate. `piped`: the output gets there through a pipe, for a program that does not append to
+    a file that it was given to append to.
+    `keep_alive`: restart it when it exits by itself, after 0.1 s, doubling to 5 s.
     `listen` (`"127.0.0.1:8000"`): the supervisor opens this listening TCP socket and holds it as long as the program is
     known. Each process of the program gets it as file descriptor 3. Connections that arrive during a restart or a
     replacement wait in the queue; they are not refused.
@@ -39,6 +41,7 @@ class Program:
     stop_signal: int = 15
     stop_timeout: float = 10.0
     log_limit: int = 10_000_000
+    piped: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -58,7 +58,8 @@ class StageProgress:
 
     def starting(self, action: Action) -> None:
         stage = _stage_of(action)
-        if stage == self.name:
+        # A lease has no number: it is part of what is being done.
+        if stage == self.name or self.name.startswith(f"{stage} "):
             return
         self._close()
         self.name, self.started, self.outcome, self.notes = stage, time.monotonic(), "done", []

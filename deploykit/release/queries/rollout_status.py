@@ -83,12 +83,13 @@ def _paused_by(requests: Sequence[Request], holder: Held | None) -> str:
     return ""
 
 
-def rollout_rows(rollout: RolloutStatus, now: float) -> list[tuple[str, str]]:
-    """Names and sentences of the rows."""
+def rollout_rows(rollout: RolloutStatus, now: float, *, at_work: bool) -> list[tuple[str, str]]:
+    """Names and sentences of the rows. `at_work`: a process follows it."""
     read_back = "" if rollout.share_read_back is None else f", {rollout.share_read_back:.3g} % read back"
     stage = f"stage {rollout.stage} of {rollout.stages}, " if rollout.stages > 1 else ""
     since = f"for {ago(now - rollout.since, suffix='')}"
-    rows = [("rollout", f"{stage}{rollout.share:g} % wanted{read_back}, {since}; {rollout.doing}")]
+    doing = rollout.doing if at_work else "nobody is at work on it"
+    rows = [("rollout", f"{stage}{rollout.share:g} % wanted{read_back}, {since}; {doing}")]
     if rollout.undecided:
         rows.append(("undecided", rollout.undecided))
     if rollout.paused_by:

@@ -108,10 +108,12 @@ def _running(environment: Environment, name: CommandName) -> UnderWay:
     ledger, env = environment.ledger, environment.name
     release = ledger.unfinished()
     if release is None:
-        live = ledger.live()
+        live, newest = ledger.live(), ledger.releases(limit=1)
         is_live = f": {live.version} ({live.id}) is live" if live is not None else ""
         raise UsageError(
-            f"there is no rollout to {name} in {env}{is_live}", next_step=_after_the_end(environment, name)
+            f"there is no rollout to {name} in {env}{is_live}",
+            details=[f"the newest, {_named(record)}, is {record.outcome.value}" for record in newest],
+            next_step=_after_the_end(environment, name),
         )
     if (problem := _nobody(environment, release, name)) is not None:
         raise problem
@@ -179,8 +181,12 @@ def _ended(environment: Environment, release: ReleaseRecord, name: CommandName) 
 
 
 def _after_the_end(environment: Environment, name: CommandName) -> str:
-    command = "rollback" if name == "abort" and environment.ledger.live() is not None else "status"
-    return f"invoke {command} --env {environment.name}"
+    """A rollback takes back what an abort came too late for. Where the newest release has no traffic, it would take
+    back the one before.
+    """
+    live, newest = environment.ledger.live(), environment.ledger.releases(limit=1)
+    too_late = name == "abort" and live is not None and newest[0].id == live.id
+    return f"invoke {'rollback' if too_late else 'status'} --env {environment.name}"
 
 
 def _named(release: ReleaseRecord) -> str:

@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 from urllib.request import urlopen
 
@@ -42,6 +43,14 @@ FORGED = dict.fromkeys(
     "forged",
 ) | {"Connection": "keep-alive, X-Forwarded-For"}
 """What proxies say, and the kit's own labels, from somebody who is neither."""
+
+
+ROUTED = EdgeOptions(tester_header="X-Tester", tester_cookie="tester", sticky=True)
+
+
+def by_number(share: int) -> dict[str, str]:
+    """Routes that send so many of a hundred users to r2, and the others to r1."""
+    return {str(number): "r2-web-0" if number < share else "r1-web-0" for number in range(100)}
 
 
 def weights(edge) -> dict[str, int]:
@@ -79,6 +88,16 @@ class EdgeContract:
     @pytest.fixture
     def two(self, edge, app):
         """r1 has all the traffic, r2 is attached beside it."""
+        edge.ensure()
+        edge.attach(app("r1-web-0"))
+        edge.set_weights({"r1-web-0": 100})
+        edge.attach(app("r2-web-0"))
+        return edge
+
+    @pytest.fixture
+    def routed(self, again, app):
+        """The same, with testers and sticky users."""
+        edge = again(options=ROUTED)
         edge.ensure()
         edge.attach(app("r1-web-0"))
         edge.set_weights({"r1-web-0": 100})
@@ -451,6 +470,165 @@ class EdgeContract:
         assert here.get("/database")[0] == 500
         assert not [name for name in here.answered if "deploykit" in name]
 
+    # -- each answer, and when it was asked for
+
+    def test_each_answer_is_told_once_and_says_when_its_request_began(self, two, load, client, eventually):
+        mark, read, asked = two.mark(), [], []
+
+        def look() -> int:
+            nonlocal mark
+            answers, mark = two.answers(mark)
+            read.extend(answers)
+            return len(read)
+
+        here = client(two.url())
+        for _ in range(2):
+            sent = time.time()
+            here.get("/slow/0.3")
+            asked.append((sent, time.time()))
+            time.sleep(1)  # idle time of a connection that is kept alive is no part of the next request
+        eventually(lambda: look() == 2)
+        for answer, (sent, received) in zip(read, asked, strict=True):
+            assert (answer.release, answer.error, answer.database_error) == ("r1", False, False)
+            assert answer.ms >= 300
+            assert sent - 0.01 <= answer.began <= received - 0.29
+        # One client, since HAProxy drops a line where two threads have one to write.
+        with load(two.url(), clients=1) as clients:
+            for _ in range(8):
+                clients.more(40)
+                look()
+            replaced(two)
+            clients.more(100)
+            two.set_weights({"r2-web-0": 50})
+            clients.more(100)
+        eventually(lambda: look() >= clients.sent + 2)
+        assert Counter(answer.release for answer in read) == clients.answers + Counter(r1=2)
+        assert look() == clients.sent + 2
+
+    # -- routes
+
+    def test_routes_lose_nothing_when_they_change_nor_when_their_server_is_killed(
+        self, routed, app, load, client, eventually
+    ):
+        with (
+            load(routed.url(), clients=4) as users,
+            load(routed.url(), clients=4, headers={"X-Tester": "1"}) as testers,
+        ):
+            for number in range(12):
+                server = f"r{1 + number % 2}-web-0"
+                routed.set_routes({"tester": server, **(by_number(50) if number % 3 else {})})
+                testers.more(20)
+            routed.set_routes({"tester": "r2-web-0"})
+            assert routed.routes() == {"tester": "r2-web-0"}
+            here = client(routed.url())
+            for headers in ({"X-Tester": ""}, {"x-tester": "any"}, {"Cookie": "a=b; tester=c; d=e"}):
+                assert here.get(headers=headers) == (200, "r2")
+                assert here.get(headers=headers, method="POST") == (200, "r2")
+            for headers in ({}, {"Cookie": "a=tester"}, {"Tester": "1"}):
+                assert here.get(headers=headers) == (200, "r1")
+                assert "set-cookie" not in here.answered
+            assert weights(routed) == {"r1-web-0": 100, "r2-web-0": 0}
+            routed.set_routes({})
+            assert here.get(headers={"X-Tester": "1"}) == (200, "r1")
+            routed.set_routes({"tester": "r2-web-0", **by_number(100)})
+            users.more(100)
+            app.kill("r2-web-0")
+            users.more(200)
+            eventually(lambda: not all(state.up for state in routed.servers()))
+            testers.more(100)
+        assert users.lost == testers.lost == []
+        assert testers.answers["r1"] > 80
+        assert testers.answers["r2"] > 80
+        with pytest.raises(ValueError, match="a route is for"):
+            routed.set_routes({"100": "r1-web-0"})
+        with pytest.raises(DeploykitError, match="no server r9-web-0"):
+            routed.set_routes({"tester": "r9-web-0"})
+        assert routed.routes() == {"tester": "r2-web-0", **by_number(100)}
+
+    def test_a_user_moves_to_the_candidate_at_most_once(self, routed, client):
+        users = [client(routed.url()) for _ in range(40)]
+        cookies: dict[int, str] = {}
+        seen: dict[int, list[str]] = {index: [] for index in range(len(users))}
+        for share in (5, 25, 50):
+            routed.set_weights({"r2-web-0": share, "r1-web-0": 100 - share})
+            routed.set_routes(by_number(share))
+            assert routed.routes() == by_number(share)
+            for _ in range(2):
+                for index, user in enumerate(users):
+                    headers = {"Cookie": f"other=1; {cookies[index]}"} if index in cookies else {}
+                    _, release = user.get(headers=headers)
+                    seen[index].append(release)
+                    if (given := user.answered.get("set-cookie")) is not None:
+                        assert index not in cookies, "a user gets a number once"
+                        cookies[index], *rest = given.split("; ")
+                        assert rest == ["Path=/", "HttpOnly", "SameSite=Lax", "Max-Age=86400"]
+                    assert release == ("r2" if int(cookies[index].partition("=")[2]) < share else "r1")
+        assert all("".join(releases) == "".join(sorted(releases)) for releases in seen.values()), "none moves back"
+        assert len(set(cookies.values())) > 10
+        for broken in ("100", "-1", "007", "x", ""):
+            users[0].get(headers={"Cookie": f"deploykit-user={broken}"})
+            assert users[0].answered["set-cookie"].startswith("deploykit-user=")
+        users[0].get(headers=routed.probe_headers("r2"))
+        assert "set-cookie" not in users[0].answered
+        replaced(routed)  # a connection that was idle is answered by two proxies once: one of them gives the number
+        users[1].get()
+        assert len(users[1].answered_lines("set-cookie")) == 1
+
+    def test_routes_and_maintenance_are_what_they_were_after_a_kill_and_a_replacement(
+        self, routed, pid, client, eventually
+    ):
+        routes = {**by_number(30), "tester": "r2-web-0"}
+        routed.set_routes(routes)
+        assert routed.maintenance_since() is None
+        before = time.time()
+        routed.set_maintenance(True)
+        since = routed.maintenance_since()
+        assert before - 0.001 <= since <= time.time()
+        killed = pid(routed)
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: pid(routed) not in {None, killed})
+        for change in (lambda: None, lambda: replaced(routed), lambda: routed.set_maintenance(True)):
+            change()
+            assert routed.routes() == routes
+            assert routed.maintenance_since() == since
+            assert client(routed.url()).get()[0] == 503
+        routed.set_maintenance(False)
+        assert client(routed.url()).get(headers={"X-Tester": "1"}) == (200, "r2")
+        routed.detach("r2-web-0")
+        left = {key: server for key, server in routes.items() if server != "r2-web-0"}
+        assert routed.routes() == left
+        assert client(routed.url()).get(headers={"X-Tester": "1"}) == (200, "r1")
+
+    # -- maintenance
+
+    def test_in_maintenance_users_get_the_page_and_probes_the_servers(self, two, load, client, eventually):
+        mark = two.mark()
+        with load(two.url(), pause=0.002) as clients:
+            for _ in range(3):
+                two.set_maintenance(True)
+                here = client(two.url())
+                status, page = here.get()
+                assert status == 503
+                assert "Back in a moment" in page
+                assert here.answered["retry-after"] == "30"
+                assert here.answered["content-type"] == "text/html; charset=utf-8"
+                assert client(two.url()).get("/a", method="POST", body=b"x" * 100_000)[0] == 503
+                for release in ("r1", "r2"):
+                    assert here.get(headers=two.probe_headers(release)) == (200, release)
+                clients.more(50)
+                two.set_maintenance(False)
+                assert here.get() == (200, "r1")
+                clients.more(50)
+        assert set(clients.lost) == {f"503: {page}"}
+        assert clients.answers["r1"] > 100
+        assert two.maintenance_since() is None
+        pages = len(clients.lost) + 6
+        info = two._runtime.ask("show info").splitlines()
+        dropped = next(int(line.partition(": ")[2]) for line in info if line.startswith("DroppedLogs"))
+        eventually(lambda: pages - dropped <= two.maintenance_answers(mark) <= pages)
+        assert two.traffic("r1", mark).errors == 0
+        assert not [answer for answer in two.answers(mark)[0] if answer.error]
+
     # -- a proxy that dies while it is talked to
 
     @pytest.mark.parametrize(
@@ -460,6 +638,7 @@ class EdgeContract:
             *_sampled("attach", (0, 3, 5), always=(3,)),
             *_sampled("detach", (0, 3, 5), always=(0,)),
             *_sampled("ensure", (0, 1), always=(1,)),
+            *_sampled("maintenance", range(7), always=(3,)),
             ("look", 0),
         ],
     )
@@ -475,6 +654,7 @@ class EdgeContract:
             "attach": lambda: two.attach(third),
             "detach": lambda: two.detach("r2-web-0", force=True),
             "look": two.servers,
+            "maintenance": lambda: two.set_maintenance(True),
             "ensure": two.ensure,
         }
         real, asked = two._runtime.ask, []
@@ -497,6 +677,11 @@ class EdgeContract:
         if what == "detach":
             del expected["r2-web-0"]
         assert weights(two) == expected
+        if what == "maintenance":
+            assert two.maintenance_since()
+            replaced(two)
+            assert client(two.url()).get()[0] == 503
+            two.set_maintenance(False)
         assert client(two.url()).get() == (200, "r2" if what == "weights" else "r1")
 
     # -- what passes through

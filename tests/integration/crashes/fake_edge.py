@@ -1,25 +1,29 @@
 """An edge without a proxy: what runs and what its file says are two tables in memory, and requests are calls.
 
 Changes are made in the order of `deploykit/edge/weighted.py`: weights in the proxy first and then in the file, what is
-attached or detached in the file first. So a process that dies in between leaves the two as the real ones.
+attached or detached in the file first, routes and maintenance in the proxy first. So a process that dies in between leaves the two as the real ones.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from deploykit.edge.accesslog import traffic_of
 from deploykit.edge.errors import EdgeError
-from deploykit.edge.interface import Lease, Mark, ServerState, Traffic
+from deploykit.edge.interface import Answer, Lease, Mark, ServerState
 from deploykit.edge.lease import KeptLease, ended, gives_back
+from deploykit.edge.routes import check_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from deploykit.edge.interface import Server
+    from deploykit.edge.interface import Server, Traffic
     from deploykit.model import Problem
 
 PROBE = "X-Fake-Probe"
+MAINTENANCE = "the maintenance page"
 
 
 @dataclass
@@ -47,10 +51,12 @@ class Proxy:
     """The setting with which it runs; with another one it is replaced."""
     running: dict[str, Entry] = field(default_factory=dict)
     file: dict[str, Entry] = field(default_factory=dict)
+    running_routes: dict[str, str] = field(default_factory=dict)
+    file_routes: dict[str, str] = field(default_factory=dict)
+    running_maintenance: float | None = None
+    file_maintenance: float | None = None
     answered: list[tuple[str, int]] = field(default_factory=list)
-    """(release, status) of each request of users."""
-    routes: dict[str, str] = field(default_factory=dict)
-    maintenance: float | None = None
+    """(release, status) of each request of users; `MAINTENANCE` is the release of the page."""
     clock: Callable[[], float] = _no_time
     lease: KeptLease | None = None
 
@@ -61,7 +67,7 @@ class Proxy:
         if self.lease.ended_at is None and self.clock() >= self.lease.ends_at:
             self.lease = replace(self.lease, ended_at=self.lease.ends_at)
         if self.lease.ended_at is not None:
-            self.routes = {}
+            self.running_routes, self.file_routes = {}, {}
             for entries in (self.running, self.file):
                 for name, entry in entries.items():
                     entry.weight = self.lease.weights.get(name, 0)
@@ -71,7 +77,7 @@ class Proxy:
         self.keep_lease()
         if not self.runs:
             return {""}
-        if self.maintenance is not None:
+        if self.running_maintenance is not None:
             return {"the maintenance page"}
         weighted = [entry.server for entry in self.running.values() if entry.weight]
         return {server.release if up(server) else "" for server in weighted} or {""}
@@ -125,6 +131,8 @@ class FakeEdge:
 
     def _run(self) -> None:
         self._proxy.running = {name: Entry(each.server, each.weight) for name, each in self._proxy.file.items()}
+        self._proxy.running_routes = dict(self._proxy.file_routes)
+        self._proxy.running_maintenance = self._proxy.file_maintenance
         self._proxy.runs, self._proxy.hard_stop_after = True, self._hard_stop_after
 
     def _replace(self) -> None:
@@ -144,10 +152,12 @@ class FakeEdge:
     def clear(self) -> None:
         if self._proxy.runs:
             raise EdgeError("the edge still runs, so its servers are not forgotten", next_step="stop it first")
-        self._write("clear", self._clear)
+        self._write("clear", self._forget)
 
-    def _clear(self) -> None:
+    def _forget(self) -> None:
         self._kept.file.clear()
+        self._kept.file_routes.clear()
+        self._kept.file_maintenance = None
         self._kept.lease = None
 
     def preflight(self) -> Sequence[Problem]:
@@ -175,6 +185,8 @@ class FakeEdge:
         known = self._proxy.running.get(name) or self._proxy.file.get(name)
         if known is not None and known.weight:
             raise EdgeError(f"{name} still has weight {known.weight}, so it is not taken from the edge")
+        if name in {*self._proxy.running_routes.values(), *self._proxy.file_routes.values()}:
+            self._set_routes({key: server for key, server in self.routes().items() if server != name})
         for where, entries in (("file", self._proxy.file), ("proxy", self._proxy.running)):
             if name in entries:
                 self._write(f"detach {name} in the {where}", lambda t=entries: t.pop(name))
@@ -212,20 +224,29 @@ class FakeEdge:
         for name, entry in self._proxy.running.items():
             if name in self._proxy.file:
                 self._proxy.file[name].weight = entry.weight
+        self._proxy.file_routes = dict(self._proxy.running_routes)
+        self._proxy.file_maintenance = self._proxy.running_maintenance
 
     # -- routes and maintenance
 
     def set_routes(self, routes: Mapping[str, str]) -> None:
-        self._write("routes", lambda: setattr(self._proxy, "routes", dict(routes)))
+        check_routes(routes, self._proxy.file)
+        self._set_routes(routes)
+
+    def _set_routes(self, routes: Mapping[str, str]) -> None:
+        self._write("routes in the proxy", lambda: setattr(self._proxy, "running_routes", dict(routes)))
+        self._write("routes in the file", lambda: setattr(self._proxy, "file_routes", dict(routes)))
 
     def routes(self) -> Mapping[str, str]:
-        return self._proxy.routes
+        return dict(self._proxy.running_routes)
 
     def set_maintenance(self, enabled: bool) -> None:
-        self._write("maintenance", lambda: setattr(self._proxy, "maintenance", 1.0 if enabled else None))
+        since = (self._proxy.running_maintenance or time.time()) if enabled else None
+        self._write("maintenance in the proxy", lambda: setattr(self._proxy, "running_maintenance", since))
+        self._write("maintenance in the file", lambda: setattr(self._proxy, "file_maintenance", since))
 
     def maintenance_since(self) -> float | None:
-        return self._proxy.maintenance
+        return self._proxy.running_maintenance if self._proxy.runs else self._proxy.file_maintenance
 
     # -- the lease
 
@@ -284,10 +305,20 @@ class FakeEdge:
         """It has no time: any earlier moment is before all requests."""
         return Mark({"requests": 0 if seconds_ago else len(self._proxy.answered)})
 
+    def answers(self, since: Mark) -> tuple[Sequence[Answer], Mark]:
+        """All began at 0."""
+        answers = [
+            Answer(release=release, began=0.0, ms=1.0, error=status >= 500, database_error=False)
+            for release, status in self._proxy.answered[since.value["requests"] :]
+            if release != MAINTENANCE
+        ]
+        return answers, self.mark()
+
+    def maintenance_answers(self, since: Mark) -> int:
+        return [release for release, _ in self._proxy.answered[since.value["requests"] :]].count(MAINTENANCE)
+
     def traffic(self, release: str, since: Mark) -> Traffic:
-        seen = [status for name, status in self._proxy.answered[since.value["requests"] :] if name == release]
-        errors = sum(status >= 500 for status in seen)
-        return Traffic(requests=len(seen), errors=errors, latencies_ms=[1.0] * len(seen))
+        return traffic_of(self.answers(since)[0], release)
 
     def probe_headers(self, release: str) -> Mapping[str, str]:
         names = sorted(name for name, entry in self._proxy.file.items() if entry.server.release == release)
@@ -296,11 +327,20 @@ class FakeEdge:
         self._turn += 1
         return {PROBE: names[self._turn % len(names)]}
 
-    def request(self, path: str = "/", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """What a user gets, or a probe. Shares are kept exactly: each request goes to the server that is owed most."""
+    def request(self, path: str = "/", headers: Mapping[str, str] | None = None, *, route: str = "") -> tuple[int, str]:
+        """What a user gets, or a probe. Shares are kept exactly: each request goes to the server that is owed most.
+
+        `route`: the key of the routes that the user has, "tester" or a number.
+        """
         running = self._proxy.running
         if (probed := running.get((headers or {}).get(PROBE, ""))) is not None:
             return self._respond(probed.server, path) if self._up(probed.server) else (503, "it is not up")
+        if self._proxy.running_maintenance is not None:
+            self._proxy.answered.append((MAINTENANCE, 503))
+            return 503, MAINTENANCE
+        routed = running.get(self._proxy.running_routes.get(route, ""))
+        if routed is not None and self._up(routed.server):
+            return self._answer(routed.server, path)
         able = [entry for entry in running.values() if entry.weight and self._up(entry.server)]
         if not able:
             return 503, "no version has the traffic"
@@ -309,6 +349,9 @@ class FakeEdge:
             entry.given -= entry.weight / total
         chosen = min(able, key=lambda entry: entry.given)
         chosen.given += 1
-        status, body = self._respond(chosen.server, path)
-        self._proxy.answered.append((chosen.server.release, status))
+        return self._answer(chosen.server, path)
+
+    def _answer(self, server: Server, path: str) -> tuple[int, str]:
+        status, body = self._respond(server, path)
+        self._proxy.answered.append((server.release, status))
         return status, body

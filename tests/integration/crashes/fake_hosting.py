@@ -138,7 +138,6 @@ class FakeChecks:
     """Stands for `Checks`: the target says what is healthy, and the tree what is good."""
 
     target: Target
-    tell: Callable[[str], None]
     secrets: object
     folder: Path
     variable: Callable[[str], str]
@@ -153,11 +152,29 @@ class FakeChecks:
     def smoke(self, instance: Instance, spec: ReleaseSpec) -> float:
         return self.healthy(instance, spec, "")
 
-    def verify(self, edge: Edge, release: str, _spec: ReleaseSpec, _since: Mark, *, watch: float) -> Mapping[str, Any]:
-        states = [state for state in edge.servers() if state.server.release == release]
+    def ended_by_itself(self, release: str) -> str:
+        trees = {item.labels.digest for item in self.target.instances() if item.labels.release == release}
+        return "it is bad" if f"sha256:{BAD}" in trees else ""
+
+    def logs(self, _release: str) -> list[str]:
+        return []
+
+    def redact(self, text: str) -> str:
+        return text
+
+
+class FakeVerification:
+    """Stands for `Verification`: what has traffic and is well is good, at once."""
+
+    def __init__(self, *, edge: Edge, release: str, unhealthy: Callable[[], str], **_more: object) -> None:
+        self.edge, self.release, self.unhealthy = edge, release, unhealthy
+
+    def watch(self, stage: Mapping[str, Any], _since: Mark, judged: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        states = [state for state in self.edge.servers() if state.server.release == self.release]
         if not all(state.up and state.weight for state in states):
             raise DeploykitError("it has no traffic to be judged by")
-        trees = {item.labels.digest for item in self.target.instances() if item.labels.release == release}
-        if f"sha256:{BAD}" in trees:
-            raise DeploykitError("the new version was bad")
-        return {"outcome": "passed"}
+        if said := self.unhealthy():
+            raise DeploykitError(f"the new version was aborted: {said}")
+        if (judged or {"stage": 0})["stage"] != stage["stage"] - 1:
+            raise DeploykitError(f"stage {stage['stage']} was not told what was seen in the one before")
+        return {"judged": {"stage": stage["stage"]}}

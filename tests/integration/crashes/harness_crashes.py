@@ -154,9 +154,9 @@ class Scene:
         found += ["the port takes connections, and nobody answers"] if proxy.bound and not proxy.runs else []
         # A server without weight that only one of them knows does no harm.
         weights = [{n: e.weight for n, e in table.items() if e.weight} for table in (proxy.running, proxy.file)]
-        found += ["users still get the maintenance page"] if proxy.maintenance is not None else []
+        found += ["users still get the maintenance page"] if proxy.running_maintenance is not None else []
         found += [f"a lease is left: {proxy.lease}"] if proxy.lease is not None else []
-        found += [f"routes are left: {proxy.routes}"] if proxy.routes else []
+        found += [f"routes are left: {proxy.running_routes}"] if proxy.running_routes else []
         if proxy.runs and weights[0] != weights[1]:
             found.append(f"the proxy has the weights {weights[0]}, and would come back with {weights[1]}")
         return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_hosting import BAD, FakeChecks, read_tree
+from fake_hosting import BAD, FakeChecks, FakeVerification, read_tree
 from harness_crashes import Processes, Scene, unserved
 from writes import Writes
 
@@ -102,6 +102,7 @@ def scene(memory: Path, monkeypatch: pytest.MonkeyPatch, scenario: Scenario) -> 
     monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
     monkeypatch.setattr("deploykit.release.version.sources.read_tree", read_tree)
     monkeypatch.setattr("deploykit.release.execution.runner.Checks", FakeChecks)
+    monkeypatch.setattr("deploykit.release.execution.runner.Verification", FakeVerification)
     made = Scene.make(
         memory / "shop",
         processes,

@@ -10,7 +10,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_hosting import FakeChecks, read_tree
+from fake_hosting import FakeChecks, FakeVerification, read_tree
 from harness_crashes import WRITING, Ended, Processes, Scene, unserved
 from writes import Writes
 
@@ -32,6 +32,7 @@ def scene(memory: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     monkeypatch.setattr(Owner, "is_dead", lambda owner: owner.pid != processes.pid)
     monkeypatch.setattr("deploykit.release.version.sources.read_tree", read_tree)
     monkeypatch.setattr("deploykit.release.execution.runner.Checks", FakeChecks)
+    monkeypatch.setattr("deploykit.release.execution.runner.Verification", FakeVerification)
     monkeypatch.setattr("deploykit.rollout.engine._PAUSE_SECONDS", 0.0)
     made = Scene.make(memory / "shop", processes, shared=False, warm_for=3_600, replicas=1, strategy="")
     for tree in BEFORE:

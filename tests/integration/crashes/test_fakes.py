@@ -166,12 +166,42 @@ class TestFakeEdge(EdgeContract):
     test_nor_by_an_idle_connection_to_a_proxy_that_was_replaced = None
     test_health_checks_have_the_host_of_the_settings = None
     test_an_upgraded_connection_is_a_tunnel = None
+    test_each_answer_is_told_once_and_says_when_its_request_began = None
+    test_in_maintenance_users_get_the_page_and_probes_the_servers = None
+    # no settings that could name testers,
+    test_routes_lose_nothing_when_they_change_nor_when_their_server_is_killed = None
+    test_a_user_moves_to_the_candidate_at_most_once = None
+    test_routes_and_maintenance_are_what_they_were_after_a_kill_and_a_replacement = None
     # and there is no proxy of its own that could be killed.
     test_a_proxy_that_is_killed_in_the_middle_of_a_change_is_waited_for = None
 
     def test_a_server_with_weight_is_not_detached(self, two: FakeEdge) -> None:
         with pytest.raises(Exception, match="still has weight 100"):
             two.detach("r1-web-0", force=True)
+
+    def test_routes_go_before_weights_and_a_dead_server_is_passed_over(self, two: FakeEdge, app: Apps) -> None:
+        two.set_routes({"tester": "r2-web-0"})
+        assert two.request(route="tester") == (200, "r2")
+        assert two.request(route="7") == two.request() == (200, "r1")
+        app.kill("r2-web-0")
+        assert two.request(route="tester") == (200, "r1")
+        two.detach("r2-web-0")
+        assert two.routes() == {}
+
+    def test_routes_and_maintenance_survive_a_stop(self, two: FakeEdge, again: Callable[[], FakeEdge]) -> None:
+        mark = two.mark()
+        two.set_routes({"tester": "r2-web-0"})
+        two.set_maintenance(True)
+        since = two.maintenance_since()
+        assert two.request()[0] == 503
+        assert two.request(headers=dict(two.probe_headers("r1"))) == (200, "r1")
+        two.down()
+        assert again().maintenance_since() == since
+        again().ensure()
+        assert (two.routes(), two.maintenance_since()) == ({"tester": "r2-web-0"}, since)
+        two.set_maintenance(False)
+        assert two.request() == (200, "r1")
+        assert (len(two.answers(mark)[0]), two.maintenance_answers(mark)) == (1, 1)
 
 
 class TestFakeLease(LeaseContract):

@@ -176,7 +176,8 @@ class Client:
             data += self._more()
         head, _, rest = data.partition(b"\r\n\r\n")
         first, *fields = head.decode("latin-1").split("\r\n")
-        self.answered = {k.lower(): v.strip() for k, _, v in (field.partition(":") for field in fields)}
+        self._fields = [(k.lower(), v.strip()) for k, _, v in (field.partition(":") for field in fields)]
+        self.answered = dict(self._fields)
         length = int(self.answered.get("content-length", "0"))
         while len(rest) < length:
             rest += self._more()
@@ -185,6 +186,10 @@ class Client:
         if self.answered.get("connection", "").lower() == "close":
             self.close()
         return int(first.split()[1]), rest[:length].decode("utf-8", "replace")
+
+    def answered_lines(self, name: str) -> list[str]:
+        """Every value of that header of the last answer."""
+        return [value for key, value in self._fields if key == name]
 
     def _more(self) -> bytes:
         assert self._socket is not None
@@ -196,8 +201,9 @@ class Client:
 class Load:
     """Keep-alive clients that never retry: a `with` block of traffic. Everything that is not a 200 is lost."""
 
-    def __init__(self, url: str, *, clients: int = 8, method: str = "GET", pause: float = 0.0) -> None:
+    def __init__(self, url: str, *, clients: int = 8, method: str = "GET", pause: float = 0.0, headers=None) -> None:
         self._url, self._clients, self._method, self._pause = url, clients, method, pause
+        self._headers = headers
         self._done = threading.Event()
         self._threads: list[threading.Thread] = []
         self.answers: Counter[str] = Counter()
@@ -231,7 +237,7 @@ class Load:
         while not self._done.is_set():
             began = time.monotonic()
             try:
-                status, body = client.get(method=self._method)
+                status, body = client.get(method=self._method, headers=self._headers)
             except OSError as error:
                 self.lost.append(f"{type(error).__name__}: {error}")
                 client.close()

@@ -22,6 +22,7 @@ from deploykit.edge.process import PROGRAM
 from deploykit.edge.state import parse_state
 from deploykit.model import DeploykitError, UsageError
 from deploykit.process.supervisor.daemon.identity import process_identity
+from deploykit.process.supervisor.daemon.logs import rotate
 
 
 def weights(edge) -> dict[str, int]:
@@ -347,12 +348,105 @@ def test_a_file_that_is_not_the_kits_is_not_guessed_at(make_edge, home):
         make_edge().ensure()
 
 
+# -- the log
+
+
+def test_the_log_is_appended_to_by_every_proxy_and_after_a_rotation(two, load, kill, eventually):
+    """HAProxy takes O_APPEND from what it writes to: two overwrote each other's lines, and none noticed a rotation."""
+    mark, read = two.mark(), []
+
+    def look() -> int:
+        nonlocal mark
+        answers, mark = two.answers(mark)
+        read.extend(answers)
+        return len(read)
+
+    def all_seen() -> bool:
+        return look() >= sent
+
+    lost = sent = 0  # one client: HAProxy drops a line where two threads have one to write
+    for change in (lambda: None, lambda: rotate(str(two._process.log), 0), lambda: replaced(two), kill):
+        with load(two.url(), clients=1) as clients:
+            clients.more(50)
+            look()
+        sent, lost = sent + clients.sent, lost + len(clients.lost)
+        eventually(all_seen)  # what is in no file yet would be cut off by the rotation
+        change()
+    with load(two.url(), clients=1) as clients:
+        clients.more(50)
+    sent += clients.sent
+    eventually(all_seen)
+    assert (lost, len(read)) == (0, sent)
+    assert b"\0" not in two._process.log.read_bytes()
+
+
+# -- routes and the maintenance page
+
+
+def test_an_edge_whose_settings_name_no_route_says_so(two):
+    two.set_routes({})
+    assert two.routes() == {}
+    with pytest.raises(UsageError, match="could follow a route") as caught:
+        two.set_routes({"tester": "r2-web-0"})
+    assert "tester_header" in caught.value.next_step
+
+
+def test_they_survive_a_stop_and_are_forgotten_with_their_setting_and_with_the_servers(two, make_edge, home, client):
+    make_edge(options=EdgeOptions(tester_header="X-Tester")).ensure()
+    two.set_routes({"tester": "r2-web-0"})
+    two.set_maintenance(True)
+    since = two.maintenance_since()
+    two.down()
+    assert make_edge().maintenance_since() == since
+    (home / "edge" / "routes.map").rename(home / "edge" / "kept")
+    two.ensure()
+    assert two.routes() == {}, "a file that is missing is no obstacle"
+    two.down()
+    (home / "edge" / "kept").rename(home / "edge" / "routes.map")
+    two.ensure()
+    assert (two.routes(), two.maintenance_since()) == ({"tester": "r2-web-0"}, since)
+    two.set_maintenance(False)
+    assert client(two.url()).get(headers={"X-Tester": "1"}) == (200, "r2")
+    make_edge(options=EdgeOptions()).ensure()
+    make_edge(options=EdgeOptions(tester_header="X-Tester")).ensure()
+    assert two.routes() == {}
+    two.set_routes({"tester": "r2-web-0"})
+    two.down()
+    two.detach("r2-web-0")
+    two.ensure()
+    assert two.routes() == {}
+    two.set_maintenance(True)
+    two.down()
+    two.clear()
+    assert two.maintenance_since() is None
+
+
+def test_what_never_reached_their_files_stays_through_a_reload(two, make_edge, home):
+    make_edge(options=EdgeOptions(sticky=True)).ensure()
+    two._runtime.set_map("routes.map", {"7": "r2-web-0", "numbered": "yes"})
+    two._runtime.set_map("maintenance.map", {"on": "1.000"})
+    assert (home / "edge" / "routes.map").read_text() == ""
+    replaced(two)
+    assert (two.routes(), two.maintenance_since()) == ({"7": "r2-web-0"}, 1.0)
+    assert "7 r2-web-0\n" in (home / "edge" / "routes.map").read_text()
+
+
+def test_an_own_maintenance_page_is_sent_as_it_was_written(two, make_edge, client):
+    page = "<!DOCTYPE html>\n<p class=\"a\">${HOME} 'ä' \\n %[src] #</p>\n"
+    make_edge(options=EdgeOptions(maintenance_page=page)).ensure()
+    two.set_maintenance(True)
+    assert client(two.url()).get() == (503, page)
+    longest = "ä" * 4_000
+    make_edge(options=EdgeOptions(maintenance_page=longest)).ensure()
+    assert client(two.url()).get() == (503, longest)
+
+
 # -- who may see and do what
 
 
 def test_file_and_socket_are_closed_to_others_and_the_token_is_in_no_log(two, home, client):
     client(two.url()).get(headers=two.probe_headers("r2"))
-    for name in ("haproxy.cfg", "admin.sock", "haproxy.log"):
+    for name in ("haproxy.cfg", "admin.sock", "haproxy.log", "routes.map", "maintenance.map"):
         assert stat.S_IMODE((home / "edge" / name).stat().st_mode) & 0o077 == 0, name
     assert two._state().token not in (home / "edge" / "haproxy.log").read_text()
 

@@ -353,3 +353,18 @@ def test_only_root_can_have_a_program_run_as_another_user(supervisor, program, u
     else:
         with pytest.raises(SupervisorError, match="not permitted"):
             supervisor.start(program("web", argv=["id", "-u"], user="root", cwd=Path("/")))
+
+
+CLEARS_APPEND = "import fcntl, os; fcntl.fcntl(1, fcntl.F_SETFL, os.O_NONBLOCK); os.write(1, b'{} line\\n')"
+
+
+def test_a_piped_program_appends_whatever_it_does_to_its_output_and_its_last_line_is_kept(supervisor, program, until):
+    """HAProxy sets its output to non-blocking and takes O_APPEND from it, so a second one would overwrite the first's
+    lines.
+    """
+    for name in ("first", "second"):
+        one = program("edge", CLEARS_APPEND.format(name), piped=True)
+        supervisor.start(one)
+        until(lambda one=one, name=name: f"{name} line" in log_of(one))
+        until(lambda: not supervisor.status("edge").alive)
+    assert log_of(one) == "first line\nsecond line\n"

@@ -82,6 +82,8 @@ SINKS = {
     "tasks/spinner.py",
     # Annotations for GitHub, in its own form.
     "gates/run.py",
+    # JSON lines for programs, all of it ASCII.
+    "tasks/events.py",
     # JSON for the process that has asked, and a page that is made from the rules.
     "tasks/one_gate.py",
     "schema/lint/__main__.py",

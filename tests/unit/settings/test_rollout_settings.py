@@ -169,6 +169,11 @@ def rolling(limits: str) -> str:
             "environments.production.rollout.undecided",
             '"waits" is not allowed, did you mean "wait"?; allowed: "wait", "ask", "abort"',
         ),
+        (
+            'strategy = "canary"\nwatch = ["10s"]',
+            "environments.production.watch",
+            "is not looked at by a canary, which is judged for the bake time of each step; allowed: bake in",
+        ),
         ("rollout.patience = 0", "environments.production.rollout.patience", "0 is not allowed"),
         ("rollout.pace = 1", "environments.production.rollout.pace", "there is no such setting"),
         (
@@ -260,6 +265,11 @@ def test_what_makes_sense_is_read(repo):
     assert (rollout.sticky, rollout.tester_header, rollout.tester_cookie) == (True, "X-Tester", "tester")
     assert (rollout.lease, rollout.undecided, rollout.patience) == (90, "ask", 7_200)
     assert (environments["staging"].rollout.max_surge, environments["staging"].rollout.max_unavailable) == (2, "0%")
+
+
+def test_a_default_of_an_environment_is_no_mistake(repo):
+    root = repo({"pyproject.toml": "[tool.deploykit.environments.local]\nstrategy = 'canary'\n"})
+    assert load(root, environ={}).environment("local").strategy == "canary"
 
 
 def test_editors_know_that_a_limit_is_a_number_or_a_part():

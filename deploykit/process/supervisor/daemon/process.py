@@ -144,8 +144,9 @@ def _exec_program(
             os._exit(1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        output = _fork_appender(log) if spec.get("piped") else log
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         if listener is not None:
             os.dup2(listener.fileno(), 3)
         if spec["user"]:
@@ -161,6 +162,18 @@ def _exec_program(
     finally:
         os._exit(127)
     raise AssertionError  # pragma: no cover
+
+
+def _fork_appender(log: int) -> int:
+    """The pipe to a process that appends to the log what is written to it. It ends when the last writer has."""
+    read, write = os.pipe()
+    if not os.fork():
+        os.setsid()  # what ends the program's group would end it before it has written the last lines
+        os.dup2(read, 0)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.execvp("cat", ["cat"])  # nosec B606 B607 - POSIX has it, where differs
+    return write
 
 
 def _switch_user(user: str, groups: list[int], log: int) -> None:

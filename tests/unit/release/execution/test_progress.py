@@ -52,6 +52,14 @@ def test_a_stage_is_timed_and_its_notes_are_told(stages, heard):
     assert heard.said == ["build …", "build done: environment made; stored"]
 
 
+def test_a_step_without_a_number_belongs_to_the_numbered_stage_it_stands_in(stages, heard):
+    with StageProgress(stages) as progress:
+        for name in ("attach-1", "lease", "raise-1", "verify-1", "raise-2", "verify-2", "unlease", "live"):
+            progress.starting(action(name))
+            progress.noticed(action(name), seen())
+    assert [stage.name for stage in stages.done] == ["switch 1", "verify 1", "switch 2", "verify 2", "record"]
+
+
 @pytest.mark.parametrize(("error", "outcome"), [(ValueError(), "failed"), (Cancelled("by Ctrl-C"), "cancelled")])
 def test_a_stage_that_is_left_early_says_how(stages, error, outcome):
     with pytest.raises(type(error)), stages.stage("build"):

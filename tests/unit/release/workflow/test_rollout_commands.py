@@ -81,6 +81,16 @@ def test_where_no_rollout_runs_there_is_nothing_to_ask(environment, ledger, rele
     assert raised.value.next_step == f"invoke {'rollback' if name == 'abort' else 'status'} --env local"
 
 
+def test_an_abort_that_was_done_already_does_not_lead_to_a_rollback_of_what_is_good(environment, released):
+    """The second of two who abort at once: a rollback would now take back the version that users got back."""
+    released("1.2.3")
+    released("1.3.0", outcome="failed")
+    with pytest.raises(UsageError, match=r"no rollout to abort in local: 1.2.3 \(r1\) is live$") as raised:
+        ask_rollout(environment, "abort")
+    assert raised.value.details == ("the newest, r2 (release of 1.3.0), is failed",)
+    assert raised.value.next_step == "invoke status --env local"
+
+
 def test_a_dead_release_follows_nothing(environment, ledger, canary):
     canary(owner=dataclasses.replace(Owner.me(), pid=2**22 + 1))
     head = ledger.head()
@@ -108,7 +118,7 @@ def test_a_release_whose_lock_is_over_follows_nothing(environment, ledger, canar
     ("options", "wanted", "next_step"),
     [
         ({"at": ""}, r"no rollout to abort in local yet: r2 \(release of 1.3.0\) has not come to it", "status"),
-        ({"at": "warm"}, "no rollout to abort in local any more: .* has all users", "rollback"),
+        ({"at": "warm"}, "no rollout to abort in local any more: .* has all users", "status"),
         ({"reason": "rollback"}, "no rollout to abort in local any more: .* rolls it back", "status"),
         (
             {"at": "live", "judged": False, "kind": "rollback"},
@@ -140,10 +150,15 @@ def test_a_rollout_that_is_undone_follows_nothing(environment, ledger, canary, k
 @pytest.mark.parametrize(("name", "next_step"), [("abort", "rollback"), ("promote", "status")])
 def test_a_release_that_ends_meanwhile_has_not_followed(environment, ledger, canary, answering, name, next_step):
     record, _ = canary()
+
+    def end():
+        ledger.set_live(record.id)
+        ledger.finish(record.id, ReleaseOutcome.DONE)
+
     with pytest.raises(
         DeploykitError, match=r"r2 \(release of 1.3.0\) ended before it could answer: it is done"
     ) as raised:
-        ask_rollout(environment, name, wait=answering(lambda: ledger.finish(record.id, ReleaseOutcome.DONE)))
+        ask_rollout(environment, name, wait=answering(end))
     assert (raised.value.exit_code, raised.value.next_step) == (1, f"invoke {next_step} --env local")
 
 

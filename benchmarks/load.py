@@ -53,13 +53,18 @@ def kind_of(answer: Answer) -> Kind:
 
 
 class Clients:
-    """So many threads with one connection each; `pause` seconds between an answer and the next request."""
+    """So many threads with one connection each; `pause` seconds between an answer and the next request.
 
-    def __init__(self, url: str, *, clients: int = 4, pause: float = 0.01, limit: float = 240.0) -> None:
+    Every second one sends POST where `posts` is set: the proxy may send a GET again, and never a POST.
+    """
+
+    def __init__(
+        self, url: str, *, clients: int = 4, pause: float = 0.01, limit: float = 240.0, posts: bool = False
+    ) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port
         self.clients, self.pause = clients, pause
-        self._limit = limit
+        self._limit, self._posts = limit, posts
         self._answers: list[Answer] = []  # appending is atomic
         self._stop = threading.Event()
 
@@ -79,12 +84,13 @@ class Clients:
 
     def _run(self, number: int) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=30)
+        method, body = ("POST", b"x" * 100) if self._posts and number % 2 else ("GET", None)
         while not self._stop.is_set() and time.monotonic() < self._until:
             sent = time.monotonic()
             text = problem = ""
             status, by_app = 0, False
             try:
-                connection.request("GET", "/")
+                connection.request(method, "/", body=body)
                 answer = connection.getresponse()
                 text = answer.read().decode(errors="replace")
                 status, by_app = answer.status, "X-Version" in answer.headers

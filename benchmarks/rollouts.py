@@ -30,6 +30,7 @@ from benchmarks.switch import Commands, state_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from benchmarks.measure import Ran
     from benchmarks.rollout_table import Row
 
 __all__ = ["measure", "section_of"]
@@ -105,7 +106,7 @@ def _row(service: _Service, clients: Clients, strategy: str, case: Case, *, old:
     new = _text(strategy, case)
     service.write(strategy, new, case)
     began = time.monotonic()
-    done, told = service.kit.tried("release")
+    done, told = service.tried(new)
     moments = moments_of(service.steps(told["release"]))
     rollback = None
     if done.code == 0 and goes_back:
@@ -173,7 +174,7 @@ def _many(wanted: int) -> Section:
                 if hammer.sent >= wanted or time.monotonic() - began > _LIMIT:
                     break
                 service.write(strategy, f"{strategy} {releases[strategy]}", GOOD)
-                done, told = service.kit.tried("release")
+                done, told = service.tried(strategy)
                 releases[strategy] += 1
                 failed += [] if done.code == 0 else [f"{strategy}: {told['reason']}"]
     seen = hammer.seen
@@ -222,6 +223,13 @@ class _Service:
         self.write(strategy, text, case)
         self.kit("release")
 
+    def tried(self, what: str) -> tuple[Ran, dict[str, Any]]:
+        """Release, and what was said of it. Raises RuntimeError where none was begun: that is no judgement."""
+        done, told = self.kit.tried("release")
+        if not told["release"]:
+            raise RuntimeError("\n".join([f"{what} was not released: {told['reason']}", *told["details"]]))
+        return done, told
+
     def steps(self, release: str) -> list[Step]:
         """The journal of a release, with times of the clients' clock."""
         offset = time.time() - time.monotonic()
@@ -267,6 +275,7 @@ def _service(target: str, canary: Sequence[tuple[int, float]]) -> Iterator[_Serv
 
 def _settings(service: _Service, strategy: str, steps: Sequence[tuple[int, float]]) -> str:
     canary = ", ".join(f"{{ share = {share}, bake = {bake} }}" for share, bake in steps)
+    judged = f"rollout.steps = [{canary}]" if strategy == "canary" else "watch = [3]"
     return f"""[tool.deploykit]
 app = "{service.app}"
 [tool.deploykit.service]
@@ -288,8 +297,6 @@ edge_image = "{EDGE}"
 target = "{service.target}"
 strategy = "{strategy}"
 port = {service.port}
-watch = [3]
-[tool.deploykit.environments.local.rollout]
-patience = 120
-{f"steps = [{canary}]" if strategy == "canary" else ""}
+{judged}
+rollout.patience = 120
 """

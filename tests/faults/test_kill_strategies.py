@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from harness import KEPT_WARM, PAGE, Load, ReleasedService
+from harness import KEPT_WARM, PAGE, Load
 from test_cancel import HOWS, Scene
 from test_kill import (  # noqa: F401 - `share` and `trials` are fixtures
     PIPELINE,
@@ -26,6 +26,8 @@ from test_kill import (  # noqa: F401 - `share` and `trials` are fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from harness import ReleasedService
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rolling": {"replicas": 2, "rollout": {"max_surge": 0, "max_unavailable": 1}},
@@ -106,19 +108,24 @@ def choose(released: ReleasedService, strategy: str, **more: Any) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("strategy", list(SETTINGS))
-def test_a_release_that_was_killed_at_a_step_of_its_strategy_goes_on_or_back(
+def test_a_release_that_ends_at_a_step_of_its_strategy_goes_on_or_back(
     trials: Any,  # noqa: F811 - the fixture
     strategy: str,
+    every_case: bool,
 ) -> None:
-    """First good releases, then bad ones that are undoing themselves when they are killed."""
+    """Good releases that are killed, then bad ones that are killed while they undo themselves, then some that are
+    cancelled.
+    """
+    closed = strategy == "recreate"
 
     def work(trial: Trial, part: Callable[..., list[Case]]) -> None:
         own = trial.released
 
         def begin() -> None:
-            choose(own, strategy)
+            own.settings(warm_for=KEPT_WARM, replicas=SETTINGS[strategy].get("replicas", 1))
             for _ in range(2):
                 trial.release()
+            choose(own, strategy)
 
         def kill(case: Case, url: str) -> None:
             before, text = trial.live, trial.next_text()
@@ -149,10 +156,15 @@ def test_a_release_that_was_killed_at_a_step_of_its_strategy_goes_on_or_back(
         assert [name for name, _ in refused.steps[skip:]] == UNDONE[strategy], "new steps: change UNDONE"
         choose(own, strategy)
 
-        closed = strategy == "recreate"
         under_load(trial, part(cases_of(good), OWN[strategy]), begin, kill, maintenance=closed)
         undoing = part(cases_of(refused.steps, skip=skip), OWN_UNDONE[strategy])
         under_load(trial, undoing, begin, kill_undoing, maintenance=closed)
+        with Load(own.url, maintenance=closed) as load:
+            for how in HOWS if every_case else ("Ctrl-C",):
+                cancel(trial, how, CANCELLED[strategy] | (CANCELLED_TOO[strategy] if every_case else {}))
+            load.next_answers()
+        load.assert_nothing_lost()
+        assert (PAGE in load.answers) == closed
 
     trials(work)
 
@@ -164,27 +176,14 @@ def judged(case: Case, names: Sequence[str]) -> bool:
     return here > last or (here == last and case.point == "after-result")
 
 
-@pytest.mark.parametrize(
-    "how", ["Ctrl-C", *(pytest.param(how, marks=pytest.mark.every_case) for how in HOWS if how != "Ctrl-C")]
-)
-@pytest.mark.parametrize("strategy", list(SETTINGS))
-def test_a_release_that_is_cancelled_at_a_step_of_its_strategy_leaves_everything_as_it_was(
-    tiny: ReleasedService, strategy: str, how: str, every_case: bool
-) -> None:
-    choose(tiny, strategy)
-    scene = Scene(tiny, how)
-    scene.release()
-    scene.release()
-    stages = CANCELLED[strategy] | (CANCELLED_TOO[strategy] if every_case else {})
-    with Load(tiny.url, maintenance=strategy == "recreate") as load:
-        for stage, where in stages.items():
-            before = scene.running()
-            ran = scene.cancelled("release", where)
-            scene.look(stage, ran, code=1, text=scene.live)
-            if (left := scene.running()) != before:
-                scene.wrong.append(f"{how} in {stage}: {before} ran before, and now {left}")
-            scene.release()
-        load.next_answers()
-    load.assert_nothing_lost()
-    assert (PAGE in load.answers) == (strategy == "recreate")
-    assert not scene.wrong, "\n\n".join(scene.wrong)
+def cancel(trial: Trial, how: str, stages: dict[str, str]) -> None:
+    """Releases that are cancelled there: each leaves everything as it was."""
+    scene = Scene(trial.released, how)
+    scene.live = trial.live
+    for stage, where in stages.items():
+        before = scene.running()
+        ran = scene.cancelled("release", where)
+        scene.look(stage, ran, code=1, text=scene.live)
+        if (left := scene.running()) != before:
+            scene.wrong.append(f"{how} in {stage}: {before} ran before, and now {left}")
+    trial.wrong += scene.wrong

@@ -100,11 +100,11 @@ class Watched:
             )
 
     @property
-    def shares(self) -> list[float]:
-        """The newest release's share of the traffic, each change of it."""
-        found: list[float] = []
+    def shares(self) -> list[int]:
+        """The newest release's share of the traffic, in whole per cent, each change of it."""
+        found: list[int] = []
         for moment in self.moments:
-            share = round(share_of_newest(moment.weights), 1)
+            share = round(share_of_newest(moment.weights))
             if not found or found[-1] != share:
                 found.append(share)
         return found

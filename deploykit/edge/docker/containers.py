@@ -26,6 +26,7 @@ _ROLE = "deploykit.edge"
 _DRAINING = "deploykit.draining"
 _INNER_PORT = int(BIND.rpartition(":")[2])
 _KEPT_ENDED = 3
+_LINES_AT_ONCE = 4_000
 _TAKEN = ("port is already allocated", "address already in use", "Ports are not available")
 
 
@@ -216,10 +217,18 @@ class EdgeContainers:
         """What it printed since then, and perhaps a little before: each line with the engine's time of it, both in
         nanoseconds since the epoch.
         """
-        printed = self._engine.logs(container, since=since_ns // 1_000_000 / 1000, timestamps=True)
-        for line in printed.decode("utf-8", "replace").splitlines():
-            time, _, text = line.partition(" ")
+        tail = _LINES_AT_ONCE
+        # Asked for a time alone, the engine reads the whole log (a second for 240,000 lines). Asked for the last lines
+        # as well, it reads those only, and leaves out the ones from before that time: if it does, none is missing.
+        while len(lines := self._lines(container, since_ns, tail)) >= tail:
+            tail *= 8
+        for line in lines:
+            time, _, text = line.decode("utf-8", "replace").partition(" ")
             yield _nanoseconds(time), text
+
+    def _lines(self, container: str, since_ns: int, tail: int) -> list[bytes]:
+        since = since_ns // 1_000_000 / 1000
+        return self._engine.logs(container, since=since, tail=tail, timestamps=True).splitlines()
 
     def check(self, name: str) -> None:
         """Ask HAProxy whether the file of that name is good. Raises EdgeError with its own lines."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -131,7 +132,11 @@ class RolloutActions:
             self.target.keep_alive(name, enabled=True)
 
     def _edge(self, _action: Action) -> Mapping[str, Any]:
-        return {"url": self.edge.ensure()}
+        url = self.edge.ensure()
+        # That of a killed canary would take this release's traffic when it ends.
+        with contextlib.suppress(LeaseEnded):
+            self.edge.end_lease()
+        return {"url": url}
 
     def _attach(self, action: Action) -> None:
         for instance in self._instances(self._web(action)):

@@ -145,16 +145,18 @@ class LeaseContract:
         self, two, app, pass_time, eventually, file_weights
     ):
         """A kit that was asleep between two of its writes goes on after the end. Then somebody releases again."""
+        third = app("r3-web-0")
         two.grant_lease(STABLE, 0.1)
         pass_time(0.2)
         assert two.lease().ended_at is not None
         two._runtime.set_weights(SHARED)
         two._write_text(two._render(two._state().with_weights(SHARED)))
-        eventually(lambda: weights(two) == file_weights(two) == STABLE, LATE)
+        two.attach(third)
+        assert file_weights(two) == STABLE | {"r3-web-0": 0}
+        eventually(lambda: weights(two) == file_weights(two) == STABLE | {"r3-web-0": 0}, LATE)
         with pytest.raises(EdgeError, match="gets the traffic back"):
             two.detach("r1-web-0")
         two.detach("r2-web-0", force=True)
-        two.attach(app("r3-web-0"))
         two.set_weights({"r3-web-0": 100, "r1-web-0": 0})
         two.detach("r1-web-0", force=True)
         pass_time(1.2)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.shared.refusals import refused
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -21,20 +23,6 @@ if TYPE_CHECKING:
 LOCAL = ("--env", "local")
 RELEASE = ("release", *LOCAL)
 STAGING = ("release", "--env", "staging")
-
-
-def refused(ran: Any, code: int, *words: str, next_step: str) -> None:
-    """One error, in a sentence, with what to type next; nothing on standard output, and no traceback."""
-    assert ran.code == code, ran.both
-    assert "Traceback" not in ran.both
-    assert ran.out == ""
-    assert len(re.findall(r"^error: ", ran.err, re.MULTILINE)) == 1, ran.err
-    said = " ".join(ran.err.split())
-    for word in words:
-        assert word in said, f"{word!r} is not in\n{ran.err}"
-    _, found, after = said.rpartition("next: ")
-    assert found, ran.err
-    assert next_step in after, ran.err
 
 
 @dataclass

@@ -318,6 +318,10 @@ def test_requests_between_two_stages_belong_to_the_next_and_are_not_enough_for_i
     second = watch(verification, first["judged"], stage=2, stages=2, bake=10, enough=100)
     assert counted + second["verdict"]["figures"]["candidate"]["requests"] > 300
     assert clock.now - began > 9, "those 150 were answered before the stage began"
+    began = clock.now
+    edge.users(traffic("r2", begins=began, seconds=20, a_second=50))
+    watch(verification, second["judged"], stage=3, stages=3, bake=10, enough=100)
+    assert clock.now - began < 6, "these came while it was judged"
 
 
 def test_the_evidence_of_a_stage_goes_on_in_the_next(verification, edge, clock):

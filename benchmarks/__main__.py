@@ -1,5 +1,5 @@
 """python -m benchmarks [startup] [gates] [switch] [board] [secrets] [sast] [migrations-lint] [docker] [docker-load]
-[schema-backfill] [--json] [--write]
+[schema-backfill] [rollouts [--quick | --requests N | --target NAME]] [--json] [--write]
 
 Exit code 1 when a bound is not kept.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.measure import machine, markdown, table
 
 ALL = ("startup", "gates", "switch", "board", "secrets", "sast", "migrations-lint", "docker")
-ON_DEMAND = ("docker-load", "schema-backfill")
+ON_DEMAND = ("docker-load", "schema-backfill", "rollouts")
 """Only when they are named: they take minutes."""
 PAGE = Path(__file__).with_name("results.md")
 
@@ -32,17 +32,28 @@ def main() -> int:
     parser.add_argument(
         "--write", action="store_true", help=f"write {PAGE.parent.name}/{PAGE.name} anew; needs all of them"
     )
+    parser.add_argument("--quick", action="store_true", help="of rollouts: a small part, on processes, for CI")
+    parser.add_argument(
+        "--requests", type=int, default=0, metavar="N", help="of rollouts: send so many during good releases instead"
+    )
+    parser.add_argument("--target", choices=("process", "docker"), help="of rollouts: only there")
     options = parser.parse_args()
     names = options.names or list(ALL)
     if unknown := [name for name in names if name not in {*ALL, *ON_DEMAND}]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {', '.join((*ALL, *ON_DEMAND))}")
     if options.write and set(names) != set(ALL):
         parser.error("--write needs all of them")
+    of_rollouts = {"quick": options.quick, "requests": options.requests, "target": options.target}
+    if any(of_rollouts.values()) and "rollouts" not in names:
+        parser.error("--quick, --requests and --target are of rollouts")
+    if options.requests < 0 or sum(map(bool, of_rollouts.values())) > 1:
+        parser.error("--requests wants a number above 0, and only one of --quick, --requests and --target")
     stream = sys.stderr if options.json else sys.stdout
     sections = []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
-        section = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure()
+        more = of_rollouts if name == "rollouts" else {}
+        section = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").measure(**more)
         print("\n".join(table(section)), file=stream, flush=True)
         sections.append(section)
     broken = [figure.name for section in sections for figure in section.figures if not figure.holds]

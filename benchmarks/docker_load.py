@@ -25,7 +25,7 @@ from benchmarks.switch import Commands, state_folder
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["measure"]
+__all__ = ["Hammer", "measure"]
 
 WANTED = 300_000
 _CLIENTS = 8
@@ -79,7 +79,7 @@ def measure() -> Section:
 def _measure(kit: Commands, url: str, write: Callable[[str, dict[str, object]], None]) -> Section:
     took: dict[str, list[float]] = {"release": [], "broken release": [], "rollback": []}
     began = time.monotonic()
-    with _Hammer(url) as hammer:
+    with Hammer(url) as hammer:
         for number, (text, how) in enumerate(CHANGES, 1):
             hammer.reach(WANTED * (number - 0.5) / len(CHANGES), until=began + _LIMIT)
             if text == _BACK:
@@ -93,14 +93,14 @@ def _measure(kit: Commands, url: str, write: Callable[[str, dict[str, object]], 
         hammer.reach(WANTED, until=began + _LIMIT)
     seconds = time.monotonic() - began
     seen = hammer.seen
-    answered, lost = sum(seen["answers"].values()), sum(seen["lost"].values())
+    lost = sum(seen["lost"].values())
     return Section(
         title=f"Docker under load: {len(took['release'])} releases, {len(took['broken release'])} broken ones and "
         f"{len(took['rollback'])} rollbacks, {_CLIENTS} keep-alive clients that never retry and never pause",
         figures=[
             Figure(name="lost requests", unit="", samples=[lost], bound=0),
-            Figure(name="requests", unit="", samples=[answered + lost]),
-            Figure(name=f"requests short of {WANTED:,}", unit="", samples=[max(0, WANTED - answered - lost)], bound=0),
+            Figure(name="requests", unit="", samples=[hammer.sent]),
+            Figure(name=f"requests short of {WANTED:,}", unit="", samples=[max(0, WANTED - hammer.sent)], bound=0),
             Figure(
                 name="answers of a version that is broken",
                 unit="",
@@ -116,14 +116,19 @@ def _measure(kit: Commands, url: str, write: Callable[[str, dict[str, object]], 
     )
 
 
-class _Hammer:
+class Hammer:
     """The clients' process; `seen` is what they saw so far."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         words = [parts.hostname or "", str(parts.port), str(_CLIENTS)]
         self._argv = [sys.executable, "-m", "benchmarks.hammer", *words]
-        self.seen: dict[str, Any] = {"answers": {}, "lost": {}, "longest": 0.0, "ended": False}
+        self.seen: dict[str, Any] = {"answers": {}, "lost": {}, "pages": 0, "longest": 0.0, "ended": False}
+
+    @property
+    def sent(self) -> int:
+        """Requests that were answered or lost, without those that got the maintenance page."""
+        return int(sum(self.seen["answers"].values()) + sum(self.seen["lost"].values()))
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -152,7 +157,7 @@ class _Hammer:
 
     def reach(self, count: float, *, until: float) -> None:
         """Wait until so many requests were answered or lost; at most until that moment."""
-        while sum(self.seen["answers"].values()) + sum(self.seen["lost"].values()) < count and time.monotonic() < until:
+        while self.sent < count and time.monotonic() < until:
             if self._process.poll() is not None:
                 raise RuntimeError("the clients ended")
             time.sleep(0.05)

@@ -13,10 +13,16 @@ import threading
 import time
 from collections import Counter
 
+from benchmarks.load import PAGE
+
 __all__ = ["main"]
 
 _SECONDS = 30.0
-_REQUEST = b"GET / HTTP/1.1\r\nHost: hammer\r\n\r\n"
+_REQUESTS = (
+    b"GET / HTTP/1.1\r\nHost: hammer\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: hammer\r\nContent-Length: 1\r\n\r\nx",
+)
+"""The clients in turn: the proxy may send a GET again, and never a POST."""
 
 
 class _Client(threading.Thread):
@@ -25,11 +31,13 @@ class _Client(threading.Thread):
     Only where a server said that it closes after its answer is another one made, as any client does.
     """
 
-    def __init__(self, host: str, port: int, stop: threading.Event) -> None:
+    def __init__(self, host: str, port: int, request: bytes, stop: threading.Event) -> None:
         super().__init__(daemon=True)
+        self._request = request
         self._place, self._stopped = (host, port), stop
         self.answers: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
+        self.pages = 0
         self.longest = 0.0
 
     def run(self) -> None:
@@ -40,9 +48,12 @@ class _Client(threading.Thread):
                 if connection is None:
                     connection = socket.create_connection(self._place, timeout=_SECONDS)
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                status, text, closes = _ask(connection)
+                status, text, closes = _ask(connection, self._request)
                 if status == 200:
                     self.answers[text] += 1
+                elif status == 503 and text.strip() == PAGE:
+                    self.pages += 1
+                    self._stopped.wait(0.05)
                 else:
                     self.lost[f"status {status}"] += 1
             except (OSError, ValueError) as error:
@@ -55,9 +66,9 @@ class _Client(threading.Thread):
                 connection = None
 
 
-def _ask(connection: socket.socket) -> tuple[int, str, bool]:
+def _ask(connection: socket.socket, request: bytes) -> tuple[int, str, bool]:
     """(status, body, whether the server closes). Raises ValueError for an answer that is cut off, OSError."""
-    connection.sendall(_REQUEST)
+    connection.sendall(request)
     said = b""
     while b"\r\n\r\n" not in said:
         said += _more(connection)
@@ -79,7 +90,7 @@ def _more(connection: socket.socket) -> bytes:
 def main(words: list[str]) -> None:
     host, port, count = words
     stop = threading.Event()
-    clients = [_Client(host, int(port), stop) for _ in range(int(count))]
+    clients = [_Client(host, int(port), _REQUESTS[number % 2], stop) for number in range(int(count))]
     for client in clients:
         client.start()
     threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
@@ -90,6 +101,7 @@ def main(words: list[str]) -> None:
         seen = {
             "answers": sum((client.answers.copy() for client in clients), Counter()),
             "lost": sum((client.lost.copy() for client in clients), Counter()),
+            "pages": sum(client.pages for client in clients),
             "longest": max(client.longest for client in clients),
             "ended": ended,
         }

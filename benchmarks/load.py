@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import http.client
 import threading
 import time
@@ -12,28 +13,58 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Answer", "Clients"]
+__all__ = ["PAGE", "Answer", "Clients", "Kind", "kind_of", "longest_gap"]
+
+PAGE = "maintenance"
+"""What a maintenance page has to say, to be known as one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request: when it was sent and answered (monotonic seconds), what it said, what was wrong with it."""
+    """One request: when it was sent and answered (monotonic seconds), what it said, what was wrong with it.
+
+    `status` is 0 where there was no answer. `by_app`: the app said so itself, and not the proxy.
+    """
 
     client: int
     sent: float
     answered: float
     text: str
     problem: str
+    status: int = 200
+    by_app: bool = True
+
+
+class Kind(enum.Enum):
+    """What a user has of an answer."""
+
+    GOOD = "good"
+    FAILED = "failed"
+    """The app's own answer, which is an error."""
+    MAINTENANCE = "maintenance"
+    LOST = "lost"
+    """No answer, or one of the proxy alone, such as 502 or 503."""
+
+
+def kind_of(answer: Answer) -> Kind:
+    if answer.by_app and answer.status:
+        return Kind.GOOD if answer.status == 200 else Kind.FAILED
+    return Kind.MAINTENANCE if answer.status == 503 and answer.text.strip() == PAGE else Kind.LOST
 
 
 class Clients:
-    """So many threads with one connection each; `pause` seconds between an answer and the next request."""
+    """So many threads with one connection each; `pause` seconds between an answer and the next request.
 
-    def __init__(self, url: str, *, clients: int = 4, pause: float = 0.01, limit: float = 240.0) -> None:
+    Every second one sends POST where `posts` is set: the proxy may send a GET again, and never a POST.
+    """
+
+    def __init__(
+        self, url: str, *, clients: int = 4, pause: float = 0.01, limit: float = 240.0, posts: bool = False
+    ) -> None:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port
         self.clients, self.pause = clients, pause
-        self._limit = limit
+        self._limit, self._posts = limit, posts
         self._answers: list[Answer] = []  # appending is atomic
         self._stop = threading.Event()
 
@@ -53,18 +84,21 @@ class Clients:
 
     def _run(self, number: int) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=30)
+        method, body = ("POST", b"x" * 100) if self._posts and number % 2 else ("GET", None)
         while not self._stop.is_set() and time.monotonic() < self._until:
             sent = time.monotonic()
             text = problem = ""
+            status, by_app = 0, False
             try:
-                connection.request("GET", "/")
+                connection.request(method, "/", body=body)
                 answer = connection.getresponse()
                 text = answer.read().decode(errors="replace")
+                status, by_app = answer.status, "X-Version" in answer.headers
                 problem = "" if answer.status == 200 else f"status {answer.status}"
             except (OSError, http.client.HTTPException) as error:
                 problem = f"{type(error).__name__}: {error}"
                 connection.close()
-            self._answers.append(Answer(number, sent, time.monotonic(), text, problem))
+            self._answers.append(Answer(number, sent, time.monotonic(), text, problem, status, by_app))
             self._stop.wait(self.pause)
         connection.close()
 

@@ -31,11 +31,12 @@ _LIMIT = 240.0
 
 @dataclass(frozen=True, kw_only=True)
 class Ran:
-    """A process that ended well: seconds from its start to its end, seconds of CPU, and what it printed."""
+    """A process that ended: seconds from its start to its end, seconds of CPU, what it printed, its exit code."""
 
     wall: float
     cpu: float
     output: str
+    code: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,17 +70,23 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """The figures of one benchmark, and sentences that belong to them."""
+    """The figures of one benchmark, and sentences that belong to them.
+
+    `lines` are a table of another form, at most 78 columns wide, and `rows` the same as JSON objects.
+    """
 
     title: str
     figures: Sequence[Figure]
     notes: Sequence[str] = ()
+    lines: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {
             "title": self.title,
             "figures": [figure.as_json() for figure in self.figures],
             "notes": list(self.notes),
+            **({"rows": [dict(row) for row in self.rows]} if self.rows else {}),
         }
 
 
@@ -89,8 +96,8 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "NO_COLOR": "1", **extra}
 
 
-def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None, code: int = 0) -> Ran:
-    """Run it to its end. Raises RuntimeError with its last words when its exit code is not `code`."""
+def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None = None, code: int | None = 0) -> Ran:
+    """Run it to its end. Raises RuntimeError with its last words when its exit code is not `code` (None: any)."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         began = time.monotonic()
         process = subprocess.Popen(
@@ -101,11 +108,11 @@ def ran(argv: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str] | None 
         out.seek(0)
         err.seek(0)
         output = out.read().decode(errors="replace")
-        if process.returncode != code:
+        if code is not None and process.returncode != code:
             words = (output + err.read().decode(errors="replace")).splitlines()[-25:]
             command = " ".join(str(word) for word in argv[1:])
             raise RuntimeError("\n".join([f"exit code {process.returncode}: {command}", *words]))
-    return Ran(wall=wall, cpu=usage, output=output)
+    return Ran(wall=wall, cpu=usage, output=output, code=process.returncode)
 
 
 def _waited(process: subprocess.Popen[bytes], began: float) -> float:
@@ -160,7 +167,8 @@ def table(section: Section) -> list[str]:
         "  ".join([row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in range(1, 5))]).rstrip()
         for row in rows
     ]
-    return [section.title, "", *(f"  {line}" for line in lines), *(f"  {note}" for note in section.notes), ""]
+    more = [*(f"  {line}".rstrip() for line in section.lines), ""] if section.lines else []
+    return [section.title, "", *more, *(f"  {line}" for line in lines), *(f"  {note}" for note in section.notes), ""]
 
 
 def markdown(sections: Sequence[Section], about: Mapping[str, str]) -> str:

@@ -47,6 +47,11 @@ class Commands:
         """The same of a command that is to fail. Raises RuntimeError when it does not."""
         return ran([self._invoke, *words, "--env", "local"], cwd=self.repo, env=self._env, code=1)
 
+    def tried(self, *words: str) -> tuple[Ran, dict[str, Any]]:
+        """The same with `--json`, whatever its exit code is, and what it said."""
+        done = ran([self._invoke, *words, "--env", "local", "--json"], cwd=self.repo, env=self._env, code=None)
+        return done, json.loads(done.output)
+
     def told(self, *words: str) -> tuple[Ran, dict[str, Any]]:
         """The same with `--json`, and what it said."""
         done = self(*words, "--json")

@@ -50,7 +50,7 @@ class EventsReporter:
     """
 
     to: Reporter
-    stream: io.FileIO
+    file: io.FileIO
     clock: Callable[[], float] = time.time
     _lost: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -81,7 +81,7 @@ class EventsReporter:
             if self._lost:
                 return
             try:
-                self._lost = self.stream.write(line) != len(line)
+                self._lost = self.file.write(line) != len(line)
             except OSError:
                 self._lost = True
         if self._lost:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploykit.edge.errors import LeaseEnded
 from deploykit.edge.interface import Edge, Mark, Server
 from deploykit.ledger.interface import ENDING, RETIRE, WARM
 from deploykit.model.errors import DeploykitError
+from deploykit.release.execution.traffic import Traffic
 from deploykit.release.reporting.text import requests_on
 from deploykit.release.version.instances import instance_specs, release_of, takes_requests
 from deploykit.release.version.recorded import stop_timeout
 from deploykit.rollout import Action, Kind
-from deploykit.rollout.shares import share_of
 from deploykit.targets.interface import Instance, InstanceSpec, InstanceState, Target
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ _Done = TypeVar("_Done")
 class RolloutActions:
     """Implements `rollout.Performer`. `version` is the one that gets the traffic, `instances` its instances by name.
 
-    `earlier` gives the version of an earlier release, to start its instances again. `mark`: since when what users get
-    counts, from the last change of the traffic to VERIFY, through the journal where the rollout was interrupted.
+    `earlier` gives the version of an earlier release, to start its instances again.
     """
 
     target: Target
@@ -56,18 +54,26 @@ class RolloutActions:
     instances: Mapping[str, InstanceSpec]
     earlier: Callable[[str], RunnableVersion]
     warn: Callable[[str], None]
-    mark: Mark | None = None
     judged: Mapping[str, Any] | None = None
     """What the judge saw in the stages before."""
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    traffic: Traffic = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.traffic = Traffic(
+            edge=self.edge,
+            release=self.version.release,
+            environment=self.version.spec.environment,
+            clock=self.clock,
+        )
 
     def restore_mark(self, steps: Sequence[Step]) -> None:
         """Read from the journal since when the candidate's traffic counts, to continue a rollout that was killed."""
         for step in steps:
             data = step.result.get("data", {})
             if mark := data.get("mark"):
-                self.mark = Mark(mark)
+                self.traffic.mark = Mark(mark)
             self.judged = data.get("judged") or self.judged
 
     def perform(self, action: Action) -> Mapping[str, Any]:
@@ -98,15 +104,11 @@ class RolloutActions:
     # Up to the switch ------------------------------------------------------------------------------------------------
 
     def _start(self, action: Action) -> Mapping[str, Any]:
-        specs = [self._specs(name)[name] for name in action.instances]
-        started = self._at_once(self.target.start, specs)
+        specs = dict(self.instances)
+        for release in sorted({release_of(name) for name in action.instances if name not in specs}):
+            specs |= instance_specs(self.earlier(release), anchor=self.ledger.head())
+        started = self._at_once(self.target.start, [specs[name] for name in action.instances])
         return {"addresses": {instance.name: f"{instance.host}:{instance.port}" for instance in started}}
-
-    def _specs(self, name: str) -> Mapping[str, InstanceSpec]:
-        """All instances of the version that has the instance of that name."""
-        if name in self.instances:
-            return self.instances
-        return instance_specs(self._version_of(name), anchor=self.ledger.head())
 
     def _version_of(self, name: str) -> RunnableVersion:
         release = release_of(name)
@@ -131,7 +133,7 @@ class RolloutActions:
             self.target.keep_alive(name, enabled=True)
 
     def _edge(self, _action: Action) -> Mapping[str, Any]:
-        return {"url": self.edge.ensure()}
+        return {"url": self.traffic.begin()}
 
     def _attach(self, action: Action) -> None:
         for instance in self._instances(self._web(action)):
@@ -149,66 +151,32 @@ class RolloutActions:
         for instance in self._instances(action):
             if instance.name not in known:
                 self.edge.attach(self._server(instance))
-        self.mark = self.edge.mark()
-        self.edge.set_weights(_web_weights(action))
+        shared = self.traffic.share(_web_weights(action))
         self._forget_dead(keep=action.instances)
-        return self._shared()
+        return shared
 
     def _lower(self, action: Action) -> Mapping[str, Any]:
         self.edge.ensure()
         known = {state.server.name for state in self.edge.servers()}
-        if lowered := {name: weight for name, weight in _web_weights(action).items() if name in known}:
-            self.mark = self.edge.mark()
-            self.edge.set_weights(lowered)
-        return self._shared()
-
-    def _shared(self) -> Mapping[str, Any]:
-        """The percentage of the traffic that the new version has now, as it is read back; and since when."""
-        weights = {state.server.name: state.weight for state in self.edge.servers()}
-        share = share_of([name for name in weights if release_of(name) == self.version.release], weights)
-        return {"share": round(share, 2), **({"mark": dict(self.mark.value)} if self.mark is not None else {})}
+        return self.traffic.share({name: weight for name, weight in _web_weights(action).items() if name in known})
 
     def _routes(self, action: Action) -> None:
-        """Which instance testers get, and the users who are kept on one version."""
-        if action.parameters["routes"] or self.edge.running():
-            self.edge.set_routes(action.parameters["routes"])
+        self.traffic.route(action.parameters["routes"])
 
     def _lease(self, action: Action) -> Mapping[str, Any]:
-        seconds = float(action.parameters["seconds"])
-        self.edge.grant_lease(_web_weights(action), seconds)
-        return {"seconds": seconds}
+        return self.traffic.lease(_web_weights(action), float(action.parameters["seconds"]))
 
     def _unlease(self, action: Action) -> Mapping[str, Any]:
-        """Raises LeaseEnded where the stable version has its traffic back already; on the way back, that is fine."""
-        try:
-            self.edge.end_lease()
-        except LeaseEnded as ended:
-            if action.name == "unlease":
-                raise
-            return {"note": ended.message}
-        return {}
+        return self.traffic.unlease(undoing=action.name != "unlease")
 
     def _maintenance(self, action: Action) -> Mapping[str, Any]:
-        """Show users the maintenance page, or let them in where somebody answers. How long they saw it."""
-        self.edge.ensure()
-        since = self.edge.maintenance_since()
-        if action.parameters["on"]:
-            self.edge.set_maintenance(True)
-            return {}
-        if since is None:
-            return {}
-        if not any(state.weight and state.up for state in self.edge.servers()):
-            raise DeploykitError(
-                "no version answers, so users still get the maintenance page",
-                next_step=f"invoke status --env {self.version.spec.environment}",
-            )
-        self.mark = self.edge.mark()
-        self.edge.set_maintenance(False)
-        seconds = self.clock() - since
-        return {"seconds": round(seconds, 3), "note": f"users got the maintenance page for {seconds:.1f} s"}
+        if not action.parameters["on"]:
+            return self.traffic.reopen()
+        self.traffic.close()
+        return {}
 
     def _verify(self, action: Action) -> Mapping[str, Any]:
-        found = self.verification.watch(action.parameters, self.mark or self.edge.mark(), self.judged)
+        found = self.verification.watch(action.parameters, self.traffic.mark or self.edge.mark(), self.judged)
         self.judged = found["judged"]
         return found
 

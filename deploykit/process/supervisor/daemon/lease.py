@@ -17,8 +17,8 @@ import contextlib
 import json
 import os
 import socket
-import sys
 import time
+import traceback
 
 from .clock import clock, seconds_left
 
@@ -60,8 +60,8 @@ class Lease:
         """
         try:
             self._record = _read(self._path)
-        except ValueError as error:
-            sys.stderr.write(f"{self._path} is put aside: {error!r}\n")
+        except ValueError:
+            traceback.print_exc()
             os.replace(self._path, f"{self._path}.broken")
         self._look()
 
@@ -135,7 +135,7 @@ class Lease:
             try:
                 self._save(self._record)
             except OSError as error:  # the clock says it again to the next daemon
-                self._note(f"{self._path}: {error}")
+                self._note(error)
 
     def _restore(self, record: dict[str, Any]) -> None:
         """Bring proxy and files to what the record says; what can't be done now is tried again in a second."""
@@ -153,7 +153,7 @@ class Lease:
             for path, content in record["files"]:
                 _write(path, content)
         except OSError as error:
-            self._note(f"a lease has ended, and its file can't be written: {error}")
+            self._note(error)
         else:
             self._trouble = ""
 
@@ -177,12 +177,11 @@ class Lease:
         _write(self._path, json.dumps(record))
         self._record = record
 
-    def _note(self, message: str) -> None:
+    def _note(self, error: OSError) -> None:
         """Into the daemon's log, once."""
-        if message != self._trouble:
-            self._trouble = message
-            sys.stderr.write(f"{message}\n")
-            sys.stderr.flush()
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            traceback.print_exception(error)
 
 
 def read_lease(folder: str) -> dict[str, Any] | None:

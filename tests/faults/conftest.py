@@ -15,7 +15,10 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "fixtures")]
 
 CASES = "fault cases"
-SLOWEST = ("test_docker_engine.py", "test_docker_kills.py", "test_docker.py", "test_kill.py", "test_cancel.py")
+SLOWEST = (
+    *("test_docker_engine.py", "test_docker_kills.py", "test_docker.py", "test_docker_canary.py"),
+    *("test_kill.py", "test_cancel.py", "test_kill_strategies.py"),
+)
 """Run first, so that what is left at the end is short, and no worker waits long for the other."""
 
 

@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from harness import KEPT_WARM, Load, eventually, get
+from watching import edge_of, supervisor
 
-from deploykit.edge.haproxy import HAProxyEdge
 from deploykit.edge.process import PROGRAM
-from deploykit.process.supervisor.client import Supervisor
 
 if TYPE_CHECKING:
     from harness import ReleasedService
-
-
-def supervisor(released: ReleasedService) -> Supervisor:
-    return Supervisor(released.paths.supervisor)
 
 
 def kill(released: ReleasedService, program: str) -> int:
@@ -79,26 +74,14 @@ def test_a_proxy_that_is_killed_in_the_middle_of_a_switch_loses_no_version(tiny:
 def test_other_settings_right_after_a_switch_lose_nothing_and_the_switch_stays(tiny: ReleasedService) -> None:
     tiny.settings(warm_for=KEPT_WARM)
     tiny.release("one")
-
-    def edge(hard_stop_after: float) -> HAProxyEdge:
-        return HAProxyEdge(
-            tiny.app,
-            "local",
-            tiny.paths.edge,
-            tiny.port,
-            supervisor(tiny),
-            parts=tiny.paths.parts,
-            hard_stop_after=hard_stop_after,
-        )
-
     with Load(tiny.url, clients=4, pause=0.002) as load:
         for text in ("two", "three"):
             tiny.release(text)
             for hard_stop_after in (100, 200, 300):
-                edge(hard_stop_after).ensure()
+                edge_of(tiny, hard_stop_after=hard_stop_after).ensure()
                 assert tiny.serves(tiny.url) == text
         tiny.ok("rollback")
-        edge(400).ensure()
+        edge_of(tiny, hard_stop_after=400).ensure()
         assert tiny.serves(tiny.url) == "two"
         load.next_answers()
     load.assert_nothing_lost()

@@ -34,9 +34,6 @@ from registries import (  # noqa: F401 - used here
 from test_cancel import (  # noqa: F401 - collected here as well
     Scene,
     test_a_cancelled_release_leaves_everything_as_it_was_and_the_next_one_just_works,
-    test_a_cancelled_rollback_leaves_everything_as_it_was_and_the_next_one_just_works,
-    test_a_migration_or_a_slow_start_is_really_interrupted,
-    test_what_is_past_its_verdict_is_finished_whatever_comes,
 )
 from test_green import (  # noqa: F401 - the same cases, collected here for Docker
     test_a_process_that_ends_again_and_again_fails_the_release,
@@ -47,17 +44,11 @@ from test_green import (  # noqa: F401 - the same cases, collected here for Dock
 )
 from test_ten_releases import (  # noqa: F401 - the same cases, collected here for Docker
     series,
-    test_a_crash_at_start_is_given_up_and_says_why,
-    test_a_health_path_that_answers_500_is_given_up_and_says_why,
-    test_a_long_request_that_is_in_flight_during_the_switch_is_answered,
-    test_failed_releases_never_evict_what_can_be_rolled_back_to,
     test_releases_in_a_row_lose_no_request,
 )
 from test_two_at_once import (  # noqa: F401
     somebody,
-    test_a_lock_by_hand_keeps_everybody_out_until_it_is_taken_away,
     test_a_lock_that_a_killed_process_left_behind_is_taken_over_and_that_is_said,
-    test_of_two_releases_one_wins_and_the_other_is_told_who_holds_it,
     test_two_releases_at_the_very_same_moment_leave_one_version_with_the_traffic,
 )
 

@@ -162,7 +162,10 @@ def running(released: ReleasedService) -> dict[str, int]:
             marks=pytest.mark.every_case,
         ),
         pytest.param(
-            "deploykit.release.execution.actions:RolloutActions._health", "release --resume", id="while it starts"
+            "deploykit.release.execution.actions:RolloutActions._health",
+            "release --resume",
+            id="while it starts",
+            marks=pytest.mark.every_case,
         ),
         pytest.param("deploykit.release.execution.actions:RolloutActions._lower", "rollback", id="in the switch"),
         pytest.param(

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def share(every_case: bool) -> Callable[[list[Case]], list[Case]]:
-    """By default every second step: all of them are met on the machine's own processes."""
-    return list if every_case else lambda cases: one_of_each_step(cases)[::2]
+    """By default every third step: all of them are met on the machine's own processes."""
+    return list if every_case else lambda cases: one_of_each_step(cases)[::3]
 
 
 @pytest.fixture

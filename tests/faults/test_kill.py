@@ -41,8 +41,8 @@ FIRST = ("edge", "attach", "raise", "verify", "live")
 BACK = ("target", "rollout", "start", "attach", "raise", "lower", "live")
 """The same for a rollback: its own steps, and those by which another version gets the traffic."""
 WRITES = [
-    *("acquire", "add_evidence", "add_timer", "amend", "begin", "break_lock", "claim", "finish"),
-    *("heartbeat", "intend", "remove_timer", "result", "set_live", "unlock"),
+    *("acquire", "add_evidence", "add_timer", "amend", "answer", "ask", "begin", "break_lock", "claim", "finish"),
+    *("heartbeat", "intend", "record_maintenance", "remove_timer", "result", "set_live", "unlock"),
 ]
 """Every method of the ledger that writes."""
 

@@ -107,7 +107,7 @@ def moments_of(steps: Sequence[Step]) -> Moments:
     )
 
 
-def row_of(  # noqa: PLR0913 - one release, by keyword
+def row_of(  # noqa: PLR0913 - what was released and what came of it: a row of the table, by keyword
     case: Case,
     answers: Sequence[Answer],
     moments: Moments,

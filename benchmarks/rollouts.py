@@ -55,7 +55,6 @@ _LIMIT = 1_500.0
 """Seconds after which the clients of one strategy stop, and no further release is begun with `--requests`."""
 _WARM = 4
 """Seconds for which a version stays warm: longer than it takes to type `invoke rollback`."""
-_SETTLE = 0.3
 _OLD = "old"
 _STEPS = ((5, 5.0), (25, 5.0), (50, 5.0), (100, 3.0))
 _QUICK_STEPS = ((25, 1.0), (100, 1.0))
@@ -113,10 +112,10 @@ def _row(service: _Service, clients: Clients, strategy: str, case: Case, *, old:
         typed = time.monotonic()
         rollback = typed, service.kit.tried("rollback")[0].code
         if case is HANGS:
-            # It is kept warm where both versions may run. Then it is to be stopped.
+            # It is kept warm where both versions may run, and stopped by `reap` when that time is over, not by an event.
             time.sleep(_WARM)
             service.kit("reap")
-    time.sleep(_SETTLE)
+    clients.wait_for(new if done.code == 0 and rollback is None else old, since=time.monotonic())
     return row_of(
         case,
         clients.since(began),

@@ -50,8 +50,12 @@ def rarity(e: float) -> str:
     return f"at most 1 of {math.floor(e):,} versions at the limit ever looks this bad"
 
 
-def evidence(criterion: Criterion, counts: Counts, limits: Limits, *, recent: bool, slower_ms: float | None) -> str:
-    """The counts of a criterion beside what they are judged by. `recent`: they are only the last requests."""
+def evidence(
+    criterion: Criterion, counts: Counts, limits: Limits, *, recent: bool, probes: int, slower_ms: float | None
+) -> str:
+    """The counts of a criterion beside what they are judged by. `recent`: they are only the last requests. `probes` of
+    them were the kit's own, which is said where it is known of these requests.
+    """
     last = "its last " if recent else ""
     rate = f" ({percent(counts.bad / counts.requests)})" if counts.bad else ""
     number = f"{counts.bad:,} of {last}{count(counts.requests, 'request')}"
@@ -65,4 +69,5 @@ def evidence(criterion: Criterion, counts: Counts, limits: Limits, *, recent: bo
         beside = share(counts.stable_bad, counts.stable_requests)
         return f"{number} {what}{rate}, and of the stable version's {beside}"
     allowed = limits.error_rate if criterion is Criterion.ERRORS else SLOW_SHARE
-    return f"{number} {what}{rate}, where at most {percent(allowed)} may"
+    own = f" ({probes:,} of these requests were probes)" if 0 < probes <= counts.requests and not recent else ""
+    return f"{number} {what}{rate}, where at most {percent(allowed)} may{own}"

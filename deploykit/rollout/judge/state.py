@@ -114,7 +114,7 @@ class State:
         )
 
     def next_stage(self) -> State:
-        """The state at the beginning of the next stage: requests are counted anew, and the evidence is kept.
+        """The state at the beginning of the next stage: requests are counted from 0 again, and the evidence is kept.
 
         Alpha is the risk of the whole rollout for that reason, not of each stage.
         """

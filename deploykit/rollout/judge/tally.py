@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "Tally"]
 
 LONGEST_BLOCK = 100
-"""Slots with requests of one version only, after which a comparison begins anew: it was not at the same time any more.
+"""Slots with requests of one version only, after which a comparison starts again: it was not at the same time any more.
 
 At 5 % of the traffic the candidate has one of 20 requests, so nearly every block ends before that.
 """

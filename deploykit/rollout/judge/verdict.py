@@ -161,7 +161,9 @@ def _evidence(state: State, criterion: Criterion) -> tuple[Counts, str]:
     whole = _worse(state.limits, criterion, tally.stage) or not tally.recent.requests
     counts = tally.stage if whole else tally.recent
     recent = counts.requests < tally.stage.requests
-    text = sentences.evidence(criterion, counts, state.limits, recent=recent, slower_ms=state.slower_ms)
+    text = sentences.evidence(
+        criterion, counts, state.limits, recent=recent, probes=state.candidate.probes, slower_ms=state.slower_ms
+    )
     return counts, text
 
 

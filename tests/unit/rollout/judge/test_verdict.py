@@ -99,6 +99,13 @@ def test_errors_abort_with_their_figures():
     assert verdict.figures["criteria"]["errors"]["stage"]["bad"] == 4
 
 
+def test_an_abort_by_probes_says_that_they_were_probes():
+    """No user saw them fail, and whoever reads the sentence looks for what users saw."""
+    verdict, _ = first_abort([*alone(10), *alone(6, failing=6, probe=True)])
+    assert "(3 of these requests were probes)" in verdict.sentence
+    assert "probes" not in first_abort(alone(6, failing=6))[0].sentence
+
+
 def test_what_was_aborted_once_stays_so_whatever_comes_after_it():
     _, state = first_abort(beside(60, every=8))
     later = judge(fold(state, beside(5000)), baked=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,15 +79,13 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
     is raised here. Raises Cancelled.
     """
     deadline = clock() + timeout
-    lock = threading.Lock()
+    lock, stop = threading.Lock(), threading.Event()
     turns = iter(range(count))
     sent: list[Probe] = []
-    crashed: list[BaseException] = []
 
     def work() -> None:
-        connection = Connection(base, timeout=request_timeout, cancellation=cancellation)
-        try:
-            while not crashed and clock() < deadline:
+        with contextlib.closing(Connection(base, timeout=request_timeout, cancellation=cancellation)) as connection:
+            while not stop.is_set() and clock() < deadline:
                 with lock:
                     turn = next(turns, None)
                     label = headers() if turn is not None else {}
@@ -95,31 +95,19 @@ def probe(  # noqa: PLR0913 - an address, what to ask, limits; by keyword
                 ms, problem = _one(connection, path, label, redact)
                 with lock:
                     sent.append(Probe(path=path.path, began=began, ms=ms, problem=problem))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            crashed.append(error)
+
+    with ThreadPoolExecutor(max_workers=max(min(connections, count), 1), thread_name_prefix="probe") as pool:
+        workers = [pool.submit(work) for _ in range(min(connections, count))]
+        try:
+            while wait(workers, timeout=_MEANWHILE_SECONDS, return_when=FIRST_EXCEPTION).not_done:
+                if any(worker.done() and worker.exception() for worker in workers):
+                    break
+                meanwhile()
         finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, name=f"probe-{number}") for number in range(min(connections, count))]
-    for thread in threads:
-        thread.start()
-    _join(threads, meanwhile, crashed)
-    if crashed:
-        raise crashed[0]
+            stop.set()
+    for worker in workers:
+        worker.result()
     return tuple(sent)
-
-
-def _join(threads: Sequence[threading.Thread], meanwhile: Callable[[], None], crashed: list[BaseException]) -> None:
-    """Wait until all have ended. What `meanwhile` raises is put to `crashed`, which ends them."""
-    for thread in threads:
-        thread.join(_MEANWHILE_SECONDS)
-        while thread.is_alive():
-            if not crashed:
-                try:
-                    meanwhile()
-                except BaseException as error:  # noqa: BLE001 - raised again when the threads have ended
-                    crashed.append(error)
-            thread.join(_MEANWHILE_SECONDS)
 
 
 def _one(

@@ -1,10 +1,10 @@
-"""A clock that goes on while the machine sleeps."""
+"""A clock that counts the time in which the machine is suspended as well."""
 
 from __future__ import annotations
 
 import time
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+from .identity import boot_id
 
 
 def clock() -> tuple[str, float]:
@@ -13,8 +13,7 @@ def clock() -> tuple[str, float]:
     Where there is no such clock (macOS): no name, and the seconds of the wall clock.
     """
     try:
-        with open(_BOOT_ID, encoding="ascii") as file:  # noqa: PTH123 - see `folder`
-            return file.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        return boot_id(), time.clock_gettime(time.CLOCK_BOOTTIME)
     except (OSError, AttributeError):
         return "", time.time()
 

@@ -52,13 +52,18 @@ def place() -> str:
     process of the first is left. Empty where it is not known, also where /proc is another namespace's.
     """
     try:
-        with open(f"{_PROC}/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - see `folder`
-            boot = file.read().strip()
+        boot = boot_id()
         if os.readlink(f"{_PROC}/self") != str(os.getpid()):  # noqa: PTH115 - see `folder`
             return ""
         return f"{boot}/{os.stat(f'{_PROC}/self/ns/pid').st_ino}"  # noqa: PTH116 - see `folder`
     except OSError:
         return "" if os.path.isdir(f"{_PROC}/self") else _boot_session(os.defpath)  # noqa: PTH112 - see `folder`
+
+
+def boot_id() -> str:
+    """Linux's name for this boot of this machine. Raises OSError where there is none."""
+    with open(f"{_PROC}/sys/kernel/random/boot_id", encoding="ascii") as file:  # noqa: PTH123 - see `folder`
+        return file.read().strip()
 
 
 @functools.cache

@@ -1,12 +1,12 @@
 """A lease: what the daemon does by itself when nobody renews it, since who should do it is gone.
 
 It is a record of the kit's: commands for the runtime socket of a proxy, the answers that show that they were done, and
-the content of files. The daemon knows no more of the proxy than that. From the lease's end on it brings proxy and
-files to what the record says, each second, until the kit takes over. So it does not matter if the proxy is
-down at that moment, is replaced, or gets something else from a kit that was asleep.
+the content of files. The daemon knows no more of the proxy than that. After the lease has ended, it sends the commands
+and writes the files every second, until the kit takes over. That also covers a proxy that is down at that moment, is
+replaced, or is changed by a kit that was suspended.
 
-The record is saved in a file of its own. It ends by a clock that goes on while the machine sleeps, and an end that was
-not saved is found again by that clock.
+The record is saved in a file. The lease ends by a clock that counts the time in which the machine is suspended. If the
+end could not be saved, the clock shows it again.
 """
 
 # ruff: noqa: PTH105, PTH108, PTH118, PTH123 - see `folder`
@@ -138,7 +138,7 @@ class Lease:
                 self._note(error)
 
     def _restore(self, record: dict[str, Any]) -> None:
-        """Bring proxy and files to what the record says; what can't be done now is tried again in a second."""
+        """Send the record's commands and write its files. What fails is tried again in a second."""
         deadline = time.monotonic() + _ROUND_SECONDS
         try:
             for batch in record["batches"]:

@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
         from deploykit.board import access, app, config, logs, server
     except ModuleNotFoundError as error:
-        print(f"The board needs {error.name}: pip install 'deploykit[board]'", file=sys.stderr)  # noqa: T201 - before its log
+        print(f"The board needs {error.name}: pip install 'deploykit[board]'", file=sys.stderr)  # noqa: T201 - a person typed this, and logging is not set up yet
         return 1
 
     logs.set_up()
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = config.Config.from_environ(os.environ, on_loopback=on_loopback)
     except config.ConfigError as error:
-        print(f"The board can't start: {error}.", file=sys.stderr)  # noqa: T201 - for a person
+        print(f"The board can't start: {error}.", file=sys.stderr)  # noqa: T201 - a person typed this; the log on standard output is JSON
         return 2
     board = app.create_app(settings)
     gc.freeze()

@@ -214,7 +214,7 @@ def _view(row: Mapping[Any, Any], stages: tuple[StageView, ...]) -> ReleaseView:
 
 
 def _rewrite(connection: Connection, release: int) -> None:
-    """Build the release's row and stages anew from all its events."""
+    """Rebuild the release's row and stages from all its events."""
     contents = connection.execute(select(tables.events.c.content).where(tables.events.c.release_id == release))
     seen = project([restore(content) for (content,) in contents])
     values = asdict(seen)
@@ -240,7 +240,7 @@ def _find_or_add(
 
 
 def _add(connection: Connection, table: Table, values: Mapping[str, Any]) -> bool:
-    """Insert, or do nothing when the key is taken; waits for whoever is just inserting the same key."""
+    """Insert, or do nothing when the key is taken; waits for another transaction that inserts the same key."""
     statement: Any
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite  # PostgreSQL pays nothing for it

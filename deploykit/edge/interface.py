@@ -153,7 +153,7 @@ class Edge(Protocol):
     def routes(self) -> Mapping[str, str]:
         """Read back from the running proxy."""
 
-    def set_maintenance(self, enabled: bool) -> None:  # noqa: FBT001 - reads as a sentence
+    def set_maintenance(self, *, enabled: bool) -> None:
         """While it is on, users get the maintenance page with 503, and probes still reach the servers."""
 
     def maintenance_since(self) -> float | None:

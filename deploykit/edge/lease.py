@@ -48,7 +48,7 @@ class Restoration:
 class KeptLease:
     """A lease as its keeper has it. Times are seconds since the epoch, `ended_at` None while it runs.
 
-    `holds`: it runs, or it has ended and the keeper still brings proxy and files to what it says.
+    `holds`: it runs, or it has ended and the keeper still enforces it on proxy and files.
     """
 
     id: str

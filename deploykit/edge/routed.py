@@ -70,7 +70,7 @@ class RoutedProxy(WeightedProxy):
 
     # -- maintenance ---------------------------------------------------------------------------------------------
 
-    def set_maintenance(self, enabled: bool) -> None:  # noqa: FBT001 - the Protocol's
+    def set_maintenance(self, *, enabled: bool) -> None:
         with self._locked():
             self._retry(lambda: self._set_maintenance(enabled=enabled))
 

@@ -5,8 +5,8 @@ backend of all user requests. So a route can't lose a request: where its server 
 connection, the weights decide.
 
 A user's number is a cookie of the edge's own. It is given out while there are routes for numbers, so the share of the
-numbers with a route is the share of the users. It is no secret, and nor are the testers' header and cookie: whoever
-sends one chooses the version, and gets nothing else by it.
+numbers with a route is the share of the users. The number is no secret, nor are the testers' header and cookie: a
+client that sends one chooses the version, and nothing else.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploykit.ledger.canonical import entry_hash
 from deploykit.ledger.interface import ChainProblem, Entry
-from deploykit.ledger.projections import BEGUN_ANEW, DeleteRow, InsertRow, derive, seal
+from deploykit.ledger.projections import RESTARTED, DeleteRow, InsertRow, derive, seal
 from deploykit.ledger.queries import select
 from deploykit.ledger.tables import CHAINS, ENTRIES, LOCKS, PROJECTIONS, Table
 
@@ -36,8 +36,8 @@ def check_chain(
     with database.read(snapshot=True) as connection, _lossless_text(connection):
         try:
             for row in _rows(connection, ENTRIES, app, environment, order="sequence"):
-                if row["kind"] == BEGUN_ANEW:
-                    walk.begin_anew(row)
+                if row["kind"] == RESTARTED:
+                    walk.restart(row)
                 walk.entry(row)
             walk.end(list(_rows(connection, CHAINS, app, environment)))
             for table in PROJECTIONS:
@@ -76,7 +76,7 @@ class _Walk:
     def found(self, sequence: object, message: str) -> None:
         self.problems.append(ChainProblem(sequence=sequence if isinstance(sequence, int) else 0, message=message))
 
-    def begin_anew(self, row: Mapping[str, Any]) -> None:
+    def restart(self, row: Mapping[str, Any]) -> None:
         """Forget all that was found so far: a person has decided that it does not count any more."""
         self.problems.clear()
         sequence = row["sequence"]

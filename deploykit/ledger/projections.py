@@ -18,7 +18,7 @@
 | `rollout.asked` | name, actor, reason: what a person asks of a release that runs |
 | `rollout.answered` | request (the sequence of `rollout.asked`), text |
 | `maintenance.set` | enabled, by, seconds (for so long users saw the page, or null) |
-| `chain.begun_anew` | by, problems (what did not hold of the entries before) |
+| `chain.restarted` | by, problems (what did not hold of the entries before) |
 
 A step, an evidence, a timer and a fencing token are known by the sequence of the entry that made them.
 """
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 
-__all__ = ["BEGUN_ANEW", "Change", "DeleteRow", "InsertRow", "UpdateRow", "derive", "seal"]
+__all__ = ["RESTARTED", "Change", "DeleteRow", "InsertRow", "UpdateRow", "derive", "seal"]
 
 
-BEGUN_ANEW = "chain.begun_anew"
+RESTARTED = "chain.restarted"
 """The kind of an entry that nothing before it counts for."""
 
 
@@ -179,7 +179,7 @@ def _kept_in_the_chain(_entry: Entry) -> Sequence[Change]:
     return ()
 
 
-def _begun_anew(_entry: Entry) -> Sequence[Change]:
+def _restarted(_entry: Entry) -> Sequence[Change]:
     # Steps refer to releases, so they go first.
     return tuple(DeleteRow(table, {}) for table in reversed(PROJECTIONS))
 
@@ -201,5 +201,5 @@ _KINDS: dict[str, Callable[[Entry], Sequence[Change]]] = {
     "rollout.asked": _kept_in_the_chain,
     "rollout.answered": _kept_in_the_chain,
     "maintenance.set": _kept_in_the_chain,
-    BEGUN_ANEW: _begun_anew,
+    RESTARTED: _restarted,
 }

@@ -23,7 +23,7 @@ class Query(NamedTuple):
     values: Sequence[Any] = ()
 
 
-def select(  # noqa: PLR0913 - the parts of the statement
+def select(  # noqa: PLR0913 - the clauses of one SELECT, by keyword
     table: Table,
     where: Mapping[str, Any],
     *,

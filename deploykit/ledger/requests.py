@@ -13,7 +13,7 @@ from deploykit.ledger.canonical import clean
 from deploykit.ledger.check import link_problems
 from deploykit.ledger.interface import BrokenChain, Entry, Maintenance, Request
 from deploykit.ledger.lock import SqlLock
-from deploykit.ledger.projections import BEGUN_ANEW
+from deploykit.ledger.projections import RESTARTED
 from deploykit.ledger.tables import CHAINS, ENTRIES, RELEASES
 from deploykit.model import DeploykitError, ReleaseOutcome, UsageError
 
@@ -139,10 +139,10 @@ class SqlRequests(SqlLock):
         )
 
     def _newest(self, connection: Connection, kind: str, release: str, limit: int) -> Sequence[Entry]:
-        """Those that count: behind the entry at which the chain was begun anew."""
+        """Those that count: after the entry at which the chain was restarted."""
         of_release = {"release": clean(release)} if release else {}
-        anew = self._ask(ENTRIES, kind=BEGUN_ANEW, columns=["sequence"], order=["-sequence"], limit=1)
-        after = ("sequence", connection.value(anew) or 0)
+        restarted = self._ask(ENTRIES, kind=RESTARTED, columns=["sequence"], order=["-sequence"], limit=1)
+        after = ("sequence", connection.value(restarted) or 0)
         query = self._ask(ENTRIES, kind=kind, after=after, order=["-sequence"], limit=limit, **of_release)
         return [rows.entry(row) for row in connection.rows(query)]
 

@@ -10,7 +10,7 @@ from deploykit.ledger.check import ADOPT, check_chain
 from deploykit.ledger.connect import open_database
 from deploykit.ledger.interface import ChainProblem, Entry, Step, StepState, Timer
 from deploykit.ledger.journal import Journal
-from deploykit.ledger.projections import BEGUN_ANEW
+from deploykit.ledger.projections import RESTARTED
 from deploykit.ledger.requests import SqlRequests
 from deploykit.ledger.tables import CHAINS, ENTRIES, EVIDENCE, RELEASES, REPOSITORIES, STEPS, TIMERS
 from deploykit.model import DeploykitError, ReleaseOutcome, ReleaseRecord, RepositoryIdentity
@@ -305,7 +305,7 @@ class SqlLedger(SqlRequests):
             found = connection.rows(self._ask(STEPS, name=ADOPT, columns=["release"]))
             return frozenset(str(row["release"]) for row in found)
 
-    def begin_anew(self, by: str, problems: Sequence[str]) -> int:
+    def restart(self, by: str, problems: Sequence[str]) -> int:
         """Begin the chain again behind its end, whatever is wrong with what is there; returns the entry's sequence.
 
         No entry is lost, and those before this one are not judged any more. The tables are empty, and the lock is free:
@@ -316,12 +316,12 @@ class SqlLedger(SqlRequests):
             journal = Journal(connection, app=self.app, environment=self.environment, clock=self._now)
             if newest is not None:
                 journal.continue_from(*rows.chain_end(newest))
-            return journal.append(BEGUN_ANEW, {"by": by, "problems": list(problems)}).sequence
+            return journal.append(RESTARTED, {"by": by, "problems": list(problems)}).sequence
 
-    def begun_anew(self) -> int:
+    def restarted_at_entry(self) -> int:
         """The sequence of the entry at which the chain was begun again last, 0 where it never was."""
         with self._database.read() as connection:
-            query = self._ask(ENTRIES, kind=BEGUN_ANEW, columns=["sequence"], order=["-sequence"], limit=1)
+            query = self._ask(ENTRIES, kind=RESTARTED, columns=["sequence"], order=["-sequence"], limit=1)
             return connection.value(query) or 0
 
     def close(self) -> None:

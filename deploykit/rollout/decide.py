@@ -104,7 +104,7 @@ def _after_failure(state: State, failed: Action, reason: str) -> State:
     if not state.undoing and failed.kind in MUST_HAPPEN:
         return state
     if state.undoing or state.past_verdict:
-        # Nothing here can put users at risk by not happening, and the step's failure is on the record: go on.
+        # No user is at risk if this step is left out, and its failure is in the journal: go on.
         return replace(state, place=state.place + 1, reason=state.reason or reason)
     if failed.kind in BOOK_KEEPING:
         return replace(state, place=state.place + 1)

@@ -25,7 +25,7 @@ _ENV = "the environment: local, staging, production …"
         "env": _ENV,
         "app": "the app, where this folder is no repository",
         "json": "one JSON object on standard output",
-        "replace": "also a ledger that does not hold: it begins anew",
+        "replace": "also a ledger that does not hold: it starts again",
     }
 )
 def adopt(

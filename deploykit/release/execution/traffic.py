@@ -68,7 +68,7 @@ class Traffic:
     def close(self) -> None:
         """Show users the maintenance page."""
         self.edge.ensure()
-        self.edge.set_maintenance(True)
+        self.edge.set_maintenance(enabled=True)
 
     def reopen(self) -> Mapping[str, Any]:
         """Let users in again. For how long they were not. Raises DeploykitError where nobody would answer them."""
@@ -82,6 +82,6 @@ class Traffic:
                 next_step=f"invoke status --env {self.environment}",
             )
         self.mark = self.edge.mark()
-        self.edge.set_maintenance(False)
+        self.edge.set_maintenance(enabled=False)
         seconds = self.clock() - since
         return {"seconds": round(seconds, 3), "note": f"users got the maintenance page for {seconds:.1f} s"}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploykit.release.reporting.live_view import Figures, LiveView
+from deploykit.release.reporting.live_view import Figures
 from deploykit.rollout.judge import Decision
 
 if TYPE_CHECKING:
     from deploykit.release.execution.observed import Observed
-    from deploykit.rollout.judge import CanaryVerdict, State
+    from deploykit.rollout.judge import CanaryVerdict
     from deploykit.rollout.judge.state import Totals
 
-__all__ = ["DECISIONS", "blame", "seen", "span", "view_of"]
+__all__ = ["DECISIONS", "blame", "figures", "seen", "span"]
 
 DECISIONS = {Decision.PROMOTE: "good", Decision.ABORT: "bad", Decision.UNDECIDED: "undecided"}
 
@@ -40,24 +40,8 @@ def blame(verdict: CanaryVerdict, observed: Observed) -> list[str]:
     return ["the version is to blame as far as can be known: no other version had requests to compare with"]
 
 
-def view_of(  # noqa: PLR0913 - a stage, by keyword
-    state: State, verdict: CanaryVerdict, *, stage: int, stages: int, share: float, left: float, waits_for: str
-) -> LiveView:
-    return LiveView(
-        stage=stage,
-        stages=stages,
-        share=share,
-        candidate=_figures(state.candidate),
-        stable=_figures(state.stable),
-        decision=DECISIONS[verdict.decision],
-        words=verdict.reason,
-        left=left,
-        probes=state.candidate.probes,
-        waits_for=waits_for,
-    )
-
-
-def _figures(totals: Totals) -> Figures:
+def figures(totals: Totals) -> Figures:
+    """One version's in the live view."""
     latencies = totals.latencies
     return Figures(
         requests=totals.requests,

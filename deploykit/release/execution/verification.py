@@ -16,7 +16,8 @@ from deploykit.process.cancellation import NEVER, Cancellation
 from deploykit.release.execution.observed import Answers, Observed, limits_of
 from deploykit.release.execution.orders import Commands, NoCommands, Orders, actor
 from deploykit.release.execution.probing import Probing, Reached
-from deploykit.release.execution.verdict_words import blame, seen, span, view_of
+from deploykit.release.execution.verdict_words import DECISIONS, blame, figures, seen, span
+from deploykit.release.reporting.live_view import LiveView
 from deploykit.rollout import UndecidedError
 from deploykit.rollout.judge import CanaryVerdict, Decision
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from deploykit.edge.interface import Mark
     from deploykit.release.execution.ledger_commands import Command
-    from deploykit.release.reporting.live_view import LiveView
     from deploykit.release.version.spec import ReleaseSpec
     from deploykit.rollout import Strategy
 
@@ -324,12 +324,16 @@ class Verification:
 
     def _view(self, at: _Stage, verdict: CanaryVerdict) -> LiveView:
         ends = at.ends if at.waits_since is None else at.waits_since + self.strategy.patience
-        return view_of(
-            at.observed.state,
-            verdict,
+        candidate, stable = at.observed.state.candidate, at.observed.state.stable
+        return LiveView(
             stage=at.number,
             stages=at.stages,
             share=at.share,
+            candidate=figures(candidate),
+            stable=figures(stable),
+            decision=DECISIONS[verdict.decision],
+            words=verdict.reason,
+            probes=candidate.probes,
             left=max(ends - self.clock(), 0.0),
             waits_for=self._waits_for(at),
         )

@@ -46,7 +46,7 @@ class Adopted:
     version: str
     others: tuple[str, ...]
     assumed: tuple[str, ...]
-    begun_anew: int = 0
+    restarted_at_entry: int = 0
     """The entry of the ledger from which on it counts, where it did not hold before; else 0."""
 
     def as_json(self) -> dict[str, Any]:
@@ -56,19 +56,19 @@ class Adopted:
 def adopt_now(environment: Environment, *, replace: bool = False) -> Adopted:
     """Restore the ledger, under the environment's lock. Nothing that runs is touched. Raises as `adopt` does.
 
-    `replace`: one that does not hold begins anew first. Raises UsageError where it holds.
+    `replace`: one that does not hold starts again first. Raises UsageError where it holds.
     """
-    begun_anew = _begin_anew(environment) if replace else 0
+    restarted_at_entry = _restart(environment) if replace else 0
     with environment_lock(environment.ledger, environment.target, "ledger.adopt") as held:
-        if begun_anew and not running_releases(environment):
-            adopted = Adopted(live="", version="", others=(), assumed=(), begun_anew=begun_anew)
+        if restarted_at_entry and not running_releases(environment):
+            adopted = Adopted(live="", version="", others=(), assumed=(), restarted_at_entry=restarted_at_entry)
         else:
-            adopted = dataclasses.replace(adopt(environment, token=held.token), begun_anew=begun_anew)
+            adopted = dataclasses.replace(adopt(environment, token=held.token), restarted_at_entry=restarted_at_entry)
         remember_head(environment)
         return adopted
 
 
-def _begin_anew(environment: Environment) -> int:
+def _restart(environment: Environment) -> int:
     name = environment.name
     if not (problems := ledger_problems(environment)):
         raise UsageError(
@@ -76,7 +76,7 @@ def _begin_anew(environment: Environment) -> int:
         )
     if (holder := environment.target.lock_holder()) is not None:
         raise TargetLocked(holder)  # the ledger's own lock is a part of what does not hold
-    return environment.ledger.begin_anew(actor(), problems[:_PROBLEMS])
+    return environment.ledger.restart(actor(), problems[:_PROBLEMS])
 
 
 def adopt(environment: Environment, *, token: int) -> Adopted:
@@ -122,13 +122,13 @@ def adopt(environment: Environment, *, token: int) -> Adopted:
 
 
 def adopt_lines(adopted: Adopted, environment: str) -> list[str]:
-    anew = [f"the ledger counts from entry {adopted.begun_anew} on; those before are kept"]
-    anew = anew if adopted.begun_anew else []
+    restarted = [f"the ledger counts from entry {adopted.restarted_at_entry} on; those before are kept"]
+    restarted = restarted if adopted.restarted_at_entry else []
     if not adopted.live:
-        return [*anew, f"nothing runs in {environment}, so nothing was taken into it"]
+        return [*restarted, f"nothing runs in {environment}, so nothing was taken into it"]
     others = f"; also running: {', '.join(adopted.others)}" if adopted.others else ""
     return [
-        *anew,
+        *restarted,
         (
             f"the ledger is restored from what runs in {environment}: {adopted.version} ({adopted.live}) has the"
             f" traffic{others}"

@@ -75,7 +75,7 @@ def set_maintenance(
             return Switched(environment=name, enabled=enabled, changed=False, since=since, seconds=None)
         if since is None:
             ledger.record_maintenance(actor(), enabled=True)
-            edge.set_maintenance(True)
+            edge.set_maintenance(enabled=True)
             return Switched(
                 environment=name,
                 enabled=True,
@@ -88,7 +88,7 @@ def set_maintenance(
                 f"no version takes requests in {name}, so users would get errors in place of the page",
                 next_step=f"invoke status --env {name}",
             )
-        edge.set_maintenance(False)
+        edge.set_maintenance(enabled=False)
         seconds = max(time.time() - since, 0.0)
         ledger.record_maintenance(actor(), enabled=False, seconds=seconds)
         return Switched(environment=name, enabled=False, changed=True, since=None, seconds=seconds)

@@ -177,7 +177,7 @@ def _cannot_run(environment: Environment, record: ReleaseRecord) -> DeploykitErr
 
 
 def sentences(actions: Sequence[Action]) -> list[str]:
-    """What these steps do, each as somebody is told it."""
+    """One sentence for each step."""
     return [_sentence(action) for action in actions]
 
 

@@ -25,7 +25,7 @@ _REASONS = 5
 _REQUESTS = 10
 """So many requests of people are printed below them."""
 _SWITCHES = 4
-"""So often is told when maintenance was switched."""
+"""How many of the last changes of maintenance are listed."""
 _MOST_WORDS = 200
 """Characters of what another terminal wrote."""
 
@@ -132,16 +132,16 @@ def _request_line(request: Mapping[str, Any], now: float) -> str:
 class Checked:
     """What `history --check` found. `entries` is the length of the chain, `head` its newest hash.
 
-    Where it was begun anew (`ledger.adopt --replace`), entries count from `begun_anew` on. `holds` is about the chain
-    alone; `problems` are also what it and what runs disagree about. `not_proven` is what is live where
-    the ledger has it from its own labels.
+    Where it was restarted (`ledger.adopt --replace`), entries count from `restarted_at_entry` on. `holds` is about the
+    chain alone; `problems` are also what it and what runs disagree about. `not_proven` is what is live where the ledger
+    has it from its own labels.
     """
 
     entries: int
     head: str
     problems: tuple[str, ...]
     environment: str
-    begun_anew: int = 0
+    restarted_at_entry: int = 0
     holds: bool = True
     not_proven: str = ""
 
@@ -154,13 +154,15 @@ class Checked:
             "outcome": {0: "done", 1: "failed", 2: "inconclusive"}[self.exit_code],
             "not_proven": self.not_proven,
             "entries": self.entries,
-            "begun_anew": self.begun_anew,
+            "restarted_at_entry": self.restarted_at_entry,
             "head": self.head,
             "problems": list(self.problems),
         }
 
     def lines(self, stream: TextIO) -> list[str]:
-        since = f"{self.entries} entries" + (f", begun anew at entry {self.begun_anew}" if self.begun_anew else "")
+        since = f"{self.entries} entries" + (
+            f", restarted at entry {self.restarted_at_entry}" if self.restarted_at_entry else ""
+        )
         if not self.problems and self.not_proven:
             said = (
                 f"not proven: {self.not_proven}, which is live and which the ledger has from its labels alone; all else"
@@ -210,7 +212,7 @@ def check_history(environment: Environment) -> Checked:
         head=ledger.head(),
         problems=tuple(problems),
         environment=environment.name,
-        begun_anew=ledger.begun_anew(),
+        restarted_at_entry=ledger.restarted_at_entry(),
         holds=not broken,
         not_proven=live.id if live is not None and live.id in ledger.adopted() else "",
     )

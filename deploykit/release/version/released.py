@@ -1,6 +1,6 @@
 """What this machine has released, kept beside the ledger and compared with it before it is run again.
 
-Others may write a ledger in PostgreSQL, and who writes it can write the whole hash chain anew. So what was released
+Others may write a ledger in PostgreSQL, and who writes it can rewrite the whole hash chain. So what was released
 from here is known from here: how it is run, and its artefact.
 """
 

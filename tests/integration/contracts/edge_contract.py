@@ -74,6 +74,15 @@ def replaced(edge) -> None:
     edge.ensure()
 
 
+def with_two(edge, app):
+    """r1 has all the traffic, r2 is attached beside it."""
+    edge.ensure()
+    edge.attach(app("r1-web-0"))
+    edge.set_weights({"r1-web-0": 100})
+    edge.attach(app("r2-web-0"))
+    return edge
+
+
 def _sampled(what: str, asked: Sequence[int], *, always: Collection[int]) -> list[ParameterSet]:
     """A case for each question that a change asks of the proxy; only some without `--every-case`."""
     return [pytest.param(what, number, marks=() if number in always else pytest.mark.every_case) for number in asked]
@@ -87,22 +96,12 @@ class EdgeContract:
 
     @pytest.fixture
     def two(self, edge, app):
-        """r1 has all the traffic, r2 is attached beside it."""
-        edge.ensure()
-        edge.attach(app("r1-web-0"))
-        edge.set_weights({"r1-web-0": 100})
-        edge.attach(app("r2-web-0"))
-        return edge
+        return with_two(edge, app)
 
     @pytest.fixture
     def routed(self, again, app):
         """The same, with testers and sticky users."""
-        edge = again(options=ROUTED)
-        edge.ensure()
-        edge.attach(app("r1-web-0"))
-        edge.set_weights({"r1-web-0": 100})
-        edge.attach(app("r2-web-0"))
-        return edge
+        return with_two(again(options=ROUTED), app)
 
     # -- start and stop
 
@@ -581,18 +580,18 @@ class EdgeContract:
         routed.set_routes(routes)
         assert routed.maintenance_since() is None
         before = time.time()
-        routed.set_maintenance(True)
+        routed.set_maintenance(enabled=True)
         since = routed.maintenance_since()
         assert before - 0.001 <= since <= time.time()
         killed = pid(routed)
         os.kill(killed, signal.SIGKILL)
         eventually(lambda: pid(routed) not in {None, killed})
-        for change in (lambda: None, lambda: replaced(routed), lambda: routed.set_maintenance(True)):
+        for change in (lambda: None, lambda: replaced(routed), lambda: routed.set_maintenance(enabled=True)):
             change()
             assert routed.routes() == routes
             assert routed.maintenance_since() == since
             assert client(routed.url()).get()[0] == 503
-        routed.set_maintenance(False)
+        routed.set_maintenance(enabled=False)
         assert client(routed.url()).get(headers={"X-Tester": "1"}) == (200, "r2")
         routed.detach("r2-web-0")
         left = {key: server for key, server in routes.items() if server != "r2-web-0"}
@@ -605,7 +604,7 @@ class EdgeContract:
         mark = two.mark()
         with load(two.url(), pause=0.002) as clients:
             for _ in range(3):
-                two.set_maintenance(True)
+                two.set_maintenance(enabled=True)
                 here = client(two.url())
                 status, page = here.get()
                 assert status == 503
@@ -616,7 +615,7 @@ class EdgeContract:
                 for release in ("r1", "r2"):
                     assert here.get(headers=two.probe_headers(release)) == (200, release)
                 clients.more(50)
-                two.set_maintenance(False)
+                two.set_maintenance(enabled=False)
                 assert here.get() == (200, "r1")
                 clients.more(50)
         assert set(clients.lost) == {f"503: {page}"}
@@ -654,7 +653,7 @@ class EdgeContract:
             "attach": lambda: two.attach(third),
             "detach": lambda: two.detach("r2-web-0", force=True),
             "look": two.servers,
-            "maintenance": lambda: two.set_maintenance(True),
+            "maintenance": lambda: two.set_maintenance(enabled=True),
             "ensure": two.ensure,
         }
         real, asked = two._runtime.ask, []
@@ -681,7 +680,7 @@ class EdgeContract:
             assert two.maintenance_since()
             replaced(two)
             assert client(two.url()).get()[0] == 503
-            two.set_maintenance(False)
+            two.set_maintenance(enabled=False)
         assert client(two.url()).get() == (200, "r2" if what == "weights" else "r1")
 
     # -- what passes through

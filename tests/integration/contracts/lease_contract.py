@@ -11,7 +11,7 @@ import sys
 import time
 
 import pytest
-from edge_contract import replaced, weights
+from edge_contract import replaced, weights, with_two
 
 from deploykit.edge.errors import EdgeError, LeaseEnded
 from deploykit.edge.state import parse_state
@@ -44,12 +44,7 @@ def killed_release(source: str) -> None:
 class LeaseContract:
     @pytest.fixture
     def two(self, edge, app):
-        """r1 has all the traffic, r2 is attached beside it."""
-        edge.ensure()
-        edge.attach(app("r1-web-0"))
-        edge.set_weights({"r1-web-0": 100})
-        edge.attach(app("r2-web-0"))
-        return edge
+        return with_two(edge, app)
 
     @pytest.fixture
     def pass_time(self):

@@ -166,10 +166,10 @@ class LedgerContract:
         tamper("UPDATE deploykit_releases SET version = '6.6.6'")
         tamper("DELETE FROM deploykit_chains")
         assert ledger.check() != []
-        begun = ledger.begin_anew("ann", ["it does not hold"])
+        begun = ledger.restart("ann", ["it does not hold"])
         assert ledger.check() == []
         assert ledger.check([old]) != [], "what was before is not vouched for"
-        assert (ledger.begun_anew(), ledger.releases(), ledger.unfinished()) == (begun, [], None)
+        assert (ledger.restarted_at_entry(), ledger.releases(), ledger.unfinished()) == (begun, [], None)
         assert [entry.sequence for entry in ledger.entries()] == list(range(begun, 0, -1))
         held = reopen().acquire("ann", "again", lease=LEASE)
         assert held.token > token

@@ -240,7 +240,7 @@ class FakeEdge:
     def routes(self) -> Mapping[str, str]:
         return dict(self._proxy.running_routes)
 
-    def set_maintenance(self, enabled: bool) -> None:
+    def set_maintenance(self, *, enabled: bool) -> None:
         since = (self._proxy.running_maintenance or time.time()) if enabled else None
         self._write("maintenance in the proxy", lambda: setattr(self._proxy, "running_maintenance", since))
         self._write("maintenance in the file", lambda: setattr(self._proxy, "file_maintenance", since))

@@ -191,7 +191,7 @@ class TestFakeEdge(EdgeContract):
     def test_routes_and_maintenance_survive_a_stop(self, two: FakeEdge, again: Callable[[], FakeEdge]) -> None:
         mark = two.mark()
         two.set_routes({"tester": "r2-web-0"})
-        two.set_maintenance(True)
+        two.set_maintenance(enabled=True)
         since = two.maintenance_since()
         assert two.request()[0] == 503
         assert two.request(headers=dict(two.probe_headers("r1"))) == (200, "r1")
@@ -199,7 +199,7 @@ class TestFakeEdge(EdgeContract):
         assert again().maintenance_since() == since
         again().ensure()
         assert (two.routes(), two.maintenance_since()) == ({"tester": "r2-web-0"}, since)
-        two.set_maintenance(False)
+        two.set_maintenance(enabled=False)
         assert two.request() == (200, "r1")
         assert (len(two.answers(mark)[0]), two.maintenance_answers(mark)) == (1, 1)
 

@@ -25,6 +25,8 @@ from deploykit.process.supervisor.client import Supervisor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from deploykit.edge.interface import Edge
+
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "contracts")]
 pytest.register_assert_rewrite("contracts.edge_contract", "edge_contract", "lease_contract")
@@ -132,6 +134,25 @@ class Apps:
     def kill(self, name: str) -> None:
         self.processes[name].send_signal(signal.SIGKILL)
         self.processes[name].wait()
+
+
+@pytest.fixture
+def edge(make_edge: Callable[..., Edge]) -> Edge:
+    return make_edge()
+
+
+@pytest.fixture
+def again(make_edge: Callable[..., Edge]) -> Callable[..., Edge]:
+    """The same edge, as another command of the kit has it."""
+    return make_edge
+
+
+@pytest.fixture
+def two(make_edge: Callable[..., Edge], app: Apps) -> Edge:
+    """r1 has all the traffic, r2 is attached beside it."""
+    from contracts.edge_contract import with_two
+
+    return with_two(make_edge(), app)
 
 
 @pytest.fixture

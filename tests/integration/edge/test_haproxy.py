@@ -41,17 +41,6 @@ def pid_of(supervisor) -> int:
 
 
 @pytest.fixture
-def two(make_edge, app):
-    """r1 has all the traffic, r2 is attached beside it."""
-    edge = make_edge()
-    edge.ensure()
-    edge.attach(app("r1-web-0"))
-    edge.set_weights({"r1-web-0": 100})
-    edge.attach(app("r2-web-0"))
-    return edge
-
-
-@pytest.fixture
 def kill(supervisor, two, eventually):
     """`kill -9` HAProxy and wait until its successor answers."""
 
@@ -394,7 +383,7 @@ def test_an_edge_whose_settings_name_no_route_says_so(two):
 def test_they_survive_a_stop_and_are_forgotten_with_their_setting_and_with_the_servers(two, make_edge, home, client):
     make_edge(options=EdgeOptions(tester_header="X-Tester")).ensure()
     two.set_routes({"tester": "r2-web-0"})
-    two.set_maintenance(True)
+    two.set_maintenance(enabled=True)
     since = two.maintenance_since()
     two.down()
     assert make_edge().maintenance_since() == since
@@ -405,7 +394,7 @@ def test_they_survive_a_stop_and_are_forgotten_with_their_setting_and_with_the_s
     (home / "edge" / "kept").rename(home / "edge" / "routes.map")
     two.ensure()
     assert (two.routes(), two.maintenance_since()) == ({"tester": "r2-web-0"}, since)
-    two.set_maintenance(False)
+    two.set_maintenance(enabled=False)
     assert client(two.url()).get(headers={"X-Tester": "1"}) == (200, "r2")
     make_edge(options=EdgeOptions()).ensure()
     make_edge(options=EdgeOptions(tester_header="X-Tester")).ensure()
@@ -415,7 +404,7 @@ def test_they_survive_a_stop_and_are_forgotten_with_their_setting_and_with_the_s
     two.detach("r2-web-0")
     two.ensure()
     assert two.routes() == {}
-    two.set_maintenance(True)
+    two.set_maintenance(enabled=True)
     two.down()
     two.clear()
     assert two.maintenance_since() is None
@@ -434,7 +423,7 @@ def test_what_never_reached_their_files_stays_through_a_reload(two, make_edge, h
 def test_an_own_maintenance_page_is_sent_as_it_was_written(two, make_edge, client):
     page = "<!DOCTYPE html>\n<p class=\"a\">${HOME} 'ä' \\n %[src] #</p>\n"
     make_edge(options=EdgeOptions(maintenance_page=page)).ensure()
-    two.set_maintenance(True)
+    two.set_maintenance(enabled=True)
     assert client(two.url()).get() == (503, page)
     longest = "ä" * 4_000
     make_edge(options=EdgeOptions(maintenance_page=longest)).ensure()

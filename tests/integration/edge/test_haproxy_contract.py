@@ -10,16 +10,6 @@ from deploykit.edge.process import PROGRAM
 
 
 @pytest.fixture
-def edge(make_edge):
-    return make_edge()
-
-
-@pytest.fixture
-def again(make_edge):
-    return make_edge
-
-
-@pytest.fixture
 def pid(supervisor):
     return lambda _edge: supervisor.status(PROGRAM).pid
 

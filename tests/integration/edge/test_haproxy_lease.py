@@ -7,7 +7,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
 from contracts.edge_contract import weights
 
 from deploykit.edge.process import PROGRAM
@@ -20,17 +19,6 @@ STABLE = {"r1-web-0": 100, "r2-web-0": 0}
 
 def file_weights(home: Path) -> dict[str, int]:
     return parse_state((home / "edge" / "haproxy.cfg").read_text(), source="").weights
-
-
-@pytest.fixture
-def two(make_edge, app):
-    """r1 has all the traffic, r2 is attached beside it."""
-    edge = make_edge()
-    edge.ensure()
-    edge.attach(app("r1-web-0"))
-    edge.set_weights({"r1-web-0": 100})
-    edge.attach(app("r2-web-0"))
-    return edge
 
 
 def test_a_lease_outlives_its_supervisor_and_its_end_waits_for_a_proxy_that_hangs(two, supervisor, home, eventually):

@@ -29,13 +29,8 @@ SPEC = ReleaseSpec(
 
 
 @pytest.fixture
-def edge(make_edge, app):
-    edge = make_edge()
-    edge.ensure()
-    edge.attach(app("r1-web-0"))
-    edge.set_weights({"r1-web-0": 100})
-    edge.attach(app("r2-web-0"))
-    return edge
+def edge(two):
+    return two
 
 
 def watch(edge, since, *, bake=0.0, share=100, judged=None, stage=1, view=lambda _view: None):

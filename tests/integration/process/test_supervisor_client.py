@@ -86,7 +86,7 @@ def test_a_supervisor_that_always_breaks_off(supervisor, program):
     (supervisor.folder / "socket").unlink()
 
 
-def test_a_log_of_the_daemon_that_has_grown_is_begun_anew(supervisor, program, monkeypatch):
+def test_a_log_of_the_daemon_that_has_grown_is_restarted(supervisor, program, monkeypatch):
     make_private(str(supervisor.folder))
     (supervisor.folder / "daemon.log").write_text("x" * 100)
     monkeypatch.setattr(client, "_LOG_LIMIT", 50)

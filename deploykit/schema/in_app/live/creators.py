@@ -81,7 +81,7 @@ def who_may_interfere(schemas: Iterable[str]) -> str:
         f"SELECT 'the table {KIT_SCHEMA}.', 'TABLE {KIT_SCHEMA}.', c.relname, c.relowner FROM pg_catalog.pg_class c "
         f"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {literal(KIT_SCHEMA)} "
         "AND c.relkind IN ('r', 'v', 'm', 'f', 'p') UNION ALL "
-        # Whoever replaces a function leaves it its owner.
+        # CREATE OR REPLACE does not change a function's owner.
         f"SELECT 'the function {KIT_SCHEMA}.', 'ROUTINE {KIT_SCHEMA}.', p.proname, p.proowner FROM "
         f"pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace "
         f"WHERE n.nspname = {literal(KIT_SCHEMA)}) owned "

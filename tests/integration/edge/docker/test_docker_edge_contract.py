@@ -8,16 +8,6 @@ from lease_contract import LeaseContract
 
 
 @pytest.fixture
-def edge(make_edge):
-    return make_edge()
-
-
-@pytest.fixture
-def again(make_edge):
-    return make_edge
-
-
-@pytest.fixture
 def pid(engine):
     def pid(edge):
         *_, proxy = [proxy for proxy in edge._containers.proxies() if proxy.running]

@@ -160,7 +160,7 @@ def test_no_ledger_is_replaced_while_somebody_works_on_the_target(environment, r
     environment.target.lock("robin@elsewhere pid 3 started 4", "a release from another clone", token=1, lease=60)
     with pytest.raises(TargetLocked, match="robin@elsewhere"):
         adopt_now(environment, replace=True)
-    assert environment.ledger.begun_anew() == 0
+    assert environment.ledger.restarted_at_entry() == 0
 
 
 def test_a_chain_that_does_not_hold_in_itself_is_not_accepted_but_replaced(environment, released):
@@ -175,9 +175,9 @@ def test_a_chain_that_does_not_hold_in_itself_is_not_accepted_but_replaced(envir
     assert adopt_lines(adopted, "local")[-1] == "nothing runs in local, so nothing was taken into it"
     verify_ledger(environment)
     checked = check_history(environment)
-    assert (checked.exit_code, checked.begun_anew) == (0, adopted.begun_anew)
+    assert (checked.exit_code, checked.restarted_at_entry) == (0, adopted.restarted_at_entry)
     entries = environment.ledger.entries()
-    (entry,) = [each for each in entries if each.kind == "chain.begun_anew"]
+    (entry,) = [each for each in entries if each.kind == "chain.restarted"]
     assert "6.6.6" in " ".join(entry.payload["problems"])
     assert (entries[-1].sequence, len(entries)) == (1, entries[0].sequence), "an entry was lost"
     assert environment.ledger.releases() == []
@@ -187,10 +187,10 @@ def test_a_chain_that_does_not_hold_in_itself_is_not_accepted_but_replaced(envir
         adopt_now(environment, replace=True)
 
 
-def test_what_others_begin_anew_is_not_believed(environment, released, ledger):
+def test_what_others_restart_is_not_believed(environment, released, ledger):
     released("1.0.0")
     remember_head(environment)
-    ledger.begin_anew("eve", [])
+    ledger.restart("eve", [])
     released("6.6.6")
     with pytest.raises(DeploykitError, match="does not hold"):
         verify_ledger(environment)

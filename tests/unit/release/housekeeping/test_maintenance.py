@@ -27,7 +27,7 @@ class Edge:
     def maintenance_since(self):
         return self.since
 
-    def set_maintenance(self, enabled):
+    def set_maintenance(self, *, enabled):
         self.since = NOON if enabled else None
 
 

@@ -112,7 +112,7 @@ def _row(service: _Service, clients: Clients, strategy: str, case: Case, *, old:
         typed = time.monotonic()
         rollback = typed, service.kit.tried("rollback")[0].code
         if case is HANGS:
-            # It is kept warm where both versions may run, and stopped by `reap` when that time is over, not by an event.
+            # It is kept warm where both versions may run: that ends with a time, which no event tells.
             time.sleep(_WARM)
             service.kit("reap")
     clients.wait_for(new if done.code == 0 and rollback is None else old, since=time.monotonic())

@@ -204,8 +204,8 @@ def test_what_was_stopped_is_started_again_before_the_traffic_comes_back(plan: P
     if state.failed and (gone := stopped & set(plan.stable)):
         told = [action.name for action, _ in history]
         assert told.index("start-old") < told.index("health-old") < told.index("restore")
-        (again,) = [action for action, _ in history if action.name == "start-old"]
-        assert gone <= set(again.instances)
+        # More than once where it was not answered: a cancellation while it is undone leaves the step pending.
+        assert all(gone <= set(action.instances) for action, _ in history if action.name == "start-old")
 
 
 @given(plans(), results)

@@ -160,9 +160,8 @@ class Checked:
         }
 
     def lines(self, stream: TextIO) -> list[str]:
-        since = f"{self.entries} entries" + (
-            f", restarted at entry {self.restarted_at_entry}" if self.restarted_at_entry else ""
-        )
+        restarted = f", restarted at entry {self.restarted_at_entry}" if self.restarted_at_entry else ""
+        since = f"{self.entries} entries{restarted}"
         if not self.problems and self.not_proven:
             said = (
                 f"not proven: {self.not_proven}, which is live and which the ledger has from its labels alone; all else"

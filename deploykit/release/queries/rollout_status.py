@@ -70,7 +70,7 @@ def read_rollout(
         share=0.0 if undoing else under_way.stage.share,
         share_read_back=None if weights is None else share_of(under_way.plan.candidate, weights),
         since=under_way.since,
-        doing=under_way.doing if at_work else "nobody goes on with it",
+        doing=under_way.doing if at_work else "nobody is at work on it",
         undoing=undoing,
         undecided=under_way.undecided,
         confirm=under_way.stage.confirm,
@@ -88,13 +88,12 @@ def _paused_by(requests: Sequence[Request], holder: Held | None) -> str:
     return ""
 
 
-def rollout_rows(rollout: RolloutStatus, now: float, *, at_work: bool) -> list[tuple[str, str]]:
-    """Names and sentences of the rows. `at_work`: a process follows it."""
+def rollout_rows(rollout: RolloutStatus, now: float) -> list[tuple[str, str]]:
+    """Names and sentences of the rows."""
     read_back = "" if rollout.share_read_back is None else f", {rollout.share_read_back:.3g} % read back"
     stage = f"stage {rollout.stage} of {rollout.stages}, " if rollout.stages > 1 else ""
     since = f"for {ago(now - rollout.since, suffix='')}"
-    doing = rollout.doing if at_work else "nobody is at work on it"
-    rows = [("rollout", f"{stage}{rollout.share:g} % wanted{read_back}, {since}; {doing}")]
+    rows = [("rollout", f"{stage}{rollout.share:g} % wanted{read_back}, {since}; {rollout.doing}")]
     if rollout.undecided:
         rows.append(("undecided", rollout.undecided))
     if rollout.paused_by:

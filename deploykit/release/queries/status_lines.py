@@ -50,7 +50,7 @@ def _facts(status: Status, now: float) -> Iterator[tuple[str, str]]:
     if status.unfinished:
         yield "release", f"{status.unfinished} {'is being done' if status.at_work else 'was left unfinished'}"
     if status.rollout is not None:
-        yield from rollout_rows(status.rollout, now, at_work=status.at_work)
+        yield from rollout_rows(status.rollout, now)
     if status.maintenance_since is not None:
         by = f", by {status.maintenance_by}" if status.maintenance_by else ""
         began = ago(now - status.maintenance_since, suffix="")

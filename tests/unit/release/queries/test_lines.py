@@ -177,7 +177,8 @@ def test_a_rollout_that_waits_for_a_person_says_how_it_goes_on():
 
 def test_a_rollout_whose_lease_ended_says_who_has_the_traffic_back():
     dead = {"unfinished": "r3 (release of 3.0.0)", "lock": "", "at_work": False}
-    lines = status(**dead, rollout=rollout(share_read_back=0.0, lease_ended_at=1_800_000_000.0, lease_ends_at=None))
+    ended = {"doing": "nobody is at work on it", "lease_ended_at": 1_800_000_000.0, "lease_ends_at": None}
+    lines = status(**dead, rollout=rollout(share_read_back=0.0, **ended))
     assert "nobody is at work on it" in " ".join(" ".join(lines).split())
     assert "  lease       ended at 2027-01-15 08:00 UTC: 2.0.0 (r2) has the traffic back" in lines
     assert lines[-2:] == [

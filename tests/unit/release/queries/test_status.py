@@ -131,7 +131,7 @@ def test_a_lease_that_ended_is_told(canary, read):
 def test_nobody_is_said_to_judge_a_release_whose_process_has_ended(canary, ledger, read):
     _, held = canary()
     ledger.unlock(str(Owner.me()), held.token)
-    assert read({"r1-web-0": 100, "r2-web-0": 0}).rollout.doing == "nobody goes on with it"
+    assert read({"r1-web-0": 100, "r2-web-0": 0}).rollout.doing == "nobody is at work on it"
 
 
 def test_a_journal_that_can_t_be_read_is_a_problem_and_hides_nothing_else(canary, ledger, read, monkeypatch):

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENDING",
-    "NOT_FOLLOWED",
     "RETIRE",
     "WARM",
     "BrokenChain",
@@ -36,8 +35,6 @@ WARM = "warm"
 RETIRE = "retire"
 """Kind of a timer: the instances of its payload could not be ended, and are to be."""
 ENDING = frozenset({WARM, RETIRE})
-NOT_FOLLOWED = "changes nothing"
-"""So begins the answer to a request that was not followed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +140,7 @@ class Timer:
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What a person asked of a release while it ran, and what came of it. `number` is the entry's sequence; `answer` is
-    empty, and `answered_at` None, while there is none. Times are UTC epoch seconds.
+    empty, and `answered_at` None, while there is none. `followed`: something came of it. Times are UTC epoch seconds.
     """
 
     number: int
@@ -154,11 +151,7 @@ class Request:
     at: float
     answer: str
     answered_at: float | None
-
-    @property
-    def followed(self) -> bool:
-        """It was answered, and something came of it: other answers begin with `NOT_FOLLOWED`."""
-        return bool(self.answer) and not self.answer.startswith(NOT_FOLLOWED)
+    followed: bool
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@
 | `lock.broken` | by, reason, owner, token |
 | `repository.claimed` | repository (see `RepositoryIdentity`) |
 | `rollout.asked` | name, actor, reason: what a person asks of a release that runs |
-| `rollout.answered` | request (the sequence of `rollout.asked`), text |
+| `rollout.answered` | request (the sequence of `rollout.asked`), text, followed |
 | `maintenance.set` | enabled, by, seconds (for so long users saw the page, or null) |
 | `chain.restarted` | by, problems (what did not hold of the entries before) |
 

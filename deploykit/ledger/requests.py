@@ -45,9 +45,10 @@ class SqlRequests(SqlLock):
             payload = {"name": name, "actor": actor, "reason": reason}
             return _request(journal.append(ASKED, payload, release=release), None)
 
-    def answer(self, number: int, text: str) -> None:
-        """What came of a request. The same answer again changes nothing; raises UsageError for another one, and for a
-        request that there is not.
+    def answer(self, number: int, text: str, *, followed: bool) -> None:
+        """What came of a request; `followed`: something did. The same answer again changes nothing.
+
+        Raises UsageError for another one, and for a request that there is not.
         """
         with self._write() as journal:
             asked = journal.connection.first(self._ask(ENTRIES, sequence=number, kind=ASKED))
@@ -58,7 +59,9 @@ class SqlRequests(SqlLock):
                 )
             known = self._answers(journal.connection, asked["release"]).get(number)
             if known is None:
-                journal.append(ANSWERED, {"request": number, "text": text}, release=asked["release"])
+                journal.append(
+                    ANSWERED, {"request": number, "text": text, "followed": followed}, release=asked["release"]
+                )
             elif known.payload["text"] != clean(text):
                 raise UsageError(
                     f"request {number} was answered already: {known.payload['text']}",
@@ -169,6 +172,7 @@ def _request(entry: Entry, answer: Entry | None) -> Request:
         at=entry.at,
         answer=answer.payload["text"] if answer is not None else "",
         answered_at=answer.at if answer is not None else None,
+        followed=answer is not None and answer.payload.get("followed") is True,
     )
 
 

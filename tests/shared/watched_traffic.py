@@ -85,7 +85,7 @@ class Terminal:
         self.asked = [(at, command) for at, command in self.asked if at > self.clock.now]
         return due
 
-    def answer(self, _command: Command, text: str) -> None:
+    def answer(self, _command: Command, text: str, *, followed: bool) -> None:
         self.answers.append(text)
 
 

@@ -39,7 +39,7 @@ class LedgerCommands:
         self._ledger = ledger
         self._release = release
         self._known = ledger.place(token)
-        self._unsaid: list[tuple[Command, str]] = []
+        self._unsaid: list[tuple[Command, str, bool]] = []
 
     def poll(self) -> Sequence[Command]:
         """What was asked since the last time, oldest first: one query.
@@ -58,9 +58,9 @@ class LedgerCommands:
             self._known = (entries[-1].sequence, entries[-1].hash)
         return [command for entry in entries if (command := self._command(entry)) is not None]
 
-    def answer(self, command: Command, text: str) -> None:
+    def answer(self, command: Command, text: str, *, followed: bool) -> None:
         """Say in one sentence what came of it. Where the ledger can't be written now, it is said at the next poll."""
-        self._unsaid.append((command, text))
+        self._unsaid.append((command, text, followed))
         try:
             self._say_again()
         except DeploykitError:
@@ -68,9 +68,9 @@ class LedgerCommands:
 
     def _say_again(self) -> None:
         while self._unsaid:
-            command, text = self._unsaid[0]
+            command, text, followed = self._unsaid[0]
             with contextlib.suppress(UsageError):  # it has an answer
-                self._ledger.answer(command.number, text)
+                self._ledger.answer(command.number, text, followed=followed)
             self._unsaid.pop(0)
 
     def _command(self, entry: Entry) -> Command | None:

@@ -21,8 +21,8 @@ class Commands(Protocol):
     def poll(self) -> Sequence[Command]:
         """Those that came since the last time, oldest first."""
 
-    def answer(self, command: Command, text: str) -> None:
-        """Say in one sentence what came of it."""
+    def answer(self, command: Command, text: str, *, followed: bool) -> None:
+        """Say in one sentence what came of it. `followed`: something did."""
 
 
 class NoCommands:
@@ -31,7 +31,7 @@ class NoCommands:
     def poll(self) -> Sequence[Command]:
         return ()
 
-    def answer(self, command: Command, text: str) -> None: ...
+    def answer(self, command: Command, text: str, *, followed: bool) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -56,27 +56,30 @@ class Orders:
             self._take(command, confirming=confirming)
         return before != (self.paused_by, self.confirmed_by, self.promotion, self.abortion)
 
-    def settle(self, command: Command, text: str) -> None:
-        self.commands.answer(command, text)
+    def settle(self, command: Command, text: str, *, followed: bool = True) -> None:
+        self.commands.answer(command, text, followed=followed)
         self.asked.append({**vars(command), "answer": text})
+
+    def refuse(self, command: Command, why: str) -> None:
+        self.settle(command, f"changes nothing: {why}", followed=False)
 
     def _take(self, command: Command, *, confirming: bool) -> None:
         first = self.abortion or self.promotion
         if command.name == "abort" and self.abortion is None:
             self.abortion = command
         elif first is not None:
-            self.settle(command, f"changes nothing: {actor(first)} has asked for {first.name} before")
+            self.refuse(command, f"{actor(first)} has asked for {first.name} before")
         elif command.name == "promote":
             self.promotion = command
         elif command.name == "pause" and self.paused_by:
-            self.settle(command, f"changes nothing: {self.paused_by} has paused {self.stage} already")
+            self.refuse(command, f"{self.paused_by} has paused {self.stage} already")
         elif command.name == "pause":
             self.paused_by = actor(command)
             self.settle(command, f"{self.stage} is paused: it is watched, and not promoted")
         elif command.name == "continue":
             self._continue(command, confirming=confirming)
         else:
-            self.settle(command, "changes nothing: a rollout knows pause, continue, promote and abort")
+            self.refuse(command, "a rollout knows pause, continue, promote and abort")
 
     def _continue(self, command: Command, *, confirming: bool) -> None:
         if self.paused_by:
@@ -87,7 +90,7 @@ class Orders:
             self.confirmed_by = actor(command)
             self.settle(command, f"{self.stage} is confirmed")
         else:
-            self.settle(command, f"changes nothing: {self.stage} is not paused, and waits for no confirmation")
+            self.refuse(command, f"{self.stage} is not paused, and waits for no confirmation")
 
 
 def actor(command: Command) -> str:

@@ -184,7 +184,7 @@ class Verification:
             return
         at.orders.settle(command, f"{at.name} is aborted: the version before gets the traffic back")
         if at.orders.promotion is not None:
-            at.orders.settle(at.orders.promotion, f"changes nothing: {actor(command)} has aborted {at.name}")
+            at.orders.refuse(at.orders.promotion, f"{actor(command)} has aborted {at.name}")
         raise self._error(
             DeploykitError, at, f"the new version was aborted by {actor(command)}{at.where}: {verdict.sentence}"
         )
@@ -213,7 +213,7 @@ class Verification:
             return verdict
         for command in (at.orders.promotion, at.orders.abortion):
             if command is not None:
-                at.orders.settle(command, f"changes nothing: the judge has aborted {at.name}: {verdict.reason}")
+                at.orders.refuse(command, f"the judge has aborted {at.name}: {verdict.reason}")
         raise self._error(
             DeploykitError, at, f"the new version was aborted{at.where}: {verdict.reason}", blame(verdict, at.observed)
         )

@@ -84,8 +84,7 @@ def ask_rollout(
         entries = ledger.entries_after(*known)
         if entries:
             known = (entries[-1].sequence, entries[-1].hash)
-        if answer := _answer(entries, request):
-            answered = replace(request, answer=answer)
+        if (answered := _answered(entries, request)) is not None:
             return Asked(environment=environment.name, version=release.version, request=answered)
         if any(entry.kind == "release.finished" and entry.release == release.id for entry in entries):
             raise _ended(environment, release, name)
@@ -161,14 +160,13 @@ def _nobody(environment: Environment, release: ReleaseRecord, name: CommandName)
     )
 
 
-def _answer(entries: Sequence[Entry], request: Request) -> str:
-    """The answer among the entries; "" where there is none."""
-    found = [
-        entry.payload.get("text")
-        for entry in entries
-        if entry.kind == "rollout.answered" and entry.payload.get("request") == request.number
-    ]
-    return str(found[0]) if found else ""
+def _answered(entries: Sequence[Entry], request: Request) -> Request | None:
+    """The request with its answer, None where that is not among the entries."""
+    for entry in entries:
+        if entry.kind == "rollout.answered" and entry.payload.get("request") == request.number:
+            said, followed = str(entry.payload.get("text", "")), entry.payload.get("followed") is True
+            return replace(request, answer=said, answered_at=entry.at, followed=followed)
+    return None
 
 
 def _ended(environment: Environment, release: ReleaseRecord, name: CommandName) -> DeploykitError:

@@ -87,7 +87,7 @@ def a_whole_history(ledger, clock) -> None:
     bad = verdict("sast", outcome=Outcome.FINDINGS, findings=(Finding(rule="S1", message="bad"),))
     ledger.add_evidence(bad.as_json())
     asked = ledger.ask(second.id, "pause", actor="eve", reason="lunch")
-    ledger.answer(asked.number, "25 % is paused")
+    ledger.answer(asked.number, "25 % is paused", followed=True)
     ledger.record_maintenance("dan", enabled=True)
     clock.now += 1
     ledger.heartbeat("dan", held.token, lease=LEASE)
@@ -434,8 +434,8 @@ class LedgerContract:
         first = ledger.ask(release, "promote", actor="eve", reason="it looks good")
         second = ledger.ask(release, "promote", actor="dan", reason="")
         clock.now += 2
-        ledger.answer(second.number, "changes nothing")
-        ledger.answer(second.number, "changes nothing")
+        ledger.answer(second.number, "changes nothing", followed=False)
+        ledger.answer(second.number, "changes nothing", followed=False)
         found = reopen().requests()
         assert [(each.actor, each.name, each.reason, each.answer) for each in found] == [
             ("dan", "promote", "", "changes nothing"),
@@ -448,11 +448,11 @@ class LedgerContract:
 
     def test_a_request_has_one_answer(self, ledger, token):
         asked = ledger.ask(begin(ledger, token).id, "abort", actor="eve", reason="")
-        ledger.answer(asked.number, "aborted")
+        ledger.answer(asked.number, "aborted", followed=True)
         with pytest.raises(DeploykitError, match="was answered already: aborted"):
-            ledger.answer(asked.number, "paused")
+            ledger.answer(asked.number, "paused", followed=True)
         with pytest.raises(DeploykitError, match="there is no request 1 "):
-            ledger.answer(1, "paused")
+            ledger.answer(1, "paused", followed=True)
 
     def test_nothing_is_asked_of_a_release_that_has_ended(self, ledger, token):
         release = begin(ledger, token).id

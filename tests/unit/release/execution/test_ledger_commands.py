@@ -71,8 +71,8 @@ def test_each_request_gets_its_answer(ledger, running):
     ledger.ask(record.id, "pause", actor="eve", reason="")
     ledger.ask(record.id, "pause", actor="dan", reason="")
     first, second = commands.poll()
-    commands.answer(second, "changes nothing: eve has paused it already")
-    commands.answer(first, "stage 2 of 4 is paused")
+    commands.answer(second, "changes nothing: eve has paused it already", followed=False)
+    commands.answer(first, "stage 2 of 4 is paused", followed=True)
     assert [(each.actor, each.answer) for each in ledger.requests()] == [
         ("dan", "changes nothing: eve has paused it already"),
         ("eve", "stage 2 of 4 is paused"),
@@ -98,13 +98,13 @@ def test_a_ledger_that_is_busy_for_a_moment_has_nothing_new_and_forgets_no_answe
     ledger.ask(record.id, "pause", actor="eve", reason="")
     (command,) = commands.poll()
 
-    def busy(*_arguments):
+    def busy(*_arguments, **_followed):
         raise DeploykitError("the ledger is busy")
 
     with monkeypatch.context() as patched:
         patched.setattr(SqlLedger, "answer", busy)
         patched.setattr(SqlLedger, "entries_after", busy)
-        commands.answer(command, "paused")
+        commands.answer(command, "paused", followed=True)
         assert commands.poll() == ()
     assert commands.poll() == []
     assert [each.answer for each in ledger.requests()] == ["paused"]

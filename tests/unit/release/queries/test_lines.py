@@ -238,7 +238,7 @@ def test_what_people_asked_of_a_release_stands_below_with_what_came_of_it(enviro
     released("1.0.0", outcome="running")
     for actor, name, reason in (("eve", "pause", "lunch"), ("dan", "promote", "")):
         ledger.ask("r1", name, actor=actor, reason=reason)
-    ledger.answer(ledger.requests()[1].number, "stage 2 of 4 is paused")
+    ledger.answer(ledger.requests()[1].number, "stage 2 of 4 is paused", followed=True)
     records = read_history(environment, 20)
     assert history_lines(records, "local", PIPE)[2:] == [
         "  r1: eve asked to pause just now (lunch): stage 2 of 4 is paused",

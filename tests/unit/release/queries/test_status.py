@@ -110,7 +110,9 @@ def test_who_paused_it_is_said_until_it_goes_on_or_its_process_is_another(canary
     record, held = canary()
 
     def ask(name, answer):
-        ledger.answer(ledger.ask(record.id, name, actor="eve", reason="").number, answer)
+        ledger.answer(
+            ledger.ask(record.id, name, actor="eve", reason="").number, answer, followed="nothing" not in answer
+        )
         return read({"r1-web-0": 100}).rollout.paused_by
 
     assert ask("pause", "stage 2 of 3 is paused") == "eve"

@@ -34,7 +34,7 @@ def test_the_answer_of_the_release_is_handed_on(environment, ledger, canary, ans
 
     def answer():
         (command,) = release.poll()
-        release.answer(command, "stage 2 of 3 is paused")
+        release.answer(command, "stage 2 of 3 is paused", followed=True)
 
     told = []
     asked = ask_rollout(environment, "pause", "lunch", tell=told.append, wait=answering(answer))
@@ -60,8 +60,8 @@ def test_two_people_who_ask_at_once_get_an_answer_each(environment, ledger, cana
 
     def answer():
         first, second = release.poll()
-        release.answer(first, "stage 2 of 3 is promoted")
-        release.answer(second, "changes nothing: eve has asked for promote before")
+        release.answer(first, "stage 2 of 3 is promoted", followed=True)
+        release.answer(second, "changes nothing: eve has asked for promote before", followed=False)
 
     asked = ask_rollout(environment, "promote", wait=answering(answer))
     assert (asked.request.answer, asked.exit_code) == ("changes nothing: eve has asked for promote before", 1)
